@@ -1,0 +1,50 @@
+"""Compiles the eBPF program into the wheel, so that users need no compiler."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+DIRECTORY = Path("pte_magic", "walkers")
+SOURCE, OBJECT = "walk.bpf.c", "walk.bpf.o"
+# BTF comes with the debugging information; no path of this machine shall.
+_FLAGS = ["-O2", "-g", "-Wall", "-Werror", "-fdebug-compilation-dir=.", "-c", SOURCE, "-o", OBJECT]
+
+
+def clang() -> str | None:
+    """Return a clang that can compile for eBPF, if there is one."""
+    found = shutil.which("clang")
+    if found is None:
+        return None
+    targets = subprocess.run([found, "--print-targets"], capture_output=True, text=True, check=False)  # noqa: S603
+    return found if "bpfel" in targets.stdout else None
+
+
+def command() -> list[str]:
+    """Return the command that compiles `SOURCE`, in its directory."""
+    found = clang()
+    if found is not None:
+        return [found, "-target", "bpfel", "-mcpu=v3", *_FLAGS]
+    return [sys.executable, "-m", "ziglang", "cc", "-target", "bpfel-freestanding-none", *_FLAGS]
+
+
+class EbpfBuildHook(BuildHookInterface[Any]):
+    """Runs clang, or else the clang within PyPI's ziglang, which is a build requirement only then."""
+
+    def dependencies(self) -> list[str]:
+        """Return what the build needs besides hatchling."""
+        return [] if clang() else ["ziglang>=0.13"]
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile the program; the file lands in the wheel, and in the tree for an editable install."""
+        del version, build_data
+        with tempfile.TemporaryDirectory() as cache:
+            environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
+            subprocess.run(command(), cwd=Path(self.root) / DIRECTORY, env=environment, check=True)  # noqa: S603
