@@ -1,0 +1,78 @@
+"""What can go wrong, said in one line with what to type instead.
+
+Every exception keeps its constructor's arguments in ``args``, so it survives pickling between processes.
+"""
+
+from __future__ import annotations
+
+
+class PteMagicError(Exception):
+    """Base of all errors that pte-magic raises on purpose."""
+
+
+class TargetError(PteMagicError, ValueError):
+    """The target names no memory that can be walked."""
+
+
+class NoSuchProcessError(PteMagicError, ProcessLookupError):
+    """There is no process with this pid (in the pid namespace of /proc)."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(pid)
+        self.pid = pid
+
+    def __str__(self) -> str:
+        return f"pid {self.pid}: no such process; `ps -e` lists the pids that this machine has"
+
+
+class AccessDeniedError(PteMagicError, PermissionError):
+    """The kernel does not let this user look at that process."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(pid)
+        self.pid = pid
+
+    def __str__(self) -> str:
+        return (
+            f"pid {self.pid}: permission denied; /proc/{self.pid}/pagemap opens for whoever may ptrace the process: "
+            "its own user (see /proc/sys/kernel/yama/ptrace_scope) or root"
+        )
+
+
+class NoAddressSpaceError(PteMagicError):
+    """The process exists but has no user address space, or no longer has the one that was opened."""
+
+    def __init__(self, pid: int, why: str) -> None:
+        super().__init__(pid, why)
+        self.pid = pid
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"pid {self.pid}: {self.why}"
+
+
+class WalkerUnavailableError(PteMagicError):
+    """A walker cannot work here; the message says why and what to type."""
+
+    def __init__(self, walker: str, why: str) -> None:
+        super().__init__(walker, why)
+        self.walker = walker
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"walker {self.walker!r} cannot work here: {self.why}"
+
+
+class UnstableError(PteMagicError):
+    """The page tables changed at every attempt to read one of them."""
+
+    def __init__(self, pid: int, address: int) -> None:
+        super().__init__(pid, address)
+        self.pid = pid
+        self.address = address
+
+    def __str__(self) -> str:
+        return (
+            f"pid {self.pid}: the tables at {self.address:#x} changed at every attempt to read them; "
+            "stop the process (`kill -STOP`) or try again"
+        )
