@@ -1,0 +1,248 @@
+"""The eBPF walker: raw entries, straight from the tables, from any kernel with BTF.
+
+Needs root, or CAP_BPF and CAP_PERFMON. The program is ``walk.bpf.c``, compiled when the package was built.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import struct
+import threading
+from errno import EACCES, EPERM
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pte_magic import machine
+from pte_magic.errors import UnstableError, WalkerUnavailableError
+from pte_magic.space import own
+from pte_magic.walkers import libbpf
+from pte_magic.walkers.entries import SPAN, Entries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from pte_magic.space import AddressSpace
+
+NAME = "bpf"
+OBJECT = Path(__file__).with_name("walk.bpf.o")
+BTF = Path("/sys/kernel/btf/vmlinux")
+LOCKDOWN = Path("/sys/kernel/security/lockdown")
+
+# enum status and enum flags of walk.bpf.c
+_OK, _BAD_DESCRIPTOR, _NOT_PAGEMAP, _NO_MM, _EXITED, _UNSTABLE = range(6)
+_TABLES = 1
+
+# Where the arrays of `w` lie, and how long they are.
+_SPANS, _SPANS_AT = 1 << 13, 4096
+_ENTRIES, _ENTRIES_AT = (1 << 17) + 1024, 4096 + (1 << 13) * SPAN.itemsize
+_GIB = 1 << 30
+_RESERVE = 1 << 22  # entries of a result made room for at once; grown when a walk finds more
+_ADDRESS = 0x000F_FFFF_FFFF_F000  # bits of an entry that may belong to a physical address
+_PRESENT, _PSE = 1, 1 << 7
+
+
+_ASKED = struct.Struct("=3Q2I")  # origin, start, end, fd, flags
+_ANSWERED, _ANSWERED_AT = struct.Struct("=Q16x2I"), 8  # start, n_entries, n_spans
+_ONCE, _ONCE_AT = struct.Struct("=4Q"), 40  # f_op, direct_map, table_mask, levels
+_TOLD, _TOLD_AT = struct.Struct("=4Q"), 72  # mm, pgd, current_mm, repeated
+
+
+class BpfWalker:
+    """Walks any address space whose pagemap is open, by an eBPF program in the kernel."""
+
+    name = NAME
+    encoding = "x86_64"
+
+    def __init__(self) -> None:
+        """Load the program and learn the kernel's layout from this process' own page tables.
+
+        Raises:
+            WalkerUnavailableError: It cannot work here; says why and what to type.
+
+        """
+        self._lock = threading.Lock()
+        self._object = _load()
+        self._program = self._object.program("walk")
+        self._run = libbpf.library().bpf_prog_test_run_opts
+        self._memory = memory = self._object.globals()
+        self._encryption = 0
+        self._spans = np.frombuffer(memory, SPAN, _SPANS, _SPANS_AT)
+        self._entries = np.frombuffer(memory, np.uint64, _ENTRIES, _ENTRIES_AT)
+        self._options = libbpf.TestRunOptions(size=ctypes.sizeof(libbpf.TestRunOptions))
+        self._options_at = ctypes.pointer(self._options)
+        try:
+            self._calibrate()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Unload the program. The walker is of no use afterwards."""
+        self._object.close()
+
+    def walk(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Entries:
+        """Return the entries of ``[start, end)`` of `space`.
+
+        Args:
+            space: The address space.
+            start: First address, a multiple of the page size.
+            end: First address not asked for, likewise.
+            tables: Also the entries passed on the way, each before those below it.
+
+        Raises:
+            NoAddressSpaceError: The process has exited or called exec.
+            UnstableError: A table changed at every attempt to read it.
+
+        """
+        with self._lock:
+            reached, n, m = self._read(space, start, start, end, tables=tables)
+            if reached >= end:
+                return Entries(
+                    self._entries[:n].copy(), self._copy_of_spans(m), self.encoding, self.name, None, self._encryption
+                )
+            # Memory that nothing was written to is not resident, and realloc moves pages, not bytes.
+            entry = np.empty(min((end - start) // machine.PAGE_SIZE + _ENTRIES, _RESERVE), np.uint64)
+            spans = [self._copy_of_spans(m)]
+            entry[:n] = self._entries[:n]
+            while reached < end:
+                reached, more, m = self._read(space, start, reached, end, tables=tables)
+                if n + more > len(entry):
+                    entry.resize(2 * len(entry), refcheck=False)
+                entry[n : n + more] = self._entries[:more]
+                spans.append(self._copy_of_spans(m))
+                n += more
+        entry.resize(n, refcheck=False)
+        return Entries(entry, np.concatenate(spans), self.encoding, self.name, None, self._encryption)
+
+    def _copy_of_spans(self, count: int) -> NDArray[np.void]:
+        # Three times as fast as copy() of a structured array.
+        return np.frombuffer(self._memory[_SPANS_AT : _SPANS_AT + count * SPAN.itemsize], SPAN)
+
+    def chunks(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Iterator[Entries]:
+        """Yield what `walk` returns, piece by piece, each a view that is valid until the next is asked for.
+
+        Nothing is copied: the arrays are the memory that the program in the kernel wrote. Other threads' walks wait
+        until the iteration ends.
+        """
+        reached = start
+        with self._lock:
+            while reached < end:
+                reached, n, m = self._read(space, start, reached, end, tables=tables)
+                yield Entries(self._entries[:n], self._spans[:m], self.encoding, self.name, None, self._encryption)
+
+    def _read(
+        self, space: AddressSpace, origin: int, start: int, end: int, *, tables: bool = False
+    ) -> tuple[int, int, int]:
+        """Run the program once. Return how far it came, and how many entries and spans it wrote."""
+        _ASKED.pack_into(self._memory, 0, origin, start, end, space.fd, _TABLES if tables else 0)
+        failed = self._run(self._program, self._options_at)
+        answer: tuple[int, int, int] = _ANSWERED.unpack_from(self._memory, _ANSWERED_AT)
+        if failed or self._options.retval != _OK:
+            raise self._error(space, failed, answer[0])
+        return answer
+
+    def _error(self, space: AddressSpace, failed: int, reached: int) -> Exception:
+        if failed:
+            return libbpf.LibbpfError(-failed, "running the eBPF program")
+        status = self._options.retval
+        if status == _UNSTABLE:
+            return UnstableError(space.pid, reached)
+        if status in (_NO_MM, _EXITED):
+            return space.gone()
+        return ValueError(f"descriptor {space.fd} is not an open /proc/PID/pagemap")
+
+    def _calibrate(self) -> None:
+        """Learn what a pagemap file looks like, where the direct map begins and where its addresses end.
+
+        No symbol is needed for it (kernels without KALLSYMS_ALL do not name data): our own pagemap is surely one,
+        and the kernel's half of every process' page tables maps the pgd itself, so a base of the direct map is right
+        if the walk to the address of the pgd ends at the physical address that this base gives it.
+        """
+        space = own()
+        levels = machine.levels()
+        self._mask = mask = ((1 << machine.physical_bits()) - 1) & _ADDRESS
+        _ONCE.pack_into(self._memory, _ONCE_AT, 0, 0, mask, levels)
+        self._read(space, 0, 0, 0)
+        f_op, *_ = _ONCE.unpack_from(self._memory, _ONCE_AT)
+        mm, pgd, current_mm, _ = _TOLD.unpack_from(self._memory, _TOLD_AT)
+        if mm != current_mm:
+            raise WalkerUnavailableError(NAME, "/proc/self/pagemap is not this process' own: is /proc mounted over?")
+        for base in _direct_map_bases(pgd, levels):
+            _ONCE.pack_into(self._memory, _ONCE_AT, f_op, base, mask, levels)
+            if self._maps_to(space, pgd, (pgd - base) & mask):
+                return
+        raise WalkerUnavailableError(
+            NAME, f"the direct map of physical memory was not found (pgd at {pgd:#x}); please report this kernel"
+        )
+
+    def _maps_to(self, space: AddressSpace, virtual: int, physical: int) -> bool:
+        """Tell whether the kernel's address `virtual` is mapped to the page `physical`, under the base in use."""
+        try:
+            self._read(space, virtual, virtual, virtual + machine.PAGE_SIZE)
+        except UnstableError:  # what this base gives for a table cannot be read
+            return False
+        entry, size = int(self._entries[0]), int(self._spans["size"][0])
+        # A bit above the physical address is memory encryption's, which the kernel's own tables always have.
+        self._encryption = entry & _ADDRESS & ~self._mask
+        leaf = entry & _PRESENT and (size == machine.PAGE_SIZE or entry & _PSE)
+        return bool(leaf) and (entry ^ physical) & self._mask & -size == 0
+
+
+def _direct_map_bases(pgd: int, levels: int) -> Iterator[int]:
+    """Yield where the direct map may begin, likeliest first: the fixed address, then each GiB below the pgd.
+
+    Documentation/arch/x86/x86_64/mm.rst; ``kernel_randomize_memory()`` moves it by whole GiB.
+    """
+    yield 0xFFFF_8880_0000_0000 if levels == 4 else 0xFF11_0000_0000_0000  # noqa: PLR2004
+    first = pgd & -_GIB
+    for gib in range(1 << (machine.physical_bits() - 30)):
+        yield first - gib * _GIB
+
+
+def _load() -> libbpf.Object:
+    """Load the object, with what the kernel has: newest first."""
+    if platform.machine() != "x86_64":
+        raise WalkerUnavailableError(NAME, f"it reads x86-64 page tables, and this machine is {platform.machine()}")
+    try:
+        libbpf.library()
+    except OSError:
+        why = "libbpf.so.1 is not installed; type `apt install libbpf1` (Fedora: `dnf install libbpf`)"
+        raise WalkerUnavailableError(NAME, why) from None
+    if not BTF.exists():
+        why = f"this kernel has no type information ({BTF}); boot one with CONFIG_DEBUG_INFO_BTF=y"
+        raise WalkerUnavailableError(NAME, why)
+    if not OBJECT.exists():
+        why = f"{OBJECT.name} was not compiled; type `pip install --force-reinstall pte-magic`"
+        raise WalkerUnavailableError(NAME, why)
+    # Read-side critical sections from a program: kfuncs since 6.2 (9bb00b2895cb "bpf: Add kfunc bpf_rcu_read_lock").
+    loaded = _try(use_rcu=True)
+    if isinstance(loaded, libbpf.LibbpfError) and loaded.errno != EPERM:
+        loaded = _try(use_rcu=False)
+    if isinstance(loaded, libbpf.LibbpfError):
+        raise WalkerUnavailableError(NAME, _why(loaded)) from loaded
+    return loaded
+
+
+def _try(*, use_rcu: bool) -> libbpf.Object | libbpf.LibbpfError:
+    opened = libbpf.Object(OBJECT)
+    try:
+        opened.set_constant(use_rcu)
+        opened.load("walk")
+    except libbpf.LibbpfError as error:
+        opened.close()
+        return error
+    return opened
+
+
+def _why(error: libbpf.LibbpfError) -> str:
+    if LOCKDOWN.exists() and "[confidentiality]" in LOCKDOWN.read_text():
+        return "the kernel is locked down (confidentiality: no eBPF reads kernel memory); boot with lockdown=integrity"
+    if error.errno in (EPERM, EACCES) and not error.log:
+        return "no permission to load eBPF programs (CAP_BPF and CAP_PERFMON); start Python or JupyterLab as root"
+    last = error.log.splitlines()[-4:]
+    return f"the kernel refused the program: {error.strerror}: {' | '.join(last)}"

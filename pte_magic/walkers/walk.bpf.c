@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR MIT)
+//
+// Walk the page tables of the address space behind an open /proc/PID/pagemap.
+//
+// Run with BPF_PROG_TEST_RUN: the program executes in the context of the calling thread, finds the
+// file in that thread's descriptor table, takes the mm_struct from it and copies the entries of
+// [start, end) into the map `entries`, with one row of `spans` for each run of equal level. It only
+// reads, and every read is fault-safe (bpf_probe_read_kernel).
+//
+// No lock is held, so every table is read between two looks at the path that leads to it:
+//
+//   * The pgd page lives as long as the mm_struct, which the open file keeps (mmgrab, mmput's
+//     counterpart mmdrop). If pgd -> ... -> pmd holds the same values before and after the copy,
+//     the table was linked at both times; otherwise the step is repeated.
+//   * rcu_read_lock keeps a table that is unlinked in between from being freed and reused, where
+//     the kernel frees tables by RCU (always since 6.14, and for khugepaged since 6.6).
+//   * An mm without users is torn down by exit_mmap(): it is refused, before and after.
+//
+// The layout of kernel structures comes from BTF (CO-RE); only what is used is declared.
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#define SEC(name) __attribute__((section(name), used))
+
+// Helper numbers: enum bpf_func_id, include/uapi/linux/bpf.h.
+static long (*bpf_probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
+static void *(*bpf_get_current_task_btf)(void) = (void *)158;
+static long (*bpf_loop)(u32 iterations, void *callback, void *context, u64 flags) = (void *)181;
+
+// kfuncs since 6.2. `use_rcu` is set before loading if the kernel's BTF names them.
+extern void bpf_rcu_read_lock(void) __attribute__((section(".ksyms"), weak));
+extern void bpf_rcu_read_unlock(void) __attribute__((section(".ksyms"), weak));
+const volatile u32 use_rcu SEC(".rodata") = 0;
+
+char _license[] SEC("license") = "Dual MIT/GPL";
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+typedef struct {
+	int counter;
+} atomic_t;
+struct mm_struct {
+	u64 *pgd;
+	atomic_t mm_users;
+};
+struct file_operations;
+struct file {
+	const struct file_operations *f_op;
+	void *private_data;
+};
+struct fdtable {
+	u32 max_fds;
+	struct file **fd;
+};
+struct files_struct {
+	struct fdtable *fdt;
+};
+struct task_struct {
+	struct files_struct *files;
+	struct mm_struct *mm;
+};
+#pragma clang attribute pop
+
+enum {
+	TABLE_ENTRIES = 512,
+	CHUNK = 1 << 17, // entries a call returns at most, about
+	MAX_SPANS = 1 << 13,
+	MARGIN = 1024,	 // the step that passes CHUNK still finishes its table
+	MAX_STEPS = 1 << 20,
+	MAX_RETRIES = 1 << 12,
+};
+
+// The kernel's levels, top down, as in pte_magic.walkers.entries.LEVELS.
+enum level { PGD, P4D, PUD, PMD, PTE };
+
+enum status { OK, BAD_DESCRIPTOR, NOT_PAGEMAP, NO_MM, EXITED, UNSTABLE };
+
+enum flags { TABLES = 1 };
+
+struct span {
+	u64 vaddr; // first address that the first entry covers
+	u64 size;  // bytes that each entry covers
+	u32 count;
+	u32 level;
+};
+
+// The one global, at offset 0 of the object's .bss: a map that libbpf makes mmapable, so user space
+// writes the request and reads the results in place. Memory of a map also keeps the verifier from
+// following every counter through every iteration. One walk at a time: the caller holds a lock.
+// Not static, or libbpf does not make it mmapable. pte_magic/walkers/bpf.py knows the layout.
+struct {
+	// asked
+	u64 origin; // where the whole walk began
+	u64 start; // where this call begins; the program sets it to where the next one goes on
+	u64 end;
+	u32 fd; // in the caller's descriptor table
+	u32 flags;
+	// answered
+	u32 n_entries;
+	u32 n_spans;
+	// once
+	u64 f_op; // file_operations of a pagemap file; 0: any, and reported here
+	u64 direct_map; // kernel address at which physical address 0 is mapped
+	u64 table_mask; // the bits of an entry that are the address of a table
+	u64 levels; // 4 or 5
+	// told
+	u64 mm; // the address space, its pgd, and the caller's own address space
+	u64 pgd;
+	u64 current_mm;
+	u64 repeated; // steps done again because the tables changed
+	// between the functions below
+	u32 retries; // of this step
+	u32 found; // entries before the first that points to a table
+
+	struct span spans[MAX_SPANS] __attribute__((aligned(4096)));
+	u64 entries[CHUNK + MARGIN] __attribute__((aligned(4096)));
+} w;
+
+// x86-64: present and not a leaf. Bit 7 (PSE) is reserved in pgd and p4d entries.
+static inline int is_table(u64 entry)
+{
+	return (entry & 0x81) == 1;
+}
+
+// With four levels the kernel folds p4d into pgd, and a pgd entry covers 512 GiB.
+static inline u32 shift_of(u32 level, u32 levels)
+{
+	return level == PGD && levels == 4 ? 39 : 48 - 9 * level;
+}
+
+static inline void push(u64 vaddr, u64 size, u32 count, u32 level)
+{
+	u32 n = w.n_spans;
+
+	if (n > 0 && n <= MAX_SPANS) {
+		struct span *last = &w.spans[n - 1];
+
+		if (last->level == level && last->vaddr + last->size * last->count == vaddr) {
+			last->count += count;
+			return;
+		}
+	}
+	if (n < MAX_SPANS) {
+		w.spans[n].vaddr = vaddr;
+		w.spans[n].size = size;
+		w.spans[n].count = count;
+		w.spans[n].level = level;
+		w.n_spans = n + 1;
+	}
+}
+
+static long find_table(u32 index, u32 *from)
+{
+	u32 i = *from + index;
+
+	if (i >= CHUNK + MARGIN || is_table(w.entries[i]))
+		return 1;
+	w.found++;
+	return 0;
+}
+
+// Copy one table, or the part of it before the next entry that points to another table.
+// Returns 0 if the tables changed meanwhile: nothing is then committed.
+static inline int read_table(void)
+{
+	u64 va = w.start, table = w.pgd, entry = 0, first, last;
+	u64 slot[4] = {}, passed[4] = {};
+	u32 level, shift, index, count, levels = w.levels, to = w.n_entries;
+
+#pragma clang loop unroll(full)
+	for (level = PGD; level < PTE; level++) {
+		if (level == P4D && levels == 4)
+			continue;
+		slot[level] = table + ((va >> shift_of(level, levels)) & (TABLE_ENTRIES - 1)) * 8;
+		if (bpf_probe_read_kernel(&entry, 8, (void *)slot[level]))
+			return 0;
+		if (!is_table(entry))
+			break;
+		passed[level] = entry;
+		table = w.direct_map + (entry & w.table_mask);
+	}
+
+	shift = shift_of(level, levels);
+	first = va >> shift;
+	last = (w.end - 1) >> shift;
+	index = first & (TABLE_ENTRIES - 1);
+	count = TABLE_ENTRIES - index;
+	if (last - first < count)
+		count = last - first + 1;
+
+	// An entry passed on the way belongs to the first address that it covers.
+	if (w.flags & TABLES) {
+#pragma clang loop unroll(full)
+		for (u32 upper = PGD; upper < PTE; upper++) {
+			u64 below = (1ULL << shift_of(upper, levels)) - 1;
+
+			if (passed[upper] && (va == w.origin || !(va & below)) && to < CHUNK + 8)
+				w.entries[to++] = passed[upper];
+		}
+	}
+
+	// Known already, but the verifier has to see it after the compiler is done.
+	asm volatile("" : "+r"(count), "+r"(to));
+	if (to >= CHUNK + 8 || count > TABLE_ENTRIES)
+		return 0;
+	if (bpf_probe_read_kernel(&w.entries[to], count * 8, (void *)(table + index * 8)))
+		return 0;
+	if (level < PTE) {
+		w.found = 0;
+		bpf_loop(count, find_table, &to, 0);
+		count = w.found;
+		if (!count)
+			return 0;
+	}
+
+#pragma clang loop unroll(full)
+	for (u32 upper = PGD; upper < PTE; upper++) {
+		if (!passed[upper])
+			continue;
+		if (bpf_probe_read_kernel(&entry, 8, (void *)slot[upper]) || entry != passed[upper])
+			return 0;
+	}
+
+	if (w.flags & TABLES) {
+#pragma clang loop unroll(full)
+		for (u32 upper = PGD; upper < PTE; upper++) {
+			u64 below = (1ULL << shift_of(upper, levels)) - 1;
+
+			if (passed[upper] && (va == w.origin || !(va & below)))
+				push(va & ~below, below + 1, 1, upper);
+		}
+	}
+	push(first << shift, 1ULL << shift, count, level);
+	w.n_entries = to + count;
+	w.start = (first + count) << shift;
+	return 1;
+}
+
+static long step(u32 iteration, void *context)
+{
+	int whole;
+
+	if (w.start >= w.end || w.n_entries >= CHUNK || w.n_spans > MAX_SPANS - 8)
+		return 1;
+	if (use_rcu)
+		bpf_rcu_read_lock();
+	whole = read_table();
+	if (use_rcu)
+		bpf_rcu_read_unlock();
+	if (whole) {
+		w.retries = 0;
+		return 0;
+	}
+	w.repeated++;
+	return ++w.retries > MAX_RETRIES;
+}
+
+SEC("syscall") int walk(void *context)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct fdtable *table = task->files->fdt;
+	struct file **slot = table->fd, *file = 0;
+	const struct file_operations *f_op = 0;
+	struct mm_struct *mm = 0;
+	atomic_t users = {};
+	u64 pgd = 0;
+
+	w.n_entries = w.n_spans = w.retries = w.repeated = 0;
+	if (w.fd >= table->max_fds || bpf_probe_read_kernel(&file, 8, slot + w.fd) || !file)
+		return BAD_DESCRIPTOR;
+	bpf_probe_read_kernel(&f_op, 8, &file->f_op);
+	if (w.f_op && w.f_op != (u64)f_op)
+		return NOT_PAGEMAP;
+	bpf_probe_read_kernel(&mm, 8, &file->private_data);
+	if (!mm)
+		return NO_MM;
+	bpf_probe_read_kernel(&users, sizeof(users), &mm->mm_users);
+	if (users.counter <= 0)
+		return EXITED;
+	bpf_probe_read_kernel(&pgd, 8, &mm->pgd);
+	w.f_op = (u64)f_op;
+	w.mm = (u64)mm;
+	w.current_mm = (u64)task->mm;
+	w.pgd = pgd;
+	bpf_loop(MAX_STEPS, step, 0, 0);
+
+	bpf_probe_read_kernel(&users, sizeof(users), &mm->mm_users);
+	if (users.counter <= 0)
+		return EXITED;
+	return w.retries > MAX_RETRIES ? UNSTABLE : OK;
+}
