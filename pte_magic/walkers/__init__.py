@@ -1,0 +1,70 @@
+"""Walkers: one contract, several sources. Each takes an address space and a range, and returns raw entries."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import TYPE_CHECKING, Protocol
+
+from pte_magic.errors import TargetError, WalkerUnavailableError
+from pte_magic.walkers import bpf, pagemap
+
+if TYPE_CHECKING:
+    from pte_magic.space import AddressSpace
+    from pte_magic.walkers.entries import Entries
+
+AUTO = "auto"
+NAMES = (bpf.NAME, pagemap.NAME)
+"""Names of all walkers, the one that sees most first."""
+
+
+class Walker(Protocol):
+    """What reads page-table entries."""
+
+    @property
+    def name(self) -> str:
+        """The walker's name, as in the ``walker`` column."""
+
+    @property
+    def encoding(self) -> str:
+        """The format of its entries."""
+
+    def walk(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Entries:
+        """Return the entries of ``[start, end)``; with `tables` also those passed on the way, if it sees them.
+
+        Each entry at which the walk ends is one row, an empty one at whatever level it was met. The first and the last
+        may cover more than the range.
+        """
+
+
+@functools.cache
+def attempt(name: str) -> Walker | WalkerUnavailableError:
+    """Return a walker, or why it cannot work here. Tried once a process."""
+    try:
+        return bpf.BpfWalker() if name == bpf.NAME else pagemap.PagemapWalker()
+    except WalkerUnavailableError as error:
+        return error
+
+
+@functools.cache
+def get(name: str = AUTO) -> Walker:
+    """Return the walker of this name, or the best that works here. It is kept; a forked child makes its own.
+
+    Raises:
+        WalkerUnavailableError: It cannot work here; the message says why.
+        TargetError: There is no such walker.
+
+    """
+    if name == AUTO:
+        name = next(candidate for candidate in NAMES if not isinstance(attempt(candidate), WalkerUnavailableError))
+    elif name not in NAMES:
+        message = f"walker {name!r} does not exist; type one of {AUTO}, {', '.join(NAMES)}"
+        raise TargetError(message)
+    found = attempt(name)
+    if isinstance(found, WalkerUnavailableError):
+        raise found
+    return found
+
+
+for _kept in (attempt, get):
+    os.register_at_fork(after_in_child=_kept.cache_clear)

@@ -1,0 +1,167 @@
+"""The pagemap walker: what the kernel tells everybody about their own pages. No raw entries, no privileges."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pte_magic.machine import PAGE_SIZE
+from pte_magic.walkers import scan
+from pte_magic.walkers.entries import LEVELS, SPAN, Entries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from pte_magic.space import AddressSpace, Region
+
+NAME = "pagemap"
+_WORDS = 1 << 18  # words read at once
+_MIB2, _GIB = 2 << 20, 1 << 30
+_MAPPED = np.uint64(3 << 62)  # PM_PRESENT | PM_SWAP
+_UNKNOWN, _PTE = -1, LEVELS.index("pte")
+
+
+class PagemapWalker:
+    """Reads the words of /proc/PID/pagemap.
+
+    A page that is mapped is one entry, a page mapped by a huge page one with its neighbours where the kernel tells
+    (PAGEMAP_SCAN, since 6.7). Addresses at which nothing is mapped are one entry a run: pagemap does not say at which
+    level the tables end there.
+    """
+
+    name = NAME
+    encoding = "pagemap"
+
+    def walk(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Entries:
+        """Return the words of ``[start, end)`` of `space`.
+
+        Args:
+            space: The address space.
+            start: First address, a multiple of the page size.
+            end: First address not asked for, likewise.
+            tables: Of no effect: pagemap knows no tables.
+
+        Raises:
+            NoAddressSpaceError: The process has exited or called exec.
+
+        """
+        del tables
+        _words(space, start, 1)  # a torn-down address space has no regions either
+        parts = []
+        for piece_start, piece_end, region in _pieces(space, start, end):
+            if region is None:
+                parts.append(_nothing(piece_start, piece_end))
+            else:
+                parts += [
+                    (words, spans, region.permissions.startswith("---"))
+                    for words, spans in _read_region(space, region, piece_start, piece_end)
+                ]
+        _words(space, start, 1)  # gone meanwhile: what was found empty need not have been
+        return Entries(
+            np.concatenate([words for words, _, _ in parts]),
+            np.concatenate([spans for _, spans, _ in parts]),
+            self.encoding,
+            self.name,
+            np.concatenate([np.full(len(words), protnone) for words, _, protnone in parts]),
+        )
+
+
+def _nothing(start: int, end: int) -> tuple[NDArray[np.uint64], NDArray[np.void], bool]:
+    return np.zeros(1, np.uint64), np.array([(start, end - start, 1, _UNKNOWN)], SPAN), False
+
+
+def _pieces(space: AddressSpace, start: int, end: int) -> Iterator[tuple[int, int, Region | None]]:
+    """Cut ``[start, end)`` along the regions of the address space."""
+    for region in space.regions():
+        if region.end <= start:
+            continue
+        if region.start >= end:
+            break
+        if region.start > start:
+            yield start, region.start, None
+            start = region.start
+        yield start, min(end, region.end), region
+        start = min(end, region.end)
+    if start < end:
+        yield start, end, None
+
+
+def _read_region(
+    space: AddressSpace, region: Region, start: int, end: int
+) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.void]]]:
+    """Yield words and spans of a part of one region."""
+    # A huge page that only partly lies in the range is one entry all the same.
+    runs = scan.populated(space, max(region.start, start & -_MIB2), min(region.end, -(-end // _MIB2) * _MIB2))
+    if runs is None:
+        yield from _read_pages(space, start, end, _UNKNOWN)
+        return
+    for run_start, run_end, categories in runs.tolist():
+        size = _huge_size(space, region) if categories & scan.PAGE_IS_HUGE else 0
+        if size:
+            first, last = run_start & -size, -(-run_end // size) * size
+        else:
+            first, last = max(run_start, start), min(run_end, end)
+        if last <= start or first >= end:
+            continue
+        if first > start:
+            yield _nothing(start, first)[:2]
+        if size:
+            yield _read_huge(space, first, last, size)
+        else:
+            yield from _read_pages(space, first, last, _PTE)
+        start = last
+    if start < end:
+        yield _nothing(start, end)[:2]
+
+
+def _huge_size(space: AddressSpace, region: Region) -> int:
+    """Return the size of the huge pages of `region`: 1 GiB pages exist only in regions made of them."""
+    if (region.start | region.end) % _GIB == 0 and space.kernel_page_sizes().get(region.start) == _GIB:
+        return _GIB
+    return _MIB2
+
+
+def _read_huge(space: AddressSpace, start: int, end: int, size: int) -> tuple[NDArray[np.uint64], NDArray[np.void]]:
+    heads = [_words(space, address, 1) for address in range(start, end, size)]
+    level = LEVELS.index("pud" if size == _GIB else "pmd")
+    return np.concatenate(heads), np.array([(start, size, len(heads), level)], SPAN)
+
+
+def _read_pages(
+    space: AddressSpace, start: int, end: int, level: int
+) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.void]]]:
+    """Yield words and spans, a run of pages at which nothing is mapped as one entry."""
+    for first in range(start, end, _WORDS * PAGE_SIZE):
+        words = _words(space, first, min(_WORDS, (end - first) // PAGE_SIZE))
+        mapped = words & _MAPPED != 0
+        if mapped.all():
+            yield words, np.array([(first, PAGE_SIZE, len(words), level)], SPAN)
+            continue
+        edges = np.concatenate(([0], np.flatnonzero(mapped[1:] != mapped[:-1]) + 1, [len(words)]))
+        at, pages = edges[:-1], np.diff(edges)
+        there = mapped[at]
+        spans = np.empty(len(at), SPAN)
+        spans["vaddr"] = first + at * PAGE_SIZE
+        spans["size"] = np.where(there, PAGE_SIZE, pages * PAGE_SIZE)
+        spans["count"] = np.where(there, pages, 1)
+        spans["level"] = np.where(there, level, _UNKNOWN)
+        kept = mapped.copy()
+        kept[at] = True  # one word for a run of nothing
+        yield words[kept], spans
+
+
+def _words(space: AddressSpace, start: int, count: int) -> NDArray[np.uint64]:
+    """Read words of pagemap, ``uint64[count]``."""
+    words = np.empty(count, np.uint64)
+    view = words.view(np.uint8).data
+    done = 0
+    while done < len(view):
+        got = os.preadv(space.fd, [view[done:]], start // PAGE_SIZE * 8 + done)
+        if not got:
+            raise space.gone()
+        done += got
+    return words
