@@ -1,0 +1,1 @@
+"""Formats of page-table entries: what the bits mean, as data."""

@@ -1,0 +1,88 @@
+"""The words in which a format of page-table entries is written down: shapes and bit fields."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Shape(enum.IntEnum):
+    """How the bits of an entry are to be read. The same bit means different things in different shapes."""
+
+    EMPTY = 0
+    """All bits zero: nothing is mapped."""
+    TABLE = 1
+    """Points to the table of the next level."""
+    PAGE = 2
+    """Maps one page of the smallest size."""
+    HUGE = 3
+    """A leaf above the last level: maps a huge page."""
+    PROTNONE = 4
+    """A page that is in memory, but no access is allowed (PROT_NONE, NUMA hinting)."""
+    PROTNONE_HUGE = 5
+    """The same, of a huge page."""
+    INVALID_HUGE = 6
+    """A huge page that is being split or changed just now (``pmd_mkinvalid()``)."""
+    SWAP = 7
+    """Not present: a swap entry, or one of the kernel's special entries in the same layout."""
+
+
+LEAVES = frozenset({Shape.PAGE, Shape.HUGE, Shape.PROTNONE, Shape.PROTNONE_HUGE, Shape.INVALID_HUGE})
+"""Shapes that name the page frame of a page of memory."""
+
+STATES = ("none", "table", "present", "protnone", "swap", "migration", "device", "hwpoison", "marker")
+"""Categories of the ``state`` column."""
+
+KINDS = (
+    "splitting",
+    "migration_read",
+    "migration_read_exclusive",
+    "migration_write",
+    "device_write",
+    "device_read",
+    "device_exclusive",
+    "device_exclusive_write",
+    "device_exclusive_read",
+    "uffd_wp",
+    "poisoned",
+    "swapin_error",
+    "guard",
+)
+"""Categories of the ``kind`` column: what exactly a special entry is, in the kernel's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of an entry.
+
+    Attributes:
+        name: The kernel's name, in lower case.
+        low: Number of its lowest bit.
+        width: How many bits it has.
+        shapes: The entries that have it.
+        meaning: What it says, for a reader.
+        source: Where that is written.
+        by: Who reads it: ``"cpu"``, or ``"linux"`` for a bit that the hardware leaves to the system.
+        column: The boolean column of a frame that it fills, if any.
+        needs: The feature of the kernel without which the bit has no such meaning, if any.
+
+    """
+
+    name: str
+    low: int
+    width: int
+    shapes: frozenset[Shape]
+    meaning: str
+    source: str
+    by: str = "cpu"
+    column: str | None = None
+    needs: str | None = None
+
+    @property
+    def mask(self) -> int:
+        """The field's bits, in place."""
+        return ((1 << self.width) - 1) << self.low
+
+    def value(self, entry: int) -> int:
+        """Return what the field holds in `entry`."""
+        return (entry & self.mask) >> self.low

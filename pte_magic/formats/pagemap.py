@@ -1,0 +1,95 @@
+"""The words of /proc/PID/pagemap, as one table of bit fields.
+
+Source: Documentation/admin-guide/mm/pagemap.rst and ``pte_to_pagemap_entry()``, fs/proc/task_mmu.c. They are what the
+kernel tells of an entry, not the entry: most of its bits are not among them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pte_magic.formats.decode import Column, scatter, swap_columns
+from pte_magic.formats.field import KINDS, STATES, Field, Shape
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pte_magic.formats.kernel import Kernel
+
+_SOURCE = "Documentation/admin-guide/mm/pagemap.rst"
+_PRESENT = frozenset({Shape.PAGE})
+_SWAP = frozenset({Shape.SWAP})
+_BOTH = _PRESENT | _SWAP
+
+FIELDS = (
+    Field("pfn", 0, 55, _PRESENT, "page frame number; 0 if not permitted", _SOURCE, "linux"),
+    Field("swap_type", 0, 5, _SWAP, "which swap device; 0 if not permitted", _SOURCE, "linux"),
+    Field("swap_offset", 5, 50, _SWAP, "where on the swap device; 0 if not permitted", _SOURCE, "linux"),
+    Field(
+        "soft_dirty",
+        55,
+        1,
+        _BOTH,
+        "written since clear_refs was last reset",
+        _SOURCE,
+        "linux",
+        "soft_dirty",
+        "soft_dirty",
+    ),
+    Field("mmap_exclusive", 56, 1, _BOTH, "mapped only here (since 4.2)", _SOURCE, "linux", "mmap_exclusive"),
+    Field("uffd_wp", 57, 1, _BOTH, "write-protected by userfaultfd (since 5.13)", _SOURCE, "linux", "uffd_wp"),
+    Field("guard", 58, 1, _SWAP, "guard region (since 6.15)", _SOURCE, "linux"),
+    Field("file", 61, 1, _BOTH, "page of a file, or shared anonymous (since 3.5)", _SOURCE, "linux", "file"),
+    Field("swap", 62, 1, _SWAP, "swapped, or a special entry in the same layout", _SOURCE, "linux"),
+    Field("present", 63, 1, _PRESENT, "in memory", _SOURCE, "linux"),
+)
+
+PRESENT, SWAP, GUARD = (np.uint64(1 << bit) for bit in (63, 62, 58))
+_LOCATION = np.uint64((1 << 55) - 1)
+
+
+def columns(word: NDArray[np.uint64], protnone: NDArray[np.bool_], kernel: Kernel) -> dict[str, Column]:
+    """Decode words of pagemap.
+
+    Args:
+        word: The words, ``uint64[n]``.
+        protnone: Whether each lies in a region that allows no access, ``bool[n]``: pagemap calls such pages present.
+        kernel: What the kernel that they come from does with the bits.
+
+    Returns:
+        The columns that pagemap knows, by name.
+
+    """
+    n = len(word)
+    present, swap = word & PRESENT != 0, word & SWAP != 0
+    mapped = present | swap
+    found: dict[str, Column] = {}
+    for field in FIELDS:
+        if field.column and (field.needs is None or field.needs in kernel.features):
+            found[field.column] = Column(word & np.uint64(field.mask) != 0, ~mapped)
+    location = word & _LOCATION
+    hidden = location == 0  # frame 0 and offset 0 of device 0 are never a user's page
+
+    state = np.full(n, STATES.index("none"), np.int8)
+    state[present] = STATES.index("present")
+    state[present & protnone] = STATES.index("protnone")
+    state[swap] = STATES.index("swap")  # the kernel's own word, where it hides what exactly
+    kind = np.full(n, -1, np.int8)
+    pfn, no_pfn = np.where(present, location, np.uint64(0)), ~present | hidden
+
+    found |= {"state": Column(state), "kind": Column(kind), "pfn": Column(pfn, no_pfn)}
+    known = np.flatnonzero(swap & ~hidden)
+    if len(known):
+        offset, kind_of = location[known] >> np.uint64(5), (location[known] & np.uint64(31)).astype(np.uint8)
+        part = {"swap_type": Column(kind_of), "swap_offset": Column(offset)}
+        swap_columns(part, kind_of, offset, kernel)
+        scatter(found, part, known, n)
+    guard = word & GUARD != 0
+    state[guard], kind[guard] = STATES.index("marker"), KINDS.index("guard")
+
+    # A page that NUMA balancing took access to away is present in pagemap, and not for the CPU.
+    in_doubt = present & ~protnone if "numa_balancing" in kernel.features else None
+    found["present"] = Column(present & ~protnone, in_doubt)
+    return found
