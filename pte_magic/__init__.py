@@ -1,0 +1,24 @@
+"""Page-table entries of running processes, as data: type ``%pte a`` and see what lies behind the array ``a``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pte_magic.core import decode, entries, walk
+from pte_magic.doctor import doctor
+from pte_magic.errors import PteMagicError
+from pte_magic.frame import PteFrame
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+__version__ = "0.1.0"
+
+__all__ = ["PteFrame", "PteMagicError", "decode", "doctor", "entries", "load_ipython_extension", "walk"]
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Add the magics to a shell; IPython calls this for ``%load_ext pte_magic``."""
+    from pte_magic.magics import load  # noqa: PLC0415  (everything else works without IPython)
+
+    load(shell)

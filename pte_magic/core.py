@@ -1,0 +1,149 @@
+"""The way through everything: target, address space, walker, format, frame."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pte_magic import frame, walkers
+from pte_magic import target as targets
+from pte_magic.errors import TargetError
+from pte_magic.formats import decode as decoding
+from pte_magic.formats import kernel
+from pte_magic.space import AddressSpace, own
+from pte_magic.target import Target
+from pte_magic.walkers.entries import LEVELS, Entries, join
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+def walk(
+    target: object, end: int | None = None, *, pid: int | None = None, walker: str = "auto", tables: bool | None = None
+) -> frame.PteFrame:
+    """Return the page-table entries behind a target.
+
+    Args:
+        target: An address (int), an object (its memory: anything with the buffer protocol, ``__array_interface__``,
+            DLPack or Arrow; else the object at ``id()``), or a text: an address, ``"START-END"``, a region's name from
+            /proc/PID/maps such as ``"[heap]"`` or ``"libc"``, or ``"all"``.
+        end: First address not asked for, if `target` is the first one asked for.
+        pid: Whose page tables; this process' own if None.
+        walker: ``"auto"`` for the best that works here, or a name (see `doctor`).
+        tables: Also the entries passed on the way. By default only for a single address: its whole translation.
+
+    Returns:
+        One row for each entry at which the walk ends. An empty entry is one row, at whatever level it was met.
+
+    Raises:
+        PteMagicError: Says in one line what is wrong, and what to type.
+
+    Example:
+        >>> a = numpy.ones(1000)
+        >>> pte_magic.walk(a)  # doctest: +SKIP
+
+    """
+    space = _open(pid)
+    try:
+        meant = resolve(target, end, space)
+        if meant.note:
+            warnings.warn(meant.note, stacklevel=2)
+        return walk_target(meant, space, walker=walker, tables=tables)
+    finally:
+        _close(space)
+
+
+def entries(target: object, end: int | None = None, *, pid: int | None = None, walker: str = "auto") -> Entries:
+    """Return the raw entries behind a target, without pandas and without decoding; the fast way.
+
+    Args:
+        target: As of `walk`.
+        end: As of `walk`.
+        pid: As of `walk`.
+        walker: As of `walk`.
+
+    Returns:
+        Their ``entry`` is ``uint64[n]``, in the format that ``encoding`` names; ``vaddr``, ``size`` and ``level`` of
+        each are computed when asked.
+
+    Raises:
+        PteMagicError: Says in one line what is wrong, and what to type.
+
+    """
+    space = _open(pid)
+    try:
+        return _read(resolve(target, end, space), space, walker, tables=False)
+    finally:
+        _close(space)
+
+
+def decode(entry: ArrayLike, *, level: str = "pte", arch: str = "x86_64") -> frame.PteFrame:
+    """Decode raw entries; no process is needed.
+
+    Args:
+        entry: One raw entry, or an array of them.
+        level: The level at which they were found: ``"pgd"``, ``"p4d"``, ``"pud"``, ``"pmd"`` or ``"pte"``.
+        arch: The format; ``"x86_64"``.
+
+    Returns:
+        One row an entry, without the columns of where it was found. Bits whose meaning depends on the kernel are read
+        as the running kernel does.
+
+    Raises:
+        TargetError: No 64-bit number, no such level or no such format.
+
+    """
+    if arch != "x86_64":
+        message = f"format {arch!r} does not exist; type 'x86_64'"
+        raise TargetError(message)
+    if level not in LEVELS:
+        message = f"level {level!r} does not exist; type one of {', '.join(LEVELS)}"
+        raise TargetError(message)
+    try:
+        raw = np.atleast_1d(np.asarray(entry, dtype=np.uint64)).ravel()
+    except (OverflowError, ValueError, TypeError):
+        message = f"{entry!r} is no 64-bit entry; type a number from 0 to {(1 << 64) - 1:#x}"
+        raise TargetError(message) from None
+    codes = np.full(len(raw), LEVELS.index(level), np.int8)
+    return frame.of_columns(decoding.columns(raw, codes, kernel.running()), codes)
+
+
+def resolve(target: object, end: int | None, space: AddressSpace) -> Target:
+    """Return the addresses that a target stands for in `space`."""
+    if isinstance(target, Target):
+        return target
+    if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
+        return targets.at(int(target)) if end is None else targets.between(int(target), int(end))
+    if end is not None:
+        message = f"an end goes with an address; {type(target).__name__} {target!r:.40} is none"
+        raise TargetError(message)
+    if isinstance(target, str):
+        found = targets.parse(target, space)
+        if found is None:
+            raise targets.unknown(target, space)
+        return found
+    return targets.of_object(target)
+
+
+def walk_target(
+    meant: Target, space: AddressSpace, *, walker: str = "auto", tables: bool | None = None
+) -> frame.PteFrame:
+    """Walk addresses that were resolved, in an address space that is open."""
+    found = _read(meant, space, walker, tables=meant.single if tables is None else tables)
+    return frame.build(found, kernel.running(found.encryption_mask), pid=space.pid)
+
+
+def _read(meant: Target, space: AddressSpace, walker: str, *, tables: bool) -> Entries:
+    reader = walkers.get(walker)
+    return join([reader.walk(space, start, end, tables=tables) for start, end in meant.ranges])
+
+
+def _open(pid: int | None) -> AddressSpace:
+    return own() if pid is None else AddressSpace(pid)
+
+
+def _close(space: AddressSpace) -> None:
+    if space is not own():
+        space.close()

@@ -1,0 +1,44 @@
+"""Which walkers work here, what each can see, and what to type where one cannot."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pandas as pd
+
+from pte_magic import walkers
+from pte_magic.errors import WalkerUnavailableError
+from pte_magic.machine import PAGE_SIZE
+from pte_magic.space import own
+
+_SEES = {
+    "bpf": "raw entries of all levels, every bit",
+    "pagemap": "present, swapped, file, soft-dirty, huge; no raw entries",
+}
+
+
+def doctor() -> pd.DataFrame:
+    """Tell which walkers work here.
+
+    Returns:
+        A row a walker, the one that sees most first, which ``walker="auto"`` takes. Columns ``walker``; ``works``
+        (bool); ``sees``, what it can read; ``note``, why it does not work or what it cannot see, and what to type.
+
+    """
+    rows = []
+    for name in walkers.NAMES:
+        found = walkers.attempt(name)
+        works = not isinstance(found, WalkerUnavailableError)
+        note = found.why if isinstance(found, WalkerUnavailableError) else ""
+        if name == "pagemap" and not _frames_are_shown():
+            note = "no page frame numbers and swap locations without CAP_SYS_ADMIN; start Python or JupyterLab as root"
+        rows.append((name, works, _SEES[name], note))
+    return pd.DataFrame(rows, columns=["walker", "works", "sees", "note"])
+
+
+def _frames_are_shown() -> bool:
+    """Tell whether pagemap shows page frames to this process: it then gives one for a page that is surely there."""
+    page = np.ones(PAGE_SIZE, np.uint8)
+    word = int.from_bytes(os.pread(own().fd, 8, page.ctypes.data // PAGE_SIZE * 8), "little")
+    return bool(word & ((1 << 55) - 1))

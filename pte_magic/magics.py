@@ -1,0 +1,165 @@
+"""The ``%pte`` line magic: parses a line, calls `pte_magic.walk`, and turns errors into one line."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_magic, magics_class, needs_local_scope, output_can_be_silenced
+from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+
+from pte_magic import core, walkers
+from pte_magic import target as targets
+from pte_magic.doctor import doctor
+from pte_magic.errors import PteMagicError, TargetError
+from pte_magic.space import AddressSpace, own
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from IPython.core.interactiveshell import InteractiveShell
+
+_OPTIONS = ("--walker", "--tables", "--no-tables", "--runs", "--summary", "--decode", "--level")
+_REGION = re.compile(r"\[[\w:. -]+\]")
+# A pid before the target: `1234 x`, `self x`, `child.pid [heap]`. What looks like an operator makes it an expression.
+_PID_FIRST = re.compile(r"(\d+|self)\s+(?![-+*/%<>=&|^.,])(.+)|(\S+)\s+(\[[\w:. -]+\])")
+
+
+@magics_class
+class PteMagics(Magics):
+    """Magics that show page-table entries."""
+
+    @output_can_be_silenced
+    @needs_local_scope
+    @line_magic
+    @magic_arguments("%pte")
+    @argument("-w", "--walker", default=walkers.AUTO, help="auto (the best that works here), or one of %%pte's list")
+    @argument("-t", "--tables", action="store_true", default=None, help="also the entries that point to tables")
+    @argument("-T", "--no-tables", action="store_false", dest="tables", help="only the entry at which the walk ends")
+    @argument("-r", "--runs", action="store_true", help="merge neighbours that differ only in their address")
+    @argument("-s", "--summary", action="store_true", help="entries and bytes by state and page size")
+    @argument("-d", "--decode", metavar="VALUE", help="decode a raw entry; no process is needed")
+    @argument("-l", "--level", default="pte", help="level of the entry to decode: pgd, p4d, pud, pmd or pte")
+    @argument("target", nargs="*", help="[PID] TARGET; see below")
+    def pte(self, line: str = "", local_ns: dict[str, Any] | None = None) -> pd.DataFrame:
+        r"""Show the page-table entries behind something, as a DataFrame.
+
+        \b
+        %pte a              the memory of a: arrays, bytes, mmap, ctypes, tensors, DataFrames, Arrow; else the object
+        %pte a[4096:]       any Python expression; what it names is held while it is walked
+        %pte 0x7f12345678   one address: its translation, level by level
+        %pte START-END      a range, as in /proc/PID/maps
+        %pte [heap]         a region of /proc/PID/maps: [heap], [stack], libc, a file
+        %pte all            the whole address space
+        %pte 1234 [heap]    the same of another process; the pid may be an expression: %pte child.pid a
+        %pte --decode 0x8000000153016067
+        %pte                which walkers work here, and what to type where one does not
+        df = %pte a         keep it: a DataFrame, one row an entry
+        """
+        arguments = parse_argstring(self.pte, line.strip().removesuffix(";"))
+        shell: Any = self.shell
+        namespace = {**shell.user_ns, **(local_ns or {})}
+        text = " ".join(arguments.target)
+        try:
+            if arguments.decode is not None:
+                return core.decode(_evaluate(arguments.decode, namespace), level=arguments.level)
+            if not text:
+                return doctor()
+            frame = _walk(text, namespace, walker=arguments.walker, tables=arguments.tables)
+            if arguments.summary:
+                return frame.summary()
+            return frame.runs() if arguments.runs else frame
+        except PteMagicError as error:
+            # Only exactly this class is printed without a traceback.
+            raise UsageError(str(error)) from error
+
+
+def _walk(text: str, namespace: dict[str, Any], *, walker: str, tables: bool | None) -> Any:  # noqa: ANN401
+    pid_text, text = _split(text, namespace)
+    space = own() if pid_text is None else AddressSpace(_pid(pid_text, namespace))
+    try:
+        held, meant = _resolve(text, namespace, space)
+        if meant.note:
+            print(meant.note)  # noqa: T201  (a line in the notebook)
+        frame = core.walk_target(meant, space, walker=walker, tables=tables)
+        del held  # until here, or its memory would be free again when it is looked at
+        return frame
+    finally:
+        if space is not own():
+            space.close()
+
+
+def _split(text: str, namespace: dict[str, Any]) -> tuple[str | None, str]:
+    """Split a pid, if there is one, from the target."""
+    if found := _PID_FIRST.fullmatch(text):
+        return (found[1], found[2]) if found[1] else (found[3], found[4])
+    first, _, rest = text.partition(" ")
+    if rest and not _compiles(text) and (_compiles(first) or first in namespace):
+        return first, rest
+    return None, text
+
+
+def _pid(text: str, namespace: dict[str, Any]) -> int | None:
+    if text == "self":
+        return None
+    value = _evaluate(text, namespace)
+    value = getattr(value, "pid", value)  # a Popen, a multiprocessing.Process, a psutil.Process
+    if isinstance(value, bool) or not isinstance(value, int):
+        message = f"{text!r} is no pid; type a number, or something that has a pid"
+        raise TargetError(message)
+    return value
+
+
+def _resolve(text: str, namespace: dict[str, Any], space: AddressSpace) -> tuple[object, targets.Target]:
+    """Return the object that a text names, and its target. A name defined here goes before a region's name."""
+    if not (text.isidentifier() and text in namespace):
+        meant = targets.parse(text, space)
+        if meant is not None:
+            return None, meant
+        if _REGION.fullmatch(text) or not _compiles(text):
+            raise targets.unknown(text, space)
+    try:
+        value = _evaluate(text, namespace)
+    except NameError as error:
+        if text.isidentifier():
+            raise targets.unknown(text, space) from error
+        raise TargetError(str(error)) from error
+    if isinstance(value, str):  # in a notebook a string is an object like any other
+        return value, targets.of_object(value)
+    return value, core.resolve(value, None, space)
+
+
+def _evaluate(text: str, namespace: dict[str, Any]) -> Any:  # noqa: ANN401  (what the user typed)
+    try:
+        return int(text, 0)
+    except ValueError:
+        pass
+    try:
+        return eval(text, namespace)  # noqa: S307  (the notebook's own user typed it)
+    except (NameError, PteMagicError):
+        raise
+    except Exception as error:  # whatever the user's expression raises, in one line
+        message = f"{text}: {type(error).__name__}: {error}"
+        raise TargetError(message) from error
+
+
+def _compiles(text: str) -> bool:
+    try:
+        compile(text, "%pte", "eval")
+    except SyntaxError:
+        return False
+    return True
+
+
+def _complete(_shell: InteractiveShell, event: Any) -> list[str]:  # noqa: ANN401  (an IPython completion event)
+    """Complete options and names of regions after ``%pte``."""
+    word = event.symbol
+    if word.startswith("-"):
+        return [option for option in _OPTIONS if option.startswith(word)]
+    return [name for name in (*targets.region_names(own()), "all") if name.startswith(word)]
+
+
+def load(shell: InteractiveShell) -> None:
+    """Add the magics and their completion to a shell."""
+    shell.register_magics(PteMagics)
+    shell.set_hook("complete_command", _complete, re_key=r"\s*%?pte\b.*")

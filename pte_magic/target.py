@@ -1,0 +1,130 @@
+"""From what a person names to the addresses it stands for."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pte_magic.errors import TargetError
+from pte_magic.machine import PAGE_SIZE, user_limit
+from pte_magic.memory import memory
+
+if TYPE_CHECKING:
+    from pte_magic.space import AddressSpace, Region
+
+_RANGE = re.compile(r"(0x[0-9a-f]+|[0-9a-f]{8,16})\s*-\s*(0x[0-9a-f]+|[0-9a-f]{8,16})", re.IGNORECASE)
+_ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Addresses to walk.
+
+    Attributes:
+        ranges: First address and first address not meant, multiples of the page size, ascending, disjoint.
+        single: One address was named: show how it is translated, level by level.
+        note: What was done to the addresses, for the user to know; empty if nothing.
+
+    """
+
+    ranges: tuple[tuple[int, int], ...]
+    single: bool = False
+    note: str = ""
+
+
+def at(address: int) -> Target:
+    """Return the target that is the page of one address."""
+    _check(address)
+    page = address & -PAGE_SIZE
+    return Target(((page, page + PAGE_SIZE),), single=True)
+
+
+def between(start: int, end: int) -> Target:
+    """Return the target ``[start, end)``, widened to whole pages."""
+    if end <= start:
+        message = f"{start:#x}-{end:#x}: the end lies before the start; type START-END with START below END"
+        raise TargetError(message)
+    _check(start)
+    _check(end - 1)
+    first, last = start & -PAGE_SIZE, -(-end // PAGE_SIZE) * PAGE_SIZE
+    odd = (first, last) != (start, end)
+    note = f"{start:#x}-{end:#x} was widened to whole pages: {first:#x}-{last:#x}" if odd else ""
+    return Target(((first, last),), note=note)
+
+
+def of_object(thing: object) -> Target:
+    """Return the target that is the memory of a Python object: its data, or else the object itself.
+
+    Raises:
+        TargetError: It has no memory, or none in this process.
+
+    """
+    pages = sorted((start & -PAGE_SIZE, -(-end // PAGE_SIZE) * PAGE_SIZE) for start, end in memory(thing))
+    merged = pages[:1]
+    for start, end in pages[1:]:
+        if start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return Target(tuple(merged))
+
+
+def parse(text: str, space: AddressSpace) -> Target | None:
+    """Return the target that a text names: an address, a range, a region's name or ``all``.
+
+    Returns:
+        None if it is none of these; in a notebook it may be a Python expression.
+
+    """
+    text = text.strip()
+    if found := _RANGE.fullmatch(text):
+        return between(int(found[1], 16), int(found[2], 16))
+    try:
+        return at(int(text, 0))
+    except TargetError:
+        raise
+    except ValueError:
+        pass
+    if text == _ALL:
+        return Target(((0, user_limit()),))
+    ranges = [(region.start, region.end) for region in space.regions() if _is_called(region, text)]
+    ranges = [(start, end) for start, end in ranges if start < user_limit()]
+    return Target(tuple(ranges)) if ranges else None
+
+
+def region_names(space: AddressSpace) -> list[str]:
+    """Return the names of the regions that `parse` understands, each once, in order of address."""
+    names = (region.name for region in space.regions() if region.name and region.start < user_limit())
+    return list(dict.fromkeys(name if name.startswith("[") else os.path.basename(name) for name in names))  # noqa: PTH119
+
+
+def unknown(text: str, space: AddressSpace) -> TargetError:
+    """Return the error for a text that names nothing."""
+    names = ", ".join(region_names(space)[:6])
+    return TargetError(
+        f"{text!r} is no address, START-END, region or name defined here; regions of pid {space.pid}: {names}, …, all"
+    )
+
+
+def _is_called(region: Region, text: str) -> bool:
+    """Tell whether `text` names the region: ``[heap]`` or ``heap``, a path, a file, or ``libc`` for ``libc.so.6``."""
+    file = os.path.basename(region.name)  # noqa: PTH119  (a name of /proc/PID/maps, not a path to open)
+    return bool(text) and (
+        text in (region.name, file, region.name.strip("[]")) or re.split(r"[.-]", file, maxsplit=1)[0] == text
+    )
+
+
+def _check(address: int) -> None:
+    """Refuse what is no user address."""
+    limit = user_limit()
+    if 0 <= address < limit:
+        return
+    if address < 0 or address >= 1 << 64:
+        message = f"{address:#x} is no 64-bit address; type one between 0 and {limit - 1:#x}"
+    elif address >= (1 << 64) - limit:
+        message = f"{address:#x} is a kernel address; user addresses end at {limit - 1:#x}"
+    else:
+        message = f"{address:#x} is not canonical: no address between {limit:#x} and {(1 << 64) - limit:#x} exists"
+    raise TargetError(message)
