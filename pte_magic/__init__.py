@@ -22,3 +22,10 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     from pte_magic.magics import load  # noqa: PLC0415  (everything else works without IPython)
 
     load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Take the magics away again and unload what was loaded into the kernel, for ``%unload_ext pte_magic``."""
+    from pte_magic.magics import unload  # noqa: PLC0415  (everything else works without IPython)
+
+    unload(shell)

@@ -31,68 +31,68 @@ def size(count: int) -> str:
 
 def formatters(frame: pd.DataFrame) -> dict[Any, Callable[[Any], str]]:
     """Return what formats the values of each column, for pandas' ``to_string`` and ``to_html``."""
-    found: dict[Any, Callable[[Any], str]] = {}
-    for name, dtype in frame.dtypes.items():
-        if name in _HEX:
-            found[name] = _hex(_HEX[str(name)])
-        elif name in ("size", "bytes"):
-            found[name] = lambda value: size(int(value))
-        elif isinstance(dtype, pd.BooleanDtype):
-            found[name] = lambda value: MISSING if value is pd.NA else str(int(value))
-        elif isinstance(dtype, (pd.CategoricalDtype, pd.UInt8Dtype)):
-            found[name] = lambda value: MISSING if pd.isna(value) else str(value)
-    return found
+    return {name: _formatter(str(name), dtype) for name, dtype in frame.dtypes.items()}
 
 
-def _hex(form: str) -> Callable[[Any], str]:
-    return lambda value: MISSING if pd.isna(value) else format(int(value), form)
-
-
-def _shown(frame: PteFrame) -> tuple[PteFrame, list[str]]:
-    """Return what is worth showing of a frame, and the lines below it."""
-    notes = []
-    if len(frame) and {"vaddr", "state"} <= set(frame.columns):
-        empty = [name for name in frame.columns if frame[name].isna().all()]
-        same = {name: frame[name].dropna().unique() for name in _CONSTANT if name in frame.columns}
-        same = {name: values[0] for name, values in same.items() if len(values) == 1}
-        if same:
-            notes.append(", ".join(f"{name} {value}" for name, value in same.items()))
-        if empty:
-            notes.append(f"missing throughout, not shown: {', '.join(empty)}")
-        frame = frame.drop(columns=[*empty, *same])
-    return frame, notes
+def _formatter(name: str, dtype: Any) -> Callable[[Any], str]:  # noqa: ANN401  (any of pandas' dtypes)
+    if name in _HEX:
+        return lambda value: MISSING if pd.isna(value) else format(int(value), _HEX[name])
+    if name in {"size", "bytes"}:
+        return lambda value: MISSING if pd.isna(value) else size(int(value))
+    if isinstance(dtype, pd.BooleanDtype):
+        return lambda value: MISSING if pd.isna(value) else str(int(value))
+    return lambda value: MISSING if pd.isna(value) else str(value)
 
 
 def text(frame: PteFrame) -> str:
     """Return a frame as text, for the terminal, which is narrow: the bits that are set, by their names."""
-    shown, notes = _shown(frame)
-    limit = pd.get_option("display.max_rows")
-    keep = pd.get_option("display.min_rows") or limit
-    if limit and len(shown) > limit:  # only what is printed needs words
-        shown = shown.iloc[[*range(keep // 2), *range(len(shown) - keep // 2 - 1, len(shown))]]
+    shown, notes = _worth_showing(frame)
+    shown, limit = _ends(shown)
     bits = [str(name) for name, dtype in shown.dtypes.items() if isinstance(dtype, pd.BooleanDtype)]
-    plain = pd.DataFrame(shown.drop(columns=bits))
+    words = _words(shown.drop(columns=bits))
     if bits:
         is_set = shown[bits].fillna(value=False).astype(bool).to_numpy()
-        plain["bits that are set"] = [" ".join(compress(bits, row)) for row in is_set]
-    body = plain.to_string(
-        formatters=formatters(plain),
-        na_rep=MISSING,
-        max_rows=keep if len(shown) < len(frame) else None,
-        max_cols=pd.get_option("display.max_columns") or None,
-    )
-    return "\n".join([body, f"[{len(frame)} rows x {len(frame.columns)} columns]", *notes])
+        words["bits that are set"] = [" ".join(compress(bits, row)) or MISSING for row in is_set]
+    return "\n".join([words.to_string(max_rows=limit), *notes])
 
 
 def html(frame: PteFrame) -> str | None:
     """Return a frame as HTML, for a notebook; None if pandas was told not to."""
     if not pd.get_option("display.notebook_repr_html"):
         return None
-    shown, notes = _shown(frame)
+    shown, notes = _worth_showing(frame)
+    shown, limit = _ends(shown)
+    table: str = _words(shown).to_html(max_rows=limit, notebook=True)
+    return table + "".join(f"<p>{html_escape.escape(note)}</p>" for note in notes)
+
+
+def _worth_showing(frame: PteFrame) -> tuple[PteFrame, list[str]]:
+    """Return a frame without the columns that say nothing, and the lines below it that say what they would."""
+    shape = f"{len(frame)} rows x {len(frame.columns)} columns"
+    if not len(frame) or not {"level", "state"} <= set(frame.columns):
+        return frame, [f"[{shape}]"]
+    empty = [name for name in frame.columns if frame[name].isna().all()]
+    values = {name: frame[name].dropna().unique() for name in _CONSTANT if name in frame.columns}
+    same = {name: found[0] for name, found in values.items() if len(found) == 1}
+    if empty:
+        shape += f"; {len(empty)} of them missing throughout, not shown"
+    notes = [f"[{shape}]"]
+    if same:
+        notes.append(", ".join(f"{name} {value}" for name, value in same.items()))
+    return frame.drop(columns=[*empty, *same]), notes
+
+
+def _ends(frame: PteFrame) -> tuple[PteFrame, int | None]:
+    """Cut what pandas would not print out of a long frame; return how many rows it is to print."""
     limit = pd.get_option("display.max_rows")
-    if limit and len(shown) > limit:
-        limit = pd.get_option("display.min_rows") or limit
-    body: str = shown.to_html(
-        max_rows=limit, max_cols=None, show_dimensions=len(shown) > (limit or len(shown)), notebook=True, na_rep=MISSING
-    )
-    return body + "".join(f"<p>{html_escape.escape(note)}</p>" for note in notes)
+    if not limit or len(frame) <= limit:
+        return frame, None
+    keep = min(pd.get_option("display.min_rows") or limit, limit)
+    half = keep // 2 + 1  # pandas has to see a row more than it prints, to say that there are more
+    return frame.iloc[[*range(half), *range(len(frame) - half, len(frame))]], keep
+
+
+def _words(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame of what is printed for each value."""
+    forms = formatters(frame)
+    return pd.DataFrame({name: [forms[name](value) for value in frame[name]] for name in frame.columns}, frame.index)

@@ -163,3 +163,10 @@ def load(shell: InteractiveShell) -> None:
     """Add the magics and their completion to a shell."""
     shell.register_magics(PteMagics)
     shell.set_hook("complete_command", _complete, re_key=r"\s*%?pte\b.*")
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Take the magics away again and unload the walkers."""
+    magics: Any = shell.magics_manager
+    magics.magics["line"].pop("pte", None)
+    walkers.close()

@@ -66,5 +66,17 @@ def get(name: str = AUTO) -> Walker:
     return found
 
 
-for _kept in (attempt, get):
-    os.register_at_fork(after_in_child=_kept.cache_clear)
+def _forget() -> None:
+    attempt.cache_clear()
+    get.cache_clear()
+
+
+def close() -> None:
+    """Unload the walkers that were used. The next walk loads them again."""
+    for name in NAMES:
+        if isinstance(found := attempt(name), bpf.BpfWalker):
+            found.close()
+    _forget()
+
+
+os.register_at_fork(after_in_child=_forget)
