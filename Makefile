@@ -1,0 +1,51 @@
+# make demo   page-table entries of a real array, printed
+# make test   linters, types, all tests
+# Both set up what they need: packages of the system (as root), and a virtual environment in .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PACKAGES := libbpf1 python3-venv
+
+.PHONY: demo test lint bench lab system clean
+
+demo: .venv/ready
+	@$(BIN)/python examples/demo.py
+
+test: .venv/ready lint
+	$(BIN)/python -m pytest
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/ready
+	$(BIN)/python tests/bench/bench.py
+
+lab: .venv/ready
+	$(BIN)/jupyter lab examples
+
+# An editable install compiles the eBPF program into the tree.
+.venv/ready: pyproject.toml hatch_build.py pte_magic/walkers/walk.bpf.c | system
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=…")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[lab,test]'
+	@touch $@
+
+# What Debian and its relatives call the packages; elsewhere they are expected to be there.
+system:
+	@command -v dpkg-query >/dev/null || exit 0; \
+	missing=; for package in $(PACKAGES); do \
+	  dpkg-query --show --showformat='$${Status}\n' $$package 2>/dev/null | grep -q 'ok installed' \
+	    || missing="$$missing $$package"; \
+	done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ]; then \
+	  apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes $$missing; \
+	else \
+	  echo "Not installed, and only root can:$$missing (without libbpf1 there is no eBPF walker). Going on."; \
+	fi
+
+clean:
+	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name '*.bpf.o' -o -name __pycache__ | xargs rm -rf
