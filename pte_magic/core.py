@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,14 +46,11 @@ def walk(
         >>> pte_magic.walk(a)  # doctest: +SKIP
 
     """
-    space = _open(pid)
-    try:
+    with nullcontext(own()) if pid is None else AddressSpace(pid) as space:
         meant = resolve(target, end, space)
         if meant.note:
             warnings.warn(meant.note, stacklevel=2)
         return walk_target(meant, space, walker=walker, tables=tables)
-    finally:
-        _close(space)
 
 
 def entries(target: object, end: int | None = None, *, pid: int | None = None, walker: str = "auto") -> Entries:
@@ -72,11 +70,10 @@ def entries(target: object, end: int | None = None, *, pid: int | None = None, w
         PteMagicError: Says in one line what is wrong, and what to type.
 
     """
-    space = _open(pid)
-    try:
+    if pid is None:
+        return _read(resolve(target, end, own()), own(), walker, tables=False)
+    with AddressSpace(pid) as space:
         return _read(resolve(target, end, space), space, walker, tables=False)
-    finally:
-        _close(space)
 
 
 def decode(entry: ArrayLike, *, level: str = "pte", arch: str = "x86_64") -> frame.PteFrame:
@@ -137,13 +134,6 @@ def walk_target(
 
 def _read(meant: Target, space: AddressSpace, walker: str, *, tables: bool) -> Entries:
     reader = walkers.get(walker)
+    if len(meant.ranges) == 1:
+        return reader.walk(space, *meant.ranges[0], tables=tables)
     return join([reader.walk(space, start, end, tables=tables) for start, end in meant.ranges])
-
-
-def _open(pid: int | None) -> AddressSpace:
-    return own() if pid is None else AddressSpace(pid)
-
-
-def _close(space: AddressSpace) -> None:
-    if space is not own():
-        space.close()

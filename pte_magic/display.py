@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MISSING = "-"
 _HEX = {"vaddr": "#014x", "entry": "#018x", "pfn": "#x", "swap_offset": "#x"}
+_SIZES = {"size", "bytes"}
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _CONSTANT = ("cache", "pkey", "host", "pid", "walker")
 
@@ -37,7 +38,7 @@ def formatters(frame: pd.DataFrame) -> dict[Any, Callable[[Any], str]]:
 def _formatter(name: str, dtype: Any) -> Callable[[Any], str]:  # noqa: ANN401  (any of pandas' dtypes)
     if name in _HEX:
         return lambda value: MISSING if pd.isna(value) else format(int(value), _HEX[name])
-    if name in {"size", "bytes"}:
+    if name in _SIZES:
         return lambda value: MISSING if pd.isna(value) else size(int(value))
     if isinstance(dtype, pd.BooleanDtype):
         return lambda value: MISSING if pd.isna(value) else str(int(value))
@@ -62,8 +63,11 @@ def html(frame: PteFrame) -> str | None:
         return None
     shown, notes = _worth_showing(frame)
     shown, limit = _ends(shown)
-    table: str = _words(shown).to_html(max_rows=limit, notebook=True)
-    return table + "".join(f"<p>{html_escape.escape(note)}</p>" for note in notes)
+    words = _words(shown)
+    for name in _SIZES & set(words.columns):
+        words[name] = words[name].str.replace(" ", "\N{NO-BREAK SPACE}")
+    table: str = words.to_html(max_rows=limit, notebook=True)
+    return f"{table}<p>{'<br>'.join(html_escape.escape(note) for note in notes)}</p>"
 
 
 def _worth_showing(frame: PteFrame) -> tuple[PteFrame, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -76,17 +77,13 @@ class PteMagics(Magics):
 
 def _walk(text: str, namespace: dict[str, Any], *, walker: str, tables: bool | None) -> Any:  # noqa: ANN401
     pid_text, text = _split(text, namespace)
-    space = own() if pid_text is None else AddressSpace(_pid(pid_text, namespace))
-    try:
+    with nullcontext(own()) if pid_text is None else AddressSpace(_pid(pid_text, namespace)) as space:
         held, meant = _resolve(text, namespace, space)
         if meant.note:
             print(meant.note)  # noqa: T201  (a line in the notebook)
         frame = core.walk_target(meant, space, walker=walker, tables=tables)
         del held  # until here, or its memory would be free again when it is looked at
         return frame
-    finally:
-        if space is not own():
-            space.close()
 
 
 def _split(text: str, namespace: dict[str, Any]) -> tuple[str | None, str]:
