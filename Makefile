@@ -2,7 +2,8 @@
 # make test   linters, types, all tests
 # Both set up what they need: packages of the system (as root), and a virtual environment in .venv.
 
-PYTHON ?= python3
+# The system's own Python first: other users can run it too, which tests as root make use of.
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 BIN := .venv/bin
 PACKAGES := libbpf1 python3-venv
 

@@ -109,10 +109,10 @@ def decode(entry: ArrayLike, *, level: str = "pte", arch: str = "x86_64") -> fra
 
 def resolve(target: object, end: int | None, space: AddressSpace) -> Target:
     """Return the addresses that a target stands for in `space`."""
-    if isinstance(target, Target):
-        return target
     if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
         return targets.at(int(target)) if end is None else targets.between(int(target), int(end))
+    if isinstance(target, Target):
+        return target
     if end is not None:
         message = f"an end goes with an address; {type(target).__name__} {target!r:.40} is none"
         raise TargetError(message)

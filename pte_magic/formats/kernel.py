@@ -37,7 +37,7 @@ FEATURES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # by identity: plans to decode are kept by kernel
 class Kernel:
     """What one kernel does with the bits of its entries; needed to decode them.
 
