@@ -35,7 +35,7 @@ LOCKDOWN = Path("/sys/kernel/security/lockdown")
 
 # enum status and enum flags of walk.bpf.c
 _OK, _BAD_DESCRIPTOR, _NOT_PAGEMAP, _NO_MM, _EXITED, _UNSTABLE = range(6)
-_TABLES = 1
+_TABLES, _ONCE_ONLY = 1, 2
 
 # Where the arrays of `w` lie, and how long they are.
 _SPANS, _SPANS_AT = 1 << 13, 4096
@@ -76,7 +76,9 @@ class BpfWalker:
         self._options = libbpf.TestRunOptions(size=ctypes.sizeof(libbpf.TestRunOptions))
         self._options_at = ctypes.pointer(self._options)
         try:
+            self._flags = _ONCE_ONLY  # a wrong guess would be tried thousands of times
             self._calibrate()
+            self._flags = 0
         except BaseException:
             self.close()
             raise
@@ -139,7 +141,8 @@ class BpfWalker:
         self, space: AddressSpace, origin: int, start: int, end: int, *, tables: bool = False
     ) -> tuple[int, int, int]:
         """Run the program once. Return how far it came, and how many entries and spans it wrote."""
-        _ASKED.pack_into(self._memory, 0, origin, start, end, space.fd, _TABLES if tables else 0)
+        flags = (_TABLES if tables else 0) | self._flags
+        _ASKED.pack_into(self._memory, 0, origin, start, end, space.fd, flags)
         failed = self._run(self._program, self._options_at)
         answer: tuple[int, int, int] = _ANSWERED.unpack_from(self._memory, _ANSWERED_AT)
         if failed or self._options.retval != _OK:

@@ -9,11 +9,13 @@
 //
 // No lock is held, so every table is read between two looks at the path that leads to it:
 //
-//   * The pgd page lives as long as the mm_struct, which the open file keeps (mmgrab, mmput's
-//     counterpart mmdrop). If pgd -> ... -> pmd holds the same values before and after the copy,
-//     the table was linked at both times; otherwise the step is repeated.
-//   * rcu_read_lock keeps a table that is unlinked in between from being freed and reused, where
-//     the kernel frees tables by RCU (always since 6.14, and for khugepaged since 6.6).
+//   * The pgd page lives as long as the mm_struct, on which the open file holds a reference
+//     (mm_count). If pgd -> ... -> pmd holds the same values before and after the copy, the table
+//     was linked at both times; otherwise the step is repeated.
+//   * A table that was unlinked and linked again in the same place meanwhile goes unnoticed. Within
+//     the half microsecond of a copy that takes a preemption, and then both halves are still
+//     entries of this place. rcu_read_lock keeps it from happening where the kernel frees tables
+//     by RCU: for khugepaged since 6.6, for munmap since 6.15.
 //   * An mm without users is torn down by exit_mmap(): it is refused, before and after.
 //
 // The layout of kernel structures comes from BTF (CO-RE); only what is used is declared.
@@ -77,7 +79,10 @@ enum level { PGD, P4D, PUD, PMD, PTE };
 
 enum status { OK, BAD_DESCRIPTOR, NOT_PAGEMAP, NO_MM, EXITED, UNSTABLE };
 
-enum flags { TABLES = 1 };
+enum flags {
+	TABLES = 1, // also the entries passed on the way
+	ONCE = 2, // do not try again what cannot be read
+};
 
 struct span {
 	u64 vaddr; // first address that the first entry covers
@@ -254,7 +259,7 @@ static long step(u32 iteration, void *context)
 		return 0;
 	}
 	w.repeated++;
-	return ++w.retries > MAX_RETRIES;
+	return ++w.retries > MAX_RETRIES || (w.flags & ONCE);
 }
 
 SEC("syscall") int walk(void *context)
@@ -289,5 +294,5 @@ SEC("syscall") int walk(void *context)
 	bpf_probe_read_kernel(&users, sizeof(users), &mm->mm_users);
 	if (users.counter <= 0)
 		return EXITED;
-	return w.retries > MAX_RETRIES ? UNSTABLE : OK;
+	return w.retries > MAX_RETRIES || (w.retries && (w.flags & ONCE)) ? UNSTABLE : OK;
 }
