@@ -41,7 +41,7 @@ _TABLES, _ONCE_ONLY = 1, 2
 _SPANS, _SPANS_AT = 1 << 13, 4096
 _ENTRIES, _ENTRIES_AT = (1 << 17) + 1024, 4096 + (1 << 13) * SPAN.itemsize
 _GIB = 1 << 30
-_RESERVE = 1 << 20  # entries of a result made room for at once; grown when a walk finds more
+_RESERVE = 1 << 19  # entries of a result made room for at once; grown when a walk finds more
 _ADDRESS = 0x000F_FFFF_FFFF_F000  # bits of an entry that may belong to a physical address
 _PRESENT, _PSE = 1, 1 << 7
 
