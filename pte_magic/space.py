@@ -128,7 +128,14 @@ class AddressSpace:
         return sizes
 
     def fileno(self) -> int:
-        """Return the descriptor, so that ``os`` functions and ``select`` take the object itself."""
+        """Return the descriptor, so that ``os`` functions take the object itself.
+
+        Raises:
+            NoAddressSpaceError: It was closed.
+
+        """
+        if self.fd < 0:
+            raise NoAddressSpaceError(self.pid, "this AddressSpace was closed; open another")
         return self.fd
 
     def close(self) -> None:

@@ -37,13 +37,17 @@ class Walker(Protocol):
         """
 
 
-@functools.cache
+_attempts: dict[str, Walker | WalkerUnavailableError] = {}
+
+
 def attempt(name: str) -> Walker | WalkerUnavailableError:
     """Return a walker, or why it cannot work here. Tried once a process."""
-    try:
-        return bpf.BpfWalker() if name == bpf.NAME else pagemap.PagemapWalker()
-    except WalkerUnavailableError as error:
-        return error
+    if name not in _attempts:
+        try:
+            _attempts[name] = bpf.BpfWalker() if name == bpf.NAME else pagemap.PagemapWalker()
+        except WalkerUnavailableError as error:
+            _attempts[name] = error
+    return _attempts[name]
 
 
 @functools.cache
@@ -67,16 +71,17 @@ def get(name: str = AUTO) -> Walker:
 
 
 def _forget() -> None:
-    attempt.cache_clear()
+    _attempts.clear()
     get.cache_clear()
 
 
 def close() -> None:
     """Unload the walkers that were used. The next walk loads them again."""
-    for name in NAMES:
-        if isinstance(found := attempt(name), bpf.BpfWalker):
-            found.close()
+    used = list(_attempts.values())
     _forget()
+    for walker in used:
+        if isinstance(walker, bpf.BpfWalker):
+            walker.close()
 
 
 os.register_at_fork(after_in_child=_forget)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import re
 import struct
 import threading
-from errno import EACCES, EPERM
+from errno import EPERM
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,8 +85,10 @@ class BpfWalker:
             raise
 
     def close(self) -> None:
-        """Unload the program. The walker is of no use afterwards."""
-        self._object.close()
+        """Unload the program, when no walk is under way. The walker is of no use afterwards."""
+        with self._lock:
+            self._program = -1  # the descriptor's number may soon be another file's
+            self._object.close()
 
     def walk(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Entries:
         """Return the entries of ``[start, end)`` of `space`.
@@ -142,7 +145,7 @@ class BpfWalker:
     ) -> tuple[int, int, int]:
         """Run the program once. Return how far it came, and how many entries and spans it wrote."""
         flags = (_TABLES if tables else 0) | self._flags
-        _ASKED.pack_into(self._memory, 0, origin, start, end, space.fd, flags)
+        _ASKED.pack_into(self._memory, 0, origin, start, end, space.fileno(), flags)
         failed = self._run(self._program, self._options_at)
         answer: tuple[int, int, int] = _ANSWERED.unpack_from(self._memory, _ANSWERED_AT)
         if failed or self._options.retval != _OK:
@@ -245,7 +248,17 @@ def _try(*, use_rcu: bool) -> libbpf.Object | libbpf.LibbpfError:
 def _why(error: libbpf.LibbpfError) -> str:
     if LOCKDOWN.exists() and "[confidentiality]" in LOCKDOWN.read_text():
         return "the kernel is locked down (confidentiality: no eBPF reads kernel memory); boot with lockdown=integrity"
-    if error.errno in (EPERM, EACCES) and not error.log:
+    if not _may_trace():
         return "no permission to load eBPF programs (CAP_BPF and CAP_PERFMON); start Python or JupyterLab as root"
     last = error.log.splitlines()[-4:]
     return f"the kernel refused the program: {error.strerror}: {' | '.join(last)}"
+
+
+def _may_trace() -> bool:
+    """Tell whether this process has both capabilities, or CAP_SYS_ADMIN, which stands for them.
+
+    With CAP_BPF alone the verifier complains about a helper, not about a permission.
+    """
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)$", Path("/proc/self/status").read_text(encoding="utf-8"), re.MULTILINE)
+    effective = int(found[1], 16) if found else -1
+    return bool(effective >> 21 & 1 or effective >> 38 & effective >> 39 & 1)  # include/uapi/linux/capability.h

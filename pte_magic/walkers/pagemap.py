@@ -30,7 +30,7 @@ class PagemapWalker:
 
     A page that is mapped is one entry, a page mapped by a huge page one with its neighbours where the kernel tells
     (PAGEMAP_SCAN, since 6.7). Addresses at which nothing is mapped are one entry a run: pagemap does not say at which
-    level the tables end there.
+    level the tables end there. Of special mappings such as [vvar] it says nothing is mapped, as the kernel does.
     """
 
     name = NAME
@@ -50,6 +50,8 @@ class PagemapWalker:
 
         """
         del tables
+        if start >= end:
+            return Entries(np.empty(0, np.uint64), np.empty(0, SPAN), self.encoding, self.name, np.empty(0, np.bool_))
         _words(space, start, 1)  # a torn-down address space has no regions either
         parts = []
         for piece_start, piece_end, region in _pieces(space, start, end):
@@ -94,19 +96,16 @@ def _read_region(
     space: AddressSpace, region: Region, start: int, end: int
 ) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.void]]]:
     """Yield words and spans of a part of one region."""
-    # A huge page that only partly lies in the range is one entry all the same.
-    runs = scan.populated(space, max(region.start, start & -_MIB2), min(region.end, -(-end // _MIB2) * _MIB2))
+    runs = scan.populated(space, start, end)
     if runs is None:
         yield from _read_pages(space, start, end, _UNKNOWN)
         return
     for run_start, run_end, categories in runs.tolist():
         size = _huge_size(space, region) if categories & scan.PAGE_IS_HUGE else 0
-        if size:
+        if size:  # one entry, also if only a part of it was asked for
             first, last = run_start & -size, -(-run_end // size) * size
         else:
-            first, last = max(run_start, start), min(run_end, end)
-        if last <= start or first >= end:
-            continue
+            first, last = run_start, run_end
         if first > start:
             yield _nothing(start, first)[:2]
         if size:
@@ -160,7 +159,7 @@ def _words(space: AddressSpace, start: int, count: int) -> NDArray[np.uint64]:
     view = words.view(np.uint8).data
     done = 0
     while done < len(view):
-        got = os.preadv(space.fd, [view[done:]], start // PAGE_SIZE * 8 + done)
+        got = os.preadv(space.fileno(), [view[done:]], start // PAGE_SIZE * 8 + done)
         if not got:
             raise space.gone()
         done += got

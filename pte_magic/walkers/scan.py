@@ -64,7 +64,7 @@ def populated(space: AddressSpace, start: int, end: int) -> NDArray[np.void] | N
             return_mask=wanted | PAGE_IS_HUGE,
         )
         try:
-            count = fcntl.ioctl(space.fd, _PAGEMAP_SCAN, argument)
+            count = fcntl.ioctl(space, _PAGEMAP_SCAN, argument)
         except OSError as error:
             if error.errno == errno.ENOTTY:
                 return None
@@ -72,5 +72,6 @@ def populated(space: AddressSpace, start: int, end: int) -> NDArray[np.void] | N
                 raise space.gone() from error
             raise
         found.append(runs[:count].copy())
-        start = argument.walk_end
+        # walk_end stays behind what was reported when the kernel's own buffer of 512 runs was flushed in between.
+        start = max([argument.walk_end, *runs["end"][:count][-1:].tolist()])
     return np.concatenate(found) if found else np.empty(0, PAGE_REGION)
