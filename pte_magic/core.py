@@ -47,10 +47,7 @@ def walk(
 
     """
     with nullcontext(own()) if pid is None else AddressSpace(pid) as space:
-        meant = resolve(target, end, space)
-        if meant.note:
-            warnings.warn(meant.note, stacklevel=2)
-        return walk_target(meant, space, walker=walker, tables=tables)
+        return walk_target(_meant(target, end, space), space, walker=walker, tables=tables)
 
 
 def entries(target: object, end: int | None = None, *, pid: int | None = None, walker: str = "auto") -> Entries:
@@ -71,9 +68,9 @@ def entries(target: object, end: int | None = None, *, pid: int | None = None, w
 
     """
     if pid is None:
-        return _read(resolve(target, end, own()), own(), walker, tables=False)
+        return _read(_meant(target, end, own()), own(), walker, tables=False)
     with AddressSpace(pid) as space:
-        return _read(resolve(target, end, space), space, walker, tables=False)
+        return _read(_meant(target, end, space), space, walker, tables=False)
 
 
 def decode(entry: ArrayLike, *, level: str = "pte", arch: str = "x86_64") -> frame.PteFrame:
@@ -99,6 +96,10 @@ def decode(entry: ArrayLike, *, level: str = "pte", arch: str = "x86_64") -> fra
         message = f"level {level!r} does not exist; type one of {', '.join(LEVELS)}"
         raise TargetError(message)
     try:
+        given = np.asarray(entry)
+        # numpy would cut floats and wrap negative numbers without a word; an empty list is one of floats.
+        if given.size and (given.dtype.kind in "fc" or (given.dtype.kind == "i" and given.min() < 0)):
+            given = given.astype(np.uint64, casting="safe")
         raw = np.atleast_1d(np.asarray(entry, dtype=np.uint64)).ravel()
     except (OverflowError, ValueError, TypeError):
         message = f"{entry!r} is no 64-bit entry; type a number from 0 to {(1 << 64) - 1:#x}"
@@ -122,6 +123,14 @@ def resolve(target: object, end: int | None, space: AddressSpace) -> Target:
             raise targets.unknown(target, space)
         return found
     return targets.of_object(target)
+
+
+def _meant(target: object, end: int | None, space: AddressSpace) -> Target:
+    """Resolve a target, and tell the caller of the public function what was done to it."""
+    meant = resolve(target, end, space)
+    if meant.note:
+        warnings.warn(meant.note, stacklevel=3)
+    return meant
 
 
 def walk_target(

@@ -64,8 +64,9 @@ def html(frame: PteFrame) -> str | None:
     shown, notes = _worth_showing(frame)
     shown, limit = _ends(shown)
     words = _words(shown)
-    for name in _SIZES & set(words.columns):
-        words[name] = words[name].str.replace(" ", "\N{NO-BREAK SPACE}")
+    for at, name in enumerate(words.columns):
+        if name in _SIZES:
+            words.isetitem(at, [value.replace(" ", "\N{NO-BREAK SPACE}") for value in words.iloc[:, at]])
     table: str = words.to_html(max_rows=limit, notebook=True)
     return f"{table}<p>{'<br>'.join(html_escape.escape(note) for note in notes)}</p>"
 
@@ -73,7 +74,7 @@ def html(frame: PteFrame) -> str | None:
 def _worth_showing(frame: PteFrame) -> tuple[PteFrame, list[str]]:
     """Return a frame without the columns that say nothing, and the lines below it that say what they would."""
     shape = f"{len(frame)} rows x {len(frame.columns)} columns"
-    if not len(frame) or not {"level", "state"} <= set(frame.columns):
+    if not len(frame) or not frame.columns.is_unique or not {"level", "state"} <= set(frame.columns):
         return frame, [f"[{shape}]"]
     empty = [name for name in frame.columns if frame[name].isna().all()]
     values = {name: frame[name].dropna().unique() for name in _CONSTANT if name in frame.columns}
@@ -98,5 +99,10 @@ def _ends(frame: PteFrame) -> tuple[PteFrame, int | None]:
 
 def _words(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame of what is printed for each value."""
-    forms = formatters(frame)
-    return pd.DataFrame({name: [forms[name](value) for value in frame[name]] for name in frame.columns}, frame.index)
+    columns = [
+        [form(value) for value in frame.iloc[:, at]]
+        for at, form in enumerate(_formatter(str(name), dtype) for name, dtype in frame.dtypes.items())
+    ]
+    words = pd.DataFrame(dict(enumerate(columns)), frame.index)
+    words.columns = frame.columns
+    return words

@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.api.internals import create_dataframe_from_blocks
 from pandas.arrays import BooleanArray, IntegerArray
 
-from pte_magic import display, machine
+from pte_magic import display, machine, walkers
 from pte_magic.formats import decode, pagemap
 from pte_magic.formats.field import KINDS, STATES
 from pte_magic.walkers.entries import LEVELS
@@ -27,6 +27,7 @@ _CATEGORIES: dict[str, Any] = {
     "kind": pd.CategoricalDtype(list(KINDS)),
     "cache": pd.CategoricalDtype(list(decode.CACHES)),
 }
+_WALKERS: Any = pd.CategoricalDtype(list(walkers.NAMES))  # the same for all, so that concat keeps the dtype
 _INTEGERS = {
     "entry": np.dtype(np.uint64),
     "pfn": np.dtype(np.uint64),
@@ -174,9 +175,10 @@ def build(entries: Entries, kernel: Kernel, *, pid: int) -> PteFrame:
     found["level"] = decode.Column(level)
     blocks: list[tuple[Any, NDArray[np.intp]]] = [(where, np.array([0, 1]))]
     blocks += [(array, _places()[name]) for name, array in arrays(found, n).items()]
-    blocks.append((_constant(n, machine.host()), _places()["host"]))
+    host, walker = np.zeros(n, np.int8), np.full(n, walkers.NAMES.index(entries.walker), np.int8)
+    blocks.append((pd.Categorical.from_codes(host, dtype=_one_category(machine.host()), validate=False), _places()["host"]))
     blocks.append((np.full((1, n), pid, np.int64), _places()["pid"]))
-    blocks.append((_constant(n, entries.walker), _places()["walker"]))
+    blocks.append((pd.Categorical.from_codes(walker, dtype=_WALKERS, validate=False), _places()["walker"]))
     # The usual constructor takes half a millisecond for this many columns, this one a tenth.
     plain = create_dataframe_from_blocks(blocks, index=pd.RangeIndex(n), columns=_column_index())
     take: Any = PteFrame  # the stubs do not know how pandas' subclasses take the columns of a frame over
@@ -213,13 +215,9 @@ def arrays(found: dict[str, decode.Column], n: int) -> dict[str, Any]:
     return made
 
 
-def _constant(n: int, text: str) -> pd.Categorical:
-    return pd.Categorical.from_codes(np.zeros(n, np.int8), dtype=_one_category(text), validate=False)
-
-
 @functools.cache
-def _one_category(text: str) -> pd.CategoricalDtype:
-    return pd.CategoricalDtype([text])
+def _one_category(name: str) -> Any:  # noqa: ANN401  (the stubs know no dtype of strings)
+    return pd.CategoricalDtype([name])
 
 
 @functools.cache

@@ -6,6 +6,7 @@ import re
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from IPython.core.completer import SimpleCompletion, context_matcher
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, needs_local_scope, output_can_be_silenced
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
@@ -18,9 +19,11 @@ from pte_magic.space import AddressSpace, own
 
 if TYPE_CHECKING:
     import pandas as pd
+    from IPython.core.completer import CompletionContext, SimpleMatcherResult
     from IPython.core.interactiveshell import InteractiveShell
 
 _OPTIONS = ("--walker", "--tables", "--no-tables", "--runs", "--summary", "--decode", "--level")
+_TYPED = re.compile(r"^(?:.*=)?\s*%pte\s(?:.*\s)?(\S*)$")
 _REGION = re.compile(r"\[[\w:. -]+\]")
 # A pid before the target: `1234 x`, `self x`, `child.pid [heap]`. What looks like an operator makes it an expression.
 _PID_FIRST = re.compile(r"(\d+|self)\s+(?![-+*/%<>=&|^.,])(.+)|(\S+)\s+(\[[\w:. -]+\])")
@@ -33,7 +36,7 @@ class PteMagics(Magics):
     @output_can_be_silenced
     @needs_local_scope
     @line_magic
-    @magic_arguments("%pte")
+    @magic_arguments("pte")
     @argument("-w", "--walker", default=walkers.AUTO, help="auto (the best that works here), or one of %%pte's list")
     @argument("-t", "--tables", action="store_true", default=None, help="also the entries that point to tables")
     @argument("-T", "--no-tables", action="store_false", dest="tables", help="only the entry at which the walk ends")
@@ -43,9 +46,8 @@ class PteMagics(Magics):
     @argument("-l", "--level", default="pte", help="level of the entry to decode: pgd, p4d, pud, pmd or pte")
     @argument("target", nargs="*", help="[PID] TARGET; see below")
     def pte(self, line: str = "", local_ns: dict[str, Any] | None = None) -> pd.DataFrame:
-        r"""Show the page-table entries behind something, as a DataFrame.
+        """Show the page-table entries behind something, as a DataFrame.
 
-        \b
         %pte a              the memory of a: arrays, bytes, mmap, ctypes, tensors, DataFrames, Arrow; else the object
         %pte a[4096:]       any Python expression; what it names is held while it is walked
         %pte 0x7f12345678   one address: its translation, level by level
@@ -57,7 +59,10 @@ class PteMagics(Magics):
         %pte                which walkers work here, and what to type where one does not
         df = %pte a         keep it: a DataFrame, one row an entry
         """
-        arguments = parse_argstring(self.pte, line.strip().removesuffix(";"))
+        try:
+            arguments = parse_argstring(self.pte, line.strip().removesuffix(";"))
+        except ValueError as error:  # a quote without its other
+            raise UsageError(str(error)) from error
         shell: Any = self.shell
         namespace = {**shell.user_ns, **(local_ns or {})}
         text = " ".join(arguments.target)
@@ -70,7 +75,7 @@ class PteMagics(Magics):
             if arguments.summary:
                 return frame.summary()
             return frame.runs() if arguments.runs else frame
-        except PteMagicError as error:
+        except (PteMagicError, NameError) as error:
             # Only exactly this class is printed without a traceback.
             raise UsageError(str(error)) from error
 
@@ -148,22 +153,34 @@ def _compiles(text: str) -> bool:
     return True
 
 
-def _complete(_shell: InteractiveShell, event: Any) -> list[str]:  # noqa: ANN401  (an IPython completion event)
-    """Complete options and names of regions after ``%pte``."""
-    word = event.symbol
-    if word.startswith("-"):
-        return [option for option in _OPTIONS if option.startswith(word)]
-    return [name for name in (*targets.region_names(own()), "all") if name.startswith(word)]
+@context_matcher()
+def _complete(context: CompletionContext) -> SimpleMatcherResult:
+    """Complete options and names of regions after ``%pte``.
+
+    A matcher and no ``complete_command`` hook: for the hook a word ends at every bracket and dash.
+    """
+    typed = _TYPED.search(context.text_until_cursor)
+    if not typed:
+        return {"completions": []}
+    word = typed[1]
+    names = _OPTIONS if word.startswith("-") else (*targets.region_names(own()), "all")
+    found = [SimpleCompletion(name) for name in names if name.startswith(word)]
+    return {"completions": found, "matched_fragment": word, "suppress": bool(found) and word[:1] in {"-", "["}}
 
 
 def load(shell: InteractiveShell) -> None:
     """Add the magics and their completion to a shell."""
     shell.register_magics(PteMagics)
-    shell.set_hook("complete_command", _complete, re_key=r"\s*%?pte\b.*")
+    completer: Any = shell.Completer
+    if _complete not in completer.custom_matchers:
+        completer.custom_matchers.append(_complete)
 
 
 def unload(shell: InteractiveShell) -> None:
-    """Take the magics away again and unload the walkers."""
+    """Take the magics and their completion away again and unload the walkers."""
     magics: Any = shell.magics_manager
     magics.magics["line"].pop("pte", None)
+    completer: Any = shell.Completer
+    if _complete in completer.custom_matchers:
+        completer.custom_matchers.remove(_complete)
     walkers.close()

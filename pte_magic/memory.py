@@ -31,7 +31,7 @@ def memory(thing: object) -> list[tuple[int, int]]:
         blocks = list(_blocks(thing))
     except TargetError:
         raise
-    except (ValueError, BufferError, TypeError, RuntimeError) as error:
+    except Exception as error:  # whatever an object's own code raises
         # A released memoryview, a closed mmap, a tensor that does not want to be exported: their own words.
         message = f"the {_name(thing)} gives no access to its memory: {error}"
         raise TargetError(message) from error
@@ -98,8 +98,12 @@ def _pandas(thing: Any) -> Iterator[tuple[int, int]]:  # noqa: ANN401
             yield from _pandas(thing.iloc[:, at])
         return
     array = thing.array
-    if hasattr(array, "__arrow_array__") and "pyarrow" in type(array).__module__ + str(thing.dtype):
-        yield from _arrow(array.__arrow_array__())
+    if hasattr(array, "_pa_array"):  # Arrow's own, and strings
+        yield from _arrow(array._pa_array)  # noqa: SLF001
+    elif hasattr(array, "codes"):  # categories
+        yield _bounds(array.codes)
+    elif isinstance(getattr(array, "_ndarray", None), np.ndarray):  # numpy's own, times
+        yield _bounds(array._ndarray)  # noqa: SLF001
     elif hasattr(array, "_data") and hasattr(array, "_mask"):  # masked: no protocol exports both without a copy
         yield _bounds(array._data)  # noqa: SLF001
         yield _bounds(array._mask)  # noqa: SLF001
@@ -135,7 +139,8 @@ def _itself(thing: object) -> tuple[int, int]:
     """Return where the object lies that Python keeps for `thing`: what is allocated in one piece at ``id()``."""
     # object's own __sizeof__ counts the items that lie inline and no memory that only hangs on it (a list's).
     size = str.__sizeof__(thing) if isinstance(thing, str) else object.__sizeof__(thing)
-    return id(thing), id(thing) + size
+    # Of types and generators it counts what is not there: their number of items is not where it looks.
+    return id(thing), id(thing) + min(size, sys.getsizeof(thing, size))
 
 
 def _elsewhere(thing: object, where: str) -> TargetError:

@@ -30,7 +30,8 @@ CACHES = ("WB", "WC", "UC-", "UC", "WP", "WT")
 _PAT = np.array([0, 1, 2, 3, 0, 4, 2, 5], np.int8)
 _PTE = LEVELS.index("pte")
 _FRAME = 0x000F_FFFF_FFFF_F000
-_BIG_FRAME = 0x000F_FFFF_FFFF_E000  # bit 12 of a huge leaf is PAT_LARGE
+# Of a huge leaf: the address bits of its size. Those below are zero, or ones where they are inverted with the others.
+_BIG_FRAMES = {"pmd": np.uint64(0x000F_FFFF_FFE0_0000), "pud": np.uint64(0x000F_FFFF_C000_0000)}
 _ONE, _TWELVE = np.uint8(1), np.uint64(12)
 _PFN_SWAPS = ("migration", "device", "hwpoison")
 
@@ -120,7 +121,7 @@ def _plan(kernel: Kernel, there: int) -> _Plan:
             )
         )  # fmt: skip
     framed = LEAVES | {Shape.TABLE}
-    masks = np.array([(_FRAME if shape in _SMALL else _BIG_FRAME) & kernel.physical_mask for shape in Shape], np.uint64)
+    masks = np.array([_FRAME & kernel.physical_mask for shape in Shape], np.uint64)
     flips = np.array([shape in _INVERTED for shape in Shape])
     only = {int(masks[shape]) for shape in present if shape in framed}
     return _Plan(
@@ -150,6 +151,25 @@ def _shapes(entry: NDArray[np.uint64], level: NDArray[np.int8], byte: list[NDArr
     return found
 
 
+def _frames(
+    entry: NDArray[np.uint64], level: NDArray[np.int8], shape: NDArray[np.uint8], plan: _Plan
+) -> NDArray[np.uint64]:
+    """Return the page frame number of each entry that has one, ``uint64[n]``."""
+    if isinstance(plan.inverted, bool):
+        upright = ~entry if plan.inverted else entry
+    else:
+        upright = np.where(plan.inverted[shape], ~entry, entry)
+    bits: NDArray[np.uint64] = upright & (
+        plan.frame_bits[shape] if isinstance(plan.frame_bits, np.ndarray) else np.uint64(plan.frame_bits or 0)
+    )
+    if plan.big:
+        big = _BIG[shape]
+        for name, mask in _BIG_FRAMES.items():
+            bits[big & (level == LEVELS.index(name))] &= mask
+    bits >>= _TWELVE
+    return bits
+
+
 def columns(entry: NDArray[np.uint64], level: NDArray[np.int8], kernel: Kernel) -> dict[str, Column]:
     """Decode entries.
 
@@ -175,14 +195,8 @@ def columns(entry: NDArray[np.uint64], level: NDArray[np.int8], kernel: Kernel) 
             values = np.where(shape == Shape.SWAP, byte[swap_octet] & swap_mask != 0, values)
         found[name] = Column(values, missing if missing is None else missing[shape])
     if plan.frame_bits is not None:
-        if isinstance(plan.inverted, bool):
-            bits = ~entry if plan.inverted else entry
-        else:
-            bits = np.where(plan.inverted[shape], ~entry, entry)
-        frames = plan.frame_bits[shape] if isinstance(plan.frame_bits, np.ndarray) else plan.frame_bits
-        found["pfn"] = Column(
-            (bits & frames) >> _TWELVE, plan.no_frame if plan.no_frame is None else plan.no_frame[shape]
-        )
+        no_frame = plan.no_frame if plan.no_frame is None else plan.no_frame[shape]
+        found["pfn"] = Column(_frames(entry, level, shape, plan), no_frame)
     if plan.leaves:
         no_leaf = plan.no_leaf if plan.no_leaf is None else plan.no_leaf[shape]
         pat = byte[0] >> 5
@@ -204,7 +218,7 @@ def _decode_swap(found: dict[str, Column], entry: NDArray[np.uint64], rows: NDAr
     offset = (~swaps << np.uint64(5)) >> np.uint64(14)
     part = {"swap_type": Column(kind_of), "swap_offset": Column(offset)}
     swap_columns(part, kind_of, offset, kernel)
-    marker = part["state"].values == STATES.index("marker")
+    marker = _marks(kernel)[kind_of]
     if marker.any():  # a marker holds the bit in its offset
         found["uffd_wp"].values[rows[marker]] = offset[marker] & np.uint64(1) == 1
     scatter(found, part, rows, len(entry))
@@ -223,6 +237,12 @@ def scatter(found: dict[str, Column], part: dict[str, Column], rows: NDArray[np.
             missing[rows] = False if column.missing is None else column.missing
 
 
+@functools.cache
+def _marks(kernel: Kernel) -> NDArray[np.bool_]:
+    """Return which types of swap entries say in the bits of their offset what they mark."""
+    return np.array([found == ("marker", None) for found in kernel.swap.types])
+
+
 def swap_columns(
     found: dict[str, Column], kind_of: NDArray[np.uint8], offset: NDArray[np.uint64], kernel: Kernel
 ) -> None:
@@ -230,7 +250,7 @@ def swap_columns(
     swap = kernel.swap
     state = np.array([STATES.index(state) for state, _ in swap.types], np.int8)[kind_of]
     kind = np.array([KINDS.index(kind) if kind else -1 for _, kind in swap.types], np.int8)[kind_of]
-    marker = state == STATES.index("marker")
+    marker = _marks(kernel)[kind_of]
     if marker.any():
         for bit, name in enumerate(swap.marker_bits):
             kind[marker & (offset >> np.uint64(bit) & np.uint64(1) == 1)] = KINDS.index(name)

@@ -127,6 +127,8 @@ def fields(kernel: Kernel) -> tuple[Field, ...]:
         if field.needs == "encryption":
             if kernel.encryption_mask:
                 found.append(dataclasses.replace(field, low=kernel.encryption_mask.bit_length() - 1))
+        elif field.name == "pfn" and kernel.encryption_mask:  # no address has bits above the C-bit
+            found.append(dataclasses.replace(field, width=kernel.encryption_mask.bit_length() - 1 - field.low))
         elif field.needs is None or field.needs in kernel.features:
             found.append(field)
     return tuple(found)
