@@ -1,0 +1,257 @@
+"""What several tests share: memory made by hand, processes that wait to be looked at, and the kernel's own answers."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from pte_magic import frame, machine, walkers
+from pte_magic.errors import WalkerUnavailableError
+from pte_magic.formats import kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from multiprocessing.connection import Connection
+
+    from numpy.typing import NDArray
+
+    from pte_magic.space import AddressSpace
+
+settings.register_profile("busy", deadline=None)  # a loaded machine is no fault
+settings.load_profile("busy")
+
+PAGE, MIB2, GIB = mmap.PAGESIZE, 2 << 20, 1 << 30
+NONE, READ, WRITE, EXEC = 0, mmap.PROT_READ, mmap.PROT_WRITE, mmap.PROT_EXEC
+SHARED, PRIVATE, FIXED, ANONYMOUS, NORESERVE, HUGETLB = 1, 2, 0x10, 0x20, 0x4000, 0x40000  # asm-generic/mman.h
+DONTNEED, HUGEPAGE, NOHUGEPAGE, PAGEOUT, COLLAPSE, GUARD_INSTALL = 4, 14, 15, 21, 25, 102
+NOBODY = 65534
+
+PM_PFN, PM_GUARD, PM_FILE, PM_SWAP, PM_PRESENT = (1 << 55) - 1, 1 << 58, 1 << 61, 1 << 62, 1 << 63
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: page frames, raw entries, other users, devices")
+
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+
+
+class NewMap(Protocol):
+    """Maps memory that is unmapped when the test ends; returns its address, a multiple of 2 MiB."""
+
+    def __call__(
+        self, size: int, protection: int = ..., flags: int = ..., fd: int = ..., *, advice: int | None = ...
+    ) -> int:
+        """Map `size` bytes between two regions that nobody may touch, so that no neighbour merges with them."""
+
+
+class Child(NamedTuple):
+    """A forked process: its pid, and what makes it do its next step and return the result."""
+
+    pid: int
+    step: Callable[[], Any]
+
+
+def check(result: int) -> None:
+    if result == -1:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def madvise(address: int, size: int, advice: int) -> None:
+    check(libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(size), advice))
+
+
+def mprotect(address: int, size: int, protection: int) -> None:
+    check(libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(size), protection))
+
+
+def munmap(address: int, size: int) -> None:
+    check(libc.munmap(ctypes.c_void_p(address), ctypes.c_size_t(size)))
+
+
+def write(address: int, size: int = PAGE, value: int = 1) -> None:
+    """Write a byte to each page."""
+    np.ctypeslib.as_array((ctypes.c_ubyte * size).from_address(address))[::PAGE] = value
+
+
+def read(address: int, size: int = PAGE) -> int:
+    """Read a byte of each page; return their sum."""
+    return int(np.ctypeslib.as_array((ctypes.c_ubyte * size).from_address(address))[::PAGE].sum(dtype=np.int64))
+
+
+def words(address: int, size: int = PAGE, pid: int | str = "self") -> NDArray[np.uint64]:
+    """Return what /proc/PID/pagemap says, ``uint64[pages]``: the independent source."""
+    fd = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY)
+    try:
+        return np.frombuffer(os.pread(fd, size // PAGE * 8, address // PAGE * 8), np.uint64)
+    finally:
+        os.close(fd)
+
+
+def pfn(address: int, pid: int | str = "self") -> int:
+    """Return the page frame that /proc/PID/pagemap gives for a present page."""
+    word = int(words(address, PAGE, pid)[0])
+    assert word & PM_PRESENT
+    return word & PM_PFN
+
+
+def smaps(address: int, field: str, pid: int | str = "self") -> int:
+    """Return a number of bytes that /proc/PID/smaps gives for the region of an address."""
+    inside = False
+    for line in Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8").splitlines():
+        if found := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
+            inside = int(found[1], 16) <= address < int(found[2], 16)
+        elif inside and line.startswith(f"{field}:"):
+            return int(line.split()[1]) << 10
+    message = f"no {field} at {address:#x}"
+    raise LookupError(message)
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+
+def walked(name: str, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> frame.PteFrame:
+    """Return the decoded frame of what a walker finds."""
+    found = walkers.get(name).walk(space, start, end, tables=tables)
+    return frame.build(found, kernel.running(found.encryption_mask), pid=space.pid)
+
+
+def by_page(table: frame.PteFrame, start: int, end: int) -> dict[str, NDArray[Any]]:
+    """Say of every page of ``[start, end)`` what the row that covers it says; -1 where a number is missing."""
+    address = np.arange(start, end, PAGE, dtype=np.uint64)
+    first = table["vaddr"].to_numpy()
+    row = np.searchsorted(first, address, side="right") - 1
+    within = (address - first[row]) // np.uint64(PAGE)
+    assert (within < table["size"].to_numpy()[row] // np.uint64(PAGE)).all()
+    frames = table["pfn"].to_numpy(np.int64, na_value=-1)[row]
+    found = {"pfn": np.where(frames >= 0, frames + within.astype(np.int64), -1)}
+    for name in ("swap_type", "swap_offset"):
+        found[name] = table[name].to_numpy(np.int64, na_value=-1)[row]
+    for name in ("state", "kind"):
+        found[name] = table[name].astype(object).fillna("").to_numpy()[row]
+    for name in ("present", "soft_dirty", "uffd_wp"):
+        found[name] = table[name].to_numpy(np.int8, na_value=-1)[row]
+    return found
+
+
+def python(code: str, *before: str, user: int | None = None) -> str:
+    """Run Python code as a program (after the words of another, such as unshare); return what it printed.
+
+    A `user` needs no right to read where Python is installed: the program becomes that user when it has started.
+    """
+    code = code if user is None else _BECOME.format(user=user) + code
+    command = [*before, sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd="/")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+_BECOME = """
+import ctypes, encodings.ascii, json, os
+import pte_magic
+os.setgroups([])
+os.setgid({user})
+os.setuid({user})
+ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: as after exec, /proc/self is that user's
+"""
+
+
+@pytest.fixture(params=walkers.NAMES)
+def walker(request: pytest.FixtureRequest) -> str:
+    """The name of each walker in turn."""
+    name = str(request.param)
+    found = walkers.attempt(name)
+    if isinstance(found, WalkerUnavailableError):
+        pytest.skip(f"needs root: {found}" if os.geteuid() else str(found))
+    return name
+
+
+@pytest.fixture
+def new_map() -> Iterator[NewMap]:
+    made: list[tuple[int, int]] = []
+
+    def make(
+        size: int,
+        protection: int = READ | WRITE,
+        flags: int = PRIVATE | ANONYMOUS,
+        fd: int = -1,
+        *,
+        advice: int | None = None,
+    ) -> int:
+        align = GIB if flags & HUGETLB and size >= GIB else MIB2
+        reserved = -(-size // align) * align + 3 * align
+        outer: int = libc.mmap(None, reserved, NONE, PRIVATE | ANONYMOUS | NORESERVE, -1, 0)
+        made.append((outer, reserved))
+        address = (outer // align + 2) * align
+        got = libc.mmap(address, size, protection, flags | FIXED, fd, 0)
+        if got != address:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        if advice is not None:
+            madvise(address, size, advice)
+        return address
+
+    yield make
+    for address, size in made:
+        munmap(address, size)
+
+
+@contextmanager
+def forked(*steps: Callable[[], Any]) -> Iterator[Child]:
+    """Fork a child that does one step whenever it is asked to, and is killed in the end."""
+    ours, theirs = multiprocessing.Pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # numpy's idle threads do not matter to a child of ours
+        pid = os.fork()
+    if pid == 0:
+        _serve(theirs, ours, steps)
+    theirs.close()
+
+    def step() -> Any:  # noqa: ANN401  (whatever the step returns)
+        ours.send(None)
+        result = ours.recv()
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    try:
+        yield Child(pid, step)
+    finally:
+        ours.close()
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def _serve(theirs: Connection, ours: Connection, steps: tuple[Callable[[], Any], ...]) -> None:
+    try:
+        ours.close()
+        for step in steps:
+            theirs.recv()
+            try:
+                theirs.send(step())
+            except BaseException as error:  # noqa: BLE001  (told to the parent)
+                theirs.send(error)
+        theirs.recv()
+    finally:
+        os._exit(0)
+
+
+@pytest.fixture
+def physical_limit() -> int:
+    """First page frame number after all memory of this machine."""
+    ram = re.findall(r"-([0-9a-f]+) : System RAM", Path("/proc/iomem").read_text(encoding="ascii"))
+    limit = max((int(end, 16) for end in ram), default=0) // PAGE
+    return limit if limit > 1 else 1 << (machine.physical_bits() - 12)

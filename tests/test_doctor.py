@@ -1,0 +1,145 @@
+"""What doctor() says where something is missing: made to be missing, in a namespace of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from conftest import NOBODY, needs_root, python
+
+import pte_magic
+from pte_magic import walkers
+from pte_magic.walkers import libbpf
+
+SHOW = """
+import json
+import numpy as np
+import pte_magic
+memory = np.ones(8192, np.uint8)
+frame = pte_magic.walk(memory)
+told = pte_magic.doctor()
+try:
+    pte_magic.walk(memory, walker="bpf")
+    raised = ""
+except pte_magic.PteMagicError as error:
+    raised = str(error)
+print(json.dumps({
+    "rows": told.to_dict("records"),
+    "used": sorted(frame["walker"].unique()),
+    "states": sorted(frame["state"].unique()),
+    "frames": int(frame["pfn"].notna().sum()),
+    "entries": int(frame["entry"].notna().sum()),
+    "raised": raised,
+}))
+"""
+NO_CAPABILITIES = ("setpriv", "--inh-caps=-all", "--bounding-set=-all")
+
+
+def shown(*before: str, user: int | None = None) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(python(SHOW, *before, user=user))
+    found |= {row["walker"]: row for row in found["rows"]}
+    return found
+
+
+def in_namespace(*commands: str) -> tuple[str, ...]:
+    """Return the words that run a program after some commands in a mount namespace of its own."""
+    return ("unshare", "--mount", "sh", "-ec", "\n".join([*commands, 'exec "$@"']), "sh")
+
+
+def must_use_pagemap(found: dict[str, Any], reason: str) -> None:
+    assert [row["walker"] for row in found["rows"]] == list(walkers.NAMES)
+    assert (found["bpf"]["works"], found["pagemap"]["works"]) == (False, True)
+    assert re.search(reason, found["bpf"]["note"]), found["bpf"]["note"]
+    assert found["raised"] == f"walker 'bpf' cannot work here: {found['bpf']['note']}"
+    assert found["bpf"]["note"].count("\n") == 0
+    assert found["used"] == ["pagemap"]
+    assert found["states"] == ["present"]
+    assert found["entries"] == 0
+
+
+def test_has_a_row_for_every_walker() -> None:
+    table = pte_magic.doctor()
+    assert list(table["walker"]) == list(walkers.NAMES)
+    assert list(table.columns) == ["walker", "works", "sees", "note"]
+    assert (table["works"] | (table["note"] != "")).all()
+
+
+@needs_root
+def test_root_can_use_everything() -> None:
+    found = shown()
+    assert [(row["works"], row["note"]) for row in found["rows"]] == [(True, "")] * len(walkers.NAMES)
+    assert (found["used"], found["raised"]) == (["bpf"], "")
+    assert found["frames"] == found["entries"] > 0
+
+
+@needs_root
+def test_kernel_without_type_information_is_told_apart() -> None:
+    found = shown(*in_namespace("mount -t tmpfs none /sys/kernel/btf"))
+    must_use_pagemap(found, r"no type information \(/sys/kernel/btf/vmlinux\).*CONFIG_DEBUG_INFO_BTF=y")
+    assert found["frames"] > 0
+
+
+@needs_root
+def test_missing_library_is_named_with_what_to_type(tmp_path: Path) -> None:
+    libbpf.library()
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8")
+    paths = set(re.findall(r"/\S*libbpf\.so\S*", maps))
+    assert paths
+    (tmp_path / "empty").touch()
+    found = shown(*in_namespace(*(f"mount --bind {tmp_path / 'empty'} {path}" for path in paths)))
+    must_use_pagemap(found, r"libbpf\.so\.1 is not installed; type `apt install libbpf1`")
+
+
+@needs_root
+def test_lockdown_is_named(tmp_path: Path) -> None:
+    (tmp_path / "lockdown").write_text("none integrity [confidentiality]\n")
+    commands = [
+        "mount -t tmpfs none /sys/kernel/security",
+        f"cp {tmp_path / 'lockdown'} /sys/kernel/security/lockdown",
+    ]
+    # A kernel stays locked down until it is booted again, so loading is made to fail by missing capabilities.
+    found = shown(*in_namespace(*commands), *NO_CAPABILITIES)
+    must_use_pagemap(found, r"locked down \(confidentiality.*lockdown=integrity")
+
+
+@needs_root
+def test_nobody_has_no_permission_and_sees_no_frames() -> None:
+    found = shown(user=NOBODY)
+    must_use_pagemap(found, r"^no permission to load eBPF programs.*as root")
+    assert found["frames"] == 0
+    assert re.search(r"no page frame numbers.*CAP_SYS_ADMIN", found["pagemap"]["note"])
+
+
+@needs_root
+def test_root_without_capabilities_as_in_a_container_has_no_permission() -> None:
+    found = shown(*NO_CAPABILITIES)
+    must_use_pagemap(found, r"^no permission to load eBPF programs \(CAP_BPF and CAP_PERFMON\)")
+    assert found["frames"] == 0
+    assert "CAP_SYS_ADMIN" in found["pagemap"]["note"]
+
+
+@needs_root
+def test_the_two_capabilities_that_the_note_names_are_enough() -> None:
+    found = shown("setpriv", "--inh-caps=-all", "--bounding-set=-all,+bpf,+perfmon")
+    assert found["bpf"]["works"], found["bpf"]["note"]
+    assert found["used"] == ["bpf"]
+    assert found["entries"] > 0
+    assert "CAP_SYS_ADMIN" in found["pagemap"]["note"]
+
+
+@needs_root
+def test_one_of_the_two_capabilities_is_not_enough() -> None:
+    for capability in ("bpf", "perfmon"):
+        found = shown("setpriv", "--inh-caps=-all", f"--bounding-set=-all,+{capability}")
+        assert not found["bpf"]["works"]
+        assert "CAP_BPF and CAP_PERFMON" in found["bpf"]["note"], found["bpf"]["note"]
+
+
+@needs_root
+def test_proc_that_shows_another_process_as_this_one_is_noticed() -> None:
+    found = shown(*in_namespace(f"mount --bind /proc/{os.getpid()} /proc/$$"))
+    assert "/proc/self/pagemap is not this process' own" in found["bpf"]["note"]
+    assert found["used"] == ["pagemap"]

@@ -1,0 +1,295 @@
+"""Address spaces: whose may be opened, and what happens when the process behind an open one goes away."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import (
+    NOBODY,
+    NONE,
+    PAGE,
+    PM_PFN,
+    PM_PRESENT,
+    READ,
+    WRITE,
+    NewMap,
+    descriptors,
+    forked,
+    mprotect,
+    needs_root,
+    pfn,
+    python,
+    walked,
+    words,
+    write,
+)
+
+import pte_magic
+from pte_magic import machine, walkers
+from pte_magic.errors import AccessDeniedError, NoAddressSpaceError, NoSuchProcessError, PteMagicError
+from pte_magic.space import AddressSpace, own
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SLEEP = [sys.executable, "-c", "print('up', flush=True); import time; time.sleep(600)"]
+
+
+@contextmanager
+def program(*command: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a program that says when it is up; kill it in the end."""
+    with subprocess.Popen(command or SLEEP, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            process.stdout.readline()
+            yield process
+        finally:
+            process.kill()
+
+
+def no_such_pid() -> int:
+    with program("true") as process:
+        pass
+    return process.pid
+
+
+def test_own_space_shows_own_pages(walker: str, new_map: NewMap) -> None:
+    address = new_map(2 * PAGE)
+    write(address)
+    assert own() is own()
+    assert own().pid == os.getpid()
+    found = walked(walker, own(), address, address + 2 * PAGE)
+    assert list(found["state"]) == ["present", "none"]
+    assert set(found["pid"]) == {os.getpid()}
+
+
+def test_own_pid_is_the_own_space(walker: str, new_map: NewMap) -> None:
+    address = new_map(PAGE)
+    write(address)
+    word = int(words(address)[0])
+    for pid in (None, os.getpid()):
+        with AddressSpace(pid) as space:
+            found = walked(walker, space, address, address + PAGE).iloc[0]
+        assert found["state"] == "present"
+        assert os.geteuid() or found["pfn"] == word & PM_PFN
+
+
+@needs_root
+def test_space_of_another_process_is_not_ours(walker: str) -> None:
+    with program() as other, AddressSpace(other.pid) as space:
+        assert space.pid == other.pid
+        stack = next(region for region in space.regions() if region.name == "[stack]")
+        found = walked(walker, space, stack.start, stack.end)
+        present = found[found["state"] == "present"]
+        assert len(present)
+        for vaddr, frame in zip(present["vaddr"].tolist(), present["pfn"].tolist(), strict=True):
+            assert frame == pfn(vaddr, other.pid)
+
+
+def test_regions_are_those_that_we_mapped(new_map: NewMap) -> None:
+    address = new_map(4 * PAGE)
+    mprotect(address + PAGE, PAGE, READ)
+    mprotect(address + 2 * PAGE, PAGE, NONE)
+    inside = [region for region in own().regions() if address <= region.start < address + 3 * PAGE]
+    assert [(region.start - address, region.permissions) for region in inside[:3]] == [
+        (0, "rw-p"),
+        (PAGE, "r--p"),
+        (2 * PAGE, "---p"),
+    ]
+    assert own().kernel_page_sizes()[address] == PAGE
+
+
+def test_region_names_are_paths_even_odd_ones(new_map: NewMap, tmp_path: Path) -> None:
+    path = tmp_path / "a (b) - c.so 1"
+    path.write_bytes(bytes(PAGE))
+    with path.open("r+b") as file:
+        address = new_map(PAGE, READ | WRITE, 1, file.fileno())
+    assert [region.name for region in own().regions() if region.start == address] == [str(path)]
+
+
+def test_no_such_pid_says_so() -> None:
+    pid = no_such_pid()
+    before = descriptors()
+    with pytest.raises(NoSuchProcessError, match=rf"pid {pid}: no such process.*ps -e"):
+        AddressSpace(pid)
+    assert descriptors() == before
+
+
+@pytest.mark.parametrize("pid", [0, -1, 1 << 40])
+def test_numbers_that_can_be_no_pid_are_no_such_process(pid: int) -> None:
+    with pytest.raises(NoSuchProcessError, match=f"pid {pid}"):
+        AddressSpace(pid)
+
+
+@needs_root
+def test_kernel_thread_has_no_address_space() -> None:
+    before = descriptors()
+    with pytest.raises(NoAddressSpaceError, match="pid 2: a kernel thread"):
+        AddressSpace(2)
+    assert descriptors() == before
+
+
+def test_zombie_has_no_address_space() -> None:
+    with program() as process:
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        before = descriptors()
+        with pytest.raises(NoAddressSpaceError, match=f"pid {process.pid}: a zombie"):
+            AddressSpace(process.pid)
+        assert descriptors() == before
+
+
+@needs_root
+def test_process_of_another_user_is_denied_and_own_is_not() -> None:
+    code = f"""
+import os, pte_magic
+from pte_magic.space import AddressSpace
+print(AddressSpace(os.getpid()).pid == os.getpid())
+before = len(os.listdir("/proc/self/fd"))
+try:
+    AddressSpace({os.getpid()})
+except pte_magic.PteMagicError as error:
+    print(type(error).__name__, error)
+print(len(os.listdir("/proc/self/fd")) - before)
+"""
+    mine, denied, leaked = python(code, user=NOBODY).splitlines()
+    assert mine == "True"
+    assert denied.startswith(f"AccessDeniedError pid {os.getpid()}: permission denied; ")
+    assert leaked == "0"
+
+
+@pytest.mark.parametrize("reaped", [False, True])
+def test_process_that_exited_since_it_was_opened_is_gone(walker: str, *, reaped: bool) -> None:
+    with program() as process, AddressSpace(process.pid) as space:
+        assert len(walkers.get(walker).walk(space, 0, machine.user_limit()))
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        if reaped:
+            process.wait()
+        for start, end in ((0, machine.user_limit()), (0, PAGE)):
+            with pytest.raises(NoAddressSpaceError, match=rf"pid {process.pid}: (a zombie|exited)"):
+                walkers.get(walker).walk(space, start, end)
+
+
+def test_process_that_called_exec_since_it_was_opened_is_gone(walker: str) -> None:
+    code = f"import os; print('up', flush=True); input(); os.execv({sys.executable!r}, {SLEEP!r})"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        try:
+            process.stdout.readline()
+            with AddressSpace(process.pid) as old:
+                process.stdin.write("\n")
+                process.stdin.flush()
+                assert process.stdout.readline() == "up\n"
+                with pytest.raises(NoAddressSpaceError, match="exec"):
+                    walkers.get(walker).walk(old, 0, machine.user_limit())
+                with AddressSpace(process.pid) as new:
+                    assert len(walkers.get(walker).walk(new, 0, machine.user_limit()))
+        finally:
+            process.kill()
+
+
+def test_nothing_stays_open(walker: str) -> None:
+    walkers.get(walker).walk(own(), 0, PAGE)
+    before = descriptors()
+    with AddressSpace() as space:
+        assert descriptors() > before
+        assert os.get_inheritable(space.fileno()) is False
+    space.close()
+    assert descriptors() == before
+    with program() as process:
+        pte_magic.entries("all", pid=process.pid, walker=walker)
+        pte_magic.walk(0, PAGE, pid=process.pid, walker=walker)
+        process.kill()
+        process.wait()
+        with pytest.raises(PteMagicError):
+            pte_magic.entries("all", pid=process.pid, walker=walker)
+    assert descriptors() == before
+    assert "closed" in repr(space)
+
+
+def test_forked_child_has_its_own_space(walker: str, new_map: NewMap) -> None:
+    address = new_map(2 * PAGE)
+    write(address)
+    parents = own()
+
+    def look() -> tuple[int, bool, list[str], int, int]:
+        write(address)
+        write(address + PAGE)
+        found = walked(walker, own(), address, address + 2 * PAGE)
+        same = os.path.sameopenfile(own().fd, parents.fd) and own() is parents
+        frame = found["pfn"].fillna(0).iloc[0]
+        return own().pid, same, list(found["state"]), int(frame), int(words(address)[0]) & PM_PFN
+
+    with forked(look) as child:
+        pid, same, states, frame, told = child.step()
+        assert (pid, same, states) == (child.pid, False, ["present", "present"])
+        assert frame == told
+        if os.geteuid() == 0:
+            assert frame != pfn(address)
+    assert list(walked(walker, own(), address, address + 2 * PAGE)["state"]) == ["present", "none"]
+
+
+@needs_root
+def test_pid_namespace_shows_the_pids_that_are_seen_in_it(walker: str) -> None:
+    code = f"""
+import ctypes, json, os, mmap, time
+import numpy as np
+from pte_magic import walk
+memory = np.ones(8192, np.uint8)
+at = memory.ctypes.data & -4096
+child = os.fork()
+if not child:
+    memory[:] = 2
+    os.write(1, b"")
+    time.sleep(600)
+def told(pid):
+    fd = os.open(f"/proc/{{pid}}/pagemap", os.O_RDONLY)
+    return int.from_bytes(os.pread(fd, 8, at // 4096 * 8), "little")
+while told(child) == told(os.getpid()):
+    time.sleep(0.01)
+rows = []
+for pid in (None, os.getpid(), child):
+    frame = walk(at, at + 4096, pid=pid, walker={walker!r})
+    rows.append([int(frame["pid"].iloc[0]), int(frame["pfn"].iloc[0]), told(pid or "self")])
+os.kill(child, 9)
+os.wait()
+print(json.dumps([os.getpid(), child, rows]))
+"""
+    pid, child, rows = json.loads(python(code, "unshare", "--pid", "--fork", "--mount-proc"))
+    assert pid == 1
+    assert [row[0] for row in rows] == [1, 1, child]
+    for _, frame, told in rows:
+        assert told & PM_PRESENT
+        assert frame == told & PM_PFN
+    assert rows[0][1] == rows[1][1] != rows[2][1]
+
+
+def test_stopped_process_can_be_walked(walker: str) -> None:
+    with program() as process:
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        with AddressSpace(process.pid) as space:
+            assert len(walkers.get(walker).walk(space, 0, machine.user_limit()))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [NoSuchProcessError(7), AccessDeniedError(7), NoAddressSpaceError(7, "why")],
+    ids=lambda e: type(e).__name__,
+)
+def test_errors_cross_to_another_process(error: PteMagicError) -> None:
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301
+    assert (type(again), str(again), again.pid) == (type(error), str(error), 7)

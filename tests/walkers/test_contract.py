@@ -1,0 +1,347 @@
+"""What holds for every walker, on every kind of memory, and where two sources must say the same."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from conftest import (
+    ANONYMOUS,
+    DONTNEED,
+    GIB,
+    GUARD_INSTALL,
+    HUGEPAGE,
+    MIB2,
+    NOHUGEPAGE,
+    NONE,
+    NORESERVE,
+    PAGE,
+    PM_PFN,
+    PM_PRESENT,
+    PM_SWAP,
+    PRIVATE,
+    READ,
+    SHARED,
+    WRITE,
+    NewMap,
+    by_page,
+    madvise,
+    mprotect,
+    munmap,
+    needs_root,
+    read,
+    walked,
+    words,
+    write,
+)
+
+from pte_magic import machine, walkers
+from pte_magic.space import AddressSpace, own
+from pte_magic.walkers.bpf import BpfWalker
+from pte_magic.walkers.entries import LEVELS, join
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SIZE = 4 * MIB2
+KPF_PGTABLE = 1 << 26
+
+
+def untouched(new_map: NewMap, _: Path) -> int:
+    return new_map(SIZE)
+
+
+def written(new_map: NewMap, _: Path) -> int:
+    address = new_map(SIZE, advice=NOHUGEPAGE)
+    write(address, SIZE)
+    return address
+
+
+def read_only_touched(new_map: NewMap, _: Path) -> int:
+    address = new_map(SIZE, advice=NOHUGEPAGE)
+    assert read(address, SIZE) == 0
+    return address
+
+
+def partly_written(new_map: NewMap, _: Path) -> int:
+    address = new_map(SIZE, advice=NOHUGEPAGE)
+    for page in (0, 1, 2, 511, 512, 700, 1300, 2047):
+        write(address + page * PAGE)
+    read(address + 5 * PAGE)
+    return address
+
+
+def private_file(new_map: NewMap, tmp_path: Path) -> int:
+    (tmp_path / "file").write_bytes(bytes(SIZE))
+    with (tmp_path / "file").open("r+b") as file:
+        address = new_map(SIZE, READ | WRITE, PRIVATE, file.fileno())
+    read(address, SIZE // 2)
+    write(address, 16 * PAGE)
+    return address
+
+
+def shared_file(new_map: NewMap, tmp_path: Path) -> int:
+    (tmp_path / "file").write_bytes(bytes(SIZE))
+    with (tmp_path / "file").open("r+b") as file:
+        address = new_map(SIZE, READ | WRITE, SHARED, file.fileno())
+    write(address + MIB2, MIB2)
+    return address
+
+
+def shared_anonymous(new_map: NewMap, _: Path) -> int:
+    address = new_map(SIZE, flags=SHARED | ANONYMOUS)
+    write(address + MIB2 // 2, MIB2)
+    return address
+
+
+def memfd(new_map: NewMap, _: Path) -> int:
+    fd = os.memfd_create("test")
+    try:
+        os.ftruncate(fd, SIZE)
+        address = new_map(SIZE, READ | WRITE, SHARED, fd)
+    finally:
+        os.close(fd)
+    write(address, 3 * PAGE)
+    return address
+
+
+def huge(new_map: NewMap, _: Path) -> int:
+    address = new_map(SIZE, advice=HUGEPAGE)
+    write(address, SIZE - MIB2)
+    return address
+
+
+def huge_and_split(new_map: NewMap, tmp_path: Path) -> int:
+    address = huge(new_map, tmp_path)
+    mprotect(address + MIB2 + 5 * PAGE, 7 * PAGE, READ)
+    madvise(address + 40 * PAGE, 3 * PAGE, DONTNEED)
+    return address
+
+
+def huge_zero(new_map: NewMap, _: Path) -> int:
+    address = new_map(SIZE, advice=HUGEPAGE)
+    read(address, SIZE)
+    return address
+
+
+def no_access(new_map: NewMap, tmp_path: Path) -> int:
+    address = written(new_map, tmp_path)
+    mprotect(address + 3 * PAGE, MIB2, NONE)
+    return address
+
+
+def guarded(new_map: NewMap, tmp_path: Path) -> int:
+    address = written(new_map, tmp_path)
+    try:
+        madvise(address + 10 * PAGE, 4 * PAGE, GUARD_INSTALL)
+    except OSError:
+        pytest.skip("needs a kernel with MADV_GUARD_INSTALL (6.13)")
+    return address
+
+
+def with_a_hole(new_map: NewMap, tmp_path: Path) -> int:
+    address = written(new_map, tmp_path)
+    munmap(address + 100 * PAGE, MIB2 + 17 * PAGE)
+    return address
+
+
+MEMORY = (
+    untouched, written, read_only_touched, partly_written, private_file, shared_file, shared_anonymous, memfd, huge,
+    huge_and_split, huge_zero, no_access, guarded, with_a_hole,
+)  # fmt: skip
+RANGES = ((0, SIZE), (PAGE, SIZE - PAGE), (3 * PAGE, 4 * PAGE), (-MIB2, SIZE + MIB2), (MIB2, 2 * MIB2), (-PAGE, PAGE))
+
+
+@pytest.fixture(params=MEMORY, ids=[make.__name__ for make in MEMORY])
+def address(request: pytest.FixtureRequest, new_map: NewMap, tmp_path: Path) -> int:
+    make: Callable[[NewMap, Path], int] = request.param
+    return make(new_map, tmp_path)
+
+
+@pytest.mark.parametrize("part", RANGES, ids=lambda part: f"{part[0] // PAGE}-{part[1] // PAGE}")
+def test_entries_cover_the_range_in_order_without_gaps(walker: str, address: int, part: tuple[int, int]) -> None:
+    start, end = address + part[0], address + part[1]
+    found = walkers.get(walker).walk(own(), start, end)
+    spans = found.spans
+    assert int(spans["count"].sum()) == len(found) == len(found.vaddr) == len(found.size) == len(found.level)
+    assert (spans["count"] > 0).all()
+    ends = spans["vaddr"] + spans["size"] * spans["count"]
+    assert (spans["vaddr"][1:] == ends[:-1]).all()
+    assert (found.vaddr[1:] == found.vaddr[:-1] + found.size[:-1]).all()
+    assert found.vaddr[0] <= start < found.vaddr[0] + found.size[0]
+    assert found.vaddr[-1] < end <= ends[-1]
+    assert ((found.level >= -1) & (found.level < len(LEVELS))).all()
+
+
+@pytest.mark.parametrize("part", RANGES[:4], ids=lambda part: f"{part[0] // PAGE}-{part[1] // PAGE}")
+def test_every_page_is_as_proc_pagemap_says(walker: str, address: int, part: tuple[int, int]) -> None:
+    start, end = address + part[0], address + part[1]
+    before = words(start, end - start)
+    found = by_page(walked(walker, own(), start, end), start, end)
+    here, swapped = before & PM_PRESENT != 0, before & PM_SWAP != 0
+    assert (words(start, end - start) == before).all()
+    assert (np.isin(found["state"], ["present", "protnone"]) == here).all()
+    assert ((found["state"] == "marker") == swapped).all()  # nothing was swapped out, so these are guards
+    assert ((found["state"] == "none") == ~(here | swapped)).all()
+    if os.geteuid() == 0:
+        assert (found["pfn"][here] == (before[here] & np.uint64(PM_PFN)).astype(np.int64)).all()
+
+
+@needs_root
+@pytest.mark.parametrize("part", RANGES[:4], ids=lambda part: f"{part[0] // PAGE}-{part[1] // PAGE}")
+def test_walkers_agree_on_what_both_know(address: int, part: tuple[int, int]) -> None:
+    start, end = address + part[0], address + part[1]
+    first, *others = (by_page(walked(name, own(), start, end), start, end) for name in walkers.NAMES)
+    for other in others:
+        for name in ("state", "kind", "pfn", "swap_type", "swap_offset"):
+            assert (first[name] == other[name]).all(), name
+        for name in ("present", "soft_dirty", "uffd_wp"):
+            known = (first[name] >= 0) & (other[name] >= 0)
+            assert (first[name][known] == other[name][known]).all(), name
+
+
+@needs_root
+def test_walkers_agree_on_every_region_of_a_process_at_rest() -> None:
+    # cat waits for input when it has given back its first line; then nothing of its memory changes.
+    with (
+        subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process,
+        AddressSpace(process.pid) as space,
+    ):
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(b"up\n")
+        assert process.stdout.read(3) == b"up\n"
+        until = time.monotonic() + 5
+        while " (cat) S " not in Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8"):
+            assert time.monotonic() < until
+        for region in space.regions():
+            # pagemap does not look into pages without a struct page, such as the clock's.
+            if region.start >= machine.user_limit() or region.name.startswith("[vvar"):
+                continue
+            first, second = (
+                by_page(walked(name, space, region.start, region.end), region.start, region.end)
+                for name in walkers.NAMES
+            )
+            told = words(region.start, region.end - region.start, process.pid)
+            here = told & PM_PRESENT != 0
+            assert (np.isin(first["state"], ["present", "protnone"]) == here).all(), region
+            assert (first["pfn"][here] == (told[here] & np.uint64(PM_PFN)).astype(np.int64)).all(), region
+            for name in ("state", "kind", "pfn", "swap_type", "swap_offset"):
+                assert (first[name] == second[name]).all(), region
+        process.stdin.close()
+
+
+def test_huge_pages_are_rows_of_their_own_size_in_all_walkers(walker: str, new_map: NewMap, tmp_path: Path) -> None:
+    address = huge_and_split(new_map, tmp_path)
+    found = walked(walker, own(), address, address + SIZE)
+    present = found[found["state"] == "present"]
+    assert present.groupby("size").size().to_dict() == {PAGE: 1024 - 3, MIB2: 1}
+    assert set(present["level"][present["size"] == MIB2]) == {"pmd"}
+    assert set(present["level"][present["size"] == PAGE]) == {"pte"}
+
+
+def test_all_is_every_user_address_once(walker: str) -> None:
+    found = walkers.get(walker).walk(own(), 0, machine.user_limit())
+    spans = found.spans
+    assert spans["vaddr"][0] == 0
+    assert (spans["vaddr"][1:] == (spans["vaddr"] + spans["size"] * spans["count"])[:-1]).all()
+    assert spans["vaddr"][-1] + spans["size"][-1] * spans["count"][-1] == machine.user_limit()
+
+
+@pytest.fixture(scope="module")
+def gigabyte() -> mmap.mmap:
+    """1 GiB of 4 KiB pages, twice what the eBPF program returns at once, between much that is untouched."""
+    memory = mmap.mmap(-1, 6 * GIB, PRIVATE | ANONYMOUS | NORESERVE)
+    memory.madvise(NOHUGEPAGE)
+    np.frombuffer(memory, np.uint8)[3 * GIB : 4 * GIB : PAGE] = 1
+    return memory
+
+
+def _place(memory: mmap.mmap) -> tuple[int, int]:
+    start = np.frombuffer(memory, np.uint8).ctypes.data + 3 * GIB
+    return start, start + GIB
+
+
+def test_a_walk_of_many_chunks_finds_every_page(walker: str, gigabyte: mmap.mmap) -> None:
+    start, end = _place(gigabyte)
+    found = walkers.get(walker).walk(own(), start, end)
+    assert len(found) == GIB // PAGE
+    assert (found.vaddr == np.arange(start, end, PAGE, dtype=np.uint64)).all()
+    if os.geteuid() == 0:
+        frames = by_page(walked(walker, own(), start, end), start, end)["pfn"]
+        assert (frames == (words(start, GIB) & np.uint64(PM_PFN)).astype(np.int64)).all()
+
+
+@needs_root
+@pytest.mark.parametrize("part", [(0, GIB), (5 * PAGE, GIB - 9 * PAGE), (77 * PAGE, 78 * PAGE), (-3 * GIB, 2 * GIB)])
+def test_tables_come_before_what_they_cover_and_change_nothing_else(gigabyte: mmap.mmap, part: tuple[int, int]) -> None:
+    start, end = _place(gigabyte)[0] + part[0], _place(gigabyte)[0] + part[1]
+    bpf = walkers.get("bpf")
+    plain, full = bpf.walk(own(), start, end), bpf.walk(own(), start, end, tables=True)
+    table = (full.level < LEVELS.index("pte")) & (full.entry & 0x81 == 1)
+    for one, other in (
+        (plain.entry, full.entry),
+        (plain.vaddr, full.vaddr),
+        (plain.size, full.size),
+        (plain.level, full.level),
+    ):
+        assert (one == other[~table]).all()
+    at = np.flatnonzero(table)
+    assert at.size
+    below = full.level[at + 1].astype(int) - full.level[at]
+    assert set(below) <= ({1} if machine.levels() == 5 else {1, 2})
+    assert (full.vaddr[at + 1] - full.vaddr[at] < full.size[at]).all()
+    assert (full.vaddr[1:] >= full.vaddr[:-1]).all()
+    for level in range(LEVELS.index("pte")):
+        mine = at[full.level[at] == level]
+        if not mine.size:
+            continue
+        size = full.size[mine[0]]
+        assert (full.vaddr[mine] % size == 0).all()
+        assert len(np.unique(full.vaddr[mine])) == len(mine)
+        covered = full.vaddr[full.level > level] // size
+        assert set(np.unique(covered)) == set(full.vaddr[mine] // size)
+
+
+@needs_root
+def test_tables_are_page_tables_in_kpageflags(gigabyte: mmap.mmap) -> None:
+    start, end = _place(gigabyte)
+    found = walked("bpf", own(), start, end, tables=True)
+    tables = found[found["state"] == "table"]
+    assert (tables["level"] == "pmd").sum() in (GIB // MIB2, GIB // MIB2 + 1)
+    with Path("/proc/kpageflags").open("rb", buffering=0) as file:
+        for frame in tables["pfn"]:
+            assert int.from_bytes(os.pread(file.fileno(), 8, int(frame) * 8), "little") & KPF_PGTABLE
+
+
+@needs_root
+@pytest.mark.parametrize("tables", [False, True])
+def test_chunks_are_the_walk_in_pieces(gigabyte: mmap.mmap, *, tables: bool) -> None:
+    start, end = _place(gigabyte)
+    bpf = walkers.get("bpf")
+    assert isinstance(bpf, BpfWalker)
+    whole = bpf.walk(own(), start, end, tables=tables)
+    entry, vaddr, level = [], [], []
+    for chunk in bpf.chunks(own(), start, end, tables=tables):
+        entry.append(chunk.entry.copy())
+        vaddr.append(chunk.vaddr)
+        level.append(chunk.level)
+    assert len(entry) > 1
+    assert (np.concatenate(entry) == whole.entry).all()
+    assert (np.concatenate(vaddr) == whole.vaddr).all()
+    assert (np.concatenate(level) == whole.level).all()
+
+
+def test_joined_entries_are_the_walks_one_after_the_other(walker: str, new_map: NewMap, tmp_path: Path) -> None:
+    address = partly_written(new_map, tmp_path)
+    ranges = [(address, address + 3 * PAGE), (address + MIB2, address + 2 * MIB2)]
+    parts = [walkers.get(walker).walk(own(), *part) for part in ranges]
+    joined = join(parts)
+    for name in ("entry", "vaddr", "size", "level"):
+        assert (getattr(joined, name) == np.concatenate([getattr(part, name) for part in parts])).all()

@@ -1,0 +1,269 @@
+"""Storms: memory that changes all the time while it is walked, and processes that die meanwhile."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import signal
+import threading
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from conftest import (
+    ANONYMOUS,
+    COLLAPSE,
+    DONTNEED,
+    HUGEPAGE,
+    MIB2,
+    NOHUGEPAGE,
+    PAGE,
+    PM_PFN,
+    PRIVATE,
+    READ,
+    WRITE,
+    NewMap,
+    forked,
+    libc,
+    madvise,
+    mprotect,
+    munmap,
+    needs_root,
+    words,
+    write,
+)
+
+from pte_magic import machine, walkers
+from pte_magic.errors import NoAddressSpaceError, PteMagicError
+from pte_magic.space import AddressSpace, own
+from pte_magic.walkers.entries import LEVELS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pte_magic.walkers.entries import Entries
+
+SECONDS = 8.0
+RUNS = 20  # kills, at different moments
+STABLE = 4 * MIB2
+FRAME = np.uint64(0x000F_FFFF_FFFF_F000)
+RESERVED = np.uint64(0x1F << 52)
+PTE = LEVELS.index("pte")
+
+
+def map_and_unmap(until: float) -> None:
+    while time.monotonic() < until:
+        address = libc.mmap(None, 5 * MIB2, 3, PRIVATE | ANONYMOUS, -1, 0)
+        write(address, 5 * MIB2)
+        munmap(address + MIB2, MIB2)
+        munmap(address, MIB2)
+        munmap(address + 2 * MIB2, 3 * MIB2)
+
+
+def collapse_and_split(until: float) -> None:
+    address = libc.mmap(None, 4 * MIB2, 3, PRIVATE | ANONYMOUS, -1, 0)
+    first = -(-address // MIB2) * MIB2
+    madvise(first, 3 * MIB2, HUGEPAGE)
+    while time.monotonic() < until:
+        write(first, 3 * MIB2)
+        madvise(first + 3 * PAGE, PAGE, DONTNEED)
+        write(first + 3 * PAGE)
+        with suppress(OSError):  # EAGAIN: the pages were in use
+            madvise(first, 3 * MIB2, COLLAPSE)
+        mprotect(first + MIB2, PAGE, 1)
+        mprotect(first + MIB2, PAGE, 3)
+        madvise(first, 3 * MIB2, DONTNEED)
+    munmap(address, 4 * MIB2)
+
+
+def collapse_shared(until: float) -> None:
+    while time.monotonic() < until:
+        with mmap.mmap(-1, 2 * MIB2) as memory:
+            view = ctypes.c_ubyte.from_buffer(memory)
+            start = ctypes.addressof(view)
+            write(start, 2 * MIB2)
+            with suppress(OSError):
+                madvise(-(-start // MIB2) * MIB2, MIB2, COLLAPSE)
+            del view
+
+
+def fork_and_exit(until: float) -> None:
+    warnings.simplefilter("ignore", DeprecationWarning)
+    while time.monotonic() < until:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+
+
+STORM = (map_and_unmap, collapse_and_split, collapse_shared, fork_and_exit)
+
+
+def storm(until: float) -> list[BaseException]:
+    """Disturb this process' memory in many ways at once; return what went wrong."""
+    with ThreadPoolExecutor(len(STORM)) as pool:
+        errors = [pool.submit(disturb, until).exception() for disturb in STORM]
+    return [error for error in errors if error]
+
+
+def is_sane(found: Entries, limit: int) -> None:
+    """Fail if an entry cannot be one of a user's page: then what was read was no table, or no longer one."""
+    ends = found.spans["vaddr"] + found.spans["size"] * found.spans["count"]
+    assert (found.spans["vaddr"][1:] == ends[:-1]).all()
+    entry, level = found.entry, found.level
+    present = entry & np.uint64(1) == 1
+    here = entry[present]
+    assert not (here & RESERVED).any()
+    assert ((here & FRAME) >> np.uint64(12) < limit).all()
+    assert (here & np.uint64(4)).all()  # a user's page; what the kernel keeps is not in this half
+    huge = entry[present & (level != PTE)]
+    assert (huge & np.uint64(0x80)).all()
+    assert not (huge & np.uint64(MIB2 - PAGE) & ~np.uint64(PAGE)).any()  # aligned, but for bit 12, PAT
+
+
+def look_until(until: float, space: AddressSpace, stable: int, limit: int) -> int:
+    """Walk everything again and again; what is not unmapped must be what pagemap says. Return how often it was."""
+    bpf, n, compared = walkers.get("bpf"), 0, 0
+    while time.monotonic() < until:
+        is_sane(bpf.walk(space, 0, machine.user_limit()), limit)
+        before = os.pread(space.fd, STABLE // PAGE * 8, stable // PAGE * 8)
+        found = bpf.walk(space, stable, stable + STABLE)
+        if os.pread(space.fd, len(before), stable // PAGE * 8) == before:  # nothing was migrated meanwhile
+            told = np.frombuffer(before, np.uint64) & np.uint64(PM_PFN)
+            assert (found.vaddr == np.arange(stable, stable + STABLE, PAGE, dtype=np.uint64)).all()
+            assert ((found.entry & FRAME) >> np.uint64(12) == told).all()
+            compared += 1
+        n += 1
+    assert n > 10
+    return compared
+
+
+def look_by_pagemap_until(until: float, space: AddressSpace, stable: int) -> int:
+    """Do the same with the pagemap walker."""
+    pagemap, compared = walkers.get("pagemap"), 0
+    while time.monotonic() < until:
+        found = pagemap.walk(space, 0, machine.user_limit())
+        assert (found.vaddr[1:] == found.vaddr[:-1] + found.size[:-1]).all()
+        before = os.pread(space.fd, STABLE // PAGE * 8, stable // PAGE * 8)
+        words_ = pagemap.walk(space, stable, stable + STABLE).entry
+        if os.pread(space.fd, len(before), stable // PAGE * 8) == before:
+            assert (words_ == np.frombuffer(before, np.uint64)).all()
+            compared += 1
+    return compared
+
+
+@needs_root
+def test_nothing_wrong_is_ever_read_in_a_storm(new_map: NewMap, physical_limit: int) -> None:
+    stable = new_map(STABLE, advice=NOHUGEPAGE)
+    write(stable, STABLE)
+
+    def childs() -> list[BaseException]:
+        write(stable, STABLE, value=2)  # pages of its own
+        return storm(time.monotonic() + SECONDS)
+
+    with forked(childs) as child, AddressSpace(child.pid) as theirs, ThreadPoolExecutor(6) as pool:
+        stepped = pool.submit(child.step)
+        until = time.monotonic() + SECONDS - 1
+        time.sleep(0.3)
+        ours = pool.submit(storm, until)
+        looking = [
+            pool.submit(look_until, until, own(), stable, physical_limit),
+            pool.submit(look_until, until, theirs, stable, physical_limit),
+            pool.submit(look_by_pagemap_until, until, theirs, stable),
+        ]
+        assert all(found.result(timeout=3 * SECONDS) for found in looking)
+        assert ours.result(timeout=3 * SECONDS) == []
+        assert stepped.result(timeout=3 * SECONDS) == []
+        assert not np.intersect1d(words(stable, STABLE) & PM_PFN, words(stable, STABLE, child.pid) & PM_PFN).size
+
+
+@needs_root
+def test_a_page_that_is_always_there_is_never_read_from_a_table_that_was_taken_away(new_map: NewMap) -> None:
+    address = new_map(MIB2, advice=HUGEPAGE)
+    write(address, MIB2)
+    until = time.monotonic() + 2
+
+    def collapse() -> int:
+        n = 0
+        while time.monotonic() < until:
+            mprotect(address, PAGE, READ)  # splits the huge page into 512
+            mprotect(address, PAGE, READ | WRITE)
+            with suppress(OSError):
+                madvise(address, MIB2, COLLAPSE)  # empties the old table after it has unlinked it
+                n += 1
+        return n
+
+    bpf, read = walkers.get("bpf"), 0
+    with ThreadPoolExecutor(1) as pool:
+        collapsing = pool.submit(collapse)
+        while not collapsing.done():
+            found = bpf.walk(own(), address + PAGE, address + MIB2)
+            assert found.entry.all() or found.level[0] != PTE
+            read += found.level[0] == PTE
+        assert collapsing.result() > 10
+    assert read > 10
+
+
+def kill_while(work: Callable[[AddressSpace], object], target: Callable[[], object]) -> list[PteMagicError]:
+    """Kill a process while `work` looks at it; return what was raised, of all runs."""
+    raised: list[PteMagicError] = []
+    for i in range(RUNS):
+        with forked(target) as child, AddressSpace(child.pid) as space:
+            child.step()
+            timer = threading.Timer(0.001 * (i + 1), os.kill, (child.pid, signal.SIGKILL))
+            timer.start()
+            until = time.monotonic() + 10
+            try:
+                while time.monotonic() < until:
+                    work(space)
+            except PteMagicError as error:
+                raised.append(error)
+            timer.join()
+    return raised
+
+
+def test_process_killed_during_a_walk_is_gone_not_empty(walker: str, new_map: NewMap) -> None:
+    size = 16 * MIB2
+    address = new_map(size, advice=NOHUGEPAGE)
+    write(address, size)
+
+    def look(space: AddressSpace) -> None:
+        found = walkers.get(walker).walk(space, 0, machine.user_limit())
+        first, last = np.searchsorted(found.vaddr, np.array([address, address + size], np.uint64))
+        assert last - first == size // PAGE
+        assert found.entry[first:last].all()
+
+    raised = kill_while(look, lambda: write(address, size, value=2))
+    assert [type(error) for error in raised] == [NoAddressSpaceError] * RUNS
+
+
+def test_region_named_during_the_end_of_a_process_is_gone_or_no_process(walker: str) -> None:
+    from pte_magic import core  # noqa: PLC0415  (a name that only this test needs)
+
+    def work(space: AddressSpace) -> None:
+        core.walk_target(core.resolve("[stack]", None, space), space, walker=walker)
+
+    raised = kill_while(work, lambda: None)
+    assert len(raised) == RUNS
+
+
+@needs_root
+def test_process_that_execs_during_walks_is_gone_not_mixed(physical_limit: int) -> None:
+    def execute() -> None:
+        threading.Timer(0.02, os.execvp, ("sleep", ["sleep", "60"])).start()
+
+    def look(space: AddressSpace) -> None:
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            is_sane(walkers.get("bpf").walk(space, 0, machine.user_limit()), physical_limit)
+
+    for _ in range(5):
+        with forked(execute) as child, AddressSpace(child.pid) as space:
+            child.step()
+            with pytest.raises(NoAddressSpaceError):
+                look(space)
