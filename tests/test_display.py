@@ -1,0 +1,159 @@
+"""How frames are shown: hex, units, missing values, notes, no more lines than asked for."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import pte_magic
+from pte_magic import display, frame
+from pte_magic.formats import kernel
+from pte_magic.walkers.entries import LEVELS, SPAN, Entries
+
+PAGE, GUARD, SWAPPED = 0x8000000153016067, 0xFFFFFFFFFFFFF600, 0x07FFFFFFFFFFFC00
+
+
+def made(raw: list[int], size: int = 4096) -> frame.PteFrame:
+    spans = np.array([(0x7F00_0000_0000, size, len(raw), LEVELS.index("pte" if size == 4096 else "pmd"))], SPAN)
+    return frame.build(Entries(np.array(raw, np.uint64), spans, "x86_64", "bpf"), kernel.running(), pid=4711)
+
+
+MIXED = made([PAGE, 0, SWAPPED, GUARD])
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (4096, "4 KiB"), (2 << 20, "2 MiB"), (3 << 29, "1.5 GiB"), (1 << 47, "128 TiB"),
+     (1 << 56, "64 PiB"), ((1 << 64) - 1, "16 EiB")],
+)  # fmt: skip
+def test_sizes_have_units(count: int, text: str) -> None:
+    assert display.size(count) == text
+
+
+def test_text_shows_hex_units_bits_by_name_and_dashes() -> None:
+    assert [" ".join(line.split()) for line in repr(MIXED).splitlines()[1:5]] == [
+        "0 0x7f0000000000 4 KiB pte 0x8000000153016067 present - 0x153016 - - present rw user accessed dirty nx",
+        "1 0x7f0000001000 4 KiB pte 0x0000000000000000 none - - - - -",
+        "2 0x7f0000002000 4 KiB pte 0x07fffffffffffc00 swap - - 0 0x1 -",
+        "3 0x7f0000003000 4 KiB pte 0xfffffffffffff600 marker guard - 31 0x4 -",
+    ]
+
+
+def test_notes_say_what_is_the_same_throughout() -> None:
+    assert "pid 4711" in repr(MIXED).splitlines()[-1]
+    assert "walker bpf" in repr(MIXED).splitlines()[-1]
+    assert "cache WB" in repr(MIXED).splitlines()[-1]
+
+
+def test_notes_count_columns_that_are_missing_throughout() -> None:
+    table = made([PAGE])
+    missing = int(table.isna().all().sum())
+    assert f"[1 rows x 30 columns; {missing} of them missing throughout, not shown]" in repr(table)
+    assert f"[1 rows x 30 columns; {missing} of them missing throughout, not shown]" in str(table._repr_html_())
+
+
+@pytest.mark.parametrize("shown", [repr, lambda table: table._repr_html_()], ids=["text", "html"])
+@pytest.mark.parametrize("rows", [61, 1000])
+def test_a_long_frame_is_cut(shown: object, rows: int) -> None:
+    assert callable(shown)
+    table = made([PAGE] * rows)
+    text = str(shown(table))
+    addresses = [int(found, 16) for found in re.findall("0x7f[0-9a-f]{10}", text)]
+    expected = table["vaddr"].tolist()
+    assert addresses == expected[:5] + expected[-5:]  # display.min_rows is 10
+    assert "..." in text
+    assert f"[{rows} rows x 30 columns" in text
+
+
+@pytest.mark.parametrize(
+    ("maximum", "minimum", "lines"), [(8, 4, 4), (8, 20, 8), (8, None, 8), (None, 4, 30), (30, 4, 30)]
+)
+@pytest.mark.parametrize("kind", ["text", "html"])
+def test_limits_of_pandas_hold(maximum: int | None, minimum: int | None, lines: int, kind: str) -> None:
+    table = made([PAGE] * 30)
+    with pd.option_context("display.max_rows", maximum, "display.min_rows", minimum):
+        text = repr(table) if kind == "text" else str(table._repr_html_())
+    assert len(re.findall("0x7f[0-9a-f]{10}", text)) == lines
+
+
+def test_pandas_may_turn_html_off() -> None:
+    with pd.option_context("display.notebook_repr_html", False):  # noqa: FBT003  (pandas' own)
+        assert MIXED._repr_html_() is None
+
+
+def test_html_shows_hex_and_no_missing_values_of_pandas() -> None:
+    html = str(MIXED._repr_html_())
+    assert "<td>0x8000000153016067</td>" in html
+    assert "<td>2\N{NO-BREAK SPACE}MiB</td>" in str(made([PAGE | 1 << 7], 2 << 20)._repr_html_())
+    assert "NA" not in html
+    assert "NaN" not in html
+
+
+def test_html_escapes_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pte_magic.machine.host", lambda: "<b>&")
+    html = str(made([PAGE])._repr_html_())
+    assert "host &lt;b&gt;&amp;" in html
+    assert "<b>" not in html
+
+
+@pytest.mark.parametrize("call", ["to_string", "to_html"])
+def test_pandas_own_methods_print_hex_too(call: str) -> None:
+    text = str(getattr(MIXED, call)())
+    for word in ("0x7f0000000000", "4 KiB", "0x8000000153016067", "0x153016"):
+        assert word in text
+    assert "0x8000000153016067" not in str(getattr(MIXED, call)(formatters={"entry": str}))
+    assert str(PAGE) in str(getattr(MIXED, call)(formatters={"entry": str}))
+
+
+def test_pandas_own_methods_take_their_own_options() -> None:
+    assert MIXED.to_string(columns=["entry"], index=False, header=False).splitlines()[0] == f"{PAGE:#x}"
+
+
+@pytest.mark.parametrize("columns", [["vaddr"], ["entry", "rw"], ["rw"], ["state", "level"], ["host"], []])
+def test_a_frame_of_some_columns_is_shown(columns: list[str]) -> None:
+    part = MIXED[columns]
+    assert f"[4 rows x {len(columns)} columns" in repr(part)
+    assert f"[4 rows x {len(columns)} columns" in str(part._repr_html_())
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        made([]),
+        MIXED.iloc[:0],
+        MIXED.drop(columns=MIXED.columns),
+        MIXED.runs(),
+        MIXED.runs().iloc[:0],
+        pd.concat([MIXED, MIXED]),
+        MIXED.rename(columns={"vaddr": 0}),
+        pd.concat([MIXED, MIXED], axis=1),
+        MIXED.assign(note="<x>"),
+        pte_magic.decode([]),
+        MIXED.T,
+    ],
+    ids=[
+        "empty",
+        "no rows",
+        "no columns",
+        "runs",
+        "no runs",
+        "same index twice",
+        "renamed",
+        "same columns twice",
+        "more",
+        "none",
+        "T",
+    ],
+)
+def test_whatever_pandas_makes_of_a_frame_is_shown(table: frame.PteFrame) -> None:
+    assert f"{len(table)} rows x {len(table.columns)} columns" in repr(table)
+    assert f"{len(table)} rows x {len(table.columns)} columns" in str(table._repr_html_())
+
+
+def test_bytes_of_runs_have_units() -> None:
+    table = made([PAGE + (i << 12) for i in range(512)])
+    first = " ".join(repr(table.runs()).splitlines()[1].split())
+    assert first.startswith("0 0x7f0000000000 4 KiB 512 2 MiB pte 0x8000000153016067")

@@ -1,0 +1,63 @@
+"""Errors: one line each, what builtin they are, and unharmed by the way between processes."""
+
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+
+import pte_magic
+from pte_magic import errors
+
+EVERY = [
+    errors.TargetError("0x1: no"),
+    errors.NoSuchProcessError(4711),
+    errors.AccessDeniedError(4711),
+    errors.NoAddressSpaceError(4711, "a zombie"),
+    errors.WalkerUnavailableError("bpf", "no BTF"),
+    errors.UnstableError(4711, 0x1000),
+]
+
+
+def test_every_error_is_listed_here() -> None:
+    defined = {value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)}
+    assert defined == {type(error) for error in EVERY} | {errors.PteMagicError}
+
+
+@pytest.mark.parametrize("error", EVERY, ids=lambda error: type(error).__name__)
+def test_error_survives_pickling(error: errors.PteMagicError) -> None:
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301  (our own)
+    assert type(again) is type(error)
+    assert (str(again), again.args, vars(again)) == (str(error), error.args, vars(error))
+
+
+@pytest.mark.parametrize(
+    ("error", "builtin"), [*zip(EVERY, [ValueError, ProcessLookupError, PermissionError], strict=False)]
+)
+def test_error_is_what_python_calls_it(error: errors.PteMagicError, builtin: type[Exception]) -> None:
+    assert isinstance(error, builtin)
+    assert isinstance(error, pte_magic.PteMagicError)
+
+
+@pytest.mark.parametrize(
+    ("error", "values"),
+    [*zip(EVERY, [["0x1"], ["4711"], ["4711"], ["4711", "zombie"], ["bpf", "BTF"], ["4711", "0x1000"]], strict=True)],
+)
+def test_error_is_one_line_with_the_value(error: errors.PteMagicError, values: list[str]) -> None:
+    assert len(str(error).splitlines()) == 1
+    assert all(value in str(error) for value in values)
+
+
+def _fail(pid: int) -> None:
+    pte_magic.walk("all", pid=pid)
+
+
+def test_error_crosses_processes() -> None:
+    with (
+        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
+        pytest.raises(errors.NoSuchProcessError) as caught,
+    ):
+        pool.submit(_fail, 1 << 30).result()
+    assert caught.value.pid == 1 << 30

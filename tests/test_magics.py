@@ -1,0 +1,285 @@
+"""Whole cells in a real shell: what is returned, what is printed, and one line where the input is bad."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import PAGE
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+from traitlets.config import Config
+
+import pte_magic
+from pte_magic.machine import user_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Cell(NamedTuple):
+    """What a cell returned, printed, and printed to stderr."""
+
+    result: Any
+    out: str
+    err: str
+
+
+class Shell:
+    """A shell of its own, without history and colors."""
+
+    def __init__(self) -> None:
+        config = Config()
+        config.HistoryManager.enabled = False
+        make: Any = InteractiveShell  # it has no types
+        self.ip = make(config=config, colors="nocolor")
+        self.run("%load_ext pte_magic\nimport numpy as np, os, subprocess, sys\na = np.ones(8 * 512)")
+
+    def run(self, code: str) -> Cell:
+        with capture_output() as captured:
+            done = self.ip.run_cell(code)
+        return Cell(done.result, captured.stdout, captured.stderr)
+
+    def complete(self, line: str) -> list[str]:
+        """Complete as a notebook does: return the lines that it would offer."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # IPython calls it provisional
+            found = list(self.ip.Completer.completions(line, len(line)))
+        return [line[: completion.start] + completion.text + line[completion.end :] for completion in found]
+
+
+@pytest.fixture(scope="module")
+def shell() -> Shell:
+    return Shell()
+
+
+@pytest.fixture
+def waiting(shell: Shell) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process that the shell knows as `child`."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin
+        assert child.stdout
+        child.stdin.write(b"\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == b"\n"  # it has its heap, and waits
+        shell.ip.user_ns["child"] = child
+        yield child
+        child.kill()
+
+
+def rows_of(shell: Shell, name: str) -> list[int]:
+    """Return the pages of an array of the shell."""
+    array = shell.ip.user_ns[name]
+    first = array.ctypes.data // PAGE * PAGE
+    return [*range(first, array.ctypes.data + array.nbytes, PAGE)]
+
+
+def test_an_array_is_shown(shell: Shell) -> None:
+    cell = shell.run("%pte a")
+    assert type(cell.result) is pte_magic.PteFrame
+    assert cell.result["vaddr"].tolist() == rows_of(shell, "a")
+    assert f"{rows_of(shell, 'a')[0]:#014x}" in cell.out
+    assert cell.err == ""
+
+
+def test_a_semicolon_silences(shell: Shell) -> None:
+    for line in ("%pte a;", "%pte a ;", "%pte --runs a;", "%pte 0x1000;"):
+        assert shell.run(line) == Cell(None, "", "")
+
+
+def test_the_frame_can_be_kept(shell: Shell) -> None:
+    cell = shell.run("df = %pte a")
+    assert cell == Cell(None, "", "")
+    assert shell.ip.user_ns["df"]["vaddr"].tolist() == rows_of(shell, "a")
+
+
+def test_alone_it_is_the_doctor(shell: Shell) -> None:
+    pd.testing.assert_frame_equal(shell.run("%pte").result, pte_magic.doctor())
+
+
+def test_help_shows_the_ways_to_call_it(shell: Shell) -> None:
+    text = shell.run("%pte?").out
+    for word in ("%pte a", "START-END", "[heap]", "%pte 1234 [heap]", "--walker", "--decode", "df = %pte a"):
+        assert word in text
+    assert "%%pte" not in text
+    assert "\\b" not in text
+    assert "\b" not in text
+
+
+@pytest.mark.parametrize("options", ["--decode 0x80000001530160e7 --level pmd", "-l pmd -d 0x80000001530160e7"])
+def test_a_value_is_decoded(shell: Shell, options: str) -> None:
+    pd.testing.assert_frame_equal(
+        shell.run(f"%pte {options}").result, pte_magic.decode(0x80000001530160E7, level="pmd")
+    )
+
+
+def test_a_value_of_a_name_is_decoded(shell: Shell) -> None:
+    assert shell.run("value = np.uint64(1 << 63 | 0x5067)\n%pte -d value").result["pfn"].tolist() == [5]
+
+
+def test_options_are_those_of_the_functions(shell: Shell) -> None:
+    address = rows_of(shell, "a")[0]
+    pd.testing.assert_frame_equal(shell.run("%pte --runs a").result, shell.run("%pte a").result.runs())
+    pd.testing.assert_frame_equal(shell.run("%pte -s a").result, shell.run("%pte a").result.summary())
+    pd.testing.assert_frame_equal(shell.run("%pte -t a").result, pte_magic.walk(shell.ip.user_ns["a"], tables=True))
+    pd.testing.assert_frame_equal(shell.run(f"%pte {address:#x}").result, pte_magic.walk(address))
+    pd.testing.assert_frame_equal(shell.run(f"%pte -T {address}").result, pte_magic.walk(address, tables=False))
+    assert set(shell.run("%pte --walker pagemap a").result["walker"]) == {"pagemap"}
+
+
+@pytest.mark.parametrize("line", ["a[1024:]", "a[ 1024 : ]", "(a)[1024:]", "memoryview(a)[1024:]"])
+def test_an_expression_is_what_it_evaluates_to(shell: Shell, line: str) -> None:
+    pages = rows_of(shell, "a")
+    part = [page for page in pages if page + PAGE > shell.ip.user_ns["a"].ctypes.data + 8192]
+    assert shell.run(f"%pte {line}").result["vaddr"].tolist() == part
+
+
+@pytest.mark.parametrize(
+    "line", ["np.ones(1 << 20)*2", "np.ones(1 << 20) * 2", "-np.ones(1 << 20)", "self np.ones(1 << 20) *2"]
+)
+def test_a_temporary_is_held_while_it_is_walked(shell: Shell, line: str) -> None:
+    found = shell.run(f"%pte -- {line}" if line.startswith("-") else f"%pte {line}").result
+    assert set(found["state"]) == {"present"}
+    assert found["size"].sum() >= 8 << 20
+
+
+def test_names_of_a_function_are_seen(shell: Shell) -> None:
+    code = """
+    def look():
+        inner = np.ones(4096)
+        return get_ipython().run_line_magic("pte", "inner"), inner.ctypes.data
+    look()
+    """
+    found, address = shell.run(code).result
+    assert found["vaddr"][0] == address // PAGE * PAGE
+
+
+def test_a_name_that_is_defined_goes_before_a_region(shell: Shell) -> None:
+    region = shell.run("%pte heap").result
+    mine = shell.run("heap = np.ones(512)\n%pte heap").result
+    assert mine["vaddr"].tolist() == rows_of(shell, "heap")
+    assert len(shell.run("%pte [heap]").result) > len(mine)
+    assert shell.run("del heap\n%pte heap").result["vaddr"][0] == region["vaddr"][0]
+
+
+def test_a_string_is_an_object_and_a_number_an_address(shell: Shell) -> None:
+    assert shell.run("%pte 'all'").result["size"].sum() <= 2 * PAGE
+    pages = rows_of(shell, "a")
+    assert shell.run("%pte a.ctypes.data").result["vaddr"].tolist()[-1] == pages[0]
+
+
+def test_all_is_everything(shell: Shell) -> None:
+    assert shell.run("%pte all").result["size"].sum() == user_limit()
+
+
+@pytest.mark.parametrize("who", ["{pid}", "child.pid", "child", "int('{pid}')"])
+@pytest.mark.parametrize("what", ["[heap]", "heap"])
+def test_another_process(shell: Shell, waiting: subprocess.Popen[bytes], who: str, what: str) -> None:
+    cell = shell.run(f"%pte {who.format(pid=waiting.pid)} {what}")
+    assert set(cell.result["pid"]) == {waiting.pid}
+    expected = pte_magic.walk("[heap]", pid=waiting.pid)
+    assert cell.result["vaddr"].tolist() == expected["vaddr"].tolist()
+
+
+@pytest.mark.parametrize("who", ["self", "os.getpid()", "{pid}"])
+def test_this_process_by_its_pid(shell: Shell, who: str) -> None:
+    line = f"%pte {who.format(pid=shell.run('os.getpid()').result)} a"
+    assert shell.run(line).result["vaddr"].tolist() == rows_of(shell, "a")
+
+
+def test_an_address_of_this_process_in_another(shell: Shell, waiting: subprocess.Popen[bytes]) -> None:
+    found = shell.run("%pte child.pid a").result
+    assert found["vaddr"][0] <= rows_of(shell, "a")[0]
+    assert set(found["pid"]) == {waiting.pid}
+
+
+def test_an_odd_range_says_that_it_was_widened(shell: Shell) -> None:
+    cell = shell.run("%pte 0x10001-0x12001;")
+    assert cell.out == "0x10001-0x12001 was widened to whole pages: 0x10000-0x13000\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("nonsense", "'nonsense' is no address, START-END, region or name defined here; regions of pid"),
+        ("nonsense.x", "name 'nonsense' is not defined"),
+        ("[nonsense]", "'[nonsense]' is no address"),
+        ("np.nonsense", "np.nonsense: AttributeError: "),
+        ("1/0", "1/0: ZeroDivisionError: division by zero"),
+        ("a[", "'a[' is no address"),
+        ("999999999 [heap]", "pid 999999999: no such process; "),
+        ("-1 [heap]", "pid -1: no such process; "),
+        ("2 all", "pid 2: "),
+        ("nonsense [heap]", "name 'nonsense' is not defined"),
+        ("a [heap]", "'a' is no pid; type a number, or something that has a pid"),
+        ("0xffff888000000000", "0xffff888000000000 is a kernel address; "),
+        ("0x8000000000000000", "0x8000000000000000 is not canonical: "),
+        ("-5", "-0x5 is no 64-bit address; "),
+        ("1 << 70", "0x400000000000000000 is no 64-bit address; "),
+        ("0x2000-0x1000", "0x2000-0x1000: the end lies before the start; "),
+        ("np.empty(0)", "the ndarray holds 0 bytes, so there is no page to look at"),
+        ("Gpu()", "the Gpu lies in the memory of a CUDA GPU, "),
+        ("--walker gdb a", "walker 'gdb' does not exist; type one of auto, bpf, pagemap"),
+        ("--nonsense a", "unrecognized arguments: --nonsense"),
+        ("--decode", "argument -d/--decode: expected one argument"),
+        ("--decode nonsense", "name 'nonsense' is not defined"),
+        ("--decode 0x10000000000000000", "18446744073709551616 is no 64-bit entry; "),
+        ("--decode 1 --level pmt", "level 'pmt' does not exist; "),
+        ("'a", "No closing quotation"),
+    ],
+)
+def test_bad_input_is_one_line(shell: Shell, line: str, message: str) -> None:
+    shell.ip.user_ns["Gpu"] = type("Gpu", (), {"__dlpack_device__": lambda _: (2, 0)})
+    cell = shell.run(f"%pte {line}")
+    assert cell.result is None
+    printed = (cell.out + cell.err).strip()
+    assert printed.startswith("UsageError: ")
+    assert message in printed
+    assert len(printed.splitlines()) == 1
+
+
+def test_options_are_completed(shell: Shell) -> None:
+    options = {"--walker", "--tables", "--no-tables", "--runs", "--summary", "--decode", "--level"}
+    assert options <= {line.removeprefix("%pte ") for line in shell.complete("%pte --")}
+    assert shell.complete("%pte a --ru") == ["%pte a --runs"]
+    assert shell.complete("%pte --wa") == ["%pte --walker"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"), [("%pte [", "%pte [heap]"), ("%pte [he", "%pte [heap]"), ("%pte al", "%pte all")]
+)
+def test_regions_are_completed(shell: Shell, typed: str, line: str) -> None:
+    assert line in shell.complete(typed)
+
+
+def test_loading_again_changes_nothing(shell: Shell) -> None:
+    assert "already loaded" in shell.run("%load_ext pte_magic").out
+    assert shell.run("%reload_ext pte_magic") == Cell(None, "", "")
+    assert shell.complete("%pte --ru") == ["%pte --runs"]
+    assert shell.run("%pte a").result["vaddr"].tolist() == rows_of(shell, "a")
+
+
+def test_unloading_takes_it_away() -> None:
+    shell = Shell()
+    assert shell.run("%unload_ext pte_magic") == Cell(None, "", "")
+    assert "`%pte` not found" in shell.run("%pte a").err
+    assert "%pte --runs" not in shell.complete("%pte --ru")
+    assert shell.run("%load_ext pte_magic") == Cell(None, "", "")
+    assert shell.run("%pte a").result["vaddr"].tolist() == rows_of(shell, "a")
+    assert shell.complete("%pte --ru") == ["%pte --runs"]
+
+
+def test_functions_work_after_unloading() -> None:
+    Shell().run("%unload_ext pte_magic")
+    assert len(pte_magic.walk(np.ones(10)))
+
+
+def test_magics_are_not_needed_by_the_rest() -> None:
+    code = "import sys; sys.modules['IPython'] = None; import pte_magic; print(len(pte_magic.walk(b'x')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("1", "")
