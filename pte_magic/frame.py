@@ -175,10 +175,11 @@ def build(entries: Entries, kernel: Kernel, *, pid: int) -> PteFrame:
     found["level"] = decode.Column(level)
     blocks: list[tuple[Any, NDArray[np.intp]]] = [(where, np.array([0, 1]))]
     blocks += [(array, _places()[name]) for name, array in arrays(found, n).items()]
-    host, walker = np.zeros(n, np.int8), np.full(n, walkers.NAMES.index(entries.walker), np.int8)
-    blocks.append((pd.Categorical.from_codes(host, dtype=_one_category(machine.host()), validate=False), _places()["host"]))
+    for name, dtype in (("host", _one_category(machine.host())), ("walker", _WALKERS)):
+        code = 0 if name == "host" else walkers.NAMES.index(entries.walker)
+        codes = np.full(n, code, np.int8)
+        blocks.append((pd.Categorical.from_codes(codes, dtype=dtype, validate=False), _places()[name]))
     blocks.append((np.full((1, n), pid, np.int64), _places()["pid"]))
-    blocks.append((pd.Categorical.from_codes(walker, dtype=_WALKERS, validate=False), _places()["walker"]))
     # The usual constructor takes half a millisecond for this many columns, this one a tenth.
     plain = create_dataframe_from_blocks(blocks, index=pd.RangeIndex(n), columns=_column_index())
     take: Any = PteFrame  # the stubs do not know how pandas' subclasses take the columns of a frame over
