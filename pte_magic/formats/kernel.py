@@ -75,14 +75,14 @@ def _features() -> frozenset[str]:
 
     features = {
         "migration": has("MIGRATION", "migration_entry_wait"),
-        "memory_failure": has("MEMORY_FAILURE", "PG_hwpoison"),
+        "memory_failure": has("MEMORY_FAILURE", "memory_failure_queue"),
         "device_private": has("DEVICE_PRIVATE", "make_device_exclusive")
         or has("DEVICE_PRIVATE", "make_device_exclusive_range"),
         # c25465eb7630 "mm: use single SWP_DEVICE_EXCLUSIVE entry type" (6.15), the series that renamed the function
         "device_exclusive_pair": knows("make_device_exclusive_range"),
         # ca92ea3dc5a2 "mm: always compile in pte markers" and 15520a3f0469 "mm: use pte markers for swap errors"
         # (6.2) left no name behind; this one came in the same release.
-        "pte_marker": knows("can_change_pmd_writable") or has("PTE_MARKER", "can_change_pmd_writable"),
+        "pte_marker": knows("can_change_pmd_writable") or has("PTE_MARKER", "handle_userfault"),
         "swapin_error_type": not knows("can_change_pmd_writable"),
         "soft_dirty": _tracks_soft_dirty(),
         # The commit that took bit 58 for SAVED_DIRTY (6.6) moved DEVMAP to 57; d438d2734170 removed DEVMAP (6.17).

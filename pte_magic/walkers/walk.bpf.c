@@ -137,10 +137,12 @@ static inline u32 shift_of(u32 level, u32 levels)
 
 static inline void push(u64 vaddr, u64 size, u32 count, u32 level)
 {
-	u32 n = w.n_spans;
+	u64 n = w.n_spans, i = n - 1;
 
-	if (n > 0 && n <= MAX_SPANS) {
-		struct span *last = &w.spans[n - 1];
+	// The verifiers of 6.1 and 6.12 have to see the check on the very register that is the index.
+	asm volatile("" : "+r"(i));
+	if (i < MAX_SPANS) {
+		struct span *last = &w.spans[i];
 
 		if (last->level == level && last->vaddr + last->size * last->count == vaddr) {
 			last->count += count;
@@ -245,6 +247,7 @@ static inline int read_table(void)
 
 static long step(u32 iteration, void *context)
 {
+	u64 stop;
 	int whole;
 
 	if (w.start >= w.end || w.n_entries >= CHUNK || w.n_spans > MAX_SPANS - 8)
@@ -259,7 +262,10 @@ static long step(u32 iteration, void *context)
 		return 0;
 	}
 	w.repeated++;
-	return ++w.retries > MAX_RETRIES || (w.flags & ONCE);
+	stop = ++w.retries > MAX_RETRIES || (w.flags & ONCE);
+	// The verifier of 6.1 does not know that the OR of two bits is a bit.
+	asm volatile("" : "+r"(stop));
+	return stop & 1;
 }
 
 SEC("syscall") int walk(void *context)
