@@ -11,8 +11,6 @@ import pandas as pd
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pte_magic.frame import PteFrame
-
 MISSING = "-"
 _HEX = {"vaddr": "#014x", "entry": "#018x", "pfn": "#x", "swap_offset": "#x"}
 _SIZES = {"size", "bytes"}
@@ -45,7 +43,7 @@ def _formatter(name: str, dtype: Any) -> Callable[[Any], str]:  # noqa: ANN401  
     return lambda value: MISSING if pd.isna(value) else str(value)
 
 
-def text(frame: PteFrame) -> str:
+def text(frame: pd.DataFrame) -> str:
     """Return a frame as text, for the terminal, which is narrow: the bits that are set, by their names."""
     shown, notes = _worth_showing(frame)
     shown, limit = _ends(shown)
@@ -57,7 +55,7 @@ def text(frame: PteFrame) -> str:
     return "\n".join([words.to_string(max_rows=limit), *notes])
 
 
-def html(frame: PteFrame) -> str | None:
+def html(frame: pd.DataFrame) -> str | None:
     """Return a frame as HTML, for a notebook; None if pandas was told not to."""
     if not pd.get_option("display.notebook_repr_html"):
         return None
@@ -71,7 +69,7 @@ def html(frame: PteFrame) -> str | None:
     return f"{table}<p>{'<br>'.join(html_escape.escape(note) for note in notes)}</p>"
 
 
-def _worth_showing(frame: PteFrame) -> tuple[PteFrame, list[str]]:
+def _worth_showing(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Return a frame without the columns that say nothing, and the lines below it that say what they would."""
     shape = f"{len(frame)} rows x {len(frame.columns)} columns"
     if not len(frame) or not frame.columns.is_unique or not {"level", "state"} <= set(frame.columns):
@@ -87,7 +85,7 @@ def _worth_showing(frame: PteFrame) -> tuple[PteFrame, list[str]]:
     return frame.drop(columns=[*empty, *same]), notes
 
 
-def _ends(frame: PteFrame) -> tuple[PteFrame, int | None]:
+def _ends(frame: pd.DataFrame) -> tuple[pd.DataFrame, int | None]:
     """Cut what pandas would not print out of a long frame; return how many rows it is to print."""
     limit = pd.get_option("display.max_rows")
     if not limit or len(frame) <= limit:

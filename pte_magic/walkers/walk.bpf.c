@@ -20,8 +20,6 @@
 //
 // The layout of kernel structures comes from BTF (CO-RE); only what is used is declared.
 
-typedef unsigned char u8;
-typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
@@ -78,7 +76,6 @@ enum {
 enum level { PGD, P4D, PUD, PMD, PTE };
 
 enum status { OK, BAD_DESCRIPTOR, NOT_PAGEMAP, NO_MM, EXITED, UNSTABLE };
-
 enum flags {
 	TABLES = 1, // also the entries passed on the way
 	ONCE = 2, // do not try again what cannot be read
@@ -247,8 +244,7 @@ static inline int read_table(void)
 
 static long step(u32 iteration, void *context)
 {
-	u64 stop;
-	int whole;
+	u64 whole, stop;
 
 	if (w.start >= w.end || w.n_entries >= CHUNK || w.n_spans > MAX_SPANS - 8)
 		return 1;
