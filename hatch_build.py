@@ -23,7 +23,7 @@ def clang() -> str | None:
     found = shutil.which("clang")
     if found is None:
         return None
-    targets = subprocess.run([found, "--print-targets"], capture_output=True, text=True, check=False)  # noqa: S603
+    targets = subprocess.run([found, "--print-targets"], capture_output=True, text=True, check=False)
     return found if "bpfel" in targets.stdout else None
 
 
@@ -47,4 +47,4 @@ class EbpfBuildHook(BuildHookInterface[Any]):
         del version, build_data
         with tempfile.TemporaryDirectory() as cache:
             environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
-            subprocess.run(command(), cwd=Path(self.root) / DIRECTORY, env=environment, check=True)  # noqa: S603
+            subprocess.run(command(), cwd=Path(self.root) / DIRECTORY, env=environment, check=True)

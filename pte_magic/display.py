@@ -33,7 +33,7 @@ def formatters(frame: pd.DataFrame) -> dict[Any, Callable[[Any], str]]:
     return {name: _formatter(str(name), dtype) for name, dtype in frame.dtypes.items()}
 
 
-def _formatter(name: str, dtype: Any) -> Callable[[Any], str]:  # noqa: ANN401  (any of pandas' dtypes)
+def _formatter(name: str, dtype: Any) -> Callable[[Any], str]:
     if name in _HEX:
         return lambda value: MISSING if pd.isna(value) else format(int(value), _HEX[name])
     if name in _SIZES:

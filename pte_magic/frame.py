@@ -147,11 +147,11 @@ class PteFrame(pd.DataFrame):
             .agg(entries=("bytes", "size"), bytes=("bytes", "sum"))
         )
 
-    def to_string(self, *args: Any, formatters: Any = None, **options: Any) -> Any:  # noqa: ANN401  (as pandas')
+    def to_string(self, *args: Any, formatters: Any = None, **options: Any) -> Any:
         """Return the frame as text, as `pandas.DataFrame.to_string` does, addresses and entries in hex."""
         return super().to_string(*args, formatters=formatters or display.formatters(self), **options)
 
-    def to_html(self, *args: Any, formatters: Any = None, **options: Any) -> Any:  # noqa: ANN401  (as pandas')
+    def to_html(self, *args: Any, formatters: Any = None, **options: Any) -> Any:
         """Return the frame as HTML, as `pandas.DataFrame.to_html` does, addresses and entries in hex."""
         return super().to_html(*args, formatters=formatters or display.formatters(self), **options)
 
@@ -217,7 +217,7 @@ def arrays(found: dict[str, decode.Column], n: int) -> dict[str, Any]:
 
 
 @functools.cache
-def _one_category(name: str) -> Any:  # noqa: ANN401  (the stubs know no dtype of strings)
+def _one_category(name: str) -> Any:
     return pd.CategoricalDtype([name])
 
 
@@ -231,5 +231,5 @@ def _column_index() -> pd.Index[str]:
     return pd.Index(COLUMNS)
 
 
-def _plain(column: Any) -> np.dtype[Any] | None:  # noqa: ANN401  (any of pandas' arrays)
+def _plain(column: Any) -> np.dtype[Any] | None:
     return getattr(column.dtype, "numpy_dtype", None)

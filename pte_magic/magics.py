@@ -80,7 +80,7 @@ class PteMagics(Magics):
             raise UsageError(str(error)) from error
 
 
-def _walk(text: str, namespace: dict[str, Any], *, walker: str, tables: bool | None) -> Any:  # noqa: ANN401
+def _walk(text: str, namespace: dict[str, Any], *, walker: str, tables: bool | None) -> Any:
     pid_text, text = _split(text, namespace)
     with nullcontext(own()) if pid_text is None else AddressSpace(_pid(pid_text, namespace)) as space:
         held, meant = _resolve(text, namespace, space)
@@ -131,7 +131,7 @@ def _resolve(text: str, namespace: dict[str, Any], space: AddressSpace) -> tuple
     return value, core.resolve(value, None, space)
 
 
-def _evaluate(text: str, namespace: dict[str, Any]) -> Any:  # noqa: ANN401  (what the user typed)
+def _evaluate(text: str, namespace: dict[str, Any]) -> Any:
     try:
         return int(text, 0)
     except ValueError:

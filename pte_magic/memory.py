@@ -42,7 +42,7 @@ def memory(thing: object) -> list[tuple[int, int]]:
     return blocks
 
 
-def _blocks(thing: Any) -> Iterator[tuple[int, int]]:  # noqa: ANN401  (any object whatever)
+def _blocks(thing: Any) -> Iterator[tuple[int, int]]:
     pandas, arrow = sys.modules.get("pandas"), sys.modules.get("pyarrow")
     if isinstance(thing, np.ndarray):
         yield _bounds(thing)
@@ -68,7 +68,7 @@ def _bounds(array: np.ndarray[Any, Any]) -> tuple[int, int]:
     return (start, end) if array.size else (start, start)
 
 
-def _buffer(thing: Any) -> tuple[int, int] | None:  # noqa: ANN401
+def _buffer(thing: Any) -> tuple[int, int] | None:
     if hasattr(thing, "__array_interface__"):
         return _bounds(np.asarray(thing))
     try:
@@ -83,7 +83,7 @@ def _buffer(thing: Any) -> tuple[int, int] | None:  # noqa: ANN401
         return None
 
 
-def _dlpack(thing: Any) -> tuple[int, int]:  # noqa: ANN401
+def _dlpack(thing: Any) -> tuple[int, int]:
     device = int(thing.__dlpack_device__()[0])
     if device not in _HOST_DEVICES:
         raise _elsewhere(thing, _DEVICES.get(device, f"device type {device}"))
@@ -92,7 +92,7 @@ def _dlpack(thing: Any) -> tuple[int, int]:  # noqa: ANN401
     return _bounds(np.from_dlpack(thing))
 
 
-def _pandas(thing: Any) -> Iterator[tuple[int, int]]:  # noqa: ANN401
+def _pandas(thing: Any) -> Iterator[tuple[int, int]]:
     if hasattr(thing, "columns"):
         for at in range(thing.shape[1]):
             yield from _pandas(thing.iloc[:, at])
@@ -115,7 +115,7 @@ def _pandas(thing: Any) -> Iterator[tuple[int, int]]:  # noqa: ANN401
         yield _bounds(first)
 
 
-def _arrow(thing: Any) -> Iterator[tuple[int, int]]:  # noqa: ANN401
+def _arrow(thing: Any) -> Iterator[tuple[int, int]]:
     """Go down from a table to its columns, their chunks, and the buffers of these."""
     if hasattr(thing, "buffers"):
         yield from ((buffer.address, buffer.address + buffer.size) for buffer in thing.buffers() if buffer)
@@ -124,7 +124,7 @@ def _arrow(thing: Any) -> Iterator[tuple[int, int]]:  # noqa: ANN401
             yield from _arrow(part)
 
 
-def _through_arrow(thing: Any) -> Any:  # noqa: ANN401
+def _through_arrow(thing: Any) -> Any:
     try:
         import pyarrow as pa  # noqa: PLC0415  (wanted by nobody else)
     except ImportError:

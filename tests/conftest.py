@@ -22,6 +22,7 @@ from hypothesis import settings
 from pte_magic import frame, machine, walkers
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.formats import kernel
+from pte_magic.space import own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,6 +131,17 @@ def walked(name: str, space: AddressSpace, start: int, end: int, *, tables: bool
     return frame.build(found, kernel.running(found.encryption_mask), pid=space.pid)
 
 
+def rows(address: int, size: int = PAGE, name: str = "bpf") -> frame.PteFrame:
+    return walked(name, own(), address, address + size)
+
+
+def resident(address: int) -> bool:
+    """Ask mincore(2)."""
+    told = (ctypes.c_ubyte * 1)()
+    assert libc.mincore(ctypes.c_void_p(address), ctypes.c_size_t(PAGE), told) == 0
+    return bool(told[0] & 1)
+
+
 def by_page(table: frame.PteFrame, start: int, end: int) -> dict[str, NDArray[Any]]:
     """Say of every page of ``[start, end)`` what the row that covers it says; -1 where a number is missing."""
     address = np.arange(start, end, PAGE, dtype=np.uint64)
@@ -220,7 +232,7 @@ def forked(*steps: Callable[[], Any]) -> Iterator[Child]:
         _serve(theirs, ours, steps)
     theirs.close()
 
-    def step() -> Any:  # noqa: ANN401  (whatever the step returns)
+    def step() -> Any:
         ours.send(None)
         result = ours.recv()
         if isinstance(result, BaseException):

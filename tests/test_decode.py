@@ -68,7 +68,7 @@ def test_an_entry_is_present_if_its_lowest_bit_is_set(entry: int, level: str) ->
     ],
     ids=["int", "numpy", "list", "Series", "view of a matrix"],
 )
-def test_numbers_in_any_form_are_decoded(raw: Any) -> None:  # noqa: ANN401
+def test_numbers_in_any_form_are_decoded(raw: Any) -> None:
     found = pte_magic.decode(raw)
     assert found[["entry", "pfn"]].to_numpy().tolist() == [[0x8000000153016067, 0x153016]]
 
@@ -79,7 +79,7 @@ def test_an_array_that_is_not_contiguous_is_decoded() -> None:
 
 
 @pytest.mark.parametrize("raw", [-1, 1 << 64, "x", None, [1, -2], object(), float("nan"), 1.5, np.array([-1])])
-def test_what_is_no_64_bit_number_is_refused(raw: Any) -> None:  # noqa: ANN401
+def test_what_is_no_64_bit_number_is_refused(raw: Any) -> None:
     with pytest.raises(pte_magic.PteMagicError, match=r"^.* is no 64-bit entry; type a number from 0 to 0xf{16}$"):
         pte_magic.decode(raw)
 

@@ -91,7 +91,7 @@ def test_a_real_walk_has_the_same_columns(walker: str) -> None:
         lambda table: table.runs(),
     ],
 )
-def test_what_is_made_of_a_frame_is_a_frame(part: Any) -> None:  # noqa: ANN401
+def test_what_is_made_of_a_frame_is_a_frame(part: Any) -> None:
     assert type(part(pages(*MIXED))) is PteFrame
 
 

@@ -46,7 +46,7 @@ class ThroughDlpack:
     def __dlpack_device__(self) -> tuple[int, int]:
         return 1, 0
 
-    def __dlpack__(self, **options: Any) -> object:  # noqa: ANN401
+    def __dlpack__(self, **options: Any) -> object:
         return self.array.__dlpack__(**options)
 
 
@@ -75,11 +75,11 @@ def of_numpy(found: np.ndarray[Any, Any]) -> tuple[int, int]:
     return first + sum(min(step, 0) for step in reach), first + sum(max(step, 0) for step in reach) + found.itemsize
 
 
-def of_ctypes(thing: Any, offset: int = 0) -> int:  # noqa: ANN401
+def of_ctypes(thing: Any, offset: int = 0) -> int:
     return ctypes.addressof((ctypes.c_char * 1).from_buffer(thing, offset))
 
 
-def of_arrow(thing: Any) -> Blocks:  # noqa: ANN401
+def of_arrow(thing: Any) -> Blocks:
     return [(buffer.address, buffer.address + buffer.size) for buffer in thing.buffers() if buffer]
 
 
@@ -139,7 +139,7 @@ def buffers() -> list[tuple[str, Any, int, int]]:
 @pytest.mark.parametrize(
     ("thing", "address", "size"), [case[1:] for case in buffers()], ids=[case[0] for case in buffers()]
 )
-def test_buffers(thing: Any, address: int, size: int) -> None:  # noqa: ANN401
+def test_buffers(thing: Any, address: int, size: int) -> None:
     assert memory(thing) == [(address, address + size)]
 
 
@@ -168,7 +168,7 @@ KINDS = ["float", "index", "masked", "arrow", "string", "category", "time zone"]
 
 
 @pytest.mark.parametrize(("column", "expected"), COLUMNS, ids=KINDS)
-def test_pandas_columns(column: Any, expected: Callable[[], Blocks]) -> None:  # noqa: ANN401
+def test_pandas_columns(column: Any, expected: Callable[[], Blocks]) -> None:
     assert memory(column) == expected()
 
 

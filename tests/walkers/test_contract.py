@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import subprocess
 import time
@@ -14,13 +13,11 @@ import pytest
 from conftest import (
     ANONYMOUS,
     DONTNEED,
-    GIB,
     GUARD_INSTALL,
     HUGEPAGE,
     MIB2,
     NOHUGEPAGE,
     NONE,
-    NORESERVE,
     PAGE,
     PM_PFN,
     PM_PRESENT,
@@ -43,14 +40,12 @@ from conftest import (
 
 from pte_magic import machine, walkers
 from pte_magic.space import AddressSpace, own
-from pte_magic.walkers.bpf import BpfWalker
 from pte_magic.walkers.entries import LEVELS, join
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SIZE = 4 * MIB2
-KPF_PGTABLE = 1 << 26
 
 
 def untouched(new_map: NewMap, _: Path) -> int:
@@ -244,98 +239,6 @@ def test_huge_pages_are_rows_of_their_own_size_in_all_walkers(walker: str, new_m
     assert present.groupby("size").size().to_dict() == {PAGE: 1024 - 3, MIB2: 1}
     assert set(present["level"][present["size"] == MIB2]) == {"pmd"}
     assert set(present["level"][present["size"] == PAGE]) == {"pte"}
-
-
-def test_all_is_every_user_address_once(walker: str) -> None:
-    found = walkers.get(walker).walk(own(), 0, machine.user_limit())
-    spans = found.spans
-    assert spans["vaddr"][0] == 0
-    assert (spans["vaddr"][1:] == (spans["vaddr"] + spans["size"] * spans["count"])[:-1]).all()
-    assert spans["vaddr"][-1] + spans["size"][-1] * spans["count"][-1] == machine.user_limit()
-
-
-@pytest.fixture(scope="module")
-def gigabyte() -> mmap.mmap:
-    """1 GiB of 4 KiB pages, twice what the eBPF program returns at once, between much that is untouched."""
-    memory = mmap.mmap(-1, 6 * GIB, PRIVATE | ANONYMOUS | NORESERVE)
-    memory.madvise(NOHUGEPAGE)
-    np.frombuffer(memory, np.uint8)[3 * GIB : 4 * GIB : PAGE] = 1
-    return memory
-
-
-def _place(memory: mmap.mmap) -> tuple[int, int]:
-    start = np.frombuffer(memory, np.uint8).ctypes.data + 3 * GIB
-    return start, start + GIB
-
-
-def test_a_walk_of_many_chunks_finds_every_page(walker: str, gigabyte: mmap.mmap) -> None:
-    start, end = _place(gigabyte)
-    found = walkers.get(walker).walk(own(), start, end)
-    assert len(found) == GIB // PAGE
-    assert (found.vaddr == np.arange(start, end, PAGE, dtype=np.uint64)).all()
-    if os.geteuid() == 0:
-        frames = by_page(walked(walker, own(), start, end), start, end)["pfn"]
-        assert (frames == (words(start, GIB) & np.uint64(PM_PFN)).astype(np.int64)).all()
-
-
-@needs_root
-@pytest.mark.parametrize("part", [(0, GIB), (5 * PAGE, GIB - 9 * PAGE), (77 * PAGE, 78 * PAGE), (-3 * GIB, 2 * GIB)])
-def test_tables_come_before_what_they_cover_and_change_nothing_else(gigabyte: mmap.mmap, part: tuple[int, int]) -> None:
-    start, end = _place(gigabyte)[0] + part[0], _place(gigabyte)[0] + part[1]
-    bpf = walkers.get("bpf")
-    plain, full = bpf.walk(own(), start, end), bpf.walk(own(), start, end, tables=True)
-    table = (full.level < LEVELS.index("pte")) & (full.entry & 0x81 == 1)
-    for one, other in (
-        (plain.entry, full.entry),
-        (plain.vaddr, full.vaddr),
-        (plain.size, full.size),
-        (plain.level, full.level),
-    ):
-        assert (one == other[~table]).all()
-    at = np.flatnonzero(table)
-    assert at.size
-    below = full.level[at + 1].astype(int) - full.level[at]
-    assert set(below) <= ({1} if machine.levels() == 5 else {1, 2})
-    assert (full.vaddr[at + 1] - full.vaddr[at] < full.size[at]).all()
-    assert (full.vaddr[1:] >= full.vaddr[:-1]).all()
-    for level in range(LEVELS.index("pte")):
-        mine = at[full.level[at] == level]
-        if not mine.size:
-            continue
-        size = full.size[mine[0]]
-        assert (full.vaddr[mine] % size == 0).all()
-        assert len(np.unique(full.vaddr[mine])) == len(mine)
-        covered = full.vaddr[full.level > level] // size
-        assert set(np.unique(covered)) == set(full.vaddr[mine] // size)
-
-
-@needs_root
-def test_tables_are_page_tables_in_kpageflags(gigabyte: mmap.mmap) -> None:
-    start, end = _place(gigabyte)
-    found = walked("bpf", own(), start, end, tables=True)
-    tables = found[found["state"] == "table"]
-    assert (tables["level"] == "pmd").sum() in (GIB // MIB2, GIB // MIB2 + 1)
-    with Path("/proc/kpageflags").open("rb", buffering=0) as file:
-        for frame in tables["pfn"]:
-            assert int.from_bytes(os.pread(file.fileno(), 8, int(frame) * 8), "little") & KPF_PGTABLE
-
-
-@needs_root
-@pytest.mark.parametrize("tables", [False, True])
-def test_chunks_are_the_walk_in_pieces(gigabyte: mmap.mmap, *, tables: bool) -> None:
-    start, end = _place(gigabyte)
-    bpf = walkers.get("bpf")
-    assert isinstance(bpf, BpfWalker)
-    whole = bpf.walk(own(), start, end, tables=tables)
-    entry, vaddr, level = [], [], []
-    for chunk in bpf.chunks(own(), start, end, tables=tables):
-        entry.append(chunk.entry.copy())
-        vaddr.append(chunk.vaddr)
-        level.append(chunk.level)
-    assert len(entry) > 1
-    assert (np.concatenate(entry) == whole.entry).all()
-    assert (np.concatenate(vaddr) == whole.vaddr).all()
-    assert (np.concatenate(level) == whole.level).all()
 
 
 def test_joined_entries_are_the_walks_one_after_the_other(walker: str, new_map: NewMap, tmp_path: Path) -> None:

@@ -1,0 +1,134 @@
+"""Huge pages, made for real: transparent ones, split and collapsed, and those of hugetlb."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import (
+    ANONYMOUS,
+    COLLAPSE,
+    DONTNEED,
+    GIB,
+    HUGEPAGE,
+    HUGETLB,
+    MIB2,
+    NOHUGEPAGE,
+    PAGE,
+    PRIVATE,
+    READ,
+    SHARED,
+    WRITE,
+    NewMap,
+    madvise,
+    mprotect,
+    munmap,
+    needs_root,
+    pfn,
+    read,
+    rows,
+    smaps,
+    write,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+pytestmark = needs_root
+
+
+def test_huge_page_is_one_pmd_row(walker: str, new_map: NewMap) -> None:
+    address = new_map(4 * MIB2, advice=HUGEPAGE)
+    write(address + MIB2)
+    assert smaps(address, "AnonHugePages") == MIB2
+    found = rows(address, 4 * MIB2, walker)
+    present = found[found["state"] == "present"].iloc[0]
+    assert (found["state"] == "present").sum() == 1
+    assert (present["vaddr"], present["size"], present["level"]) == (address + MIB2, MIB2, "pmd")
+    assert present["pfn"] == pfn(address + MIB2)
+    assert present["pfn"] % 512 == 0
+
+
+@pytest.mark.parametrize("how", ["munmap", "mprotect", "dontneed"])
+def test_split_huge_page_is_ptes_of_the_same_frames(walker: str, new_map: NewMap, how: str) -> None:
+    address = new_map(2 * MIB2, advice=HUGEPAGE)
+    write(address, MIB2)
+    head = pfn(address)
+    if how == "munmap":
+        munmap(address + MIB2 - PAGE, PAGE)
+    elif how == "mprotect":
+        mprotect(address + MIB2 - PAGE, PAGE, READ)
+    else:
+        madvise(address + MIB2 - PAGE, PAGE, DONTNEED)
+    assert smaps(address, "AnonHugePages") == 0
+    found = rows(address, MIB2, walker)
+    assert set(found["level"][:511]) == {"pte"}
+    assert list(found["pfn"][:511]) == list(range(head, head + 511))
+    assert found.iloc[511]["state"] == ("present" if how == "mprotect" else "none")
+
+
+def test_collapsed_pages_become_one_pmd_row(walker: str, new_map: NewMap) -> None:
+    address = new_map(MIB2, advice=NOHUGEPAGE)
+    write(address, MIB2)
+    assert len(rows(address, MIB2, walker)) == 512
+    madvise(address, MIB2, HUGEPAGE)
+    madvise(address, MIB2, COLLAPSE)
+    assert smaps(address, "AnonHugePages") == MIB2
+    found = rows(address, MIB2, walker)
+    assert (len(found), found.iloc[0]["level"], found.iloc[0]["pfn"]) == (1, "pmd", pfn(address))
+
+
+def test_collapsed_shared_memory_becomes_one_pmd_row(walker: str, new_map: NewMap) -> None:
+    fd = os.memfd_create("test")
+    os.ftruncate(fd, MIB2)
+    address = new_map(MIB2, READ | WRITE, SHARED, fd)
+    os.close(fd)
+    write(address, MIB2)
+    assert len(rows(address, MIB2, walker)) == 512
+    try:
+        madvise(address, MIB2, COLLAPSE)
+    except OSError as error:
+        pytest.skip(f"needs a kernel that collapses shared memory: {error}")
+    read(address, MIB2)  # the tables are only taken away; a touch maps the huge page
+    assert smaps(address, "ShmemPmdMapped") == MIB2
+    found = rows(address, MIB2, walker)
+    assert (len(found), found.iloc[0]["level"], found.iloc[0]["pfn"]) == (1, "pmd", pfn(address))
+
+
+@pytest.fixture(params=[(MIB2, "pmd"), (GIB, "pud")], ids=["2MiB", "1GiB"])
+def reserved(request: pytest.FixtureRequest) -> Iterator[tuple[int, str]]:
+    """Two pages of hugetlb: their size and the level of their entries."""
+    size, level = request.param
+    pool = Path(f"/sys/kernel/mm/hugepages/hugepages-{size >> 10}kB/nr_hugepages")
+    if not pool.exists():
+        pytest.skip(f"needs a kernel with hugetlb pages of {size:#x} bytes")
+    before = int(pool.read_text())
+    pool.write_text(str(before + 2))
+    try:
+        if int(pool.read_text()) < before + 2:
+            pytest.skip(f"needs unbroken memory for two hugetlb pages of {size:#x} bytes")
+        yield size, level
+    finally:
+        pool.write_text(str(before))
+
+
+def test_hugetlb_pages_are_leaves_of_their_level(walker: str, reserved: tuple[int, str], new_map: NewMap) -> None:
+    size, level = reserved
+    shift = size.bit_length() - 1
+    address = new_map(2 * size, flags=PRIVATE | ANONYMOUS | HUGETLB | shift << 26)
+    try:
+        write(address, 1)
+        write(address + size, 1)
+        assert smaps(address, "KernelPageSize") == size
+        found = rows(address, 2 * size, walker)
+        assert list(found["vaddr"]) == [address, address + size]
+        assert list(found["size"]) == [size, size]
+        assert set(found["level"]) == {level}
+        assert list(found["pfn"]) == [pfn(address), pfn(address + size)]
+        middle = rows(address + size // 2, PAGE, walker)
+        assert list(middle["vaddr"]) == [address]
+    finally:
+        munmap(address, 2 * size)
