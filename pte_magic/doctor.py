@@ -18,6 +18,21 @@ _SEES = {
 }
 
 
+class Report(pd.DataFrame):
+    """A DataFrame that shows its texts in full: what to type is of no use when it is cut."""
+
+    @property
+    def _constructor(self) -> type[Report]:
+        return Report
+
+    def __repr__(self) -> str:
+        return self.to_string()
+
+    def _repr_html_(self) -> str:
+        with pd.option_context("display.max_colwidth", None):
+            return self.to_html(notebook=True)
+
+
 def doctor() -> pd.DataFrame:
     """Tell which walkers work here.
 
@@ -34,7 +49,7 @@ def doctor() -> pd.DataFrame:
         if name == "pagemap" and not _frames_are_shown():
             note = "no page frame numbers and swap locations without CAP_SYS_ADMIN; start Python or JupyterLab as root"
         rows.append((name, works, _SEES[name], note))
-    return pd.DataFrame(rows, columns=["walker", "works", "sees", "note"])
+    return Report(rows, columns=["walker", "works", "sees", "note"])
 
 
 def _frames_are_shown() -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
+from pte_magic import dlpack
 from pte_magic.errors import TargetError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _dlpack(thing: Any) -> tuple[int, int]:
         raise _elsewhere(thing, _DEVICES.get(device, f"device type {device}"))
     if getattr(thing, "requires_grad", False):  # PyTorch exports no tensor that records gradients
         thing = thing.detach()
-    return _bounds(np.from_dlpack(thing))
+    return dlpack.bounds(thing)
 
 
 def _pandas(thing: Any) -> Iterator[tuple[int, int]]:

@@ -6,13 +6,18 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from conftest import NOBODY, needs_root, python
 
 import pte_magic
 from pte_magic import walkers
+from pte_magic.doctor import Report
 from pte_magic.walkers import libbpf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SHOW = """
 import json
@@ -143,3 +148,10 @@ def test_proc_that_shows_another_process_as_this_one_is_noticed() -> None:
     found = shown(*in_namespace(f"mount --bind /proc/{os.getpid()} /proc/$$"))
     assert "/proc/self/pagemap is not this process' own" in found["bpf"]["note"]
     assert found["used"] == ["pagemap"]
+
+
+@pytest.mark.parametrize("show", [repr, lambda report: report._repr_html_()], ids=["text", "html"])
+def test_what_to_type_is_never_cut(show: Callable[[Report], str]) -> None:
+    note = "start " + "a long story " * 20 + "end"
+    shown = show(Report({"walker": ["bpf"], "works": [False], "sees": ["nothing"], "note": [note]}))
+    assert note in shown

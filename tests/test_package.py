@@ -18,7 +18,7 @@ ROOT = Path(pte_magic.__file__).parent
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.py" or path.parent != ROOT)
 # The way of the data (DESIGN.md), left to right; no module imports from its right.
 STAGES = [
-    {"target", "memory", "space", "machine", "errors"},
+    {"target", "memory", "dlpack", "space", "machine", "errors"},
     {"walkers"},
     {"formats"},
     {"frame", "display"},
