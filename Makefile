@@ -24,7 +24,7 @@ bench: .venv/ready
 	$(BIN)/python tests/bench/bench.py
 
 lab: .venv/ready
-	$(BIN)/jupyter lab examples
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) examples
 
 # An editable install compiles the eBPF program into the tree.
 .venv/ready: pyproject.toml hatch_build.py pte_magic/walkers/walk.bpf.c | system
