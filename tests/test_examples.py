@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,9 @@ NOBODY = 65534
 
 
 def demo(user: int) -> subprocess.CompletedProcess[str]:
+    identity: dict[str, Any] = {"user": user, "group": user, "extra_groups": []}
     return subprocess.run(
-        [sys.executable, DEMO], capture_output=True, text=True, check=False, user=user, group=user, extra_groups=[]
+        [sys.executable, DEMO], capture_output=True, text=True, check=False, **(identity if os.geteuid() == 0 else {})
     )
 
 

@@ -20,6 +20,7 @@ from pte_magic.machine import user_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 class Cell(NamedTuple):
@@ -33,11 +34,11 @@ class Cell(NamedTuple):
 class Shell:
     """A shell of its own, without history and colors."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Path) -> None:
         config = Config()
         config.HistoryManager.enabled = False
         make: Any = InteractiveShell  # it has no types
-        self.ip = make(config=config, colors="nocolor")
+        self.ip = make(config=config, colors="nocolor", ipython_dir=str(directory))
         self.run("%load_ext pte_magic\nimport numpy as np, os, subprocess, sys\na = np.ones(8 * 512)")
 
     def run(self, code: str) -> Cell:
@@ -54,8 +55,8 @@ class Shell:
 
 
 @pytest.fixture(scope="module")
-def shell() -> Shell:
-    return Shell()
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    return Shell(tmp_path_factory.mktemp("ipython"))
 
 
 @pytest.fixture
@@ -264,8 +265,8 @@ def test_loading_again_changes_nothing(shell: Shell) -> None:
     assert shell.run("%pte a").result["vaddr"].tolist() == rows_of(shell, "a")
 
 
-def test_unloading_takes_it_away() -> None:
-    shell = Shell()
+def test_unloading_takes_it_away(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
     assert shell.run("%unload_ext pte_magic") == Cell(None, "", "")
     assert "`%pte` not found" in shell.run("%pte a").err
     assert "%pte --runs" not in shell.complete("%pte --ru")
@@ -274,8 +275,8 @@ def test_unloading_takes_it_away() -> None:
     assert shell.complete("%pte --ru") == ["%pte --runs"]
 
 
-def test_functions_work_after_unloading() -> None:
-    Shell().run("%unload_ext pte_magic")
+def test_functions_work_after_unloading(tmp_path: Path) -> None:
+    Shell(tmp_path).run("%unload_ext pte_magic")
     assert len(pte_magic.walk(np.ones(10)))
 
 
