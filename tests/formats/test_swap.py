@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from kernel_macros import (
     KERNELS,
@@ -70,6 +70,7 @@ def test_page_frames_in_offsets_are_as_wide_as_physical_memory_may_be(levels: in
 @given(st.sampled_from(["pte", "pmd"]), st.booleans(), st.integers(0, 22), offsets, flag_sets)
 def test_swapped_page(level: str, soft: bool, device: int, offset: int, flags: set[int]) -> None:  # noqa: FBT001
     entry = swap_entry(device, offset, union(flags))
+    assume(entry)  # the very last page of the first device would be an empty entry; no device is that large
     tracked = {"soft_dirty": SWP_SOFT_DIRTY in flags} if soft else {}
     assert decoded(entry, level, kernel(TAILS[4][0] + " soft_dirty" * soft)) == {
         "level": level, "entry": entry, "state": "swap", "present": False, "uffd_wp": SWP_UFFD_WP in flags,
