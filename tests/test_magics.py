@@ -37,6 +37,7 @@ class Shell:
     def __init__(self, directory: Path) -> None:
         config = Config()
         config.HistoryManager.enabled = False
+        config.InteractiveShell.warn_venv = False  # whichever is active
         make: Any = InteractiveShell  # it has no types
         self.ip = make(config=config, colors="nocolor", ipython_dir=str(directory))
         self.run("%load_ext pte_magic\nimport numpy as np, os, subprocess, sys\na = np.ones(8 * 512)")
