@@ -19,13 +19,13 @@ __all__ = ["PteFrame", "PteMagicError", "decode", "doctor", "entries", "load_ipy
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Add the magics to a shell; IPython calls this for ``%load_ext pte_magic``."""
-    from pte_magic.magics import load  # noqa: PLC0415  (everything else works without IPython)
+    from pte_magic.magics import load  # noqa: PLC0415  (at the top, IPython would be needed for walk() too)
 
     load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Take the magics away again and unload what was loaded into the kernel, for ``%unload_ext pte_magic``."""
-    from pte_magic.magics import unload  # noqa: PLC0415  (everything else works without IPython)
+    from pte_magic.magics import unload  # noqa: PLC0415  (at the top, IPython would be needed for walk() too)
 
     unload(shell)

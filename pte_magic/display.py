@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 MISSING = "-"
 _HEX = {"vaddr": "#014x", "entry": "#018x", "pfn": "#x", "swap_offset": "#x"}
 _SIZES = {"size", "bytes"}
+_RATIO = 1024  # of each unit to the one before
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _CONSTANT = ("cache", "pkey", "host", "pid", "walker")
 
@@ -22,8 +23,8 @@ def size(count: int) -> str:
     """Return a number of bytes with its unit: ``2 MiB``, ``1.5 GiB``."""
     unit = 0
     value = float(count)
-    while value >= 1024 and unit < len(_UNITS) - 1:  # noqa: PLR2004  (the ratio of units)
-        value /= 1024
+    while value >= _RATIO and unit < len(_UNITS) - 1:
+        value /= _RATIO
         unit += 1
     return f"{value:.4g} {_UNITS[unit]}"
 

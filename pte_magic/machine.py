@@ -8,6 +8,9 @@ import platform
 import re
 from pathlib import Path
 
+FIVE_LEVELS = 5
+"""What `levels` returns with LA57 in use."""
+
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 """Bytes of the smallest page."""
 
@@ -32,7 +35,7 @@ def levels() -> int:
     arch/x86/kernel/cpu/common.c), so the flag tells what is in use, not what the CPU could do.
     """
     flags = re.search(r"^flags\s*:(.*)$", _cpuinfo(), re.MULTILINE)
-    return 5 if flags and "la57" in flags[1].split() else 4
+    return FIVE_LEVELS if flags and "la57" in flags[1].split() else 4
 
 
 @functools.cache
@@ -49,4 +52,4 @@ def physical_bits() -> int:
 @functools.cache
 def user_limit() -> int:
     """Return the first address above all user addresses: 2**47 with four levels, 2**56 with five."""
-    return 1 << (56 if levels() == 5 else 47)  # noqa: PLR2004  (the number of levels, not a magic number)
+    return 1 << (56 if levels() == FIVE_LEVELS else 47)

@@ -85,7 +85,7 @@ def _walk(text: str, namespace: dict[str, Any], *, walker: str, tables: bool | N
     with nullcontext(own()) if pid_text is None else AddressSpace(_pid(pid_text, namespace)) as space:
         held, meant = _resolve(text, namespace, space)
         if meant.note:
-            print(meant.note)  # noqa: T201  (a line in the notebook)
+            print(meant.note)  # noqa: T201  (the note is output of the cell, above its table)
         frame = core.walk_target(meant, space, walker=walker, tables=tables)
         del held  # until here, or its memory would be free again when it is looked at
         return frame
@@ -137,10 +137,10 @@ def _evaluate(text: str, namespace: dict[str, Any]) -> Any:
     except ValueError:
         pass
     try:
-        return eval(text, namespace)  # noqa: S307  (the notebook's own user typed it)
+        return eval(text, namespace)  # noqa: S307  (typed into the notebook, where any code may be typed)
     except (NameError, PteMagicError):
         raise
-    except Exception as error:  # whatever the user's expression raises, in one line
+    except Exception as error:  # an expression may raise anything, and bad input gets one line, not a traceback
         message = f"{text}: {type(error).__name__}: {error}"
         raise TargetError(message) from error
 

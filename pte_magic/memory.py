@@ -32,7 +32,7 @@ def memory(thing: object) -> list[tuple[int, int]]:
         blocks = list(_blocks(thing))
     except TargetError:
         raise
-    except Exception as error:  # whatever an object's own code raises
+    except Exception as error:  # foreign protocol code runs here and may raise anything; it becomes one line
         # A released memoryview, a closed mmap, a tensor that does not want to be exported: their own words.
         message = f"the {_name(thing)} gives no access to its memory: {error}"
         raise TargetError(message) from error
@@ -99,15 +99,18 @@ def _pandas(thing: Any) -> Iterator[tuple[int, int]]:
             yield from _pandas(thing.iloc[:, at])
         return
     array = thing.array
+    # Where the data lies is in private attributes only: every public way to it may make a copy, and the pages of a
+    # copy would be the wrong answer. Each is asked for before it is used;
+    # without any, a column is refused unless numpy is given the same memory twice.
     if hasattr(array, "_pa_array"):  # Arrow's own, and strings
-        yield from _arrow(array._pa_array)  # noqa: SLF001
+        yield from _arrow(array._pa_array)  # noqa: SLF001  (see above)
     elif hasattr(array, "codes"):  # categories
         yield _bounds(array.codes)
     elif isinstance(getattr(array, "_ndarray", None), np.ndarray):  # numpy's own, times
-        yield _bounds(array._ndarray)  # noqa: SLF001
+        yield _bounds(array._ndarray)  # noqa: SLF001  (see above)
     elif hasattr(array, "_data") and hasattr(array, "_mask"):  # masked: no protocol exports both without a copy
-        yield _bounds(array._data)  # noqa: SLF001
-        yield _bounds(array._mask)  # noqa: SLF001
+        yield _bounds(array._data)  # noqa: SLF001  (see above)
+        yield _bounds(array._mask)  # noqa: SLF001  (see above)
     else:
         first, second = np.asarray(thing), np.asarray(thing)
         if first.ctypes.data != second.ctypes.data:
@@ -127,7 +130,7 @@ def _arrow(thing: Any) -> Iterator[tuple[int, int]]:
 
 def _through_arrow(thing: Any) -> Any:
     try:
-        import pyarrow as pa  # noqa: PLC0415  (wanted by nobody else)
+        import pyarrow as pa  # noqa: PLC0415  (optional: only for objects that export Arrow)
     except ImportError:
         message = f"the {_name(thing)} exports its data through Arrow; type `pip install pyarrow`"
         raise TargetError(message) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -95,7 +94,7 @@ def parse(text: str, space: AddressSpace) -> Target | None:
 def region_names(space: AddressSpace) -> list[str]:
     """Return the names of the regions that `parse` understands, each once, in order of address."""
     names = (region.name for region in space.regions() if region.name and region.start < user_limit())
-    return list(dict.fromkeys(name if name.startswith("[") else os.path.basename(name) for name in names))  # noqa: PTH119
+    return list(dict.fromkeys(name if name.startswith("[") else _file(name) for name in names))
 
 
 def unknown(text: str, space: AddressSpace) -> TargetError:
@@ -108,10 +107,15 @@ def unknown(text: str, space: AddressSpace) -> TargetError:
 
 def _is_called(region: Region, text: str) -> bool:
     """Tell whether `text` names the region: ``[heap]`` or ``heap``, a path, a file, or ``libc`` for ``libc.so.6``."""
-    file = os.path.basename(region.name)  # noqa: PTH119  (a name of /proc/PID/maps, not a path to open)
+    file = _file(region.name)
     return bool(text) and (
         text in (region.name, file, region.name.strip("[]")) or re.split(r"[.-]", file, maxsplit=1)[0] == text
     )
+
+
+def _file(name: str) -> str:
+    """Return what follows the last slash of a region's name, which need not be a path (``[heap]``, the empty name)."""
+    return name.rpartition("/")[2]
 
 
 def _check(address: int) -> None:

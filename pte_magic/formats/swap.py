@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pte_magic.machine import FIVE_LEVELS
+
 _TYPES = 1 << 5  # MAX_SWAPFILES_SHIFT
 
 
@@ -53,5 +55,5 @@ def swap_types(features: frozenset[str], levels: int) -> SwapTypes:
     return SwapTypes(
         tuple(devices + tail),
         ("uffd_wp", "poisoned", "guard"),
-        (52 if levels == 5 else 46) - 12,  # noqa: PLR2004  MAX_PHYSMEM_BITS - PAGE_SHIFT, asm/sparsemem.h
+        (52 if levels == FIVE_LEVELS else 46) - 12,  # MAX_PHYSMEM_BITS - PAGE_SHIFT, asm/sparsemem.h
     )

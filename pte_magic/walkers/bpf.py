@@ -204,7 +204,7 @@ def _direct_map_bases(pgd: int, levels: int) -> Iterator[int]:
 
     Documentation/arch/x86/x86_64/mm.rst; ``kernel_randomize_memory()`` moves it by whole GiB.
     """
-    yield 0xFFFF_8880_0000_0000 if levels == 4 else 0xFF11_0000_0000_0000  # noqa: PLR2004
+    yield 0xFF11_0000_0000_0000 if levels == machine.FIVE_LEVELS else 0xFFFF_8880_0000_0000
     first = pgd & -_GIB
     for gib in range(1 << (machine.physical_bits() - 30)):
         yield first - gib * _GIB
