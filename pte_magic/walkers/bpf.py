@@ -9,23 +9,18 @@ import ctypes
 import platform
 import re
 import struct
-import threading
 from errno import EPERM
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from pte_magic import machine
 from pte_magic.errors import UnstableError, WalkerUnavailableError
 from pte_magic.space import own
 from pte_magic.walkers import libbpf
-from pte_magic.walkers.entries import SPAN, Entries
+from pte_magic.walkers.shared import SharedMemoryWalker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from numpy.typing import NDArray
 
     from pte_magic.space import AddressSpace
 
@@ -36,28 +31,22 @@ LOCKDOWN = Path("/sys/kernel/security/lockdown")
 
 # enum status and enum flags of walk.bpf.c
 _OK, _BAD_DESCRIPTOR, _NOT_PAGEMAP, _NO_MM, _EXITED, _UNSTABLE = range(6)
-_TABLES, _ONCE_ONLY = 1, 2
+_ONCE_ONLY = 2
 
-# Where the arrays of `w` lie, and how long they are.
-_SPANS, _SPANS_AT = 1 << 13, 4096
-_ENTRIES, _ENTRIES_AT = (1 << 17) + 1024, 4096 + (1 << 13) * SPAN.itemsize
 _GIB = 1 << 30
-_RESERVE = 1 << 19  # entries of a result made room for at once; grown when a walk finds more
 _ADDRESS = 0x000F_FFFF_FFFF_F000  # bits of an entry that may belong to a physical address
 _PRESENT, _PSE = 1, 1 << 7
 
-
-_ASKED = struct.Struct("=3Q2I")  # origin, start, end, fd, flags
-_ANSWERED, _ANSWERED_AT = struct.Struct("=Q16x2I"), 8  # start, n_entries, n_spans
+# Of the variable `w` of walk.bpf.c, what is its own.
+_REACHED, _REACHED_AT = struct.Struct("=Q"), 8  # start
 _ONCE, _ONCE_AT = struct.Struct("=4Q"), 40  # f_op, direct_map, table_mask, levels
 _TOLD, _TOLD_AT = struct.Struct("=4Q"), 72  # mm, pgd, current_mm, repeated
 
 
-class BpfWalker:
+class BpfWalker(SharedMemoryWalker):
     """Walks any address space whose pagemap is open, by an eBPF program in the kernel."""
 
     name = NAME
-    encoding = "x86_64"
 
     def __init__(self) -> None:
         """Load the program and learn the kernel's layout from this process' own page tables.
@@ -66,14 +55,11 @@ class BpfWalker:
             WalkerUnavailableError: It cannot work here; says why and what to type.
 
         """
-        self._lock = threading.Lock()
+        super().__init__()
         self._object = _load()
         self._program = self._object.program("walk")
-        self._run = libbpf.library().bpf_prog_test_run_opts
-        self._memory = memory = self._object.globals()
-        self._encryption = 0
-        self._spans = np.frombuffer(memory, SPAN, _SPANS, _SPANS_AT)
-        self._entries = np.frombuffer(memory, np.uint64, _ENTRIES, _ENTRIES_AT)
+        self._test_run = libbpf.library().bpf_prog_test_run_opts
+        self._use(self._object.globals())
         self._options = libbpf.TestRunOptions(size=ctypes.sizeof(libbpf.TestRunOptions))
         self._options_at = ctypes.pointer(self._options)
         try:
@@ -90,74 +76,17 @@ class BpfWalker:
             self._program = -1  # the descriptor's number may soon be another file's
             self._object.close()
 
-    def walk(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Entries:
-        """Return the entries of ``[start, end)`` of `space`.
-
-        Args:
-            space: The address space.
-            start: First address, a multiple of the page size.
-            end: First address not asked for, likewise.
-            tables: Also the entries passed on the way, each before those below it.
-
-        Raises:
-            NoAddressSpaceError: The process has exited or called exec.
-            UnstableError: A table changed at every attempt to read it.
-
-        """
-        with self._lock:
-            reached, n, m = self._read(space, start, start, end, tables=tables)
-            if reached >= end:
-                return Entries(
-                    self._entries[:n].copy(), self._copy_of_spans(m), self.encoding, self.name, None, self._encryption
-                )
-            # Memory that nothing was written to is not resident, and realloc moves pages, not bytes.
-            entry = np.empty(min((end - start) // machine.PAGE_SIZE + _ENTRIES, _RESERVE), np.uint64)
-            spans = [self._copy_of_spans(m)]
-            entry[:n] = self._entries[:n]
-            while reached < end:
-                reached, more, m = self._read(space, start, reached, end, tables=tables)
-                if n + more > len(entry):
-                    entry.resize(2 * len(entry), refcheck=False)
-                entry[n : n + more] = self._entries[:more]
-                spans.append(self._copy_of_spans(m))
-                n += more
-        entry.resize(n, refcheck=False)
-        return Entries(entry, np.concatenate(spans), self.encoding, self.name, None, self._encryption)
-
-    def _copy_of_spans(self, count: int) -> NDArray[np.void]:
-        # Three times as fast as copy() of a structured array.
-        return np.frombuffer(self._memory[_SPANS_AT : _SPANS_AT + count * SPAN.itemsize], SPAN)
-
-    def chunks(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Iterator[Entries]:
-        """Yield what `walk` returns, piece by piece, each a view that is valid until the next is asked for.
-
-        Nothing is copied: the arrays are the memory that the program in the kernel wrote. Other threads' walks wait
-        until the iteration ends.
-        """
-        reached = start
-        with self._lock:
-            while reached < end:
-                reached, n, m = self._read(space, start, reached, end, tables=tables)
-                yield Entries(self._entries[:n], self._spans[:m], self.encoding, self.name, None, self._encryption)
-
-    def _read(
-        self, space: AddressSpace, origin: int, start: int, end: int, *, tables: bool = False
-    ) -> tuple[int, int, int]:
-        """Run the program once. Return how far it came, and how many entries and spans it wrote."""
-        flags = (_TABLES if tables else 0) | self._flags
-        _ASKED.pack_into(self._memory, 0, origin, start, end, space.fileno(), flags)
-        failed = self._run(self._program, self._options_at)
-        answer: tuple[int, int, int] = _ANSWERED.unpack_from(self._memory, _ANSWERED_AT)
+    def _run(self, space: AddressSpace) -> None:
+        failed = self._test_run(self._program, self._options_at)
         if failed or self._options.retval != _OK:
-            raise self._error(space, failed, answer[0])
-        return answer
+            raise self._error(space, failed)
 
-    def _error(self, space: AddressSpace, failed: int, reached: int) -> Exception:
+    def _error(self, space: AddressSpace, failed: int) -> Exception:
         if failed:
             return libbpf.LibbpfError(-failed, "running the eBPF program")
         status = self._options.retval
         if status == _UNSTABLE:
-            return UnstableError(space.pid, reached)
+            return UnstableError(space.pid, _REACHED.unpack_from(self._memory, _REACHED_AT)[0])
         if status in (_NO_MM, _EXITED):
             return space.gone()
         return ValueError(f"descriptor {space.fd} is not an open /proc/PID/pagemap")
@@ -194,7 +123,7 @@ class BpfWalker:
             return False
         entry, size = int(self._entries[0]), int(self._spans["size"][0])
         # A bit above the physical address is memory encryption's, which the kernel's own tables always have.
-        self._encryption = entry & _ADDRESS & ~self._mask
+        self.encryption_mask = entry & _ADDRESS & ~self._mask
         leaf = entry & _PRESENT and (size == machine.PAGE_SIZE or entry & _PSE)
         return bool(leaf) and (entry ^ physical) & self._mask & -size == 0
 
