@@ -11,9 +11,11 @@ from pte_magic import walkers
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.machine import PAGE_SIZE
 from pte_magic.space import own
+from pte_magic.walkers import stap
 
 _SEES = {
     "bpf": "raw entries of all levels, every bit",
+    "stap": "raw entries of all levels, every bit, read under the kernel's locks",
     "pagemap": "present, swapped, file, soft-dirty, huge; no raw entries",
 }
 
@@ -37,19 +39,24 @@ def doctor() -> pd.DataFrame:
     """Tell which walkers work here.
 
     Returns:
-        A row a walker, the one that sees most first, which ``walker="auto"`` takes. Columns ``walker``; ``works``
-        (bool); ``sees``, what it can read; ``note``, why it does not work or what it cannot see, and what to type.
+        A row a walker, the one that sees most first; ``walker="auto"`` takes the first that works. Columns ``walker``;
+        ``works`` (boolean, ``<NA>`` if it would have to be compiled to find out); ``sees``, what it can read; ``note``,
+        why it does not work or what it cannot see, and what to type.
 
     """
-    rows = []
+    rows: list[tuple[str, object, str, str]] = []
     for name in walkers.NAMES:
+        if name == stap.NAME and not walkers.tried(name) and stap.why_not() is None and not stap.is_ready():
+            note = "not compiled yet, which takes some seconds once a kernel; type `%pte --walker stap self`"
+            rows.append((name, pd.NA, _SEES[name], note))
+            continue
         found = walkers.attempt(name)
         works = not isinstance(found, WalkerUnavailableError)
         note = found.why if isinstance(found, WalkerUnavailableError) else ""
         if name == "pagemap" and not _frames_are_shown():
             note = "no page frame numbers and swap locations without CAP_SYS_ADMIN; start Python or JupyterLab as root"
         rows.append((name, works, _SEES[name], note))
-    return Report(rows, columns=["walker", "works", "sees", "note"])
+    return Report(rows, columns=["walker", "works", "sees", "note"]).astype({"works": "boolean"})
 
 
 def _frames_are_shown() -> bool:

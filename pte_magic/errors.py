@@ -76,3 +76,7 @@ class UnstableError(PteMagicError):
             f"pid {self.pid}: the tables at {self.address:#x} changed at every attempt to read them; "
             "stop the process (`kill -STOP`) or try again"
         )
+
+
+class SystemTapError(PteMagicError):
+    """SystemTap refused a script, or the kernel the module made of it; the message is what they said."""

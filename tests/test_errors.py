@@ -18,6 +18,7 @@ EVERY = [
     errors.NoAddressSpaceError(4711, "a zombie"),
     errors.WalkerUnavailableError("bpf", "no BTF"),
     errors.UnstableError(4711, 0x1000),
+    errors.SystemTapError("parse error"),
 ]
 
 
@@ -43,7 +44,13 @@ def test_error_is_what_python_calls_it(error: errors.PteMagicError, builtin: typ
 
 @pytest.mark.parametrize(
     ("error", "values"),
-    [*zip(EVERY, [["0x1"], ["4711"], ["4711"], ["4711", "zombie"], ["bpf", "BTF"], ["4711", "0x1000"]], strict=True)],
+    [
+        *zip(
+            EVERY,
+            [["0x1"], ["4711"], ["4711"], ["4711", "zombie"], ["bpf", "BTF"], ["4711", "0x1000"], []],
+            strict=True,
+        )
+    ],
 )
 def test_error_is_one_line_with_the_value(error: errors.PteMagicError, values: list[str]) -> None:
     assert len(str(error).splitlines()) == 1

@@ -18,11 +18,13 @@ ROOT = Path(pte_magic.__file__).parent
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.py" or path.parent != ROOT)
 # The way of the data (DESIGN.md), left to right; no module imports from its right.
 STAGES = [
-    {"target", "memory", "dlpack", "space", "machine", "errors"},
+    {"target", "memory", "dlpack", "space", "machine", "errors", "expressions"},
+    {"systemtap"},
     {"walkers"},
     {"formats"},
     {"frame", "display"},
     {"core", "doctor"},
+    {"stap_magic"},
     {"magics"},
 ]
 STAGE_OF = {name: stage for stage, names in enumerate(STAGES) for name in names}

@@ -47,10 +47,12 @@ def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def test_the_wheel_carries_the_compiled_program_and_no_path_of_the_machine_that_built_it(wheel: Path) -> None:
+def test_the_wheel_carries_program_and_scripts_and_no_path_of_the_machine_that_built_it(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         program = archive.read("pte_magic/walkers/walk.bpf.o")
+        scripts = {path for path in archive.namelist() if path.endswith(".stp")}
     assert program.startswith(b"\x7fELF")
+    assert scripts == {f"pte_magic/{path.relative_to(PROJECT)}" for path in (PROJECT / "stap").rglob("*.stp")}
     assert bytes(PROJECT) not in program
     assert bytes(Path.home()) not in program
 

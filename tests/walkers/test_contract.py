@@ -25,6 +25,7 @@ from conftest import (
     PRIVATE,
     READ,
     SHARED,
+    WALKERS,
     WRITE,
     NewMap,
     by_page,
@@ -192,7 +193,7 @@ def test_every_page_is_as_proc_pagemap_says(walker: str, address: int, part: tup
 @pytest.mark.parametrize("part", RANGES[:4], ids=lambda part: f"{part[0] // PAGE}-{part[1] // PAGE}")
 def test_walkers_agree_on_what_both_know(address: int, part: tuple[int, int]) -> None:
     start, end = address + part[0], address + part[1]
-    first, *others = (by_page(walked(name, own(), start, end), start, end) for name in walkers.NAMES)
+    first, *others = (by_page(walked(name, own(), start, end), start, end) for name in WALKERS)
     for other in others:
         for name in ("state", "kind", "pfn", "swap_type", "swap_offset"):
             assert (first[name] == other[name]).all(), name
@@ -219,16 +220,15 @@ def test_walkers_agree_on_every_region_of_a_process_at_rest() -> None:
             # pagemap does not look into pages without a struct page, such as the clock's.
             if region.start >= machine.user_limit() or region.name.startswith("[vvar"):
                 continue
-            first, second = (
-                by_page(walked(name, space, region.start, region.end), region.start, region.end)
-                for name in walkers.NAMES
+            first, *others = (
+                by_page(walked(name, space, region.start, region.end), region.start, region.end) for name in WALKERS
             )
             told = words(region.start, region.end - region.start, process.pid)
             here = told & PM_PRESENT != 0
             assert (np.isin(first["state"], ["present", "protnone"]) == here).all(), region
             assert (first["pfn"][here] == (told[here] & np.uint64(PM_PFN)).astype(np.int64)).all(), region
             for name in ("state", "kind", "pfn", "swap_type", "swap_offset"):
-                assert (first[name] == second[name]).all(), region
+                assert all((first[name] == other[name]).all() for other in others), region
         process.stdin.close()
 
 

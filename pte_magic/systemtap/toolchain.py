@@ -1,0 +1,106 @@
+"""What of SystemTap is installed, and what this user may do with it."""
+
+from __future__ import annotations
+
+import functools
+import grp
+import os
+import platform
+import pwd
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+SCRIPTS = Path(__file__).parents[1] / "stap"
+"""The scripts that come with the package."""
+
+TAPSET = SCRIPTS / "tapset"
+"""Functions for users' scripts; the directory goes to ``stap -I``."""
+
+_LOCKDOWN = Path("/sys/kernel/security/lockdown")
+_SIGNED_ONLY = Path("/sys/module/module/parameters/sig_enforce")
+_DISABLED = Path("/proc/sys/kernel/modules_disabled")
+_MODULES = Path("/proc/modules")
+
+
+def cannot_load(*, installed: bool = False) -> str | None:
+    """Return why this user cannot load a module that was compiled here, and what to type; None if nothing is known.
+
+    Args:
+        installed: The module lies where the administrator places those that the group stapusr may load.
+
+    """
+    if not _MODULES.exists():
+        return "this kernel loads no modules (CONFIG_MODULES is off)"
+    if _says(_DISABLED, "1"):
+        return "loading modules was turned off until the next boot (/proc/sys/kernel/modules_disabled)"
+    if shutil.which("staprun") is None:
+        return "staprun is not installed; type `sudo apt install systemtap` (or `dnf install systemtap`)"
+    if os.geteuid() == 0:
+        return None
+    missing = [name for name in ("stapusr",) + (() if installed else ("stapdev",)) if not _member(name)]
+    if not missing:
+        return None
+    return (
+        f"not root, and not in the group {' and '.join(missing)}; type `sudo usermod --append --groups "
+        f"{','.join(missing)} {_user()}` and log in again"
+    )
+
+
+def cannot_compile(release: str | None = None) -> str | None:
+    """Return why no module can be compiled for a kernel (the running one if None), and what to type; None if it can."""
+    release = release or platform.release()
+    if shutil.which("stap") is None:
+        return "stap is not installed; type `sudo apt install systemtap` (or `dnf install systemtap`)"
+    if not Path("/lib/modules", release, "build", "Makefile").exists():
+        return (
+            f"the headers of kernel {release} are not installed; type `sudo apt install linux-headers-{release}` "
+            f"(or `dnf install kernel-devel-{release}`)"
+        )
+    return None
+
+
+def signed_only() -> bool:
+    """Tell whether the kernel takes signed modules only, as it does under Secure Boot."""
+    return _says(_SIGNED_ONLY, "Y") or "[none]" not in _text(_LOCKDOWN, "[none]")
+
+
+@functools.cache
+def version() -> str:
+    """Return what ``stap -V`` says first: the version of SystemTap and of its libraries."""
+    told = subprocess.run(["stap", "-V"], capture_output=True, text=True, check=False)
+    return (told.stdout + told.stderr).partition("\n")[0].strip()
+
+
+def number() -> str:
+    """Return SystemTap's version, such as ``5.6``; empty if it is not installed."""
+    if shutil.which("stap") is None:
+        return ""
+    found = re.search(r"version (\d+[\d.]*)", version())
+    return found[1] if found else ""
+
+
+def _says(path: Path, word: str) -> bool:
+    return _text(path, "").strip() == word
+
+
+def _text(path: Path, default: str) -> str:
+    try:
+        return path.read_text(encoding="ascii")
+    except OSError:
+        return default
+
+
+def _member(group: str) -> bool:
+    try:
+        return grp.getgrnam(group).gr_gid in {os.getegid(), *os.getgroups()}
+    except KeyError:
+        return False
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())

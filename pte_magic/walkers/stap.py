@@ -1,0 +1,149 @@
+"""The SystemTap walker: raw entries, read under the kernel's own locks by the module ``stap/pte_magic_walker.stp``.
+
+Needs SystemTap and the kernel's headers (then it is compiled once a kernel), or the module, made ready by the
+administrator; and root, or the groups of SystemTap. The module is loaded on first use and unloaded by `close`, at exit,
+or when this process dies.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import mmap
+import os
+import platform
+import struct
+from errno import EIO, ENOTTY
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pte_magic.errors import SystemTapError, WalkerUnavailableError
+from pte_magic.systemtap import modules, toolchain
+from pte_magic.systemtap.running import Run
+from pte_magic.walkers.shared import MEMORY_BYTES, SharedMemoryWalker
+
+if TYPE_CHECKING:
+    from pte_magic.space import AddressSpace
+
+NAME = "stap"
+MODULE = "pte_magic_walker"
+
+# stap/tapset/pte_walk.stp
+_ABI = 1
+_IOCTL = 0xB6 << 8 | _ABI
+_OK, _BAD_DESCRIPTOR, _NOT_PAGEMAP, _NO_MM, _EXITED = range(5)
+_TOLD, _TOLD_AT = struct.Struct("=Q"), 40  # encryption_mask
+
+
+def script() -> modules.Script:
+    """Return the walker's script."""
+    text = (toolchain.SCRIPTS / "pte_magic_walker.stp").read_text(encoding="utf-8")
+    return modules.Script(text, MODULE, options=("-g",))
+
+
+def installed() -> Path | None:
+    """Return the module that the administrator made ready for the group stapusr, if there is one."""
+    module = Path("/lib/modules", platform.release(), "systemtap", f"{MODULE}.ko")
+    return module if module.exists() else None
+
+
+def why_not() -> str | None:
+    """Return why the walker cannot work here, and what to type; None if nothing speaks against it."""
+    ready = installed()
+    why = toolchain.cannot_load(installed=ready is not None)
+    if why is None and ready is None and modules.kept(script()) is None:
+        why = toolchain.cannot_compile()
+    return why
+
+
+def is_ready() -> bool:
+    """Tell whether the module need not be compiled first."""
+    return installed() is not None or modules.kept(script()) is not None
+
+
+class StapWalker(SharedMemoryWalker):
+    """Walks any address space whose pagemap is open, by a kernel module that SystemTap made."""
+
+    name = NAME
+
+    def __init__(self) -> None:
+        """Load the module, compiled first if it was not before for this kernel.
+
+        Raises:
+            WalkerUnavailableError: It cannot work here; says why and what to type.
+
+        """
+        super().__init__()
+        if why := why_not():
+            raise WalkerUnavailableError(NAME, why)
+        self._pid = os.getpid()
+        self._fd = -1
+        self._loaded: Run | None = None
+        try:
+            self._load()
+        except SystemTapError as error:
+            raise WalkerUnavailableError(NAME, str(error)) from error
+        atexit.register(self.close)
+
+    def _load(self) -> None:
+        module = installed() or modules.compiled(script())
+        # The default buffers for output, 16 MB a processor, would be for one line.
+        self._loaded = run = Run(module, options=("-b", "1"))
+        try:
+            file = run.first_line()
+            if not file:
+                run.stop()
+                message = f"its module was not loaded: {''.join(run.complaints).strip()}"
+                raise SystemTapError(message)  # noqa: TRY301  (what was begun ends below)
+            self._fd = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+            memory = mmap.mmap(self._fd, MEMORY_BYTES)
+            memory.madvise(mmap.MADV_DONTFORK)  # a forked child would keep the file open, and the module's memory
+            self._use(memory)
+            (self.encryption_mask,) = _TOLD.unpack_from(memory, _TOLD_AT)
+        except BaseException:
+            self._unload()
+            raise
+
+    def close(self) -> None:
+        """Unload the module, when no walk is under way. The walker is of no use afterwards."""
+        atexit.unregister(self.close)
+        if os.getpid() != self._pid:
+            self.abandon()
+            return
+        with self._lock:
+            self._unload()
+
+    def _unload(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        if self._loaded:
+            self._loaded.stop()
+            self._loaded = None
+
+    def abandon(self) -> None:
+        """Forget the module in a forked child: it is the parent's."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        if self._loaded:
+            self._loaded.abandon()
+            self._loaded = None
+
+    def _run(self, space: AddressSpace) -> None:
+        try:
+            status = fcntl.ioctl(self._fd, _IOCTL)
+        except OSError as error:
+            if error.errno not in (ENOTTY, EIO):
+                raise
+            # Somebody unloaded the module (`staprun -d`), and the kernel took its file away.
+            asked = self._memory[:_TOLD_AT]
+            self._unload()
+            self._load()
+            self._memory[:_TOLD_AT] = asked
+            status = fcntl.ioctl(self._fd, _IOCTL)
+        if status in (_NO_MM, _EXITED):
+            raise space.gone()
+        if status != _OK:
+            message = f"descriptor {space.fd} is not an open /proc/PID/pagemap"
+            raise ValueError(message)
