@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,13 +18,11 @@ SPAN = np.dtype([("vaddr", "<u8"), ("size", "<u8"), ("count", "<u4"), ("level", 
 """A run of entries of one level: first address, bytes that each entry covers, entries, level."""
 
 
-@dataclass(slots=True, eq=False)  # not frozen: that costs a microsecond of the three that one entry takes
 class Entries:
     """Raw entries in ascending order of address.
 
     Attributes:
         entry: The entries as read, ``uint64[n]``.
-        spans: ``SPAN[m]``; their counts add up to ``n``. Within a span addresses ascend by its size.
         encoding: Which format the entries are in: ``"x86_64"``, or ``"pagemap"`` for the words of /proc/PID/pagemap.
         walker: Name of the walker that read them.
         protnone: Of pagemap only: which pages lie in a region that allows no access, ``bool[n]``.
@@ -33,12 +30,30 @@ class Entries:
 
     """
 
-    entry: NDArray[np.uint64]
-    spans: NDArray[Any]
-    encoding: str
-    walker: str
-    protnone: NDArray[np.bool_] | None = None
-    encryption_mask: int = 0
+    __slots__ = ("_spans", "encoding", "encryption_mask", "entry", "protnone", "walker")
+
+    def __init__(  # noqa: PLR0913, PLR0917  (by position: names would cost a tenth of what one entry takes)
+        self,
+        entry: NDArray[np.uint64],
+        spans: NDArray[Any] | bytes,
+        encoding: str,
+        walker: str,
+        protnone: NDArray[np.bool_] | None = None,
+        encryption_mask: int = 0,
+    ) -> None:
+        self.entry = entry
+        self._spans = spans
+        self.encoding = encoding
+        self.walker = walker
+        self.protnone = protnone
+        self.encryption_mask = encryption_mask
+
+    @property
+    def spans(self) -> NDArray[Any]:
+        """``SPAN[m]``; their counts add up to ``n``. Within a span addresses ascend by its size."""
+        if isinstance(self._spans, bytes):  # until somebody asks: an array takes as long as reading an entry
+            self._spans = np.frombuffer(self._spans, SPAN)
+        return self._spans
 
     def __len__(self) -> int:
         return len(self.entry)
