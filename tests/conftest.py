@@ -197,6 +197,16 @@ def walker(request: pytest.FixtureRequest) -> str:
     return name
 
 
+@pytest.fixture(params=[name for name in WALKERS if name != "pagemap"])
+def raw_walker(request: pytest.FixtureRequest) -> str:
+    """The name of each walker in turn that reads raw entries."""
+    name = str(request.param)
+    found = walkers.attempt(name)
+    if isinstance(found, WalkerUnavailableError):
+        pytest.skip(f"needs root: {found}" if os.geteuid() else str(found))
+    return name
+
+
 @pytest.fixture
 def new_map() -> Iterator[NewMap]:
     made: list[tuple[int, int]] = []

@@ -33,7 +33,6 @@ from conftest import (
     madvise,
     mprotect,
     munmap,
-    needs_root,
     words,
     write,
 )
@@ -126,13 +125,13 @@ def is_sane(found: Entries, limit: int) -> None:
     assert not (huge & np.uint64(MIB2 - PAGE) & ~np.uint64(PAGE)).any()  # aligned, but for bit 12, PAT
 
 
-def look_until(until: float, space: AddressSpace, stable: int, limit: int) -> int:
+def look_until(walker: str, until: float, space: AddressSpace, stable: int, limit: int) -> int:
     """Walk everything again and again; what is not unmapped must be what pagemap says. Return how often it was."""
-    bpf, n, compared = walkers.get("bpf"), 0, 0
+    raw, n, compared = walkers.get(walker), 0, 0
     while time.monotonic() < until:
-        is_sane(bpf.walk(space, 0, machine.user_limit()), limit)
+        is_sane(raw.walk(space, 0, machine.user_limit()), limit)
         before = os.pread(space.fd, STABLE // PAGE * 8, stable // PAGE * 8)
-        found = bpf.walk(space, stable, stable + STABLE)
+        found = raw.walk(space, stable, stable + STABLE)
         if os.pread(space.fd, len(before), stable // PAGE * 8) == before:  # nothing was migrated meanwhile
             told = np.frombuffer(before, np.uint64) & np.uint64(PM_PFN)
             assert (found.vaddr == np.arange(stable, stable + STABLE, PAGE, dtype=np.uint64)).all()
@@ -157,8 +156,7 @@ def look_by_pagemap_until(until: float, space: AddressSpace, stable: int) -> int
     return compared
 
 
-@needs_root
-def test_nothing_wrong_is_ever_read_in_a_storm(new_map: NewMap, physical_limit: int) -> None:
+def test_nothing_wrong_is_ever_read_in_a_storm(raw_walker: str, new_map: NewMap, physical_limit: int) -> None:
     stable = new_map(STABLE, advice=NOHUGEPAGE)
     write(stable, STABLE)
 
@@ -172,8 +170,8 @@ def test_nothing_wrong_is_ever_read_in_a_storm(new_map: NewMap, physical_limit: 
         time.sleep(0.3)
         ours = pool.submit(storm, until)
         looking = [
-            pool.submit(look_until, until, own(), stable, physical_limit),
-            pool.submit(look_until, until, theirs, stable, physical_limit),
+            pool.submit(look_until, raw_walker, until, own(), stable, physical_limit),
+            pool.submit(look_until, raw_walker, until, theirs, stable, physical_limit),
             pool.submit(look_by_pagemap_until, until, theirs, stable),
         ]
         assert all(found.result(timeout=3 * SECONDS) for found in looking)
@@ -182,8 +180,7 @@ def test_nothing_wrong_is_ever_read_in_a_storm(new_map: NewMap, physical_limit: 
         assert not np.intersect1d(words(stable, STABLE) & PM_PFN, words(stable, STABLE, child.pid) & PM_PFN).size
 
 
-@needs_root
-def test_a_page_that_is_always_there_is_never_read_from_a_table_that_was_taken_away(new_map: NewMap) -> None:
+def test_a_page_that_is_always_there_is_never_read_from_a_table_taken_away(raw_walker: str, new_map: NewMap) -> None:
     address = new_map(MIB2, advice=HUGEPAGE)
     write(address, MIB2)
     until = time.monotonic() + 2
@@ -198,11 +195,11 @@ def test_a_page_that_is_always_there_is_never_read_from_a_table_that_was_taken_a
                 n += 1
         return n
 
-    bpf, read = walkers.get("bpf"), 0
+    raw, read = walkers.get(raw_walker), 0
     with ThreadPoolExecutor(1) as pool:
         collapsing = pool.submit(collapse)
         while not collapsing.done():
-            found = bpf.walk(own(), address + PAGE, address + MIB2)
+            found = raw.walk(own(), address + PAGE, address + MIB2)
             assert found.entry.all() or found.level[0] != PTE
             read += found.level[0] == PTE
         assert collapsing.result() > 10
@@ -252,15 +249,14 @@ def test_region_named_during_the_end_of_a_process_is_gone_or_no_process(walker: 
     assert len(raised) == RUNS
 
 
-@needs_root
-def test_process_that_execs_during_walks_is_gone_not_mixed(physical_limit: int) -> None:
+def test_process_that_execs_during_walks_is_gone_not_mixed(raw_walker: str, physical_limit: int) -> None:
     def execute() -> None:
         threading.Timer(0.02, os.execvp, ("sleep", ["sleep", "60"])).start()
 
     def look(space: AddressSpace) -> None:
         until = time.monotonic() + 10
         while time.monotonic() < until:
-            is_sane(walkers.get("bpf").walk(space, 0, machine.user_limit()), physical_limit)
+            is_sane(walkers.get(raw_walker).walk(space, 0, machine.user_limit()), physical_limit)
 
     for _ in range(5):
         with forked(execute) as child, AddressSpace(child.pid) as space:
