@@ -1,13 +1,18 @@
 # make demo   page-table entries of a real array, printed
-# make test   linters, types, all tests
-# Both set up what they need: packages of the system (as root), and a virtual environment in .venv.
+# make test   linters, types, all tests, some of them in kernels of several Debians (as root)
+# make vm     a shell in one of these kernels, KERNEL=6.12 for example; make vm-lab: JupyterLab there
+# All set up what they need: packages of the system (as root), and a virtual environment in .venv.
 
 # The system's own Python first: other users can run it too, which tests as root make use of.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 BIN := .venv/bin
 PACKAGES := libbpf1 python3-venv
+VM_PACKAGES := debian-archive-keyring mmdebstrap qemu-system-x86
+KERNEL ?= newest
 
-.PHONY: demo test lint bench lab system clean
+.PHONY: demo test lint bench lab vm vm-lab system clean
+
+test vm vm-lab: PACKAGES += $(VM_PACKAGES)
 
 demo: .venv/ready
 	@$(BIN)/python examples/demo.py
@@ -26,6 +31,12 @@ bench: .venv/ready
 lab: .venv/ready
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) examples
 
+vm: .venv/ready
+	@$(BIN)/python tests/vm/lab.py shell $(KERNEL)
+
+vm-lab: .venv/ready
+	@$(BIN)/python tests/vm/lab.py jupyter $(KERNEL)
+
 # An editable install compiles the eBPF program into the tree.
 .venv/ready: pyproject.toml hatch_build.py pte_magic/walkers/walk.bpf.c | system
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=…")'
@@ -42,9 +53,9 @@ system:
 	done; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ]; then \
-	  apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes $$missing; \
+	  apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends $$missing; \
 	else \
-	  echo "Not installed, and only root can:$$missing (without libbpf1 there is no eBPF walker). Going on."; \
+	  echo "Not installed, and only root can:$$missing (without libbpf1 there is no eBPF walker, without QEMU no other kernel). Going on."; \
 	fi
 
 clean:

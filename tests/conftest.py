@@ -23,6 +23,7 @@ from pte_magic import frame, machine, walkers
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.formats import kernel
 from pte_magic.space import own
+from pte_magic.walkers.stap import StapWalker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -205,6 +206,16 @@ def raw_walker(request: pytest.FixtureRequest) -> str:
     if isinstance(found, WalkerUnavailableError):
         pytest.skip(f"needs root: {found}" if os.geteuid() else str(found))
     return name
+
+
+@pytest.fixture
+def stap() -> Iterator[StapWalker]:
+    """The walker of SystemTap; afterwards nothing of it may be left."""
+    found = walkers.attempt("stap")
+    assert isinstance(found, StapWalker), found
+    yield found
+    walkers.close()
+    assert "pte_ma" not in Path("/proc/modules").read_text(encoding="ascii")
 
 
 @pytest.fixture

@@ -1,0 +1,35 @@
+"""What of SystemTap is loaded and running, for tests that it is there no longer than it should."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+SECONDS = 30.0
+"""For what takes one; a machine that is played by software, among others, may be slow."""
+
+
+def modules() -> set[str]:
+    """Names of our modules that are loaded."""
+    names = (line.split()[0] for line in Path("/proc/modules").read_text(encoding="ascii").splitlines())
+    return {name for name in names if re.fullmatch(r"pte_ma.*_\d+", name)}
+
+
+def programs() -> set[int]:
+    """Pids of SystemTap's programs."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            if path.read_text(encoding="utf-8").strip() in {"stap", "staprun", "stapio"}:
+                found.add(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def wait_until_gone(kept: set[str]) -> None:
+    until = time.monotonic() + SECONDS
+    while modules() - kept or programs():
+        assert time.monotonic() < until, (modules(), programs())
+        time.sleep(0.05)

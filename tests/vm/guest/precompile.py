@@ -1,0 +1,32 @@
+"""Compiles for kernels, in the lab's root, what their guests will load: precompile.py RELEASE..."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import cells
+import documents
+import shell_scripts
+
+from pte_magic.systemtap import modules
+from pte_magic.walkers import stap
+
+
+def main() -> None:
+    """Compile what was not compiled before; say how long it took."""
+    scripts = [stap.script(), *shell_scripts.SCRIPTS, *cells.scripts(), *documents.scripts()]
+    for release in sys.argv[1:]:
+        began = time.monotonic()
+        missing = [script for script in scripts if not modules.kept(script, release)]
+        for script in missing:
+            modules.compiled(script, release)
+        if missing:
+            sys.stdout.write(f"{release}: {len(missing)} modules compiled in {time.monotonic() - began:.0f} s\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

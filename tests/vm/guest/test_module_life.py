@@ -1,0 +1,221 @@
+"""The module behind the stap walker: it is there while somebody needs it, and never longer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import NOBODY, PAGE, PM_PFN, descriptors, forked
+from loaded import SECONDS, modules, programs, wait_until_gone
+
+import pte_magic
+from pte_magic import machine, walkers
+from pte_magic.space import own
+from pte_magic.walkers.stap import StapWalker
+
+
+def is_right() -> bool:
+    """Walk a page of this process, with a module of its own; what a notebook does."""
+    page = np.ones(PAGE, np.uint8)
+    found = pte_magic.walk(page, walker="stap")
+    word = int.from_bytes(os.pread(own().fd, 8, int(found["vaddr"][0]) // PAGE * 8), "little")
+    return bool(found["pfn"][0] == word & PM_PFN)
+
+
+def test_closing_unloads_and_leaves_no_descriptor(stap: StapWalker) -> None:
+    before = descriptors()
+    assert len(modules()) == 1
+    assert len(stap.walk(own(), 0, machine.user_limit()))
+    walkers.close()
+    assert not modules()
+    assert not programs()
+    assert descriptors() < before
+
+
+def test_notebooks_do_not_share_a_module_and_outlive_each_other() -> None:
+    with forked(is_right, is_right, walkers.close) as second:
+        with forked(is_right) as first:
+            assert first.step()
+            assert second.step()
+            assert len(modules()) == 2
+        until = time.monotonic() + SECONDS
+        while len(modules()) > 1:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert second.step()
+        second.step()
+        assert not modules()
+    assert not programs()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+def test_the_module_goes_when_the_notebook_dies(number: signal.Signals) -> None:
+    with forked(is_right) as child:
+        assert child.step()
+        assert len(modules()) == 1
+        os.kill(child.pid, number)
+        wait_until_gone(set())
+
+
+def test_a_forked_child_neither_uses_nor_keeps_the_parents_module(stap: StapWalker) -> None:
+    page = np.ones(PAGE, np.uint8)
+    address = page.ctypes.data // PAGE * PAGE
+
+    def childs() -> tuple[str, int]:
+        return walkers.get("stap").name, int(walkers.get("stap").walk(own(), address, address + PAGE).entry[0])
+
+    entry = int(stap.walk(own(), address, address + PAGE).entry[0])
+    with forked(childs, walkers.close) as child:
+        name, theirs = child.step()
+        assert name == "stap"
+        assert theirs & 0x000F_FFFF_FFFF_F000 == entry & 0x000F_FFFF_FFFF_F000  # the page is shared until one writes
+        assert len(modules()) == 2
+        walkers.close()  # the parent's; the child holds nothing of it
+        assert len(modules()) == 1
+        child.step()
+        assert not modules()
+
+
+def test_interrupts_during_walks_harm_nothing(stap: StapWalker) -> None:
+    interrupted = 0
+    until = time.monotonic() + 5
+    previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        while time.monotonic() < until:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.002 + 0.02 * (interrupted % 7))
+                while True:
+                    stap.walk(own(), 0, machine.user_limit())
+            except KeyboardInterrupt:
+                interrupted += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert interrupted > 10
+    assert len(modules()) == 1
+    assert len(stap.walk(own(), 0, machine.user_limit()))
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.1, 0.3, 0.6, 1.0])
+def test_an_interrupt_while_it_is_loaded_leaves_nothing(seconds: float) -> None:
+    previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    before = descriptors()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            walkers.attempt("stap")
+        except KeyboardInterrupt:
+            wait_until_gone(set())
+            assert descriptors() <= before + 1  # own address space, kept open
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+        walkers.close()
+    assert not modules()
+
+
+def test_an_interrupt_while_it_is_compiled_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 6)  # stap is at work
+        with pytest.raises(KeyboardInterrupt):
+            walkers.attempt("stap")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+        walkers.close()
+    assert not programs()
+    kept = tmp_path / "pte-magic" / "systemtap"
+    assert [path.name for path in kept.iterdir() if path.name != "stap"] == []
+
+
+def test_walks_go_on_when_somebody_unloads_the_module(stap: StapWalker) -> None:
+    """The administrator's way (SIGINT to staprun) while threads are inside."""
+    unloaded, stop = 0, threading.Event()
+
+    def walk() -> int:
+        n = 0
+        while not stop.is_set():
+            assert len(stap.walk(own(), 0, machine.user_limit()))
+            n += 1
+        return n
+
+    with ThreadPoolExecutor(2) as pool:
+        walking = [pool.submit(walk) for _ in range(2)]
+        until = time.monotonic() + 8
+        while time.monotonic() < until:
+            loaded = stap._loaded
+            if loaded and stap._fd >= 0 and loaded.module in modules():
+                name = loaded.module
+                loaded.process.send_signal(signal.SIGINT)
+                while name in modules() and time.monotonic() < until:
+                    time.sleep(0.01)
+                unloaded += 1
+            time.sleep(0.3)
+        stop.set()
+        assert all(future.result(SECONDS) for future in walking)
+    assert unloaded > 1
+
+
+def test_a_killed_staprun_is_cleaned_up_after() -> None:
+    found = walkers.attempt("stap")
+    assert isinstance(found, StapWalker)
+    assert found._loaded
+    for pid in programs():
+        os.kill(pid, signal.SIGKILL)
+    assert len(found.walk(own(), 0, machine.user_limit()))  # the module is there, and answers
+    walkers.close()
+    wait_until_gone(set())
+
+
+def test_module_s_file_is_its_users_alone(stap: StapWalker) -> None:
+    assert stap._loaded
+    status = Path("/proc", stap._loaded.module).stat()
+    assert (status.st_uid, status.st_mode & 0o777) == (os.getuid(), 0o600)
+    path = f"/proc/{stap._loaded.module}"
+
+    def as_nobody() -> None:
+        os.setuid(NOBODY)
+        Path(path).read_bytes()
+
+    with forked(as_nobody) as child, pytest.raises(PermissionError):
+        child.step()
+
+
+@pytest.mark.parametrize("path", ["/proc/self/maps", "/proc/self/mem", "/etc/passwd", "/proc/self/pagemap"])
+def test_only_a_pagemap_is_taken_for_one(stap: StapWalker, path: str) -> None:
+    class Odd:
+        pid = os.getpid()
+        fd = os.open(path, os.O_RDONLY)
+
+        def fileno(self) -> int:
+            return self.fd
+
+    odd = Odd()
+    try:
+        if path.endswith("pagemap"):
+            assert len(stap.walk(odd, 0, PAGE))  # type: ignore[arg-type]  # the negative cases need something that is none
+        else:
+            with pytest.raises(ValueError, match="is not an open /proc/PID/pagemap"):
+                stap.walk(odd, 0, PAGE)  # type: ignore[arg-type]  # as above
+    finally:
+        os.close(odd.fd)
+
+
+def test_kernel_addresses_are_refused(stap: StapWalker) -> None:
+    for start, end in ((-1 << 63) % (1 << 64), (1 << 64) - PAGE), (PAGE, 0), (0, machine.user_limit() + PAGE):
+        with pytest.raises(OSError, match="Invalid argument"):
+            stap.walk(own(), start, end)
+
+
+def test_doctor_says_that_all_work(stap: StapWalker) -> None:
+    told = pte_magic.doctor().set_index("walker")
+    assert told["works"].all(), told
+    assert stap.name in told.index

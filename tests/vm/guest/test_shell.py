@@ -1,0 +1,158 @@
+"""dump_pte.stp from the shell, and the tapset's reading of entries against Python's."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+from conftest import (
+    ANONYMOUS,
+    FIXED,
+    HUGEPAGE,
+    MIB2,
+    NOHUGEPAGE,
+    NONE,
+    PAGE,
+    PRIVATE,
+    READ,
+    WRITE,
+    forked,
+    libc,
+    madvise,
+    mprotect,
+    walked,
+    write,
+)
+from shell_scripts import ADDRESS, DUMP_PTE, FLAGS, VALUES
+
+import pte_magic
+from pte_magic.space import AddressSpace
+from pte_magic.systemtap import modules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def run(script: modules.Script, *options: str) -> list[str]:
+    module = modules.kept(script)
+    assert module, f"{script.name} was not compiled for this kernel"
+    done = subprocess.run(
+        ["staprun", "-R", *options, str(module)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def dumped(pid: int) -> tuple[list[tuple[str, int]], str]:
+    """Return the entries by level, and the last line, of what dump_pte.stp prints."""
+    first, *lines, last = run(DUMP_PTE, "-x", str(pid))
+    assert first == f"pid {pid}, address {ADDRESS:#x}"
+    found = [re.fullmatch(r"(p..)\[ *(\d+)\]  0x([0-9a-f]{16})", line) for line in lines]
+    return [(entry[1], int(entry[3], 16)) for entry in found if entry], last
+
+
+def mapped(protection: int = READ | WRITE) -> None:
+    got = libc.mmap(ADDRESS, 2 * MIB2, protection, PRIVATE | ANONYMOUS | FIXED, -1, 0)
+    assert got == ADDRESS
+
+
+def small() -> None:
+    mapped()
+    madvise(ADDRESS, MIB2, NOHUGEPAGE)
+    write(ADDRESS, PAGE)
+
+
+def large() -> None:
+    mapped()
+    madvise(ADDRESS, MIB2, HUGEPAGE)
+    write(ADDRESS, PAGE)
+
+
+def no_access() -> None:
+    small()
+    mprotect(ADDRESS, PAGE, NONE)
+
+
+def beside() -> None:
+    """Memory in the same table, but none at the address."""
+    mapped()
+    madvise(ADDRESS, MIB2, NOHUGEPAGE)
+    write(ADDRESS + PAGE, PAGE)
+
+
+@pytest.mark.parametrize(
+    ("make", "ending"),
+    [
+        (small, r"4 KiB leaf at pte: physical address 0x{physical:x}"),
+        (large, r"2 MiB leaf at pmd: physical address 0x{physical:x}"),
+        (no_access, r"4 KiB leaf at pte: physical address 0x{physical:x}"),
+        (beside, r"no pte: nothing is mapped in these 4 KiB"),
+        (mapped, r"no (pgd|p4d|pud|pmd): nothing is mapped in these \d+ [KMGT]iB"),
+        (lambda: None, r"no region: the process has mapped nothing there"),
+    ],
+    ids=["small", "large", "no_access", "beside", "mapped", "nothing"],
+)
+def test_dump_pte_prints_the_chain_of_another_process(make: Callable[[], Any], ending: str) -> None:
+    with forked(make) as child, AddressSpace(child.pid) as space:
+        child.step()
+        entries, last = dumped(child.pid)
+        chain = walked("bpf", space, ADDRESS, ADDRESS + PAGE, tables=True)
+        seen = [(level, entry) for level, entry in zip(chain["level"], chain["entry"], strict=True) if entry]
+        assert entries == (seen if make in (small, large, no_access, beside, mapped) else [])
+        leaf = chain.iloc[-1]
+        physical = 0 if pd.isna(leaf["pfn"]) else int(leaf["pfn"]) * PAGE
+        assert re.fullmatch(ending.format(physical=physical), last)
+
+
+def test_dump_pte_of_its_own_caller() -> None:
+    """As `stap -g dump_pte.stp -x $$ ADDRESS` in a shell."""
+    small()
+    try:
+        entries, last = dumped(os.getpid())
+        frame = int(walked("pagemap", AddressSpace(), ADDRESS, ADDRESS + PAGE)["pfn"].iloc[0])
+        assert entries[-1][0] == "pte"
+        assert last == f"4 KiB leaf at pte: physical address {frame * PAGE:#x}"
+    finally:
+        libc.munmap(ADDRESS, 2 * MIB2)
+
+
+@pytest.mark.parametrize(("pid", "says"), [(2, "no address space: a kernel thread, or a process that has exited")])
+def test_dump_pte_says_why_there_is_nothing(pid: int, says: str) -> None:
+    assert dumped(pid) == ([], says)
+
+
+def test_dump_pte_of_no_process() -> None:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    done = subprocess.run(
+        ["staprun", "-R", "-x", str(pid), str(modules.kept(DUMP_PTE))], capture_output=True, text=True, check=False
+    )
+    assert f"no process {pid}" in done.stdout + done.stderr or "Invalid target process ID" in done.stderr
+
+
+WORDS = ("present", "rw", "user", "accessed", "dirty", "special", "uffd_wp", "soft_dirty", "saved_dirty", "nx")
+
+
+def test_kernel_and_python_read_the_same_in_raw_entries() -> None:
+    """The tapset asks the kernel's own macros, Python its table of fields."""
+    table = pte_magic.decode(list(VALUES))
+    for line, (_, row) in zip(run(FLAGS), table.iterrows(), strict=True):
+        present, frame, words = line.split("|")
+        assert bool(int(present)) == (row["state"] in ("present", "protnone")), (line, row)
+        if row["state"] in ("present", "protnone"):
+            assert int(frame, 16) == row["pfn"], (line, row)
+            told = set(words.split())
+            for word in WORDS:
+                if word in row.index and word != "present":
+                    assert (word in told) == bool(row[word]), (line, word)
+            assert ("protnone" in told) == (row["state"] == "protnone")
+        elif row["state"] == "swap":
+            assert words == f"swap type {row['swap_type']} offset {row['swap_offset']}"
+        else:
+            assert words.split()[0] == (row["state"] if row["state"] != "hwpoison" else "hwpoison"), (line, row)

@@ -1,0 +1,64 @@
+"""The computer that QEMU plays, by software alone: the same on every host, with 5 levels of page tables."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FIXED = (
+    *("setpriv", "--pdeathsig=KILL", "--"),  # no guest outlives whoever waits for it
+    *("qemu-system-x86_64", "-accel", "tcg", "-machine", "q35", "-cpu", "max"),
+    *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
+    # What the command prints goes through a port of its own, so that the kernel's messages do not run into it.
+    *("-device", "virtio-serial-pci", "-chardev", "stdio,id=out,signal=off", "-device", "virtconsole,chardev=out"),
+)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a test wants of its guest."""
+
+    append: tuple[str, ...] = ()
+    """More words for the kernel's command line, such as "no5lvl", "hugepagesz=1G", "hugepages=1"."""
+    mib: int = 3072
+    """MiB of memory."""
+    cpus: int = 1
+    """The host's CPUs are few: with one each, two guests run side by side."""
+    numa: int = 1
+    """Nodes, which share the memory, and have at least one CPU each."""
+    disks: tuple[str, ...] = ()
+    """Sizes ("512M") of empty disks: /dev/vdb, /dev/vdc ..."""
+    ports: tuple[tuple[int, int], ...] = ()
+    """Ports of the host's 127.0.0.1 that lead to ports of the guest: (host, guest). Without any it has no network."""
+
+    def qemu(self, kernel: Path, disk: Path, run: Path, shared: dict[str, tuple[Path, str]]) -> list[str]:
+        """Return QEMU's command line; what the guest needs besides, the initrd too, is in the directory `run`."""
+        words = ["console=ttyS0", "panic=-1", f"lab_run={run.name}", *self.append]
+        command = [*FIXED, "-kernel", str(kernel), "-initrd", str(run / "initrd"), "-append", " ".join(words)]
+        command += ["-serial", f"file:{run / 'console'}", *self._memory(), *_drive(disk, "readonly=on")]
+        for number, size in enumerate(self.disks):
+            subprocess.run(["truncate", "--size", size, run / f"disk{number}"], check=True)
+            command += _drive(run / f"disk{number}", "cache=unsafe")
+        for tag, (path, options) in shared.items():
+            command += ["-virtfs", f"local,path={path},mount_tag={tag},security_model=none,multidevs=remap{options}"]
+        if self.ports:
+            forwards = "".join(f",hostfwd=tcp:127.0.0.1:{host}-:{guest}" for host, guest in self.ports)
+            command += ["-netdev", f"user,id=net{forwards}", "-device", "virtio-net-pci,netdev=net,romfile="]
+        return command
+
+    def _memory(self) -> list[str]:
+        cpus = max(self.cpus, self.numa)
+        words = ["-m", f"{self.mib}M", "-smp", f"{cpus}"]
+        for node in range(self.numa if self.numa > 1 else 0):
+            words += ["-object", f"memory-backend-ram,id=node{node},size={self.mib // self.numa}M"]
+            own = "".join(f",cpus={cpu}" for cpu in range(node, cpus, self.numa))
+            words += ["-numa", f"node,nodeid={node},memdev=node{node}{own}"]
+        return words
+
+
+def _drive(path: Path, options: str) -> list[str]:
+    return ["-drive", f"file={path},format=raw,if=virtio,{options}"]

@@ -1,0 +1,57 @@
+"""What the lab's root is made of, and the hash that names a root made of just that."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PROJECT = HERE.parents[1]
+
+SUITES = ("bookworm", "trixie", "forky")
+"""Debians whose current kernels are in the root, oldest first: 6.1, 6.12 and 7.2 when this was written.
+
+No release is named here: what a suite's ``linux-image-amd64`` depends on is asked when the root is built. The root
+itself is the last one, the first Debian whose SystemTap compiles for all three.
+"""
+
+PACKAGES = (
+    *("systemtap", "gcc", "make", "libc6-dev"),  # compiles modules for all the kernels
+    *("python3", "python3-venv", "libbpf1"),
+    *("busybox-static", "iproute2", "kmod", "mount", "procps", "util-linux"),  # what a guest starts with
+    *("e2fsprogs", "less", "nano"),  # for tests with file systems, and for people
+)
+
+APT = {
+    "Acquire::Check-Valid-Until": "false",  # a mirror may be frozen at some day
+    "Acquire::Languages": "none",
+    "APT::Install-Recommends": "false",
+}
+
+NO_DRIVERS = (  # of hardware that no guest has: most of a kernel's size
+    *(f"drivers/{kind}" for kind in ("gpu", "iio", "infiniband", "media", "scsi", "staging")),
+    *("drivers/net/ethernet", "drivers/net/wireless", "sound"),
+)
+NO_FILES = (
+    *(f"/usr/share/{name}" for name in ("doc", "info", "lintian", "locale", "man")),
+    *(f"{usr}/lib/modules/*/kernel/{name}" for usr in ("", "/usr") for name in NO_DRIVERS),
+)
+DPKG = ("force-unsafe-io", *(f"path-exclude={path}/*" for path in NO_FILES))
+
+NOT_IN_GUESTS = {"hatchling", "mypy", "pandas-stubs", "ruff"}  # they build and check
+
+
+def requirements() -> list[str]:
+    """Return what pip installs: all that the project and its notebooks and tests need, but for the linters."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    optional = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *optional["lab"], *optional["test"]]
+    return sorted(line for line in wanted if re.split(r"[^\w.-]", line)[0] not in NOT_IN_GUESTS)
+
+
+def digest() -> str:
+    """Return the name of the root: another one as soon as a list here or a step of the build changes."""
+    parts = [*(path.read_bytes() for path in (HERE / "recipe.py", HERE / "steps.py")), repr(requirements()).encode()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]

@@ -1,0 +1,128 @@
+"""Builds the lab's root, once for each recipe, and keeps it in the user's cache."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from recipe import SUITES, digest
+from steps import build, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROGRAMS = ("mmdebstrap", "setpriv", "unshare", "qemu-system-x86_64")
+
+
+class LabError(Exception):
+    """The lab cannot be built or used here; the message says what is missing."""
+
+
+class Root:
+    """A complete root: a directory for `in_root`, and a disk with the same files for the guests."""
+
+    def __init__(self, home: Path) -> None:
+        self.files, self.disk, self.work = home / "root", home / "root.img", home / "work"
+        names = (path.name.removeprefix("vmlinuz-") for path in (self.files / "boot").glob("vmlinuz-*"))
+        self.releases = sorted(names, key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
+
+    def release(self, kernel: str) -> str:
+        """Return the release that begins with "6.12", or that of "trixie", or the "newest"."""
+        if kernel == "newest":
+            return self.releases[-1]
+        if kernel in SUITES:
+            return self.releases[SUITES.index(kernel)]
+        for release in self.releases:
+            if release.startswith(kernel) and not release.removeprefix(kernel)[:1].isdigit():
+                return release
+        message = f"kernel {kernel!r}: the lab has {', '.join(self.releases)}; give the beginning of one of these"
+        raise LabError(message)
+
+
+def missing() -> str:
+    """Say in a line why the lab does not work here; an empty string if it does."""
+    if os.geteuid():
+        return "needs root: the lab is a Debian of its own, which only root can make and enter"
+    if platform.machine() != "x86_64":
+        return f"needs an x86-64 machine: the lab's Debian does not run on {platform.machine()}"
+    absent = " and ".join(name for name in PROGRAMS if not shutil.which(name))
+    return f"needs {absent}: make test installs them on Debian and its relatives" if absent else ""
+
+
+@cache
+def ready() -> Root:
+    """Return the root, which is built if there is none of this recipe; it stays as long as this process uses it."""
+    if problem := missing():
+        raise LabError(problem)
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pte-magic" / "lab"
+    base.mkdir(parents=True, exist_ok=True)
+    home = base / digest()
+    with _locked(base / "lock"):
+        if not home.exists():
+            for old in base.iterdir():
+                _remove_unless_used(old)
+            _build(base / f"{home.name}.part")
+            (base / f"{home.name}.part").rename(home)
+            say(f"the lab is ready: {home}")
+        in_use = (home / "in-use").open("w", encoding="ascii")
+        with suppress(BlockingIOError):
+            fcntl.flock(in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove(home / "work/runs")  # what killed processes left: there is no other user
+        fcntl.flock(in_use, fcntl.LOCK_SH)
+    _KEPT.append(in_use)
+    return Root(home)
+
+
+_KEPT: list[IO[str]] = []  # a lock lasts as long as its file is open
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Let one process at a time look for the root, and build it."""
+    with path.open("w", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another process builds the lab: waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _remove_unless_used(old: Path) -> None:
+    """Remove the root of another recipe, or what a killed build left."""
+    if not old.is_dir():
+        return
+    with (old / "in-use").open("w", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        say(f"removing {old}")
+        _remove(old)
+
+
+def _remove(tree: Path) -> None:
+    subprocess.run(["rm", "-rf", "--one-file-system", "--", tree], check=True)
+
+
+def _build(part: Path) -> None:
+    """Build all in `part`; leave nothing when that fails, or is interrupted."""
+    part.mkdir()
+    try:
+        build(part)
+    except subprocess.CalledProcessError as error:
+        tail = (part / "log").read_text(encoding="utf-8", errors="replace")[-3000:]
+        message = f"building the lab failed:\n{tail}"
+        raise LabError(message) from error
+    finally:
+        if sys.exc_info()[0]:
+            _remove(part)
