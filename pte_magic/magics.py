@@ -15,7 +15,9 @@ from pte_magic import core, walkers
 from pte_magic import target as targets
 from pte_magic.doctor import doctor
 from pte_magic.errors import PteMagicError, TargetError
+from pte_magic.expressions import compiles, evaluate, pid_of
 from pte_magic.space import AddressSpace, own
+from pte_magic.stap_magic import StapMagics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +70,7 @@ class PteMagics(Magics):
         text = " ".join(arguments.target)
         try:
             if arguments.decode is not None:
-                return core.decode(_evaluate(arguments.decode, namespace), level=arguments.level)
+                return core.decode(evaluate(arguments.decode, namespace), level=arguments.level)
             if not text:
                 return doctor()
             frame = _walk(text, namespace, walker=arguments.walker, tables=arguments.tables)
@@ -82,7 +84,7 @@ class PteMagics(Magics):
 
 def _walk(text: str, namespace: dict[str, Any], *, walker: str, tables: bool | None) -> Any:
     pid_text, text = _split(text, namespace)
-    with nullcontext(own()) if pid_text is None else AddressSpace(_pid(pid_text, namespace)) as space:
+    with nullcontext(own()) if pid_text is None else AddressSpace(pid_of(pid_text, namespace)) as space:
         held, meant = _resolve(text, namespace, space)
         if meant.note:
             print(meant.note)  # noqa: T201  (the note is output of the cell, above its table)
@@ -96,20 +98,9 @@ def _split(text: str, namespace: dict[str, Any]) -> tuple[str | None, str]:
     if found := _PID_FIRST.fullmatch(text):
         return (found[1], found[2]) if found[1] else (found[3], found[4])
     first, _, rest = text.partition(" ")
-    if rest and not _compiles(text) and (_compiles(first) or first in namespace):
+    if rest and not compiles(text) and (compiles(first) or first in namespace):
         return first, rest
     return None, text
-
-
-def _pid(text: str, namespace: dict[str, Any]) -> int | None:
-    if text == "self":
-        return None
-    value = _evaluate(text, namespace)
-    value = getattr(value, "pid", value)  # a Popen, a multiprocessing.Process, a psutil.Process
-    if isinstance(value, bool) or not isinstance(value, int):
-        message = f"{text!r} is no pid; type a number, or something that has a pid"
-        raise TargetError(message)
-    return value
 
 
 def _resolve(text: str, namespace: dict[str, Any], space: AddressSpace) -> tuple[object, targets.Target]:
@@ -118,10 +109,10 @@ def _resolve(text: str, namespace: dict[str, Any], space: AddressSpace) -> tuple
         meant = targets.parse(text, space)
         if meant is not None:
             return None, meant
-        if _REGION.fullmatch(text) or not _compiles(text):
+        if _REGION.fullmatch(text) or not compiles(text):
             raise targets.unknown(text, space)
     try:
-        value = _evaluate(text, namespace)
+        value = evaluate(text, namespace)
     except NameError as error:
         if text.isidentifier():
             raise targets.unknown(text, space) from error
@@ -129,28 +120,6 @@ def _resolve(text: str, namespace: dict[str, Any], space: AddressSpace) -> tuple
     if isinstance(value, str):  # in a notebook a string is an object like any other
         return value, targets.of_object(value)
     return value, core.resolve(value, None, space)
-
-
-def _evaluate(text: str, namespace: dict[str, Any]) -> Any:
-    try:
-        return int(text, 0)
-    except ValueError:
-        pass
-    try:
-        return eval(text, namespace)  # noqa: S307  (typed into the notebook, where any code may be typed)
-    except (NameError, PteMagicError):
-        raise
-    except Exception as error:  # an expression may raise anything, and bad input gets one line, not a traceback
-        message = f"{text}: {type(error).__name__}: {error}"
-        raise TargetError(message) from error
-
-
-def _compiles(text: str) -> bool:
-    try:
-        compile(text, "%pte", "eval")
-    except SyntaxError:
-        return False
-    return True
 
 
 @context_matcher()
@@ -170,7 +139,7 @@ def _complete(context: CompletionContext) -> SimpleMatcherResult:
 
 def load(shell: InteractiveShell) -> None:
     """Add the magics and their completion to a shell."""
-    shell.register_magics(PteMagics)
+    shell.register_magics(PteMagics, StapMagics)
     completer: Any = shell.Completer
     if _complete not in completer.custom_matchers:
         completer.custom_matchers.append(_complete)
@@ -180,6 +149,8 @@ def unload(shell: InteractiveShell) -> None:
     """Take the magics and their completion away again and unload the walkers."""
     magics: Any = shell.magics_manager
     magics.magics["line"].pop("pte", None)
+    magics.magics["line"].pop("stap", None)
+    magics.magics["cell"].pop("stap", None)
     completer: Any = shell.Completer
     if _complete in completer.custom_matchers:
         completer.custom_matchers.remove(_complete)

@@ -6,23 +6,32 @@ import hashlib
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pte_magic.errors import SystemTapError
 from pte_magic.systemtap import toolchain
+from pte_magic.systemtap.guard import Guarded
+from pte_magic.systemtap.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_KEPT = 64  # modules; a megabyte each, about
+_KEPT = 64  # modules, a megabyte each, about; more if they were used within a day
 _TICK = 1.0  # seconds
+_PATIENCE = 5.0  # seconds that compilers may take to end when they are told to
+_DAY = 86400  # seconds; nothing is compiled for so long
+
+_WORK = ".compiling-"
+_LAST = 'kill -TERM -$$; sleep 2; rm -rf "$WORK"; kill -KILL -$$'
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +71,18 @@ def compiled(
 ) -> Path:
     """Return the module of a script, compiled now unless it was before. What takes longer says so on stderr.
 
+    An interrupt ends the compilers; nothing of their work is kept.
+
     Args:
         script: What to compile.
         release: For which kernel; the running one if None.
         verbose: Have stap tell what it does.
-        hear: Called with each line that stap says, from another thread.
+        hear: Called with what stap says of a script that it compiles; if it is verbose, with each line at once, from
+            another thread.
 
     Raises:
         SystemTapError: It does not compile, or something for compiling is missing; says what to type.
+        KeyboardInterrupt: There was an interrupt.
 
     """
     release = release or platform.release()
@@ -80,19 +93,24 @@ def compiled(
         raise SystemTapError(why)
     place = _place(script, release)
     place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".compiling-", dir=place.parent) as work:
+    with Interrupts() as interrupts, tempfile.TemporaryDirectory(prefix=_WORK, dir=place.parent) as work:
         source = Path(work, f"{script.name}.stp")
         source.write_text(script.text, encoding="utf-8")
-        _compile(script, source, release, ["-v"] * verbose, hear)
-        made = Path(work, "made")
-        made.mkdir()
-        source.with_suffix(".ko").rename(made / f"{script.name}.ko")
-        try:
-            made.rename(place)
-        except OSError:  # another notebook was quicker
-            if not kept(script, release):
-                raise
+        said = _compile(script, source, release, interrupts, hear if verbose else None)
+        if not interrupts.count:
+            made = Path(work, "made")
+            made.mkdir()
+            source.with_suffix(".ko").rename(made / f"{script.name}.ko")
+            try:
+                made.rename(place)
+            except OSError:  # another notebook was quicker
+                if not kept(script, release):
+                    raise
+    if interrupts.count:
+        raise KeyboardInterrupt
     _forget_the_oldest(place.parent)
+    if hear and not verbose:
+        hear(said)
     return place / f"{script.name}.ko"
 
 
@@ -117,69 +135,91 @@ def _build(release: str) -> bytes:
 
 
 def _compile(
-    script: Script, source: Path, release: str, options: list[str], hear: Callable[[str], None] | None
-) -> None:
-    command = ["stap", "-p4", "-r", release, "-m", script.name, *options, *script.options]
+    script: Script, source: Path, release: str, interrupts: Interrupts, hear: Callable[[str], None] | None
+) -> str:
+    """Have stap make a module beside its source; return what it said."""
+    command = ["stap", "-p4", "-r", release, "-m", script.name, *["-v"] * (hear is not None), *script.options]
     if toolchain.signed_only():
         command.append("--sign-module")
     for place in script.include:
         command += ["-I", str(place)]
-    command += [source.name, *script.arguments]
+    command += ["--", source.name, *script.arguments]
     # stap keeps what it learnt about the kernel's headers there, which halves the time of the next compile.
-    environment = os.environ | {"SYSTEMTAP_DIR": str(directory() / "stap"), "LC_ALL": "C.UTF-8"}
-    with subprocess.Popen(
+    environment = {"SYSTEMTAP_DIR": str(directory() / "stap"), "TMPDIR": str(source.parent), "LC_ALL": "C.UTF-8"}
+    guarded = Guarded(
         command,
+        last=_LAST,
         cwd=source.parent,
-        env=environment,
-        stdin=subprocess.DEVNULL,
+        env=os.environ | environment | {"WORK": str(source.parent)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,  # a notebook's interrupt is for Python, which then ends stap and its compilers
-    ) as stap:
-        said: list[str] = []
-        reader = threading.Thread(target=_listen, args=(stap, said, hear), daemon=True)
-        reader.start()
-        try:
-            _wait(stap, f"SystemTap compiles {script.name} for kernel {release}")
-        finally:
-            end_group(stap)
-            reader.join()
-    if stap.returncode or not source.with_suffix(".ko").exists():
+    )
+    stap = guarded.process
+    interrupts.call(lambda: _signal(stap, signal.SIGTERM))
+    said: list[str] = []
+    reader = threading.Thread(target=_listen, args=(stap, said, hear), daemon=True)
+    reader.start()
+    try:
+        _wait(stap, "" if hear else f"SystemTap compiles {script.name} for kernel {release}", interrupts)
+    finally:
+        _end(stap)
+        guarded.dismiss()
+        reader.join()
+    if not interrupts.count and (stap.returncode or not source.with_suffix(".ko").exists()):
         raise SystemTapError("".join(said).strip() or f"stap failed with exit status {stap.returncode}")
+    return "".join(said)
 
 
-def _listen(stap: subprocess.Popen[str], said: list[str], hear: Callable[[str], None] | None) -> None:
-    for line in stap.stderr or ():
-        said.append(line)
-        if hear:
-            hear(line)
+def _listen(stap: subprocess.Popen[bytes], said: list[str], hear: Callable[[str], None] | None) -> None:
+    assert stap.stderr is not None  # noqa: S101  (it was asked for as a pipe)
+    with stap.stderr as lines:
+        for line in lines:
+            said.append(line.decode(errors="replace"))
+            if hear:
+                hear(said[-1])
 
 
-def _wait(stap: subprocess.Popen[str], what: str) -> None:
+def _wait(stap: subprocess.Popen[bytes], what: str, interrupts: Interrupts) -> None:
+    """Wait for the end, and write on one line, again and again, how long it takes."""
     began = time.monotonic()
     end = ""
-    while stap.poll() is None:
+    while not interrupts.count:
         try:
             stap.wait(_TICK)
+            break
         except subprocess.TimeoutExpired:
-            end = "\n"
-            sys.stderr.write(f"\r{what}, once: {time.monotonic() - began:.0f} s")  # the same line again and again
-            sys.stderr.flush()
+            if what:
+                end = "\n"
+                sys.stderr.write(f"\r{what}, once: {time.monotonic() - began:.0f} s")
+                sys.stderr.flush()
     sys.stderr.write(end)
 
 
-def end_group(process: subprocess.Popen[str]) -> None:
-    """End a process that leads a session of its own, with all that it started, if it still runs."""
-    if process.poll() is None:
-        os.killpg(process.pid, 15)
-        process.wait()
+def _signal(stap: subprocess.Popen[bytes], number: int) -> None:
+    if stap.poll() is None:
+        os.killpg(stap.pid, number)
+
+
+def _end(stap: subprocess.Popen[bytes]) -> None:
+    """End a program that leads a process group, and all that it started, if it still runs."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        _signal(stap, number)
+        with suppress(subprocess.TimeoutExpired):
+            stap.wait(_PATIENCE)
 
 
 def _forget_the_oldest(place: Path) -> None:
-    """Keep the modules that were used last."""
+    """Keep the modules that were used last, and nothing that a compilation left behind when the machine stopped."""
     modules = [path for path in place.iterdir() if path.name != "stap" and not path.name.startswith(".")]
-    ages = sorted(modules, key=lambda path: path.stat().st_mtime, reverse=True)
-    for old in ages[_KEPT:]:
-        shutil.rmtree(old, ignore_errors=True)
+    oldest = sorted(modules, key=_used, reverse=True)[_KEPT:]
+    for path in [*oldest, *place.glob(f"{_WORK}*")]:
+        if _used(path) < time.time() - _DAY:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _used(path: Path) -> float:
+    """Return when a directory was used last; one that another notebook has just removed was not used for long."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0

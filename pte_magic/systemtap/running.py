@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+
+from pte_magic.systemtap.guard import Guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _PATIENCE = 20.0  # seconds that unloading may take until staprun is asked again
 _READ = 1 << 16
+_TICK = 0.1  # seconds
 
-# staprun takes the place of this shell. A child of it stays behind and waits for Python: a line through the pipe says
-# that all is well; the pipe's end without one says that Python died (kill -9, out of memory), and then it interrupts
-# staprun, which unloads. It must not hold staprun's output open.
-_GUARDED = 'exec 3<&0 </dev/null; (read -r _ <&3 || kill -INT $$) >/dev/null 2>&1 & exec 3<&- "$@"'
+# Its module may be loaded although staprun has ended: between the steps of loading, a signal ends it at once.
+_LAST = """kill -INT $$
+n=0
+while kill -0 $$ && [ $n -lt 200 ]; do sleep .1; n=$((n + 1)); done
+staprun -d {name}_$$"""
 
 
 class Run:
@@ -26,7 +32,8 @@ class Run:
 
     Attributes:
         module: The name under which it is loaded: each run has its own.
-        process: staprun.
+        process: staprun, which becomes stapio when the module is loaded.
+        complaints: The lines that they printed on stderr.
 
     """
 
@@ -50,22 +57,12 @@ class Run:
 
         """
         command = ["staprun", "-R", *(("-x", str(target)) if target is not None else ()), *options]
-        ours, self._alive = os.pipe()
-        try:
-            # A session of its own: a terminal's Ctrl-C is for Python, which then stops the run as it should be.
-            self.process = subprocess.Popen(
-                ["sh", "-c", _GUARDED, "sh", *command, str(module), *variables],
-                stdin=ours,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
-        except BaseException:
-            os.close(self._alive)
-            raise
-        finally:
-            os.close(ours)
         # staprun -R puts its pid at the end of the name, which stays as long (rename_module(), staprun_funcs.c).
+        last = _LAST.format(name=f"$(printf %.$(({len(module.stem) - 1} - ${{#$}}))s {module.stem})")
+        self._guarded = Guarded(
+            [*command, str(module), *variables], last=last, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        self.process = self._guarded.process
         unique = f"_{self.process.pid}"
         self.module = module.stem[: len(module.stem) - len(unique)] + unique
         self.complaints: list[str] = []
@@ -74,22 +71,45 @@ class Run:
         self._listener.start()
 
     def _listen(self) -> None:
-        for line in _stream(self.process.stderr):
-            text = line.decode(errors="replace")
-            self.complaints.append(text)
-            if self._hear:
-                self._hear(text)
+        with _stream(self.process.stderr) as lines:
+            for line in lines:
+                text = line.decode(errors="replace")
+                self.complaints.append(text)
+                if self._hear:
+                    self._hear(text)
 
     def first_line(self) -> str:
         """Return the first line that the script prints; empty if it printed none and has ended."""
         return _stream(self.process.stdout).readline().decode(errors="replace").strip()
 
-    def read(self) -> bytes:
-        """Return what the script printed since, waiting for some; nothing when it has ended."""
-        return os.read(_stream(self.process.stdout).fileno(), _READ)
+    def read(self, seconds: float | None = None) -> bytes | None:
+        """Return what the script printed since, waiting for some; nothing when it has ended, None if time is up."""
+        descriptor = _stream(self.process.stdout).fileno()
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        until = None if seconds is None else time.monotonic() + seconds
+        while until is None or time.monotonic() < until:
+            # A program that the script started with system() may hold the pipe open for longer than the script runs.
+            ended = self.process.poll() is not None
+            if poll.poll(0 if ended else _TICK * 1000):
+                return os.read(descriptor, _READ)
+            if ended:
+                return b""
+        return None
+
+    def is_under_way(self) -> bool:
+        """Tell whether staprun has done its part, so that from now on an interrupt ends the script as it should."""
+        if self.process.poll() is not None:
+            return True
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        return fields["Name"] == "stapio" and bool(int(fields["SigCgt"], 16) >> (signal.SIGINT - 1) & 1)
 
     def ask_to_stop(self) -> None:
-        """Have the script end, probes of its end included, and go on printing until then."""
+        """Have the script end, probes of its end included, and go on printing until then.
+
+        Asked for the third time, staprun unloads the module without waiting for what is still to be printed.
+        """
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
 
@@ -98,38 +118,34 @@ class Run:
 
         Harmless when done twice.
         """
-        if self._alive >= 0:
+        if self._guarded.watched:
             self.ask_to_stop()
             self._drain()
-            os.write(self._alive, b"\n")
-            os.close(self._alive)
-            self._alive = -1
-            _stream(self.process.stdout).close()
-            _stream(self.process.stderr).close()
             if Path("/sys/module", self.module).exists():  # staprun itself was killed
-                subprocess.run(["staprun", "-d", self.module], capture_output=True, check=False)
+                gone = subprocess.run(["staprun", "-d", self.module], capture_output=True, text=True, check=False)
+                if gone.returncode:
+                    self.complaints.append(f"ERROR: {self.module} is still loaded: {gone.stderr.strip()}\n")
+            self._guarded.dismiss()
+            _stream(self.process.stdout).close()
         return self.process.returncode
 
     def _drain(self) -> None:
         """Read what is left, so that staprun can end; after some time, end it otherwise."""
-        reader = threading.Thread(target=_stream(self.process.stdout).read, daemon=True)
-        reader.start()
         for end in (self.process.terminate, self.process.kill):
-            try:
-                self.process.wait(_PATIENCE)
+            until = time.monotonic() + _PATIENCE
+            while self.process.poll() is None and time.monotonic() < until:
+                if self.read(_TICK) == b"":  # it has closed its output
+                    time.sleep(_TICK)
+            if self.process.poll() is not None:
                 break
-            except subprocess.TimeoutExpired:
-                end()
+            end()
         self.process.wait()
-        reader.join(1)
         self._listener.join(1)
 
     def abandon(self) -> None:
         """Forget the run in a forked child: it belongs to the parent."""
-        if self._alive >= 0:
-            os.close(self._alive)
-            self._alive = -1
-            self.process.returncode = 0  # not this process' child, so nothing to wait for
+        self._guarded.forget()
+        self.process.returncode = 0  # not this process' child, so nothing to wait for
 
 
 def _stream(stream: IO[bytes] | None) -> IO[bytes]:

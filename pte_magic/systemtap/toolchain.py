@@ -68,15 +68,15 @@ def signed_only() -> bool:
 
 @functools.cache
 def version() -> str:
-    """Return what ``stap -V`` says first: the version of SystemTap and of its libraries."""
+    """Return what ``stap -V`` says first: the version of SystemTap and of its libraries; empty if there is none."""
+    if shutil.which("stap") is None:
+        return ""
     told = subprocess.run(["stap", "-V"], capture_output=True, text=True, check=False)
     return (told.stdout + told.stderr).partition("\n")[0].strip()
 
 
 def number() -> str:
     """Return SystemTap's version, such as ``5.6``; empty if it is not installed."""
-    if shutil.which("stap") is None:
-        return ""
     found = re.search(r"version (\d+[\d.]*)", version())
     return found[1] if found else ""
 

@@ -77,6 +77,7 @@ class StapWalker(SharedMemoryWalker):
         if why := why_not():
             raise WalkerUnavailableError(NAME, why)
         self._pid = os.getpid()
+        self._closed = False
         self._fd = -1
         self._loaded: Run | None = None
         try:
@@ -92,8 +93,9 @@ class StapWalker(SharedMemoryWalker):
         try:
             file = run.first_line()
             if not file:
-                run.stop()
-                message = f"its module was not loaded: {''.join(run.complaints).strip()}"
+                status = run.stop()
+                said = "".join(run.complaints).strip() or f"staprun ended with status {status}"
+                message = f"its module was not loaded: {said}"
                 raise SystemTapError(message)  # noqa: TRY301  (what was begun ends below)
             self._fd = os.open(file, os.O_RDWR | os.O_CLOEXEC)
             memory = mmap.mmap(self._fd, MEMORY_BYTES)
@@ -111,6 +113,7 @@ class StapWalker(SharedMemoryWalker):
             self.abandon()
             return
         with self._lock:
+            self._closed = True
             self._unload()
 
     def _unload(self) -> None:
@@ -136,14 +139,24 @@ class StapWalker(SharedMemoryWalker):
         except OSError as error:
             if error.errno not in (ENOTTY, EIO):
                 raise
-            # Somebody unloaded the module (`staprun -d`), and the kernel took its file away.
-            asked = self._memory[:_TOLD_AT]
-            self._unload()
-            self._load()
-            self._memory[:_TOLD_AT] = asked
-            status = fcntl.ioctl(self._fd, _IOCTL)
+            status = self._ask_again()
+        except ValueError:  # -1: loading it again failed before
+            status = self._ask_again()
         if status in (_NO_MM, _EXITED):
             raise space.gone()
         if status != _OK:
             message = f"descriptor {space.fd} is not an open /proc/PID/pagemap"
             raise ValueError(message)
+
+    def _ask_again(self) -> int:
+        """Load the module again and ask what was asked: somebody unloaded it, and the kernel took its file away."""
+        if self._closed:
+            raise WalkerUnavailableError(NAME, "this one was closed; call pte_magic.walkers.get() for another")
+        asked = self._memory[:_TOLD_AT]
+        self._unload()
+        try:
+            self._load()
+        except SystemTapError as error:
+            raise WalkerUnavailableError(NAME, str(error)) from error
+        self._memory[:_TOLD_AT] = asked
+        return fcntl.ioctl(self._fd, _IOCTL)

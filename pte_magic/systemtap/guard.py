@@ -1,0 +1,68 @@
+"""Programs that do not outlive Python, not even when it is killed and cannot clean up."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# The program takes the place of this shell. A child of the shell stays behind and waits for Python: a line through the
+# pipe says that all is well; the pipe's end without one says that Python died (kill -9, out of memory). It must not
+# hold the program's output open, and survives what is sent to the program and all that it started.
+_SHELL = """exec 3<&0 </dev/null
+(trap '' INT TERM HUP; read -r _ <&3 && exit; {last}) >/dev/null 2>&1 &
+exec 3<&- "$@"
+"""
+
+
+class Guarded:
+    """A program in a session of its own, and what is done about it when this process dies.
+
+    A terminal's Ctrl-C is for Python then, which ends the program as it should be.
+
+    Attributes:
+        process: The program.
+
+    """
+
+    def __init__(self, command: Sequence[str], *, last: str, **options: Any) -> None:
+        """Start a program.
+
+        Args:
+            command: Its words.
+            last: Lines of shell for when Python has died; ``$$`` is the program's pid, and leads its process group.
+            options: For Popen.
+
+        """
+        ours, self._alive = os.pipe()
+        try:
+            self.process: subprocess.Popen[bytes] = subprocess.Popen(
+                ["sh", "-c", _SHELL.format(last=last), "sh", *command], stdin=ours, start_new_session=True, **options
+            )
+        except BaseException:
+            os.close(self._alive)
+            raise
+        finally:
+            os.close(ours)
+
+    @property
+    def watched(self) -> bool:
+        """Whether somebody waits for this process' death."""
+        return self._alive >= 0
+
+    def dismiss(self) -> None:
+        """Let nobody wait any more: the program has ended, and what it leaves behind is cleaned up."""
+        if self.watched:
+            with suppress(BrokenPipeError):  # ended before there was somebody
+                os.write(self._alive, b"\n")
+        self.forget()
+
+    def forget(self) -> None:
+        """Close the pipe: in a forked child, whose parent the program belongs to."""
+        if self.watched:
+            os.close(self._alive)
+            self._alive = -1
