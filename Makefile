@@ -10,9 +10,9 @@ PACKAGES := libbpf1 python3-venv
 VM_PACKAGES := debian-archive-keyring mmdebstrap qemu-system-x86
 KERNEL ?= newest
 
-.PHONY: demo test lint bench lab vm vm-lab system clean
+.PHONY: demo test lint bench bench-vm lab vm vm-lab system clean
 
-test vm vm-lab: PACKAGES += $(VM_PACKAGES)
+test bench-vm vm vm-lab: PACKAGES += $(VM_PACKAGES)
 
 demo: .venv/ready
 	@$(BIN)/python examples/demo.py
@@ -27,6 +27,9 @@ lint: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python tests/bench/bench.py
+
+bench-vm: .venv/ready
+	@$(BIN)/python tests/vm/lab.py run $(KERNEL) --timeout 1800 -- python tests/bench/stap_bench.py
 
 lab: .venv/ready
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) examples
