@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
@@ -96,11 +97,14 @@ def decode(entry: ArrayLike, *, level: str = "pte", arch: str = "x86_64") -> fra
         message = f"level {level!r} does not exist; type one of {', '.join(LEVELS)}"
         raise TargetError(message)
     try:
-        given = np.asarray(entry)
+        # A list of small and large numbers would become one of floats.
+        given = np.asarray(entry, dtype=object if isinstance(entry, (list, tuple)) else None)
+        if given.dtype == object:
+            given = np.array([operator.index(value) for value in given.flat], np.uint64)
         # numpy would cut floats and wrap negative numbers without a word; an empty list is one of floats.
         if given.size and (given.dtype.kind in "fc" or (given.dtype.kind == "i" and given.min() < 0)):
             given = given.astype(np.uint64, casting="safe")
-        raw = np.atleast_1d(np.asarray(entry, dtype=np.uint64)).ravel()
+        raw = np.atleast_1d(given.astype(np.uint64)).ravel()
     except (OverflowError, ValueError, TypeError):
         message = f"{entry!r} is no 64-bit entry; type a number from 0 to {(1 << 64) - 1:#x}"
         raise TargetError(message) from None

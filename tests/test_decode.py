@@ -95,3 +95,8 @@ def test_unknown_words_are_refused(options: dict[str, str], message: str) -> Non
     with pytest.raises(pte_magic.PteMagicError) as caught:
         pte_magic.decode(1, **options)
     assert str(caught.value) == message
+
+
+def test_a_list_of_small_and_large_entries_keeps_every_bit() -> None:
+    entries = [0, 0x67, 0x8000000153016067, (1 << 64) - 1]
+    assert pte_magic.decode(entries)["entry"].tolist() == entries

@@ -71,12 +71,20 @@ class Run:
         self._listener.start()
 
     def _listen(self) -> None:
-        with _stream(self.process.stderr) as lines:
-            for line in lines:
-                text = line.decode(errors="replace")
-                self.complaints.append(text)
-                if self._hear:
-                    self._hear(text)
+        with _stream(self.process.stderr) as stream:
+            rest = b""
+            while data := self._read(stream):
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    self._heard(line + b"\n")
+            if rest:
+                self._heard(rest)
+
+    def _heard(self, line: bytes) -> None:
+        text = line.decode(errors="replace")
+        self.complaints.append(text)
+        if self._hear:
+            self._hear(text)
 
     def first_line(self) -> str:
         """Return the first line that the script prints; empty if it printed none and has ended."""
@@ -84,15 +92,17 @@ class Run:
 
     def read(self, seconds: float | None = None) -> bytes | None:
         """Return what the script printed since, waiting for some; nothing when it has ended, None if time is up."""
-        descriptor = _stream(self.process.stdout).fileno()
+        return self._read(_stream(self.process.stdout), seconds)
+
+    def _read(self, stream: IO[bytes], seconds: float | None = None) -> bytes | None:
         poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
+        poll.register(stream, select.POLLIN)
         until = None if seconds is None else time.monotonic() + seconds
         while until is None or time.monotonic() < until:
             # A program that the script started with system() may hold the pipe open for longer than the script runs.
             ended = self.process.poll() is not None
             if poll.poll(0 if ended else _TICK * 1000):
-                return os.read(descriptor, _READ)
+                return os.read(stream.fileno(), _READ)
             if ended:
                 return b""
         return None

@@ -101,10 +101,9 @@ def play(  # noqa: PLR0913  (what a run can be told)
                     screen.write(decoder.decode(data or b"", final=data == b""))
         finally:
             status = run.stop()
-        if status < 0 and not errors:
-            errors.append(f"staprun was ended by signal {-status}; its module was unloaded")
-        elif status and not errors and not interrupts.count:
-            errors.append(f"staprun ended with status {status}")
+        if status and not errors and not interrupts.count:
+            ending = f"ended with status {status}" if status > 0 else f"was ended by signal {-status}"
+            errors.append(f"staprun {ending}; its module was unloaded")
         return screen.text(), "".join(errors)
 
 

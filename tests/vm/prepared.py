@@ -25,6 +25,6 @@ def prepared(*kernels: str) -> Root:
             if compiler.returncode:
                 message = f"the modules for kernel {release} were not compiled:\n{compiler.stdout[-3000:]}"
                 raise LabError(message)
-            sys.stdout.write(compiler.stdout.rpartition("\r")[2])  # without how long each took
+            sys.stdout.write(compiler.stdout)
             sys.stdout.flush()
     return root

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
+from contextlib import redirect_stderr
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -21,8 +23,9 @@ def main() -> None:
     for release in sys.argv[1:]:
         began = time.monotonic()
         missing = [script for script in scripts if not modules.kept(script, release)]
-        for script in missing:
-            modules.compiled(script, release)
+        with redirect_stderr(io.StringIO()):  # how long each takes, every second
+            for script in missing:
+                modules.compiled(script, release)
         if missing:
             sys.stdout.write(f"{release}: {len(missing)} modules compiled in {time.monotonic() - began:.0f} s\n")
             sys.stdout.flush()
