@@ -1,0 +1,144 @@
+"""What several sources say of the same pages must be one and the same: both walkers in the kernel, the kernel's own
+memory in /proc/kcore, and /proc/PID/pagemap. Nothing here uses what pte_magic knows of bits."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from conftest import PAGE, by_page, walked, words
+
+from pte_magic import frame, walkers
+from pte_magic.formats import kernel
+from pte_magic.space import AddressSpace
+from pte_magic.walkers.entries import LEVELS, Entries
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+U = np.uint64
+FRAME = U(0x000F_FFFF_FFFF_F000)
+PTE = LEVELS.index("pte")
+# Documentation/admin-guide/mm/pagemap.rst; entries say nothing of who else maps a page, and what it is a page of.
+NOT_IN_ENTRIES = U(1 << 56 | 1 << 61)
+PRESENT, SWAP, GUARD, UFFD_WP, SOFT_DIRTY = (U(1 << bit) for bit in (63, 62, 58, 57, 55))
+MARKER_TYPES = (30, 31)  # 30 before 6.2
+SMALL = U((1 << 34) - 1)  # no frame of a guest and no place on its disks is larger; migration has flags above
+
+
+def agree(start: int, size: int = PAGE, pid: int | None = None) -> frame.PteFrame:
+    """Fail unless all sources agree on pages that are at rest; return what the eBPF walker found, decoded."""
+    end = start + size
+    with AddressSpace(pid) as space:
+        before = words(start, size, space.pid)
+        bpf, stap = (walkers.get(name).walk(space, start, end, tables=True) for name in ("bpf", "stap"))
+        leaves = [walkers.get(name).walk(space, start, end) for name in ("bpf", "stap")]
+        assert (words(start, size, space.pid) == before).all(), "these pages are not at rest"
+        for one, other in ((bpf, stap), leaves):
+            for name in ("entry", "vaddr", "level", "size"):
+                assert np.array_equal(getattr(one, name), getattr(other, name)), name
+        _is_in_kernel_memory(bpf)
+        flags = vm_flags(start, space.pid)
+        assert (before & ~NOT_IN_ENTRIES == _expected(leaves[0], start, end, flags)).all()
+        found = frame.build(leaves[0], kernel.running(), pid=space.pid)
+        _says_the_same(found, walked("pagemap", space, start, end), start, end, flags)
+    return found
+
+
+def _expected(found: Entries, start: int, end: int, flags: set[str]) -> NDArray[np.uint64]:
+    """Say of each page what its word in pagemap must be, given the raw entry (``pte_to_pagemap_entry()``)."""
+    address = np.arange(start, end, PAGE, dtype=np.uint64)
+    row = np.searchsorted(found.vaddr, address, side="right") - 1
+    entry, size = found.entry[row], found.size[row]
+    within = (address - found.vaddr[row]) // U(PAGE)
+    present = entry & U(0x101) != 0  # present, or protnone
+    upright = np.where(entry & U(1) == 1, entry, ~entry)  # against L1TF
+    frames = (upright & FRAME & ~(size - U(1))) // U(PAGE) + within
+    word = np.where(present, PRESENT | frames | _moved(entry, 10, UFFD_WP), U(0))
+    if "ht" not in flags:
+        # Of hugetlb pages pagemap tells neither special entries nor soft-dirty.
+        word |= np.where(present, _moved(entry, 11, SOFT_DIRTY), U(0))
+        offset = (~entry << U(5) >> U(14)) & SMALL
+        type_ = entry >> U(59)
+        swap = SWAP | type_ | (offset + within) << U(5) | _moved(entry, 2, UFFD_WP) | _moved(entry, 1, SOFT_DIRTY)
+        marker = _moved(offset, 0, UFFD_WP) | _moved(offset, 2, GUARD)
+        swap |= np.where(np.isin(type_, MARKER_TYPES), marker, U(0))
+        word |= np.where((entry != 0) & ~present, swap, U(0))
+    else:
+        marked = np.isin(entry >> U(59), MARKER_TYPES) & (entry != 0) & ~present
+        word |= np.where(marked, _moved(~entry << U(5) >> U(14), 0, UFFD_WP), U(0))
+    return word | (SOFT_DIRTY if "sd" in flags else U(0))  # a region that is new is soft-dirty as a whole
+
+
+def _moved(value: NDArray[np.uint64], bit: int, to: np.uint64) -> NDArray[np.uint64]:
+    return np.where(value >> U(bit) & U(1) == 1, to, U(0))
+
+
+def _says_the_same(found: frame.PteFrame, told: frame.PteFrame, start: int, end: int, flags: set[str]) -> None:
+    """Compare the eBPF walker's columns to the pagemap walker's."""
+    ours, theirs = by_page(found, start, end), by_page(told, start, end)
+    if "rd" in flags:  # NUMA balancing took access away for a while; pagemap says nothing of that
+        ours["state"] = np.where(ours["state"] == "protnone", "present", ours["state"])
+    hidden = ~np.isin(ours["state"], ["present", "protnone"]) & ("ht" in flags)
+    for name in ("state", "kind", "pfn", "swap_type", "swap_offset"):
+        assert (ours[name] == theirs[name])[~hidden].all(), name
+    for name in ("present", "uffd_wp", *(() if {"ht", "sd"} & flags else ("soft_dirty",))):
+        known = (ours[name] >= 0) & (theirs[name] >= 0) & ~hidden
+        assert (ours[name][known] == theirs[name][known]).all(), name
+
+
+def _is_in_kernel_memory(found: Entries) -> None:
+    """Read every table that was passed on the way in /proc/kcore: its entries must be those that come after it."""
+    level, entry, vaddr, size = found.level, found.entry, found.vaddr, found.size
+    table = (level < PTE) & (entry & U(0x81) == 1)
+    for at in np.flatnonzero(table):
+        after = level[at + 1 :]
+        ends = np.flatnonzero(after <= level[at])
+        below = at + 1 + np.flatnonzero(after[: ends[0] if ends.size else None] == after[0])
+        content = physical(int(entry[at] & FRAME))
+        index = (vaddr[below] // size[below]) % U(512)
+        different = np.flatnonzero(content[index] != entry[below])
+        assert not different.size, [
+            (hex(vaddr[below][i]), hex(entry[below][i]), hex(content[index][i])) for i in different
+        ]
+
+
+def physical(address: int) -> NDArray[np.uint64]:
+    """Return the page at a physical address as ``uint64[512]``, from the kernel's map of all memory."""
+    fd, segments = _kcore()
+    for offset, first, size in segments:
+        if first <= address < first + size:
+            return np.frombuffer(os.pread(fd, PAGE, offset + address - first), np.uint64)
+    raise LookupError(hex(address))
+
+
+@functools.cache
+def _kcore() -> tuple[int, list[tuple[int, int, int]]]:
+    """Return /proc/kcore, open, and of its segments: place in the file, physical address, size."""
+    fd = os.open("/proc/kcore", os.O_RDONLY)
+    head = os.pread(fd, 64, 0)
+    (start,), (count,) = struct.unpack_from("<Q", head, 32), struct.unpack_from("<H", head, 56)
+    found = [struct.unpack("<IIQQQQQQ", os.pread(fd, 56, start + 56 * i)) for i in range(count)]
+    return fd, [(offset, first, size) for kind, _, offset, _, first, size, *_ in found if kind == 1 and first < 1 << 52]
+
+
+def vm_flags(address: int, pid: int | str = "self") -> set[str]:
+    """Return the two-letter flags that smaps gives for the region of an address; none if there is no region."""
+    inside = False
+    with Path(f"/proc/{pid}/smaps").open(encoding="utf-8") as file:  # long: not read further than needed
+        for line in file:
+            if found := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
+                inside = int(found[1], 16) <= address < int(found[2], 16)
+            elif inside and line.startswith("VmFlags:"):
+                return set(line.split()[1:])
+    return set()
+
+
+def kpageflags(frame_number: int) -> int:
+    with Path("/proc/kpageflags").open("rb", buffering=0) as file:
+        return int.from_bytes(os.pread(file.fileno(), 8, frame_number * 8), "little")

@@ -1,0 +1,38 @@
+"""What SystemTap could leave behind: modules in the kernel, and programs."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SECONDS = 30.0  # for what takes one; a machine that is played by software, among others, may be slow
+
+
+def modules() -> set[str]:
+    """Names of our modules that are loaded."""
+    names = (line.split()[0] for line in Path("/proc/modules").read_text(encoding="ascii").splitlines())
+    return {name for name in names if re.fullmatch(r"pte_m.*_\d+", name)}
+
+
+def programs() -> set[int]:
+    """Pids of SystemTap's programs."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            if path.read_text(encoding="utf-8").strip() in {"stap", "staprun", "stapio", "staprun-d"}:
+                found.add(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def wait_until(happened: Callable[[], object], seconds: float = SECONDS) -> None:
+    until = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < until, (modules(), programs())
+        time.sleep(0.02)

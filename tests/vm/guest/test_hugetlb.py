@@ -1,0 +1,85 @@
+"""Pages of hugetlb, 2 MiB and 1 GiB: leaves of their level, whatever is done to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from agreement import agree, kpageflags
+from conftest import (
+    ANONYMOUS,
+    GIB,
+    HUGETLB,
+    MIB2,
+    NONE,
+    PRIVATE,
+    READ,
+    WRITE,
+    forked,
+    mprotect,
+    munmap,
+    pfn,
+    smaps,
+    write,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import NewMap
+
+KPF_HUGE = 1 << 17
+LEVEL = {MIB2: "pmd", GIB: "pud"}
+
+
+@pytest.fixture(params=[MIB2, GIB], ids=["2MiB", "1GiB"])
+def size(request: pytest.FixtureRequest) -> Iterator[int]:
+    """The size of a page that is free. One of 1 GiB has to be kept since the boot: hugepagesz=1G hugepages=1."""
+    size: int = request.param
+    pool = Path(f"/sys/kernel/mm/hugepages/hugepages-{size >> 10}kB")
+    before = (pool / "nr_hugepages").read_text(encoding="ascii")
+    if size == MIB2:
+        (pool / "nr_hugepages").write_text(str(int(before) + 2), encoding="ascii")
+    assert int((pool / "free_hugepages").read_text(encoding="ascii"))
+    yield size
+    (pool / "nr_hugepages").write_text(before, encoding="ascii")
+
+
+@pytest.fixture
+def address(size: int, new_map: NewMap) -> Iterator[int]:
+    flags = PRIVATE | ANONYMOUS | HUGETLB | size.bit_length() - 1 << 26
+    address = new_map(size, flags=flags)
+    yield address
+    munmap(address, size)
+
+
+def look(address: int, size: int, pid: int | None = None) -> Any:
+    """Return the one row of a page, as all sources see its beginning and its end."""
+    first, last = agree(address, MIB2, pid), agree(address + size - MIB2, MIB2, pid)
+    assert len(first) == len(last) == 1
+    assert first.iloc[0].equals(last.iloc[0])
+    return first.iloc[0]
+
+
+def test_page_is_a_leaf_of_its_level_whatever_is_done_to_it(address: int, size: int) -> None:
+    assert set(agree(address, MIB2)["state"]) == {"none"}
+    write(address, 1)
+    row, head = look(address, size), pfn(address)
+    assert (row["level"], row["vaddr"], row["size"], row["state"]) == (LEVEL[size], address, size, "present")
+    assert row["pfn"] == head
+    assert head % (size >> 12) == 0
+    assert row["rw"]
+    assert kpageflags(head) & KPF_HUGE
+    assert smaps(address, "KernelPageSize") == smaps(address, "Private_Hugetlb") == size
+
+    mprotect(address, size, NONE)
+    row = look(address, size)
+    assert (row["state"], row["level"], row["size"], row["pfn"]) == ("protnone", LEVEL[size], size, head)
+    mprotect(address, size, READ | WRITE)
+
+    with forked() as child:
+        ours, theirs = look(address, size), look(address, size, child.pid)
+    assert ours["pfn"] == theirs["pfn"] == head
+    assert not ours["rw"]
+    assert not theirs["rw"]

@@ -1,0 +1,70 @@
+"""A page frame that is broken: taken away from the process, which is told by a signal when it touches the page."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from agreement import agree, kpageflags
+from conftest import HUGEPAGE, NOHUGEPAGE, PAGE, NewMap, forked, madvise, pfn, read, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HWPOISON = 100  # MADV_HWPOISON: as if the hardware had found the frame broken
+KPF_HWPOISON = 1 << 19
+UNPOISON = Path("/sys/kernel/debug/hwpoison/unpoison-pfn")
+
+
+def corrupted() -> int:
+    """Return how many bytes the kernel holds for broken."""
+    found = re.search(r"HardwareCorrupted: +(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"))
+    assert found
+    return int(found[1]) << 10
+
+
+@pytest.fixture
+def broken() -> Iterator[list[int]]:
+    """A list of page frames that are mended in the end."""
+    frames: list[int] = []
+    yield frames
+    subprocess.run(["modprobe", "hwpoison-inject"], check=True)
+    for frame in frames:
+        UNPOISON.write_text(hex(frame), encoding="ascii")
+        assert not kpageflags(frame) & KPF_HWPOISON
+    subprocess.run(["modprobe", "--remove", "hwpoison-inject"], check=True)
+
+
+@pytest.mark.parametrize("advice", [NOHUGEPAGE, HUGEPAGE], ids=["small pages", "huge page"])
+def test_broken_page_is_an_entry_with_its_frame(new_map: NewMap, broken: list[int], advice: int) -> None:
+    address = new_map(4 << 20, advice=advice)
+
+    def break_one() -> None:
+        faulthandler.disable()  # it would tell of the signals that are expected
+        signal.signal(signal.SIGBUS, lambda *_: None)  # since 6.11 this is told at once
+        madvise(address + PAGE, PAGE, HWPOISON)
+        signal.signal(signal.SIGBUS, signal.SIG_DFL)
+
+    steps = (lambda: write(address, 4 * PAGE), break_one, lambda: read(address + PAGE))
+    before = corrupted()
+    with forked(*steps) as child:
+        child.step()
+        broken.append(pfn(address + PAGE, child.pid))
+        child.step()
+        found = agree(address, 4 * PAGE, child.pid)
+        assert list(found["state"]) == ["present", "hwpoison", "present", "present"]
+        assert found["pfn"][1] == broken[0]
+        assert not found["present"][1]
+        assert kpageflags(broken[0]) & KPF_HWPOISON
+        assert corrupted() == before + PAGE
+        with pytest.raises(EOFError):
+            child.step()
+        ended = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert ended
+        assert ended.si_status == signal.SIGBUS

@@ -1,0 +1,58 @@
+"""Kernel samepage merging: pages of the same content become one frame, read-only, until somebody writes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from agreement import agree, kpageflags
+from conftest import NOHUGEPAGE, PAGE, NewMap, madvise, pfn, read, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PAGES = 16
+MERGEABLE, UNMERGEABLE = 12, 13  # MADV_
+KPF_KSM = 1 << 21
+KSM = Path("/sys/kernel/mm/ksm")
+
+
+@pytest.fixture(autouse=True)
+def _ksm() -> Iterator[None]:
+    """Merge pages, without a rest."""
+    wanted = {"sleep_millisecs": "0", "pages_to_scan": "10000", "run": "1"}
+    before = {name: (KSM / name).read_text(encoding="ascii") for name in wanted}
+    for name, value in wanted.items():
+        (KSM / name).write_text(value, encoding="ascii")
+    yield
+    (KSM / "run").write_text("2", encoding="ascii")  # unmerge
+    for name, value in before.items():
+        (KSM / name).write_text(value, encoding="ascii")
+
+
+def test_merged_pages_share_a_frame_until_one_is_written(new_map: NewMap) -> None:
+    address = new_map(PAGES * PAGE, advice=NOHUGEPAGE)
+    write(address, PAGES * PAGE, value=77)
+    assert agree(address, PAGES * PAGE)["pfn"].nunique() == PAGES
+    madvise(address, PAGES * PAGE, MERGEABLE)
+    until = time.monotonic() + 30
+    while int((KSM / "pages_sharing").read_text(encoding="ascii")) < PAGES - 1:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    found = agree(address, PAGES * PAGE)
+    assert found["pfn"].nunique() == 1
+    assert set(found["state"]) == {"present"}
+    assert not found["rw"].any()
+    frame = int(found["pfn"][0])
+    assert kpageflags(frame) & KPF_KSM
+
+    write(address, value=78)
+    after = agree(address, PAGES * PAGE)
+    assert (after["rw"][0], after["pfn"][0]) == (True, pfn(address))
+    assert after["pfn"][0] != frame
+    assert set(after["pfn"][1:]) == {frame}
+    madvise(address, PAGES * PAGE, UNMERGEABLE)
+    assert agree(address, PAGES * PAGE)["pfn"].nunique() == PAGES
+    assert read(address, PAGES * PAGE) == 78 + 77 * (PAGES - 1)

@@ -1,0 +1,112 @@
+"""Pages that are in memory but may not be touched as one likes: PROT_NONE, protection keys; and the pages of zeros."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING
+
+import pytest
+from agreement import agree, kpageflags
+from conftest import (
+    EXEC,
+    HUGEPAGE,
+    MIB2,
+    NOHUGEPAGE,
+    NONE,
+    PAGE,
+    READ,
+    WRITE,
+    NewMap,
+    check,
+    libc,
+    mprotect,
+    pfn,
+    read,
+    smaps,
+    words,
+    write,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SIZES = [(PAGE, "pte", NOHUGEPAGE), (MIB2, "pmd", HUGEPAGE)]
+FRAME = (1 << 52) - 1
+KPF_THP, KPF_ZERO_PAGE = 1 << 22, 1 << 24
+
+each_size = pytest.mark.parametrize(("size", "level", "advice"), SIZES, ids=["4KiB", "2MiB"])
+
+
+@each_size
+def test_page_without_access_keeps_its_frame_inverted(new_map: NewMap, size: int, level: str, advice: int) -> None:
+    address = new_map(2 * MIB2, advice=advice)
+    write(address, size)
+    head = pfn(address)
+    mprotect(address, size, NONE)
+    found = agree(address, 2 * MIB2).iloc[0]
+    assert (found["state"], found["level"], found["size"], found["pfn"]) == ("protnone", level, size, head)
+    assert not found["present"]
+    assert int(found["entry"]) & 0x101 == 0x100
+    assert (~int(found["entry"]) & FRAME & -size) >> 12 == head
+    mprotect(address, size, READ | WRITE)
+    found = agree(address).iloc[0]
+    assert (found["state"], found["pfn"], read(address)) == ("present", head, 1)
+
+
+def test_zero_page_is_one_for_all(new_map: NewMap) -> None:
+    address = new_map(4 * PAGE, advice=NOHUGEPAGE)
+    assert read(address, 4 * PAGE) == 0
+    found = agree(address, 4 * PAGE)
+    assert found["special"].all()
+    assert found["pfn"].nunique() == 1
+    assert kpageflags(int(found["pfn"][0])) & KPF_ZERO_PAGE
+
+
+def test_huge_zero_page_is_one_for_all(new_map: NewMap) -> None:
+    address = new_map(2 * MIB2, advice=HUGEPAGE)
+    assert read(address, 2 * MIB2) == 0
+    found = agree(address, 2 * MIB2)
+    assert list(found["level"]) == ["pmd", "pmd"]
+    assert found["pfn"].nunique() == 1
+    assert kpageflags(int(found["pfn"][0])) & (KPF_ZERO_PAGE | KPF_THP) == KPF_ZERO_PAGE | KPF_THP
+    assert not found["rw"].any()
+    assert smaps(address, "AnonHugePages") == 0
+
+
+@pytest.fixture
+def key() -> Iterator[int]:
+    """A protection key that allows everything."""
+    number = libc.pkey_alloc(0, 0)
+    check(number)
+    yield number
+    check(libc.pkey_free(number))
+
+
+@each_size
+def test_entry_has_the_protection_key_of_its_region(
+    new_map: NewMap, key: int, size: int, level: str, advice: int
+) -> None:
+    address = new_map(2 * MIB2, advice=advice)
+    write(address, size)
+    assert agree(address).iloc[0]["pkey"] == 0
+    check(libc.pkey_mprotect(ctypes.c_void_p(address), ctypes.c_size_t(2 * MIB2), READ | WRITE, key))
+    write(address + MIB2, size)  # this one is new, the other was changed
+    found = agree(address, 2 * MIB2)
+    there = found[found["state"] == "present"]
+    assert list(there["level"]) == [level] * 2
+    assert set(there["pkey"]) == {key}
+    assert _key_in_smaps(address) == key > 0
+
+
+def test_page_that_may_only_be_executed_has_a_key_that_the_kernel_chose(new_map: NewMap) -> None:
+    address = new_map(PAGE)
+    write(address)
+    mprotect(address, PAGE, EXEC)
+    found = agree(address).iloc[0]
+    assert (found["state"], found["nx"], found["rw"]) == ("present", False, False)
+    assert found["pkey"] == _key_in_smaps(address) > 0
+    assert words(address)[0] >> 63
+
+
+def _key_in_smaps(address: int) -> int:
+    return smaps(address, "ProtectionKey") >> 10  # no kilobytes, this one

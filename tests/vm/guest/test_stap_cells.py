@@ -1,0 +1,355 @@
+"""Cells of SystemTap in a real shell on a real kernel: what they print, return, and leave behind, which is nothing."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+import cells
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import (
+    HUGEPAGE,
+    MIB2,
+    NOHUGEPAGE,
+    PAGE,
+    PM_PFN,
+    NewMap,
+    descriptors,
+    forked,
+    madvise,
+    pfn,
+    read,
+    rows,
+    words,
+    write,
+)
+from left_behind import modules, programs, wait_until
+from shells import Cell, Shell
+
+from pte_magic import walkers
+from pte_magic.systemtap import modules as compiled
+from pte_magic.systemtap import toolchain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+if toolchain.cannot_load():
+    pytest.skip(f"needs a guest of the lab: {toolchain.cannot_load()}", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    return Shell(tmp_path_factory.mktemp("ipython"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(shell: Shell) -> Iterator[None]:
+    """Whatever happened in a cell: no module, no program, no descriptor."""
+    walkers.close()
+    shell.run("pass")
+    assert not modules()
+    before = descriptors()
+    yield
+    walkers.close()
+    wait_until(lambda: not modules() and not programs())
+    assert descriptors() == before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def run(shell: Shell, cell: cells.Cell, options: str = "", **names: object) -> Cell:
+    shell.ip.user_ns.update(names)
+    must_be_compiled(cell)
+    return shell.run(cell.typed(options))
+
+
+def must_be_compiled(cell: cells.Cell) -> None:
+    assert compiled.kept(cell.script()), "a guest takes minutes to compile a cell; precompile.py does it outside"
+
+
+@contextmanager
+def meanwhile(act: Callable[[], object], *, after: Callable[[], object]) -> Iterator[None]:
+    """Do something in another thread as soon as something is the case, while the shell is busy with a cell."""
+
+    def wait() -> None:
+        wait_until(after)
+        act()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    yield
+    thread.join()
+
+
+def interrupt() -> None:
+    """Do what Kernel -> Interrupt does."""
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+class Clock(io.TextIOBase):
+    """Stands for stdout; tells when what came."""
+
+    def __init__(self) -> None:
+        self.came: list[tuple[float, str]] = []
+
+    def write(self, text: str) -> int:
+        self.came.append((time.monotonic(), text))
+        return len(text)
+
+    def text(self) -> str:
+        return "".join(text for _, text in self.came)
+
+    def run(self, shell: Shell, options: str = "") -> Any:
+        """Run the cell that counts, while this is stdout."""
+        must_be_compiled(cells.COUNT)
+        with redirect_stdout(self):
+            return shell.ip.run_cell(cells.COUNT.typed(options))
+
+
+def counted(last: int, target: int | None = None) -> str:
+    numbers = "".join(f"{number}\n" for number in range(1, last + 1))
+    return f"target {target or os.getpid()}\n{numbers}the end\n"
+
+
+def test_lines_arrive_while_the_script_runs_and_are_returned(shell: Shell) -> None:
+    clock = Clock()
+    shell.ip.user_ns["times"] = 15
+    done = clock.run(shell)
+    assert done.result == counted(15)
+    assert clock.text().startswith(counted(15))
+    lines = [moment for moment, text in clock.came if any(part.isdecimal() for part in text.split())]
+    assert lines[-1] - lines[0] > 0.7  # of 1.4 s; SystemTap passes on what there is every 0.2 s
+
+
+def test_it_is_not_shown_again_as_a_result(shell: Shell) -> None:
+    cell = run(shell, cells.COUNT, times=1)
+    assert cell.out.removeprefix("Out[").count("target") == 1
+    assert cell.result == counted(1)
+    assert cell.err == ""
+    kept = run(shell, cells.COUNT, "-o kept", times=2)
+    assert (kept.result, kept.out) == (None, counted(2))
+    assert shell.ip.user_ns["kept"] == counted(2)
+
+
+def test_a_cell_is_compiled_once_whatever_its_numbers_are(shell: Shell) -> None:
+    started: list[list[str]] = []
+    listening = True
+
+    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+        if listening and event == "subprocess.Popen":
+            started.append(arguments[1])
+
+    sys.addaudithook(hear)  # for good
+    before = {path: path.stat().st_ctime_ns for path in compiled.directory().glob("*/*.ko")}
+    try:
+        for times in (1, 2, 1):
+            assert run(shell, cells.COUNT, times=times).result == counted(times)
+    finally:
+        listening = False
+    assert [command[4] for command in started] == ["staprun"] * 3
+    assert {path: path.stat().st_ctime_ns for path in compiled.directory().glob("*/*.ko")} == before
+
+
+def test_an_interrupt_ends_the_script_and_returns_what_it_printed(shell: Shell) -> None:
+    clock = Clock()
+    shell.ip.user_ns["times"] = 0
+    with meanwhile(interrupt, after=lambda: "\n2\n" in clock.text()):
+        done = clock.run(shell)
+    assert done.success
+    assert done.result in {counted(last) for last in range(2, 30)}
+    assert done.result.splitlines() == clock.text().splitlines()[: len(done.result.splitlines())]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3, 0.6, 1.0])
+def test_an_interrupt_while_the_module_is_loaded(shell: Shell, seconds: float) -> None:
+    def act() -> None:
+        time.sleep(seconds)
+        interrupt()
+
+    with meanwhile(act, after=programs):
+        cell = run(shell, cells.COUNT, times=0)
+    assert type(cell.result).__name__ == "Output", cell
+    assert cell.err == ""
+
+
+def test_many_interrupts_end_it_at_once(shell: Shell) -> None:
+    clock = Clock()
+
+    def act() -> None:
+        for _ in range(5):
+            interrupt()
+            time.sleep(0.1)
+
+    shell.ip.user_ns["times"] = 0
+    with meanwhile(act, after=lambda: "\n2\n" in clock.text()):
+        done = clock.run(shell)
+    assert done.success
+    assert done.result.startswith(f"target {os.getpid()}\n1\n2\n")
+
+
+def test_time_is_up(shell: Shell) -> None:
+    cell = run(shell, cells.COUNT, "-T 1.5", times=0)
+    assert cell.result in {counted(last) for last in range(3, 25)}
+    assert cell.err == ""
+
+
+def test_another_process_is_the_target(shell: Shell) -> None:
+    with forked(lambda: None) as child:
+        assert run(shell, cells.COUNT, "-x child.pid", times=1, child=child).result == counted(1, child.pid)
+        assert run(shell, cells.COUNT, f"-x {child.pid}", times=1).result == counted(1, child.pid)
+    cell = run(shell, cells.COUNT, f"-x {child.pid}", times=1)
+    assert cell.err == f"UsageError: pid {child.pid}: no such process; `ps -e` lists the pids that this machine has\n"
+
+
+def test_an_error_while_it_runs_is_in_the_cells_words(shell: Shell) -> None:
+    cell = run(shell, cells.DIVIDE, "-o kept", parts=0)
+    called = "(called from identifier 'share' at line 8, column 18 of the cell)"
+    assert cell.result is None
+    assert cell.out == "before\n"
+    assert cell.err.splitlines() == [
+        "WARNING: careful",
+        f"UsageError: ERROR: division by 0 near operator '/' at line 3, column 14 of the cell {called} in probe begin",
+    ]
+    assert shell.ip.user_ns["kept"] == "before\n"
+    assert run(shell, cells.DIVIDE, parts=4).result == "before\n3\nthe end\n"
+
+
+def test_embedded_c_needs_guru_and_a_parse_error_is_where_it_was_typed(shell: Shell) -> None:
+    cell = shell.run("answer = 42")
+    cell = shell.run("%%stap\nfunction f() %{ ; %}\nprobe end { print( $answer }")
+    assert cell.result is None
+    lines = cell.err.strip().splitlines()
+    assert any(line.startswith("SystemTap compiles pte_magic_cell for kernel ") for line in lines)
+    lines = [line for line in lines if "SystemTap compiles" not in line]
+    assert lines[0] == "UsageError: parse error: embedded code in unprivileged script; need stap -g"
+    assert "        saw: embedded-code at line 2, column 14 of the cell" in lines
+    assert "        saw: operator '}' at line 3, column 28 of the cell" in lines
+    assert lines[-1] == "(type %%stap -g)"
+    assert shell.run(cells.GURU.typed()).result == "stapio!\n"
+
+
+def test_all_of_a_huge_output_is_returned(shell: Shell) -> None:
+    mib = 32
+    cell = run(shell, cells.FLOOD, mib=mib)
+    *lines, last = cell.result.splitlines()
+    assert last == "the end"
+    assert len(cell.result) > mib << 20
+    numbers = np.array([int(line) for line in lines])
+    assert (numbers == np.arange(len(numbers))).all()
+    assert len(cell.out) < (1 << 20) + 4096
+    assert cell.out.startswith(cell.result[: 1 << 19])
+    assert cell.out.splitlines()[-2 if cell.out.splitlines()[-1].startswith("Out") else -1] == "the end"
+    assert f"({len(cell.result):,} characters in all)" in cell.err
+    assert "WARNING" not in cell.err
+
+
+def test_a_table_is_a_dataframe(shell: Shell) -> None:
+    cell = run(shell, cells.TABLE, "-o kept", given=5)
+    assert cell == Cell(None, "", "")
+    pd.testing.assert_frame_equal(
+        shell.ip.user_ns["kept"],
+        pd.DataFrame(
+            {
+                "number": pd.array([7, -5], dtype="Int64"),
+                "address": pd.array([(1 << 64) - 1, 4096], dtype="UInt64"),
+                "name": pd.array(["two words", "stapio"], dtype="str"),
+            }
+        ),
+    )
+    assert list(run(shell, cells.TABLE, given=5).result["number"]) == [7, -5]
+
+
+def test_values_of_python_arrive(shell: Shell) -> None:
+    array = np.arange(100, 110, dtype=np.uint8)
+    names: dict[str, Any] = {
+        "small": -(1 << 63),
+        "large": (1 << 63) - 1,
+        "most": (1 << 64) - 1,
+        "truth": True,
+        "array": array,
+    }
+    text = cells.VALUES.names["text"]
+    began = time.monotonic()
+    cell = run(shell, cells.VALUES, **names, text=text)
+    assert cell.result == f"{-(1 << 63)} {(1 << 63) - 1} -1 1\n{array.ctypes.data} {text} {len(text.encode())}\n"
+    assert time.monotonic() - began < 25  # a program that the script started is not waited for
+
+
+def test_tapsets_of_ones_own(shell: Shell) -> None:
+    assert run(shell, cells.INCLUDE, question=41).result == "42\n"
+
+
+def test_entries_of_a_process_from_a_script(shell: Shell, new_map: NewMap) -> None:
+    address = new_map(2 * MIB2, advice=NOHUGEPAGE)
+    madvise(address + MIB2, MIB2, HUGEPAGE)
+    write(address + MIB2 - 3 * PAGE, PAGE)
+    read(address + MIB2 - 2 * PAGE, PAGE)
+    write(address + MIB2, PAGE)
+    table = run(shell, cells.ENTRY, address=address + MIB2 - 3 * PAGE, pages=5).result
+    seen = rows(address + MIB2 - 3 * PAGE, 3 * PAGE + MIB2)
+    assert table["entry"].tolist()[:4] == seen["entry"].tolist()
+    assert table["level"].tolist() == ["pte", "pte", "pte", "pmd", "pmd"]
+    assert table["size"].tolist() == [PAGE] * 3 + [MIB2] * 2
+    assert table["present"].tolist() == [1, 1, 0, 1, 1]
+    frames = [pfn(address + MIB2 + at * PAGE) for at in (-3, -2, 0)]
+    assert table["frame"].tolist() == [*frames[:2], -1, frames[2], frames[2]]
+    flags = [set(text.split()) for text in table["flags"]]
+    assert {"present", "rw", "user", "accessed", "dirty", "nx"} <= flags[0]
+    assert "rw" not in flags[1]
+    assert flags[2] == {"none"}
+    assert table["entry"][3] == table["entry"][4]
+
+
+def test_entries_from_a_probe_on_the_targets_page_faults(shell: Shell, new_map: NewMap) -> None:
+    """At a fault, the page's entry is empty or the zero page's; that of the page before is as it will be."""
+    address = new_map(8 * PAGE, advice=NOHUGEPAGE)
+
+    def touch() -> list[int]:
+        write(address, 2 * PAGE)
+        read(address + 2 * PAGE, PAGE)
+        zero_page = rows(address + 2 * PAGE)["entry"]
+        write(address + 2 * PAGE, PAGE)
+        return [int(entry) for entry in [*zero_page, *rows(address, 3 * PAGE)["entry"]]]
+
+    entries: list[int] = []
+    with forked(touch) as child:
+
+        def act() -> None:
+            time.sleep(2)  # its probes are registered after the module is there
+            entries.extend(child.step())
+            interrupt()
+
+        with meanwhile(act, after=modules):
+            names = {"child": child, "first": address, "end": address + 8 * PAGE}
+            table = run(shell, cells.FAULTS, "-x child.pid", **names).result
+        frames = [int(word) & PM_PFN for word in words(address, 3 * PAGE, child.pid)]
+    zero_page, *found = entries
+    assert [entry >> 12 & (1 << 40) - 1 for entry in found] == frames
+    was_present, is_write, is_user = 1, 2, 4
+    assert [tuple(row) for row in table.itertuples(index=False)] == [
+        (address, is_user | is_write, 0, 0),
+        (address + PAGE, is_user | is_write, 0, found[0]),
+        (address + 2 * PAGE, is_user, 0, found[1]),
+        (address + 2 * PAGE, is_user | is_write | was_present, zero_page, found[1]),
+    ]
+
+
+def test_stapio_is_killed(shell: Shell) -> None:
+    clock = Clock()
+
+    def act() -> None:
+        for pid in programs():
+            os.kill(pid, signal.SIGKILL)
+
+    shell.ip.user_ns["times"] = 0
+    with meanwhile(act, after=lambda: "\n2\n" in clock.text()):
+        done = clock.run(shell, "-o kept")
+    assert str(done.error_in_exec) == "staprun was ended by signal 9; its module was unloaded"
+    assert shell.ip.user_ns["kept"].startswith(f"target {os.getpid()}\n1\n2\n")

@@ -1,0 +1,125 @@
+"""Pages that were swapped out: the entry says where to, and there they are."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from agreement import agree
+from conftest import (
+    HUGEPAGE,
+    MIB2,
+    NOHUGEPAGE,
+    PAGE,
+    PAGEOUT,
+    READ,
+    SHARED,
+    WRITE,
+    NewMap,
+    forked,
+    madvise,
+    pfn,
+    read,
+    smaps,
+    write,
+)
+from swapping import areas, content, file_system, fill, make_file, page_out, swap_off, swap_on, zram
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PAGES = 64
+
+
+@pytest.fixture(scope="module", params=["file", "zram"])
+def area(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A place to swap to; there is another one, which is used only when this one is full."""
+    with file_system(tmp_path_factory.mktemp("disk")) as place, zram("64M") as device:
+        both = [make_file(place / "swap", 8 * MIB2 // PAGE), device]
+        for one in both:
+            swap_on(one, priority=10 if (one == device) == (request.param == "zram") else 1)
+        yield both[request.param == "zram"]
+        for one in both:
+            swap_off(one)
+
+
+def test_swapped_page_is_where_its_entry_says(new_map: NewMap, area: Path) -> None:
+    address = new_map(PAGES * PAGE, advice=NOHUGEPAGE)
+    fill(address, PAGES)
+    page_out(address, PAGES * PAGE)
+    found = agree(address, PAGES * PAGE)
+    assert set(found["state"]) == {"swap"}
+    assert set(found["swap_type"]) == {areas().index(str(area))}
+    assert smaps(address, "Swap") == PAGES * PAGE
+    for page, offset in enumerate(found["swap_offset"]):
+        assert content(area, int(offset)) == bytes([page + 1]) * PAGE
+    assert not found["present"].any()
+    assert not found["uffd_wp"].any()
+
+    assert read(address + 3 * PAGE) == 4
+    back = agree(address, PAGES * PAGE)
+    assert (back["state"][3], back["pfn"][3]) == ("present", pfn(address + 3 * PAGE))
+    assert (back["state"] == "swap").sum() >= PAGES // 2  # the kernel may bring neighbours back too
+
+
+def test_swapped_page_is_exclusive_until_a_fork(new_map: NewMap, area: Path) -> None:
+    assert str(area) in areas()
+    address = new_map(PAGE, advice=NOHUGEPAGE)
+    write(address)
+    page_out(address)
+    before = agree(address).iloc[0]
+    assert before["swp_exclusive"]
+    with forked() as child:
+        ours, theirs = agree(address).iloc[0], agree(address, PAGE, child.pid).iloc[0]
+    assert ours["entry"] == theirs["entry"]
+    assert not ours["swp_exclusive"]
+    assert (ours["swap_type"], ours["swap_offset"]) == (before["swap_type"], before["swap_offset"])
+
+
+def test_swapped_huge_page_is_512_entries(new_map: NewMap, area: Path) -> None:
+    address = new_map(MIB2, advice=HUGEPAGE)
+    write(address, MIB2, value=7)
+    assert list(agree(address, MIB2)["level"]) == ["pmd"]
+    page_out(address, MIB2)
+    found = agree(address, MIB2)
+    assert (len(found), set(found["level"]), set(found["state"])) == (512, {"pte"}, {"swap"})
+    assert found["swap_offset"].nunique() == 512
+    assert content(area, int(found["swap_offset"][77]))[::PAGE] == b"\7"
+    assert read(address, MIB2) == 7 * 512
+
+
+def test_swapped_page_remembers_whether_it_is_soft_dirty(new_map: NewMap, area: Path) -> None:
+    assert str(area) in areas()
+    address = new_map(2 * PAGE, advice=NOHUGEPAGE)
+
+    def write_one_and_page_out() -> None:
+        write(address)
+        page_out(address, 2 * PAGE)
+
+    with forked(lambda: write(address, 2 * PAGE), write_one_and_page_out) as child:
+        child.step()
+        Path(f"/proc/{child.pid}/clear_refs").write_text("4", encoding="ascii")
+        child.step()
+        found = agree(address, 2 * PAGE, child.pid)
+    assert list(found["state"]) == ["swap", "swap"]
+    assert list(found["soft_dirty"]) == [True, False]
+
+
+def test_swapped_shared_memory_leaves_nothing_in_the_tables(new_map: NewMap, area: Path) -> None:
+    assert str(area) in areas()
+    fd = os.memfd_create("test")
+    os.ftruncate(fd, 16 * PAGE)
+    address = new_map(16 * PAGE, READ | WRITE, SHARED, fd)
+    os.close(fd)
+    fill(address, 16)
+    assert set(agree(address, 16 * PAGE)["state"]) == {"present"}
+    until = time.monotonic() + 30
+    while smaps(address, "Swap") < 16 * PAGE:
+        assert time.monotonic() < until
+        madvise(address, 16 * PAGE, PAGEOUT)
+    assert set(agree(address, 16 * PAGE)["state"]) == {"none"}
+    assert read(address, 16 * PAGE) == np.arange(1, 17).sum()
