@@ -30,7 +30,7 @@ _TICK = 1.0  # seconds
 _PATIENCE = 5.0  # seconds that compilers may take to end when they are told to
 _DAY = 86400  # seconds; nothing is compiled for so long
 
-_WORK = ".compiling-"
+_PART = ".part-"
 _LAST = 'kill -TERM -$$; sleep 2; rm -rf "$WORK"; kill -KILL -$$'
 
 
@@ -92,26 +92,33 @@ def compiled(
     if why := toolchain.cannot_compile(release):
         raise SystemTapError(why)
     place = _place(script, release)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with Interrupts() as interrupts, tempfile.TemporaryDirectory(prefix=_WORK, dir=place.parent) as work:
+    # Not where modules are kept: make wants named pipes, which not all file systems have.
+    with Interrupts() as interrupts, tempfile.TemporaryDirectory(prefix="pte-magic-") as work:
         source = Path(work, f"{script.name}.stp")
         source.write_text(script.text, encoding="utf-8")
         said = _compile(script, source, release, interrupts, hear if verbose else None)
         if not interrupts.count:
-            made = Path(work, "made")
-            made.mkdir()
-            source.with_suffix(".ko").rename(made / f"{script.name}.ko")
-            try:
-                made.rename(place)
-            except OSError:  # another notebook was quicker
-                if not kept(script, release):
-                    raise
+            _keep(source.with_suffix(".ko"), place)
     if interrupts.count:
         raise KeyboardInterrupt
-    _forget_the_oldest(place.parent)
     if hear and not verbose:
         hear(said)
     return place / f"{script.name}.ko"
+
+
+def _keep(module: Path, place: Path) -> None:
+    """Put a module to where it is looked for: all of it at once, as another notebook may be looking."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=_PART, dir=place.parent) as part:
+        made = Path(part, "made")
+        made.mkdir()
+        shutil.copyfile(module, made / module.name)
+        try:
+            made.rename(place)
+        except OSError:  # another notebook was quicker
+            if not place.joinpath(module.name).exists():
+                raise
+    _forget_the_oldest(place.parent)
 
 
 def _place(script: Script, release: str) -> Path:
@@ -209,10 +216,10 @@ def _end(stap: subprocess.Popen[bytes]) -> None:
 
 
 def _forget_the_oldest(place: Path) -> None:
-    """Keep the modules that were used last, and nothing that a compilation left behind when the machine stopped."""
+    """Keep the modules that were used last, and no part that was left behind when the machine stopped."""
     modules = [path for path in place.iterdir() if path.name != "stap" and not path.name.startswith(".")]
     oldest = sorted(modules, key=_used, reverse=True)[_KEPT:]
-    for path in [*oldest, *place.glob(f"{_WORK}*")]:
+    for path in [*oldest, *place.glob(f"{_PART}*")]:
         if _used(path) < time.time() - _DAY:
             shutil.rmtree(path, ignore_errors=True)
 
