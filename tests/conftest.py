@@ -23,6 +23,7 @@ from pte_magic import frame, machine, walkers
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.formats import kernel
 from pte_magic.space import own
+from pte_magic.walkers import scan
 from pte_magic.walkers.stap import StapWalker
 
 if TYPE_CHECKING:
@@ -216,6 +217,14 @@ def stap() -> Iterator[StapWalker]:
     yield found
     walkers.close()
     assert "pte_ma" not in Path("/proc/modules").read_text(encoding="ascii")
+
+
+@pytest.fixture
+def level_walker(walker: str) -> str:
+    """The name of each walker in turn that tells at which level an entry is; pagemap does with the help of a scan."""
+    if walker == "pagemap" and scan.populated(own(), 0, PAGE) is None:
+        pytest.skip("needs a kernel with PAGEMAP_SCAN (6.7)")
+    return walker
 
 
 @pytest.fixture

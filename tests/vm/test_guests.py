@@ -35,7 +35,7 @@ GUESTS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
 """Each kernel with 5 levels of tables, which the emulated processor has; the newest with 4, too, as most computers."""
 
 APPEND = ("transparent_hugepage=madvise", "hugepagesz=1G", "hugepages=1", "hugepagesz=2M", "hugepages=32")
-SECONDS = 1200
+SECONDS = 2400
 """Far more than a guest needs on a machine that has nothing else to do."""
 
 

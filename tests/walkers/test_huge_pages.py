@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-pytestmark = needs_root
+pytestmark = [needs_root, pytest.mark.usefixtures("level_walker")]
 
 
 def test_huge_page_is_one_pmd_row(walker: str, new_map: NewMap) -> None:

@@ -92,7 +92,11 @@ def _ioctl(fd: int, number: int, *values: int) -> None:
 
 
 @pytest.mark.parametrize("size", [PAGE, MIB2])
-def test_page_write_protected_by_userfaultfd_says_so(walker: str, new_map: NewMap, size: int) -> None:
+def test_page_write_protected_by_userfaultfd_says_so(
+    walker: str, new_map: NewMap, size: int, request: pytest.FixtureRequest
+) -> None:
+    if size == MIB2:
+        request.getfixturevalue("level_walker")
     address = new_map(2 * MIB2, advice=HUGEPAGE if size == MIB2 else NOHUGEPAGE)
     write(address)
     device = os.open("/dev/userfaultfd", os.O_RDWR) if Path("/dev/userfaultfd").exists() else -1

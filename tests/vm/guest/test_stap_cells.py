@@ -52,22 +52,22 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(shell: Shell) -> Iterator[None]:
-    """Whatever happened in a cell: no module, no program, no descriptor."""
+    """Whatever happened in a cell: no module, no program."""
     walkers.close()
     shell.run("pass")
     assert not modules()
-    before = descriptors()
     yield
-    walkers.close()
     wait_until(lambda: not modules() and not programs())
-    assert descriptors() == before
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def run(shell: Shell, cell: cells.Cell, options: str = "", **names: object) -> Cell:
     shell.ip.user_ns.update(names)
     must_be_compiled(cell)
-    return shell.run(cell.typed(options))
+    before = descriptors()
+    done = shell.run(cell.typed(options))
+    assert descriptors() == before
+    return done
 
 
 def must_be_compiled(cell: cells.Cell) -> None:

@@ -1,16 +1,18 @@
-"""Cells of SystemTap in notebooks: two at once, Kernel -> Interrupt, and kernels that are killed."""
+"""Cells of SystemTap in a notebook: beside another, Kernel -> Interrupt, and a kernel that is killed."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cells
 import pytest
 from jupyter_client.manager import KernelManager
 from left_behind import modules, programs, wait_until
+from shells import Shell
 
 from pte_magic.systemtap import modules as compiled
 from pte_magic.systemtap import toolchain
@@ -18,6 +20,7 @@ from pte_magic.systemtap.running import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 if toolchain.cannot_load():
     pytest.skip(f"needs a guest of the lab: {toolchain.cannot_load()}", allow_module_level=True)
@@ -26,7 +29,7 @@ SECONDS = 120.0
 
 
 class Message(NamedTuple):
-    moment: float
+    sent: datetime
     kind: str
     content: dict[str, Any]
 
@@ -34,13 +37,11 @@ class Message(NamedTuple):
 class Notebook:
     """A kernel of Jupyter, and its client."""
 
-    def __init__(self) -> None:
-        self.manager = KernelManager()
+    def __init__(self, directory: Path) -> None:
+        self.manager = KernelManager(transport="ipc", ip=str(directory / "kernel"))
         self.manager.start_kernel()
         self.client = self.manager.blocking_client()
         self.client.start_channels()
-
-    def wait_until_ready(self) -> None:
         self.client.wait_for_ready(timeout=SECONDS)
         assert self.finish(self.start("%load_ext pte_magic")) == []
 
@@ -63,7 +64,7 @@ class Notebook:
             if kind == "status" and content["execution_state"] == "idle":
                 return
             if kind not in {"status", "execute_input"}:
-                yield Message(time.monotonic(), kind, content)
+                yield Message(message["header"]["date"], kind, content)
 
     def finish(self, cell: str) -> list[Message]:
         return list(self.messages(cell))
@@ -91,15 +92,10 @@ def counted(last: int, target: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def notebooks() -> Iterator[list[Notebook]]:
-    started = [Notebook(), Notebook()]
-    try:
-        for notebook in started:
-            notebook.wait_until_ready()
-        yield started
-    finally:
-        for notebook in started:
-            notebook.close()
+def notebook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
+    notebook = Notebook(tmp_path_factory.mktemp("jupyter"))
+    yield notebook
+    notebook.close()
 
 
 @pytest.fixture(autouse=True)
@@ -109,37 +105,43 @@ def nothing_is_left() -> Iterator[None]:
     wait_until(lambda: modules() == before and (before or not programs()))
 
 
-def test_two_run_at_once(notebooks: list[Notebook]) -> None:
-    for notebook, times in zip(notebooks, (25, 20), strict=True):
-        assert notebook.finish(notebook.start(f"times = {times}")) == []
-    running = [notebook.start(cells.COUNT.typed()) for notebook in notebooks]
-    wait_until(lambda: len(modules()) == 2)
-    said = [notebook.finish(cell) for notebook, cell in zip(notebooks, running, strict=True)]
-    for notebook, messages, times in zip(notebooks, said, (25, 20), strict=True):
-        assert printed(messages) == counted(times, notebook.pid)
-        assert {message.kind for message in messages} == {"stream"}  # and no result, which was shown already
-        assert messages[-1].moment - messages[0].moment > 1  # it came while the script ran
-        assert notebook.finish(notebook.start(f"assert _ == {printed(messages)!r}")) == []
+def test_two_run_at_once(notebook: Notebook, tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    shell.ip.user_ns["times"] = 10
+    assert notebook.finish(notebook.start("times = 0")) == []
+    cell = notebook.start(cells.COUNT.typed())
+    before = notebook.wait_for(cell, "\n2\n")
+    assert shell.run(cells.COUNT.typed()).result == counted(10, os.getpid())
+    assert len(modules()) == 1
+    notebook.manager.interrupt_kernel()
+    assert (before + printed(notebook.finish(cell))).endswith("\nthe end\n")
 
 
-def test_kernel_interrupt_ends_the_script(notebooks: list[Notebook]) -> None:
-    one, _ = notebooks
-    assert one.finish(one.start("times = 0")) == []
-    cell = one.start(cells.COUNT.typed())
-    before = one.wait_for(cell, "\n2\n")
-    one.manager.interrupt_kernel()
-    rest = one.finish(cell)
+def test_lines_arrive_while_the_script_runs(notebook: Notebook) -> None:
+    assert notebook.finish(notebook.start("times = 20")) == []
+    messages = notebook.finish(notebook.start(cells.COUNT.typed()))
+    assert printed(messages) == counted(20, notebook.pid)
+    assert {message.kind for message in messages} == {"stream"}  # and no result, which was shown already
+    assert messages[-1].sent - messages[0].sent > timedelta(seconds=1)
+    assert notebook.finish(notebook.start(f"assert _ == {printed(messages)!r}")) == []
+
+
+def test_kernel_interrupt_ends_the_script(notebook: Notebook) -> None:
+    assert notebook.finish(notebook.start("times = 0")) == []
+    cell = notebook.start(cells.COUNT.typed())
+    before = notebook.wait_for(cell, "\n2\n")
+    notebook.manager.interrupt_kernel()
+    rest = notebook.finish(cell)
     assert {message.kind for message in rest} == {"stream"}  # no error
-    text = before + printed(rest)
     assert printed(rest, "stderr") == ""
-    assert text in {counted(last, one.pid) for last in range(2, 50)}
-    assert one.finish(one.start(f"assert _ == {text!r}")) == []
+    text = before + printed(rest)
+    assert text == counted(text.count("\n") - 2, notebook.pid)
+    assert notebook.finish(notebook.start(f"assert _ == {text!r}")) == []
 
 
-def test_warnings_and_errors_are_in_their_cell(notebooks: list[Notebook]) -> None:
-    _, two = notebooks
-    assert two.finish(two.start("parts = 0")) == []
-    messages = two.finish(two.start(cells.DIVIDE.typed()))
+def test_warnings_and_errors_are_in_their_cell(notebook: Notebook) -> None:
+    assert notebook.finish(notebook.start("parts = 0")) == []
+    messages = notebook.finish(notebook.start(cells.DIVIDE.typed()))
     assert printed(messages) == "before\n"
     errors = printed(messages, "stderr")
     assert errors.startswith("WARNING: careful\n")
@@ -147,12 +149,11 @@ def test_warnings_and_errors_are_in_their_cell(notebooks: list[Notebook]) -> Non
     assert "Traceback" not in errors
 
 
-def test_a_kernel_is_killed_while_its_script_prints(notebooks: list[Notebook]) -> None:
-    _, two = notebooks
-    assert two.finish(two.start("times = 0")) == []
-    two.wait_for(two.start(cells.COUNT.typed()), "\n2\n")
+def test_a_kernel_is_killed_while_its_script_prints(notebook: Notebook) -> None:
+    assert notebook.finish(notebook.start("times = 0")) == []
+    notebook.wait_for(notebook.start(cells.COUNT.typed()), "\n2\n")
     assert len(modules()) == 1
-    os.kill(two.pid, signal.SIGKILL)
+    os.kill(notebook.pid, signal.SIGKILL)
     wait_until(lambda: not modules() and not programs())
 
 
