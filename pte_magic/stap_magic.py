@@ -6,6 +6,7 @@ import argparse
 import keyword
 import math
 import os
+import shlex
 import sys
 import threading
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from IPython.core.error import UsageError
-from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
-from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+from IPython.core.magic_arguments import argument, magic_arguments
 
 from pte_magic.errors import NoSuchProcessError, PteMagicError, SystemTapError
 from pte_magic.expressions import evaluate, pid_of
@@ -68,10 +69,7 @@ def request(line: str, text: str | None, namespace: dict[str, Any]) -> Request |
         UsageError: An option is wrong, or the cell empty.
 
     """
-    try:
-        options = parse_argstring(StapMagics.stap, line)
-    except ValueError as error:  # a quote without its other
-        raise UsageError(str(error)) from error
+    options = _options(line)
     if options.help or text is None:
         return None
     if not text.strip():
@@ -86,6 +84,19 @@ def request(line: str, text: str | None, namespace: dict[str, Any]) -> Request |
         include=(toolchain.TAPSET, *options.include),
     )
     return Request(options, cell, script, _target(options.target, namespace))
+
+
+def _options(line: str) -> argparse.Namespace:
+    try:
+        words = shlex.split(line, posix=False)  # IPython's way: quotes stay, and backslashes
+    except ValueError as error:  # a quote without its other
+        raise UsageError(str(error)) from error
+    # argparse, before Python 3.13, takes arguments after options for none.
+    at = words.index("--") if "--" in words else len(words)
+    magic: Any = StapMagics.stap
+    options: argparse.Namespace = magic.parser.parse_args(words[:at])
+    options.arguments += words[at + 1 :]
+    return options
 
 
 def _target(text: str, namespace: dict[str, Any]) -> int:
@@ -145,7 +156,6 @@ def _mebibytes(text: str) -> int:
 class StapMagics(Magics):
     """The magic that runs SystemTap."""
 
-    @needs_local_scope
     @no_var_expand
     @line_cell_magic
     @magic_arguments("%stap")
@@ -180,7 +190,7 @@ class StapMagics(Magics):
     @argument("-v", "--verbose", action="store_true", help="show what SystemTap does")
     @argument("-h", "--help", action="store_true", help="show this, and run nothing")
     @argument("arguments", nargs="*", metavar="ARGUMENT", help="$1 and @1, $2 and @2 … of the script; put -- first")
-    def stap(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> object:
+    def stap(self, line: str, cell: str | None = None) -> object:
         r"""Run the cell as SystemTap, and show what it prints while it runs. Interrupt the kernel to end it.
 
         %%stap
@@ -196,9 +206,8 @@ class StapMagics(Magics):
         The result is the text that was printed, or a DataFrame (--table).
         """
         shell: Any = self.shell
-        namespace = {**shell.user_ns, **(local_ns or {})}
         try:
-            asked = request(line, cell, namespace)
+            asked = request(line, cell, dict(shell.user_ns))
             if asked is None:
                 print(self.stap.__doc__)  # noqa: T201  (it was asked for)
                 return None
