@@ -1,0 +1,131 @@
+"""A program ends with Python, whatever way Python ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pte_magic.systemtap.guard import Guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SECONDS = 20.0
+
+
+def wait_until(happened: Callable[[], object]) -> None:
+    until = time.monotonic() + SECONDS
+    while not happened():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def is_there(pid: int) -> bool:
+    """Tell whether a process runs; one that has ended may wait to be noticed."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:  # noqa: PTH123  (may vanish while it is read)
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_program_runs_and_is_left_alone(tmp_path: Path) -> None:
+    guarded = Guarded(["echo", "a b", "$HOME"], last=f"touch {tmp_path}/last", stdout=subprocess.PIPE)
+    assert guarded.process.communicate() == (b"a b $HOME\n", None)  # which ends only if nobody else holds the pipe
+    assert guarded.watched
+    guarded.dismiss()
+    guarded.dismiss()
+    assert not guarded.watched
+    time.sleep(0.2)
+    assert not (tmp_path / "last").exists()
+
+
+def test_it_has_a_session_of_its_own() -> None:
+    """A terminal's Ctrl-C goes to the processes of one session only."""
+    guarded = Guarded(["sleep", "100"], last=":")
+    assert os.getsid(guarded.process.pid) == os.getpgid(guarded.process.pid) == guarded.process.pid
+    guarded.process.kill()
+    guarded.process.wait()
+    guarded.dismiss()
+
+
+def test_a_program_that_does_not_exist() -> None:
+    guarded = Guarded(["/nonsense"], last=":", stderr=subprocess.PIPE)
+    assert b"nonsense" in guarded.process.communicate()[1]
+    assert guarded.process.returncode == 127
+    guarded.dismiss()
+
+
+def test_a_shell_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(FileNotFoundError):
+        Guarded(["true"], last=":")
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, None])
+def test_python_dies(tmp_path: Path, how: signal.Signals | None) -> None:
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            guarded = Guarded(["sleep", "100"], last=f"kill -TERM $$; echo $$ > {tmp_path}/last")
+            os.write(theirs, str(guarded.process.pid).encode())
+            if how:
+                time.sleep(SECONDS)
+        finally:
+            os._exit(0)
+    program = int(os.read(ours, 20))
+    assert is_there(program)
+    if how:
+        os.kill(pid, how)
+    os.waitpid(pid, 0)
+    wait_until(lambda: not is_there(program))
+    wait_until(lambda: (tmp_path / "last").exists() and (tmp_path / "last").read_text() == f"{program}\n")
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_a_signal_to_all_of_its_group_does_not_stop_the_guard(tmp_path: Path) -> None:
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            guarded = Guarded(["sleep", "100"], last=f"touch {tmp_path}/last")
+            os.write(theirs, str(guarded.process.pid).encode())
+            guarded.process.wait()
+            time.sleep(SECONDS)
+        finally:
+            os._exit(0)
+    program = int(os.read(ours, 20))
+    time.sleep(0.2)  # until the guard minds no signals
+    os.killpg(program, signal.SIGTERM)
+    wait_until(lambda: not is_there(program))
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    wait_until((tmp_path / "last").exists)
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_a_forked_child_forgets_it(tmp_path: Path) -> None:
+    guarded = Guarded(["sleep", "100"], last=f"touch {tmp_path}/last")
+    pid = os.fork()
+    if pid == 0:
+        guarded.forget()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    time.sleep(0.2)
+    assert guarded.process.poll() is None
+    assert not (tmp_path / "last").exists()
+    guarded.process.kill()
+    guarded.process.wait()
+    guarded.dismiss()

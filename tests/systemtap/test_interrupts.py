@@ -1,0 +1,74 @@
+"""Interrupts that wait until it is their turn."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from pte_magic.systemtap.interrupts import Interrupts
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_interrupt_calls_a_function_and_raises_nothing() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    called: list[int] = []
+    with Interrupts() as interrupts:
+        interrupts.call(lambda: called.append(interrupts.count))
+        interrupt()
+        interrupt()
+    assert called == [1, 2]
+    assert interrupts.count == 2
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_one_that_came_before_there_was_a_function_calls_it() -> None:
+    called: list[int] = []
+    with Interrupts() as interrupts:
+        interrupt()
+        interrupts.call(lambda: called.append(interrupts.count))
+        assert called == [1]
+
+
+def test_afterwards_they_are_what_they_were() -> None:
+    with pytest.raises(ZeroDivisionError), Interrupts():
+        interrupt()
+        _ = 1 / 0
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+
+
+def test_the_inner_one_hears_them() -> None:
+    with Interrupts() as outer, Interrupts() as inner:
+        interrupt()
+    assert (outer.count, inner.count) == (0, 1)
+
+
+def test_another_thread_leaves_them_to_the_main_one() -> None:
+    handlers: list[object] = []
+
+    def look() -> None:
+        with Interrupts() as interrupts:
+            interrupts.call(lambda: None)
+            handlers.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert handlers == [signal.getsignal(signal.SIGINT)]
+
+
+def test_a_program_that_ignores_them_goes_on_to() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Interrupts() as interrupts:
+            interrupt()
+        assert interrupts.count == 1
+        interrupt()
+    finally:
+        signal.signal(signal.SIGINT, before)
