@@ -25,35 +25,37 @@ class _Screen:
     """Writes the beginning of a long text to stdout, and its end; keeps all of it."""
 
     def __init__(self, *, show: bool) -> None:
-        self.parts: list[str] = []
-        self.length = 0
-        self._left = _SHOWN if show else 0
+        self._parts: list[str] = []
+        self._shown = 0  # characters
+        self._shows = show
         self._cut = False
 
     def write(self, text: str) -> None:
-        self.parts.append(text)
-        self.length += len(text)
-        if not self._left:
-            return
-        if len(text) > self._left:
-            text = text[: text.rfind("\n", 0, self._left) + 1 or self._left]
-            self._left, self._cut = 0, True
-        else:
-            self._left -= len(text)
-        sys.stdout.write(text)
-        sys.stdout.flush()
-        if self._cut:
+        within_line = not self._parts or not self._parts[-1].endswith("\n")
+        self._parts.append(text)
+        if self._shows and self._shown + len(text) > _SHOWN:
+            left = _SHOWN - self._shown
+            text = text[: text.rfind("\n", 0, left) + 1 or left * within_line]
+            self._cut = True
+        if self._shows:
+            self._put(text)
+        if self._shows and self._cut:
+            self._shows = False
             _say("\n… so much is shown; all of it is returned, and -o NAME keeps it …\n")
 
     def text(self) -> str:
         """Return all that was written, and show how it ends if that was not shown yet."""
-        text = "".join(self.parts)
+        text = "".join(self._parts)
         if self._cut:
-            end = text[-_END:]
-            sys.stdout.write(end[end.find("\n") + 1 :])
-            sys.stdout.flush()
-            _say(f"({self.length:,} characters in all)\n")
+            end = text[max(self._shown, len(text) - _END) :]
+            self._put(end[end.find("\n") + 1 :] if len(end) == _END else end)
+            _say(f"({len(text):,} characters in all)\n")
         return text
+
+    def _put(self, text: str) -> None:
+        self._shown += len(text)
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
 
 def play(  # noqa: PLR0913  (what a run can be told)

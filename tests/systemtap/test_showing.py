@@ -33,17 +33,22 @@ def test_all_is_kept_and_the_beginning_is_shown(parts: list[str], limit: int) ->
     assert kept == text
     if len(text) <= limit:
         assert (out, err) == (text, "")
-    else:
-        assert len(out) <= limit + 10
-        assert out.endswith(text[-10:][text[-10:].find("\n") + 1 :])
-        assert f"({len(text):,} characters in all)" in err
+        return
+    assert f"({len(text):,} characters in all)" in err
+    assert len(out) <= limit + 10
     assert out.startswith(text[: len(text[:limit].rpartition("\n")[0])])
+    end = text[-10:]
+    assert out.endswith(end[end.find("\n") + 1 :])
 
 
 def test_it_is_cut_at_the_end_of_a_line() -> None:
-    out, err, _ = shown(["one\ntwo\nthr", "ee\nfour\nfive\n", "six\nseven\n"], 14)
+    out, err, _ = shown(["one\ntwo\nthr", "ee\nfour\nfive\n", "six\nseven\n"], 18)
     assert out == "one\ntwo\nthree\nseven\n"
     assert err.startswith("\n… so much is shown; all of it is returned, and -o NAME keeps it …\n")
+
+
+def test_what_is_left_is_shown_if_it_is_short() -> None:
+    assert shown(["one\ntwo\n", "three\n"], 9)[0] == "one\ntwo\nthree\n"
 
 
 def test_what_becomes_a_table_is_not_shown() -> None:
