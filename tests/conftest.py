@@ -53,6 +53,20 @@ libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
 
 
+def prefer_nodes(mode: int) -> None:
+    """Say where memory shall come from: set_mempolicy(2), for this thread and those that it starts."""
+    libc.syscall(238, mode, None, ctypes.c_ulong(0))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _at_rest() -> None:
+    """Have NUMA balancing, which takes access to pages away for moments, leave the tests' memory alone.
+
+    It does that with memory of a policy that somebody chose (vma_policy_mof(), mm/mempolicy.c). This is the usual one.
+    """
+    prefer_nodes(4)  # MPOL_LOCAL
+
+
 class NewMap(Protocol):
     """Maps memory that is unmapped when the test ends; returns its address, a multiple of 2 MiB."""
 
@@ -189,24 +203,23 @@ ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: as after exec, /proc/
 WALKERS = tuple(name for name in walkers.NAMES if name != "stap" or Path("/proc/modules").exists())
 
 
-@pytest.fixture(params=WALKERS)
-def walker(request: pytest.FixtureRequest) -> str:
-    """The name of each walker in turn that this kernel could have."""
-    name = str(request.param)
+def _working(name: str) -> str:
     found = walkers.attempt(name)
     if isinstance(found, WalkerUnavailableError):
         pytest.skip(f"needs root: {found}" if os.geteuid() else str(found))
     return name
+
+
+@pytest.fixture(params=WALKERS)
+def walker(request: pytest.FixtureRequest) -> str:
+    """The name of each walker in turn that this kernel could have."""
+    return _working(request.param)
 
 
 @pytest.fixture(params=[name for name in WALKERS if name != "pagemap"])
 def raw_walker(request: pytest.FixtureRequest) -> str:
     """The name of each walker in turn that reads raw entries."""
-    name = str(request.param)
-    found = walkers.attempt(name)
-    if isinstance(found, WalkerUnavailableError):
-        pytest.skip(f"needs root: {found}" if os.geteuid() else str(found))
-    return name
+    return _working(request.param)
 
 
 @pytest.fixture

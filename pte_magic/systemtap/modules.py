@@ -127,6 +127,8 @@ def _place(script: Script, release: str) -> Path:
     for part in (script.text, script.name, script.options, script.arguments, toolchain.version(), release):
         key.update(repr(part).encode())
     key.update(_build(release))
+    if toolchain.signed_only():
+        key.update(b"signed")
     for place in script.include:
         for path in sorted(place.rglob("*.stp")) + sorted(place.rglob("*.stpm")):
             key.update(repr(path.relative_to(place)).encode() + path.read_bytes())

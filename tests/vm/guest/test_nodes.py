@@ -12,7 +12,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 from agreement import agree, vm_flags
-from conftest import ANONYMOUS, HUGEPAGE, MIB2, NOHUGEPAGE, PAGE, SHARED, NewMap, forked, read, walked, write
+from conftest import (
+    ANONYMOUS,
+    HUGEPAGE,
+    MIB2,
+    NOHUGEPAGE,
+    PAGE,
+    SHARED,
+    NewMap,
+    forked,
+    prefer_nodes,
+    read,
+    walked,
+    write,
+)
 from numa import bind, move, nodes, nodes_of_frames
 
 from pte_magic.formats import kernel
@@ -85,6 +98,7 @@ def test_page_that_numa_balancing_watches_looks_as_if_without_access(new_map: Ne
     stop = new_map(PAGE, flags=SHARED | ANONYMOUS)
 
     def compute_on_node_0() -> None:
+        prefer_nodes(0)  # MPOL_DEFAULT: the tests' policy is not to be watched
         os.sched_setaffinity(0, {0})
         write(address, PAGES * PAGE)
         assert set(move(address, PAGES, 1)) == {1}  # what is near is not watched

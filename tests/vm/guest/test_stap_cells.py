@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import os
-import signal
 import sys
-import threading
 import time
-from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import cells
@@ -22,7 +17,6 @@ from conftest import (
     PAGE,
     PM_PFN,
     NewMap,
-    descriptors,
     forked,
     madvise,
     pfn,
@@ -31,15 +25,15 @@ from conftest import (
     words,
     write,
 )
-from left_behind import modules, programs, wait_until
+from loaded import modules
+from running_cells import Clock, counted, interrupt, meanwhile, nothing_left_behind, run
 from shells import Cell, Shell
 
-from pte_magic import walkers
 from pte_magic.systemtap import modules as compiled
 from pte_magic.systemtap import toolchain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 if toolchain.cannot_load():
     pytest.skip(f"needs a guest of the lab: {toolchain.cannot_load()}", allow_module_level=True)
@@ -51,71 +45,9 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(shell: Shell) -> Iterator[None]:
-    """Whatever happened in a cell: no module, no program."""
-    walkers.close()
-    shell.run("pass")
-    assert not modules()
-    yield
-    wait_until(lambda: not modules() and not programs())
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def run(shell: Shell, cell: cells.Cell, options: str = "", **names: object) -> Cell:
-    shell.ip.user_ns.update(names)
-    must_be_compiled(cell)
-    before = descriptors()
-    done = shell.run(cell.typed(options))
-    assert descriptors() == before
-    return done
-
-
-def must_be_compiled(cell: cells.Cell) -> None:
-    assert compiled.kept(cell.script()), "a guest takes minutes to compile a cell; precompile.py does it outside"
-
-
-@contextmanager
-def meanwhile(act: Callable[[], object], *, after: Callable[[], object]) -> Iterator[None]:
-    """Do something in another thread as soon as something is the case, while the shell is busy with a cell."""
-
-    def wait() -> None:
-        wait_until(after)
-        act()
-
-    thread = threading.Thread(target=wait)
-    thread.start()
-    yield
-    thread.join()
-
-
-def interrupt() -> None:
-    """Do what Kernel -> Interrupt does."""
-    os.kill(os.getpid(), signal.SIGINT)
-
-
-class Clock(io.TextIOBase):
-    """Stands for stdout; tells when what came."""
-
-    def __init__(self) -> None:
-        self.came: list[tuple[float, str]] = []
-
-    def write(self, text: str) -> int:
-        self.came.append((time.monotonic(), text))
-        return len(text)
-
-    def text(self) -> str:
-        return "".join(text for _, text in self.came)
-
-    def run(self, shell: Shell, options: str = "") -> Any:
-        """Run the cell that counts, while this is stdout."""
-        must_be_compiled(cells.COUNT)
-        with redirect_stdout(self):
-            return shell.ip.run_cell(cells.COUNT.typed(options))
-
-
-def counted(last: int, target: int | None = None) -> str:
-    numbers = "".join(f"{number}\n" for number in range(1, last + 1))
-    return f"target {target or os.getpid()}\n{numbers}the end\n"
+def _nothing_is_left(shell: Shell) -> Iterator[None]:
+    with nothing_left_behind(shell):
+        yield
 
 
 def test_lines_arrive_while_the_script_runs_and_are_returned(shell: Shell) -> None:
@@ -155,49 +87,6 @@ def test_a_cell_is_compiled_once_whatever_its_numbers_are(shell: Shell) -> None:
         listening = False
     assert [command[4] for command in started] == ["staprun"] * 3
     assert {path: path.stat().st_ctime_ns for path in compiled.directory().glob("*/*.ko")} == before
-
-
-def test_an_interrupt_ends_the_script_and_returns_what_it_printed(shell: Shell) -> None:
-    clock = Clock()
-    shell.ip.user_ns["times"] = 0
-    with meanwhile(interrupt, after=lambda: "\n2\n" in clock.text()):
-        done = clock.run(shell)
-    assert done.success
-    assert done.result in {counted(last) for last in range(2, 30)}
-    assert done.result.splitlines() == clock.text().splitlines()[: len(done.result.splitlines())]
-
-
-@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3, 0.6, 1.0])
-def test_an_interrupt_while_the_module_is_loaded(shell: Shell, seconds: float) -> None:
-    def act() -> None:
-        time.sleep(seconds)
-        interrupt()
-
-    with meanwhile(act, after=programs):
-        cell = run(shell, cells.COUNT, times=0)
-    assert type(cell.result).__name__ == "Output", cell
-    assert cell.err == ""
-
-
-def test_many_interrupts_end_it_at_once(shell: Shell) -> None:
-    clock = Clock()
-
-    def act() -> None:
-        for _ in range(5):
-            interrupt()
-            time.sleep(0.1)
-
-    shell.ip.user_ns["times"] = 0
-    with meanwhile(act, after=lambda: "\n2\n" in clock.text()):
-        done = clock.run(shell)
-    assert done.success
-    assert done.result.startswith(f"target {os.getpid()}\n1\n2\n")
-
-
-def test_time_is_up(shell: Shell) -> None:
-    cell = run(shell, cells.COUNT, "-T 1.5", times=0)
-    assert cell.result in {counted(last) for last in range(3, 25)}
-    assert cell.err == ""
 
 
 def test_another_process_is_the_target(shell: Shell) -> None:
@@ -339,17 +228,3 @@ def test_entries_from_a_probe_on_the_targets_page_faults(shell: Shell, new_map: 
         (address + 2 * PAGE, is_user, 0, found[1]),
         (address + 2 * PAGE, is_user | is_write | was_present, zero_page, found[1]),
     ]
-
-
-def test_stapio_is_killed(shell: Shell) -> None:
-    clock = Clock()
-
-    def act() -> None:
-        for pid in programs():
-            os.kill(pid, signal.SIGKILL)
-
-    shell.ip.user_ns["times"] = 0
-    with meanwhile(act, after=lambda: "\n2\n" in clock.text()):
-        done = clock.run(shell, "-o kept")
-    assert str(done.error_in_exec) == "staprun was ended by signal 9; its module was unloaded"
-    assert shell.ip.user_ns["kept"].startswith(f"target {os.getpid()}\n1\n2\n")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cells
 import pytest
 from jupyter_client.manager import KernelManager
-from left_behind import modules, programs, wait_until
+from loaded import modules, programs, wait_until, wait_until_nothing_is_left
 from shells import Shell
 
 from pte_magic.systemtap import modules as compiled
@@ -154,7 +154,7 @@ def test_a_kernel_is_killed_while_its_script_prints(notebook: Notebook) -> None:
     notebook.wait_for(notebook.start(cells.COUNT.typed()), "\n2\n")
     assert len(modules()) == 1
     os.kill(notebook.pid, signal.SIGKILL)
-    wait_until(lambda: not modules() and not programs())
+    wait_until_nothing_is_left()
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.2, 0.5, 1.0])
@@ -173,4 +173,4 @@ def test_python_is_killed_while_a_module_is_loaded(seconds: float) -> None:
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     time.sleep(1)
-    wait_until(lambda: not modules() and not programs())
+    wait_until_nothing_is_left()
