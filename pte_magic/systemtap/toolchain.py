@@ -35,7 +35,7 @@ def cannot_load(*, installed: bool = False) -> str | None:
         return "this kernel loads no modules (CONFIG_MODULES is off)"
     if _says(_DISABLED, "1"):
         return "loading modules was turned off until the next boot (/proc/sys/kernel/modules_disabled)"
-    if shutil.which("staprun") is None:
+    if shutil.which("staprun", os.F_OK) is None:  # only members of stapusr may execute it
         return "staprun is not installed; type `sudo apt install systemtap` (or `dnf install systemtap`)"
     if os.geteuid() == 0:
         return None

@@ -53,7 +53,7 @@ def frame_of_a_page() -> tuple[int, int]:
     page = np.ones(2 * PAGE, np.uint8)
     kept.append(page)
     address = -(-page.ctypes.data // PAGE) * PAGE
-    return address, int(pte_magic.walk(address, walker="stap")["pfn"].iloc[0])
+    return address, int(pte_magic.walk(address, walker="stap")["pfn"].iloc[-1])
 
 
 kept: list[object] = []
