@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import NOBODY, PAGE, PM_PFN, descriptors, forked
+from conftest import NOBODY, NOHUGEPAGE, PAGE, PM_PFN, NewMap, descriptors, forked, write
 from loaded import SECONDS, modules, programs, wait_until, wait_until_nothing_is_left
 
 import pte_magic
@@ -65,9 +65,9 @@ def test_the_module_goes_when_the_notebook_dies(number: signal.Signals) -> None:
         wait_until_nothing_is_left()
 
 
-def test_a_forked_child_neither_uses_nor_keeps_the_parents_module(stap: StapWalker) -> None:
-    page = np.ones(PAGE, np.uint8)
-    address = page.ctypes.data // PAGE * PAGE
+def test_a_forked_child_neither_uses_nor_keeps_the_parents_module(stap: StapWalker, new_map: NewMap) -> None:
+    address = new_map(PAGE, advice=NOHUGEPAGE)
+    write(address)
 
     def childs() -> tuple[str, int]:
         return walkers.get("stap").name, int(walkers.get("stap").walk(own(), address, address + PAGE).entry[0])
