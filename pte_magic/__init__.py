@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pte_magic.core import decode, entries, walk
 from pte_magic.doctor import doctor
@@ -12,9 +12,20 @@ from pte_magic.frame import PteFrame
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from pte_magic.views.bits import BitField
+
 __version__ = "0.1.0"
 
-__all__ = ["PteFrame", "PteMagicError", "decode", "doctor", "entries", "load_ipython_extension", "walk"]
+__all__ = ["BitField", "PteFrame", "PteMagicError", "decode", "doctor", "entries", "load_ipython_extension", "walk"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "BitField":
+        from pte_magic.views.bits import BitField  # noqa: PLC0415  (widgets take as long to import as all else)
+
+        return BitField
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

@@ -141,8 +141,13 @@ def walk_target(
     meant: Target, space: AddressSpace, *, walker: str = "auto", tables: bool | None = None
 ) -> frame.PteFrame:
     """Walk addresses that were resolved, in an address space that is open."""
-    found = _read(meant, space, walker, tables=meant.single if tables is None else tables)
-    return frame.build(found, kernel.running(found.encryption_mask), pid=space.pid)
+    found = _read(meant, space, walker, tables=meant.address is not None if tables is None else tables)
+    made = frame.build(found, kernel.running(found.encryption_mask), pid=space.pid)
+    if meant.address is not None:
+        made.attrs["address"] = meant.address
+    if found.encryption_mask:
+        made.attrs["encryption_mask"] = found.encryption_mask
+    return made
 
 
 def _read(meant: Target, space: AddressSpace, walker: str, *, tables: bool) -> Entries:

@@ -8,25 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from pte_magic.units import size
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 MISSING = "-"
 _HEX = {"vaddr": "#014x", "entry": "#018x", "pfn": "#x", "swap_offset": "#x"}
 _SIZES = {"size", "bytes"}
-_RATIO = 1024  # of each unit to the one before
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _CONSTANT = ("cache", "pkey", "host", "pid", "walker")
-
-
-def size(count: int) -> str:
-    """Return a number of bytes with its unit: ``2 MiB``, ``1.5 GiB``."""
-    unit = 0
-    value = float(count)
-    while value >= _RATIO and unit < len(_UNITS) - 1:
-        value /= _RATIO
-        unit += 1
-    return f"{value:.4g} {_UNITS[unit]}"
 
 
 def formatters(frame: pd.DataFrame) -> dict[Any, Callable[[Any], str]]:

@@ -11,6 +11,7 @@ from pandas.api.internals import create_dataframe_from_blocks
 from pandas.arrays import BooleanArray, IntegerArray
 
 from pte_magic import display, machine, walkers
+from pte_magic.errors import TargetError
 from pte_magic.formats import decode, pagemap
 from pte_magic.formats.field import KINDS, STATES
 from pte_magic.walkers.entries import LEVELS
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pte_magic.formats.kernel import Kernel
+    from pte_magic.views.bits import BitField
+    from pte_magic.views.translation import Translation
     from pte_magic.walkers.entries import Entries
 
 _CATEGORIES: dict[str, Any] = {
@@ -85,7 +88,8 @@ class PteFrame(pd.DataFrame):
     ``walker``          category          what read the entry
     ==================  ================  ==========================================================================
 
-    `decode` makes frames without the columns that a mere value does not have.
+    `decode` makes frames without the columns that a mere value does not have. `attrs` of a frame of a single address
+    hold this ``address``.
     """
 
     @property
@@ -146,6 +150,42 @@ class PteFrame(pd.DataFrame):
             .groupby(["state", "size"], observed=True)
             .agg(entries=("bytes", "size"), bytes=("bytes", "sum"))
         )
+
+    def bits(self, row: int | None = None) -> BitField:
+        """Return a picture of one raw entry, which decodes whatever its bits are changed to.
+
+        Args:
+            row: Which entry, counted from 0; from the end if negative. By default the one at which a translation ends,
+                or else the first.
+
+        Raises:
+            TargetError: There is no such row, or it has no raw entry.
+
+        """
+        from pte_magic.views.bits import BitField  # noqa: PLC0415  (widgets take as long to import as all else)
+
+        if row is None:
+            row = -1 if (self["state"] == "table").any() else 0
+        if not -len(self) <= row < len(self):
+            message = f"row {row} does not exist; the frame has {len(self)}"
+            raise TargetError(message)
+        entry = self["entry"].iloc[row]
+        if pd.isna(entry):
+            walker = self["walker"].iloc[row] if "walker" in self.columns else "its origin"
+            message = f"row {row} has no raw entry: {walker} shows none; read it as root, by the walker bpf or stap"
+            raise TargetError(message)
+        return BitField(int(entry), str(self["level"].iloc[row]), encryption_mask=self.attrs.get("encryption_mask", 0))
+
+    def translation(self) -> Translation:
+        """Return a picture of how one address is translated, table by table.
+
+        Raises:
+            TargetError: The frame is not that of a single address, or has no raw entries.
+
+        """
+        from pte_magic.views.translation import Translation  # noqa: PLC0415  (this module is to its left)
+
+        return Translation(self, self.attrs.get("address"))
 
     def to_string(self, *args: Any, formatters: Any = None, **options: Any) -> Any:
         """Return the frame as text, as `pandas.DataFrame.to_string` does, addresses and entries in hex."""

@@ -20,11 +20,11 @@ from pte_magic.space import AddressSpace, own
 from pte_magic.stap_magic import StapMagics
 
 if TYPE_CHECKING:
-    import pandas as pd
     from IPython.core.completer import CompletionContext, SimpleMatcherResult
     from IPython.core.interactiveshell import InteractiveShell
 
-_OPTIONS = ("--walker", "--tables", "--no-tables", "--runs", "--summary", "--decode", "--level")
+_VIEWS = ("runs", "summary", "bits", "translation", "map")
+_OPTIONS = ("--walker", "--tables", "--no-tables", *(f"--{name}" for name in _VIEWS), "--decode", "--level")
 _TYPED = re.compile(r"^(?:.*=)?\s*%pte\s(?:.*\s)?(\S*)$")
 _REGION = re.compile(r"\[[\w:. -]+\]")
 # A pid before the target: `1234 x`, `self x`, `child.pid [heap]`. What looks like an operator makes it an expression.
@@ -44,11 +44,14 @@ class PteMagics(Magics):
     @argument("-T", "--no-tables", action="store_false", dest="tables", help="only the entry at which the walk ends")
     @argument("-r", "--runs", action="store_true", help="merge neighbours that differ only in their address")
     @argument("-s", "--summary", action="store_true", help="entries and bytes by state and page size")
+    @argument("-b", "--bits", action="store_true", help="a picture of the bits of an entry; click to see what if")
+    @argument("-x", "--translation", action="store_true", help="a picture of an address on its way through the tables")
+    @argument("-m", "--map", action="store_true", help="a picture of a range, a cell an entry")
     @argument("-d", "--decode", metavar="VALUE", help="decode a raw entry; no process is needed")
     @argument("-l", "--level", default="pte", help="level of the entry to decode: pgd, p4d, pud, pmd or pte")
     @argument("target", nargs="*", help="[PID] TARGET; see below")
-    def pte(self, line: str = "", local_ns: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Show the page-table entries behind something, as a DataFrame.
+    def pte(self, line: str = "", local_ns: dict[str, Any] | None = None) -> object:
+        """Show the page-table entries behind something, as a DataFrame or as a picture.
 
         %pte a              the memory of a: arrays, bytes, mmap, ctypes, tensors, DataFrames, Arrow; else the object
         %pte a[4096:]       any Python expression; what it names is held while it is walked
@@ -57,6 +60,7 @@ class PteMagics(Magics):
         %pte [heap]         a region of /proc/PID/maps: [heap], [stack], libc, a file
         %pte all            the whole address space
         %pte 1234 [heap]    the same of another process; the pid may be an expression: %pte child.pid a
+        %pte --bits a       the bits of the first entry; --translation ADDRESS, --map a: other pictures
         %pte --decode 0x8000000153016067
         %pte                which walkers work here, and what to type where one does not
         df = %pte a         keep it: a DataFrame, one row an entry
@@ -70,13 +74,16 @@ class PteMagics(Magics):
         text = " ".join(arguments.target)
         try:
             if arguments.decode is not None:
-                return core.decode(evaluate(arguments.decode, namespace), level=arguments.level)
+                decoded = core.decode(evaluate(arguments.decode, namespace), level=arguments.level)
+                return decoded.bits() if arguments.bits else decoded
             if not text:
                 return doctor()
             frame = _walk(text, namespace, walker=arguments.walker, tables=arguments.tables)
-            if arguments.summary:
-                return frame.summary()
-            return frame.runs() if arguments.runs else frame
+            views = {name: getattr(frame, name) for name in _VIEWS if getattr(arguments, name)}
+            if len(views) > 1:
+                message = f"--{' and --'.join(views)} are different views; type one of them"
+                raise UsageError(message)
+            return next(iter(views.values()))() if views else frame
         except (PteMagicError, NameError) as error:
             # Only exactly this class is printed without a traceback.
             raise UsageError(str(error)) from error

@@ -21,13 +21,13 @@ class Target(NamedTuple):
 
     Attributes:
         ranges: First address and first address not meant, multiples of the page size, ascending, disjoint.
-        single: One address was named: show how it is translated, level by level.
+        address: The one address that was named, of which to show how it is translated, level by level; else None.
         note: What was done to the addresses, for the user to know; empty if nothing.
 
     """
 
     ranges: tuple[tuple[int, int], ...]
-    single: bool = False
+    address: int | None = None
     note: str = ""
 
 
@@ -35,7 +35,7 @@ def at(address: int) -> Target:
     """Return the target that is the page of one address."""
     _check(address)
     page = address & -PAGE_SIZE
-    return Target(((page, page + PAGE_SIZE),), single=True)
+    return Target(((page, page + PAGE_SIZE),), address)
 
 
 def between(start: int, end: int) -> Target:

@@ -43,7 +43,7 @@ def test_an_address_is_its_page(address: int) -> None:
     ((start, end),) = found.ranges
     assert start % PAGE == end % PAGE == 0
     assert start <= address < end == start + PAGE
-    assert (found.single, found.note) == (True, "")
+    assert (found.address, found.note) == (address, "")
 
 
 @given(st.integers(0, LIMIT - 1), st.integers(1, 1 << 40))
@@ -55,7 +55,7 @@ def test_a_range_is_widened_to_pages_and_says_so(start: int, size: int) -> None:
     assert 0 <= start - first < PAGE
     assert 0 <= last - end < PAGE
     assert bool(found.note) == ((first, last) != (start, end))
-    assert not found.single
+    assert found.address is None
 
 
 def test_the_note_says_from_what_to_what() -> None:

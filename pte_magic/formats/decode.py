@@ -151,6 +151,12 @@ def _shapes(entry: NDArray[np.uint64], level: NDArray[np.int8], byte: list[NDArr
     return found
 
 
+def shape(entry: NDArray[np.uint64], level: NDArray[np.int8]) -> Shape:
+    """Return how the bits of the first entry are to be read."""
+    octets = entry.view(np.uint8).reshape(-1, 8)
+    return Shape(int(_shapes(entry, level, [octets[:, 0], octets[:, 1]])[0]))
+
+
 def _frames(
     entry: NDArray[np.uint64], level: NDArray[np.int8], shape: NDArray[np.uint8], plan: _Plan
 ) -> NDArray[np.uint64]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 from html import escape
+from pathlib import Path
 
-from pte_magic.views.view import STATIC
+__all__ = ["STATIC", "escape", "framed", "style"]
 
-__all__ = ["escape", "framed", "style"]
+STATIC = Path(__file__).with_name("static")
+"""Style sheets, and the scripts of widgets."""
 
 
 @functools.cache

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from pathlib import Path
 from typing import Any
 
 import anywidget
-
-STATIC = Path(__file__).with_name("static")
 
 
 class View(anywidget.AnyWidget):

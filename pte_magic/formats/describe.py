@@ -1,0 +1,171 @@
+"""One entry, taken apart: each of its 64 bits belongs to a part that has a name, a value and a meaning.
+
+Every picture of an entry shows these parts, and they come from the one table of fields.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from pte_magic import machine
+from pte_magic.formats import decode
+from pte_magic.formats.field import KINDS, LEAVES, STATES, Field, Shape
+from pte_magic.formats.x86_64 import fields
+from pte_magic.units import size
+from pte_magic.walkers.entries import LEVELS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pte_magic.formats.kernel import Kernel
+
+WIDTH = 64
+READERS = {"cpu": "CPU", "linux": "Linux", "nobody": "nobody"}
+"""Who reads a part, as a person would say it."""
+
+_SAYS = {
+    "none": "empty, nothing is mapped in these {size}",
+    "table": "points to the next table, at physical address {physical}",
+    "present": "maps {size} at physical address {physical}",
+    "protnone": "no access is allowed to these {size}, which are in memory at physical address {physical}",
+    "swap": "swapped out, to page {swap_offset} of swap device {swap_type}",
+    "migration": "on the way from page frame {pfn} to another",
+    "device": "in a device's memory, page frame {pfn}",
+    "hwpoison": "page frame {pfn} is broken, the hardware says",
+    "marker": "marks an empty place: {kind}",
+}
+
+
+class Part(NamedTuple):
+    """Some neighbouring bits of an entry.
+
+    Attributes:
+        name: The kernel's name, in lower case; empty if nobody reads these bits.
+        low: Number of the lowest bit.
+        width: How many bits there are.
+        value: What they hold, as it lies in the entry.
+        says: What that says.
+        meaning: What these bits are for.
+        by: Who reads them, a key of `READERS`.
+        source: Where that is written.
+
+    """
+
+    name: str
+    low: int
+    width: int
+    value: int
+    says: str
+    meaning: str
+    by: str
+    source: str
+
+    @property
+    def bits(self) -> str:
+        """The numbers of its bits, as in manuals: ``51:12``, or ``63``."""
+        return f"{self.low + self.width - 1}:{self.low}" if self.width > 1 else f"{self.low}"
+
+
+class Description(NamedTuple):
+    """What an entry says.
+
+    Attributes:
+        entry: The raw entry.
+        level: Where it was found, one of ``LEVELS``.
+        state: One of ``STATES``.
+        kind: One of ``KINDS``, or empty.
+        says: What it says, in some words.
+        parts: All its bits, the highest first.
+
+    """
+
+    entry: int
+    level: str
+    state: str
+    kind: str
+    says: str
+    parts: tuple[Part, ...]
+
+
+def describe(entry: int, level: str, kernel: Kernel) -> Description:
+    """Take an entry apart.
+
+    Args:
+        entry: The raw entry, 64 bits.
+        level: Where it was found, one of ``LEVELS``.
+        kernel: What the kernel that it comes from does with the bits.
+
+    """
+    raw, code = np.array([entry], np.uint64), np.array([LEVELS.index(level)], np.int8)
+    shape = decode.shape(raw, code)
+    values = {name: _value(column) for name, column in decode.columns(raw, code, kernel).items()}
+    state = STATES[values.get("state", 0)]
+    kind_code = values.get("kind", -1)
+    kind = KINDS[kind_code] if kind_code is not None and kind_code >= 0 else ""
+    known = _words(values) | {"kind": kind or "of unknown kind", "size": size(1 << _shift(level))}
+    says = _SAYS[state].format(**known)
+    return Description(entry, level, state, kind, says, tuple(_parts(entry, shape, state, kind, known, kernel)))
+
+
+def _value(column: decode.Column) -> Any:
+    """Return the only value of a column; None if it is missing."""
+    if column.missing is not None and column.missing[0]:
+        return None
+    return column.values[0].item()
+
+
+def _shift(level: str) -> int:
+    """Return how many bits of an address an entry leaves to the levels below, or to the offset."""
+    folded = level == "pgd" and machine.levels() != machine.FIVE_LEVELS  # there is no p4d then
+    return 12 + 9 * (len(LEVELS) - 1 - LEVELS.index(level) - folded)
+
+
+def _words(values: dict[str, Any]) -> dict[str, str]:
+    """Return the numbers that an entry holds in some encoding, as one writes them."""
+    words = {name: f"{values[name]:#x}" for name in ("pfn", "swap_offset") if values.get(name) is not None}
+    if "pfn" in words:
+        words["physical"] = f"{values['pfn'] << 12:#x}"
+    if values.get("swap_type") is not None:
+        words["swap_type"] = str(values["swap_type"])
+    if values.get("cache") is not None:
+        words["cache"] = decode.CACHES[values["cache"]]
+    return words
+
+
+def _parts(  # noqa: PLR0913, PLR0917  (what a part may tell of)
+    entry: int, shape: Shape, state: str, kind: str, known: dict[str, str], kernel: Kernel
+) -> Iterator[Part]:
+    """Yield the parts, the highest first, and between them what nobody reads."""
+    above = WIDTH
+    for field in sorted((field for field in fields(kernel) if shape in field.shapes), key=lambda field: -field.low):
+        end = field.low + field.width
+        if end < above:
+            yield _unread(entry, end, above)
+        value = field.value(entry)
+        says = _says(field, value, shape, state, kind, known)
+        yield Part(field.name, field.low, field.width, value, says, field.meaning, field.by, field.source)
+        above = field.low
+    if above:
+        yield _unread(entry, 0, above)
+
+
+def _unread(entry: int, low: int, end: int) -> Part:
+    value = entry >> low & (1 << end - low) - 1
+    return Part("", low, end - low, value, "", "nobody reads these bits", "nobody", "")
+
+
+def _says(  # noqa: PLR0913, PLR0917  (as above)
+    field: Field, value: int, shape: Shape, state: str, kind: str, known: dict[str, str]
+) -> str:
+    if field.name == "pfn":
+        inverted = ", bits inverted" if shape in LEAVES and state == "protnone" else ""
+        return f"page frame {known['pfn']}, physical address {known['physical']}{inverted}"
+    if field.name == "offset":
+        return f"page frame {known['pfn']}" if "pfn" in known else known["swap_offset"]
+    if field.name == "type":
+        return f"swap device {value}" if state == "swap" else kind or state
+    if field.name in {"pat", "pat_large", "pcd", "pwt"}:
+        return f"{value} (memory type {known['cache']})" if "cache" in known else str(value)
+    return ("yes" if value else "no") if field.width == 1 else str(value)

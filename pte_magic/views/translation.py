@@ -1,0 +1,166 @@
+"""`Translation`: how one virtual address becomes a physical one, table by table."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, NamedTuple
+
+from pte_magic import machine
+from pte_magic.errors import TargetError
+from pte_magic.formats import kernel
+from pte_magic.formats.describe import Description, describe
+from pte_magic.units import size
+from pte_magic.views import picture
+from pte_magic.views.markup import escape, framed
+from pte_magic.walkers.entries import LEVELS
+
+if TYPE_CHECKING:
+    from pte_magic.frame import PteFrame
+
+_INDEX = 9  # bits of the address that select an entry of a table
+_ADDRESS = 64
+
+
+class Piece(NamedTuple):
+    """Some bits of a virtual address.
+
+    Attributes:
+        name: The level whose table they are an index of, ``sign`` or ``offset``.
+        low: Number of the lowest bit.
+        width: How many bits there are.
+        value: What they hold.
+
+    """
+
+    name: str
+    low: int
+    width: int
+    value: int
+
+
+class Translation:
+    """One address on its way through the page tables.
+
+    Attributes:
+        address: The virtual address.
+        physical: The physical address that it leads to, or None.
+        pieces: The virtual address, cut into indices, the highest bits first.
+        entries: The entries on the way, the topmost first, as `describe` explains them.
+
+    """
+
+    def __init__(self, frame: PteFrame, address: int | None = None) -> None:
+        """Explain a frame.
+
+        Args:
+            frame: The entries of one address, a row a level, as ``walk(address)`` returns them.
+            address: The address; by default the first one that the last entry covers.
+
+        Raises:
+            TargetError: The frame is none of a single address, or has no raw entries.
+
+        """
+        levels = list(frame["level"])
+        if not is_chain(frame):
+            message = f"{len(frame)} rows are no way of one address; type pte_magic.walk(ADDRESS), as root"
+            raise TargetError(message)
+        leaf = frame.iloc[-1]
+        self.address = int(leaf["vaddr"]) if address is None else address
+        mask = int(frame.attrs.get("encryption_mask", 0))
+        running = kernel.running(mask)
+        entries = zip(frame["entry"], levels, strict=True)
+        self.entries: tuple[Description, ...] = tuple(describe(int(e), level, running) for e, level in entries)
+        covered = int(leaf["size"])
+        maps = self.entries[-1].state in {"present", "protnone"}
+        self.physical = (int(leaf["pfn"]) << 12) + self.address % covered if maps else None
+        self._ends = f"{levels[-1]}: {self.entries[-1].says}"
+        self._size = covered
+        self.pieces = tuple(_cut(self.address, levels[-1]))
+
+    @property
+    def headline(self) -> str:
+        """What becomes of the address."""
+        if self.physical is None:
+            return f"virtual address {self.address:#x}: ends at {self._ends}"
+        return (
+            f"virtual address {self.address:#x}: physical address {self.physical:#x}, in a page of {size(self._size)}"
+        )
+
+    def _steps(self) -> list[tuple[str, str, Description]]:
+        """Return of each entry its place in its table, where that table is, and what it says."""
+        index = {piece.name: piece.value for piece in self.pieces}
+        where, found = "that CR3 points to", []
+        for entry in self.entries:
+            found.append((f"{entry.level}[{index[entry.level]}]", where, entry))
+            frames = [part.says for part in entry.parts if part.name == "pfn"]
+            where = f"at {frames[0].rpartition(' ')[2]}" if frames else ""
+        return found
+
+    def text(self) -> str:
+        """Return the way as text."""
+        cells = [(f"{p.low + p.width - 1}:{p.low}", p.name, _number(p), f"{p.value:0{p.width}b}") for p in self.pieces]
+        widths = [max(map(len, cell)) for cell in cells]
+        lines = [
+            "  ".join(word.rjust(width) for word, width in zip(words, widths, strict=True))
+            for words in zip(*cells, strict=True)
+        ]
+        for place, where, entry in self._steps():
+            lines.append(f"{place:>9} of the table {where}: {entry.entry:#018x} {entry.state}, {entry.says}")
+        return "\n".join([self.headline, *lines])
+
+    def html(self) -> str:
+        """Return the way as HTML; each entry opens its picture."""
+        names = "".join(f'<th scope="col">{piece.name}</th>' for piece in self.pieces)
+        rows = (
+            ("bits", [f"{piece.low + piece.width - 1}:{piece.low}" for piece in self.pieces]),
+            ("binary", [f"{piece.value:0{piece.width}b}" for piece in self.pieces]),
+            ("value", [_number(piece) for piece in self.pieces]),
+        )
+        body = "".join(
+            f'<tr><th scope="row">{name}</th>{"".join(f"<td>{word}</td>" for word in words)}</tr>'
+            for name, words in rows
+        )
+        head = f'<thead><tr><th scope="col">address</th>{names}</tr></thead>'
+        table = f'<table class="pte-address">{head}<tbody>{body}</tbody></table>'
+        # What can be scrolled has to be reached by the keyboard.
+        label = 'tabindex="0" role="group" aria-label="the address, cut into indices"'
+        address = f'<div class="pte-scroll" {label}>{table}</div>'
+        steps = "".join(
+            f"<li><details><summary><code>{place}</code> of the table {where}: <code>{entry.entry:#018x}</code> "
+            f"<b>{entry.state}</b>, {escape(entry.says)}</summary>{picture.html(entry)}</details></li>"
+            for place, where, entry in self._steps()
+        )
+        head = f'<p class="pte-says">{escape(self.headline)}</p>'
+        return framed(f'{head}{address}<ol class="pte-steps">{steps}</ol>', "bits", "translation")
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
+
+def is_chain(frame: PteFrame) -> bool:
+    """Tell whether a frame has the raw entries of one address, from the pgd down."""
+    if not 0 < len(frame) <= len(LEVELS) or not {"vaddr", "size", "level", "entry", "state"} <= set(frame.columns):
+        return False
+    codes = [LEVELS.index(level) if level in LEVELS else -1 for level in frame["level"]]
+    down = all(first < second for first, second in itertools.pairwise(codes))
+    return codes[0] == 0 and down and bool(frame["entry"].notna().all())
+
+
+def _cut(address: int, last: str) -> list[Piece]:
+    """Cut an address into the index of each level down to the last, and the offset in what that maps."""
+    levels = list(LEVELS) if machine.levels() == machine.FIVE_LEVELS else [name for name in LEVELS if name != "p4d"]
+    low, pieces = 12, []
+    for name in reversed(levels):
+        pieces.append(Piece(name, low, _INDEX, address >> low & (1 << _INDEX) - 1))
+        low += _INDEX
+    pieces = [piece for piece in reversed(pieces) if LEVELS.index(piece.name) <= LEVELS.index(last)]
+    end = pieces[-1].low
+    offset = Piece("offset", 0, end, address & (1 << end) - 1)
+    return [Piece("sign", low, _ADDRESS - low, address >> low), *pieces, offset]
+
+
+def _number(piece: Piece) -> str:
+    return f"{piece.value:#x}" if piece.name in {"sign", "offset"} else str(piece.value)

@@ -1,0 +1,76 @@
+"""An entry taken apart: no bit is lost, and what is said is what the columns of a frame say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kernel_macros import KERNELS, swap_entry
+
+from pte_magic.formats.describe import WIDTH, describe
+from pte_magic.walkers.entries import LEVELS
+
+entries = st.one_of(
+    st.integers(0, (1 << 64) - 1),
+    st.integers(0, (1 << 64) - 1).map(lambda entry: entry | 1),  # present
+    st.integers(0, (1 << 64) - 1).map(lambda entry: entry & ~1 | 0x100),  # protnone
+    st.just(0),
+)
+levels = st.sampled_from(LEVELS)
+kernels = st.sampled_from([*KERNELS.values()])
+
+
+@given(entries, levels, kernels)
+def test_the_parts_are_all_bits_once_the_highest_first(entry: int, level: str, kernel: object) -> None:
+    found = describe(entry, level, kernel)  # type: ignore[arg-type]  # sampled_from() knows no type
+    above = WIDTH
+    for part in found.parts:
+        assert part.low + part.width == above
+        above = part.low
+    assert above == 0
+    assert sum(part.value << part.low for part in found.parts) == entry
+
+
+@pytest.mark.parametrize(
+    ("entry", "level", "says"),
+    [
+        (0, "pmd", "empty, nothing is mapped in these 2 MiB"),
+        (0x8000000153016067, "pte", "maps 4 KiB at physical address 0x153016000"),
+        (0x80000002892000E7, "pmd", "maps 2 MiB at physical address 0x289200000"),
+        (0x80000000C00000E7, "pud", "maps 1 GiB at physical address 0xc0000000"),
+        (0x153016067, "pmd", "points to the next table, at physical address 0x153016000"),
+        (
+            0x7FFFFFFEACFE9960,
+            "pte",
+            "no access is allowed to these 4 KiB, which are in memory at physical address 0x153016000",
+        ),
+        (swap_entry(3, 0x1234), "pte", "swapped out, to page 0x1234 of swap device 3"),
+    ],
+)
+def test_it_says_in_words_what_the_entry_is_for(entry: int, level: str, says: str) -> None:
+    assert describe(entry, level, KERNELS["6.18-4"]).says == says
+
+
+@given(st.integers(0, 3), st.integers(0, (1 << 40) - 1))
+def test_special_entries_are_called_by_their_names(number: int, frame: int) -> None:
+    kernel = KERNELS["6.18-4"]
+    states = [state for state, _ in kernel.swap.types]
+    kind_of = states.index("migration") + number % 3
+    frame &= (1 << kernel.swap.pfn_bits) - 1
+    found = describe(swap_entry(kind_of, frame), "pte", kernel)
+    parts = {part.name: part for part in found.parts}
+    assert found.state == "migration"
+    assert parts["type"].value == kind_of
+    assert parts["type"].says == found.kind == kernel.swap.types[kind_of][1]
+    assert parts["offset"].says == f"page frame {frame:#x}"
+    assert f"{frame:#x}" in found.says
+
+
+def test_every_marker_and_broken_frame_is_described() -> None:
+    kernel = KERNELS["6.18-4"]
+    for kind_of, (state, _) in enumerate(kernel.swap.types):
+        for offset in (1, 2, 4, np.uint64(5)):
+            found = describe(swap_entry(kind_of, int(offset)), "pte", kernel)
+            assert found.state == state
+            assert "{" not in found.says

@@ -1,0 +1,145 @@
+"""The picture of an entry: as text, as HTML and in the widget it says the same, and whatever is typed is decoded."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import traitlets
+from hypothesis import given
+from hypothesis import strategies as st
+from ipywidgets import IntSlider, dlink
+
+import pte_magic
+from pte_magic import PteMagicError
+from pte_magic.formats import kernel
+from pte_magic.formats.describe import describe
+from pte_magic.views import picture
+from pte_magic.views.bits import BitField
+from pte_magic.walkers.entries import LEVELS
+
+entries = st.integers(0, (1 << 64) - 1)
+levels = st.sampled_from(LEVELS)
+
+
+class Table(HTMLParser):
+    """Reads the cells of the table of fields, and the bits of the picture."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.bits = ""
+        self._row = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "tr":
+            self._row = dict(attrs).get("class") or "field"
+            self.rows.append([])
+        if tag in {"td", "th"}:
+            self.rows[-1].append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data
+        if self._row == "pte-bit":
+            self.bits += data
+
+
+@given(entries, levels)
+def test_text_and_html_say_the_same_of_every_field(entry: int, level: str) -> None:
+    found = describe(entry, level, kernel.running())
+    read = Table(picture.html(found))
+    fields = read.rows[-len(found.parts) :]
+    lines = picture.text(found).splitlines()[2:]
+    assert len(lines) == len(found.parts)
+    assert read.bits == f"{entry:064b}"
+    for part, cells, line in zip(found.parts, fields, lines, strict=True):
+        bits, name, value, meaning, by = cells
+        assert bits == part.bits
+        assert name == (part.name or "-")
+        assert int(re.split(r"[: ]", value)[0], 0) == part.value
+        assert meaning == part.meaning
+        words = line.split()
+        assert words[:2] == [bits, name]
+        assert int(words[2], 0) == part.value
+        assert meaning in line
+        assert by in line
+    assert found.says in lines[0] or found.says in picture.text(found).splitlines()[0]
+
+
+@given(entries, entries)
+def test_what_differs_is_pointed_at_in_words(before: int, after: int) -> None:
+    found = describe(after, "pte", kernel.running())
+    differ = before ^ after
+    changed = [bool(differ >> part.low & (1 << part.width) - 1) for part in found.parts]
+    fields = Table(picture.html(found, differ=differ)).rows[-len(found.parts) :]
+    assert [cells[2].endswith(" changed") for cells in fields] == changed
+    assert [line.startswith(">") for line in picture.text(found, differ=differ).splitlines()[2:]] == changed
+
+
+def test_decoding_follows_the_entry() -> None:
+    field = BitField(0x8000000153016067)
+    assert "present, maps 4 KiB at physical address 0x153016000" in field.text()
+    before = field._content
+    field.entry &= ~1
+    assert "swap, swapped out" in field.text()
+    assert field._content != before
+    assert "> " in field.text()
+    field.entry = 0x8000000153016067
+    assert field._content == before
+    field.level = "pmd"
+    assert field.description.state == "table"
+
+
+def test_the_browser_gets_hex_and_may_send_it() -> None:
+    field = BitField(0xFFFFFFFFFFFFFFFE)
+    assert field.get_state("entry") == {"entry": "0xfffffffffffffffe"}
+    field.set_state({"entry": "0x0000000000000001"})
+    assert field.entry == 1
+    assert BitField(np.uint64(1 << 63)).entry == 1 << 63
+
+
+@pytest.mark.parametrize("value", [-1, 1 << 64, "zork", 1.5, None])
+def test_what_is_no_entry_is_refused_and_nothing_changes(value: object) -> None:
+    field = BitField(5)
+    with pytest.raises(traitlets.TraitError, match="0xffffffffffffffff"):
+        field.entry = value  # type: ignore[assignment]  # what is tested
+    assert field.entry == 5
+
+
+@pytest.mark.parametrize("value", [-1, 1 << 64, "0x5", 1.5, None, True])
+def test_a_bit_field_of_no_entry_is_one_line(value: object) -> None:
+    with pytest.raises(PteMagicError, match=re.escape(f"{value!r} is no 64-bit entry; type a number")):
+        BitField(value)  # type: ignore[arg-type]  # what is tested
+    with pytest.raises(PteMagicError, match="level 'pgt' does not exist; type one of pgd"):
+        BitField(5, "pgt")
+
+
+def test_a_slider_drives_it() -> None:
+    frame = pte_magic.decode([0x67, 0x1067, 0x2067])
+    field, slider = BitField(int(frame["entry"][0])), IntSlider(min=0, max=2)
+    dlink((slider, "value"), (field, "entry"), lambda row: int(frame["entry"][row]))
+    slider.value = 2
+    assert field.entry == 0x2067
+    assert "physical address 0x2000" in field.text()
+
+
+def test_a_notebook_keeps_text_and_html_beside_the_widget() -> None:
+    data, _ = BitField(0x67)._repr_mimebundle_() or ({}, {})
+    assert "application/vnd.jupyter.widget-view+json" in data
+    assert data["text/plain"] == BitField(0x67).text()
+    assert data["text/html"] == BitField(0x67).html()
+    assert "<button" not in data["text/html"]
+    assert not re.search(r"https?://|<script", data["text/html"])
+
+
+def test_bits_of_a_frame_are_of_the_row_asked_for() -> None:
+    frame = pte_magic.decode([0x67, 0x1067])
+    assert [frame.bits(row).entry for row in (0, 1, -1)] == [0x67, 0x1067, 0x1067]
+    assert frame.bits().entry == 0x67
+    assert pte_magic.decode([0x3067, 0x80000001000000E7], level="pmd").bits().entry == 0x80000001000000E7
+    with pytest.raises(PteMagicError, match="row 2 does not exist; the frame has 2"):
+        frame.bits(2)

@@ -1,0 +1,86 @@
+"""One address on its way through the tables: the indices are the address, and each table is where its entry says."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from conftest import HUGEPAGE, MIB2, NOHUGEPAGE, PAGE, PM_PFN, NewMap, needs_root, words, write
+
+import pte_magic
+from pte_magic import PteMagicError
+from pte_magic.machine import user_limit
+
+if TYPE_CHECKING:
+    from pte_magic.views.translation import Translation
+
+pytestmark = needs_root
+
+
+def shown(address: int) -> Translation:
+    return pte_magic.walk(address).translation()
+
+
+def test_the_pieces_are_the_address(new_map: NewMap) -> None:
+    address = new_map(PAGE, advice=NOHUGEPAGE) + 0x123
+    write(address & -PAGE)
+    found = shown(address)
+    assert found.address == address
+    assert sum(piece.value << piece.low for piece in found.pieces) == address
+    assert sum(piece.width for piece in found.pieces) == 64
+    assert [piece.name for piece in found.pieces if piece.name not in {"sign", "offset", "p4d"}] == [
+        *("pgd", "pud", "pmd", "pte")
+    ]
+    assert found.pieces[-1].value == 0x123
+
+
+@pytest.mark.parametrize("advice", [NOHUGEPAGE, HUGEPAGE])
+def test_it_ends_at_the_physical_address(new_map: NewMap, advice: int) -> None:
+    address = new_map(MIB2, advice=advice) + 5 * PAGE + 7
+    write(address & -MIB2, MIB2)
+    found = shown(address)
+    frame = int(words(address & -PAGE)[0]) & PM_PFN
+    assert found.physical == frame * PAGE + 7
+    size = "4 KiB" if advice == NOHUGEPAGE else "2 MiB"
+    assert found.headline == f"virtual address {address:#x}: physical address {found.physical:#x}, in a page of {size}"
+    last = "pte" if advice == NOHUGEPAGE else "pmd"
+    assert found.pieces[-2].name == last
+    assert found.pieces[-1].value == address % (PAGE if last == "pte" else MIB2)
+
+
+def test_each_table_is_where_the_entry_before_says(new_map: NewMap) -> None:
+    address = new_map(PAGE, advice=NOHUGEPAGE)
+    write(address)
+    frame = pte_magic.walk(address)
+    text = frame.translation().text()
+    assert "of the table that CR3 points to" in text
+    for table in frame["pfn"][:-1]:
+        assert f"of the table at {int(table) * PAGE:#x}: " in text
+    for entry in frame["entry"]:
+        assert f"{int(entry):#018x}" in text
+
+
+def test_html_says_what_the_text_says_and_every_entry_opens(new_map: NewMap) -> None:
+    address = new_map(PAGE, advice=NOHUGEPAGE)
+    write(address)
+    found = shown(address)
+    plain = re.sub(r"<[^>]+>", "", found.html())
+    assert found.headline in plain
+    for line in found.text().splitlines()[5:]:
+        place, _, says = line.strip().partition(": ")
+        assert place.replace("  ", " ") in plain
+        assert says in plain
+    assert found.html().count("<details>") == len(found.entries) == found.html().count('class="pte-picture"')
+
+
+def test_where_nothing_is_mapped_it_says_how_far_one_gets() -> None:
+    found = shown(user_limit() - PAGE)
+    assert found.physical is None
+    assert f"ends at {found.entries[-1].level}: empty, nothing is mapped in these" in found.headline
+
+
+def test_a_frame_of_many_addresses_is_refused() -> None:
+    with pytest.raises(PteMagicError, match="rows are no way of one address; type"):
+        pte_magic.walk(np.ones(3 * PAGE, np.uint8)).translation()
