@@ -75,7 +75,7 @@ def request(line: str, text: str | None, namespace: dict[str, Any]) -> Request |
     if not text.strip():
         message = 'the cell is empty; type a script below %%stap, such as probe begin { println("hello"); exit() }'
         raise UsageError(message)
-    cell = fill(text, namespace)
+    cell = fill(f"{text.rstrip()}\n", namespace)  # how many empty lines follow is nothing to compile anew for
     script = modules.Script(
         cell.script,
         NAME,

@@ -58,6 +58,7 @@ def test_what_only_matters_when_it_runs_is_not_compiled() -> None:
     plain = asked("", "probe begin { println($n) }", n=1).script
     line = f"-x {os.getppid()} -T 5 -o name --table -s 64 -v"
     assert asked(line, "probe begin { println($n) }", n=2).script == plain
+    assert asked(line, "probe begin { println($n) }\n \n\n", n=2).script == plain
 
 
 @pytest.mark.parametrize("line", ["", "-x self", "--target os.getpid()", "-x me", f"-x {os.getpid()}"])
