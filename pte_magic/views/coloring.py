@@ -1,0 +1,118 @@
+"""What the colours of a page map can mean, and which entries then look alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from pte_magic import display, machine
+from pte_magic.errors import TargetError
+from pte_magic.views import looks
+from pte_magic.views.layers import Category, Layer, ends_of, follows, starts_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pte_magic.frame import PteFrame
+    from pte_magic.views.looks import Look
+
+_MAPPED = ("present", "protnone")  # the other states name no frame, or not that of memory in use
+
+
+class _Found(NamedTuple):
+    """Where runs start, ``int64[m]``; which of the kinds each is, ``int[m]``; names and looks of the kinds."""
+
+    starts: NDArray[np.intp]
+    codes: NDArray[Any]
+    kinds: list[tuple[str, Look]]
+
+
+def colors(frame: PteFrame) -> list[str]:
+    """Return the colourings of a frame that say something."""
+    found = ["state", "size"]
+    if "pfn" in frame.columns and frame["pfn"].notna().any():
+        found.append("contiguity")
+    for name, dtype in frame.dtypes.items():
+        if dtype.kind == "b" and str(name) not in found and (not len(frame) or frame[name].notna().any()):
+            found.append(str(name))
+    return found
+
+
+def chosen(color: str, known: list[str]) -> str:
+    """Return a colouring, if it is among those of a frame.
+
+    Raises:
+        TargetError: It is not.
+
+    """
+    if color in known:
+        return color
+    why = "no page frame is known here" if color == "contiguity" else "no such column of bits, or nothing in it"
+    message = f"cannot colour by {color!r}: {why}; choose one of {', '.join(known)}"
+    raise TargetError(message)
+
+
+def layer(frame: PteFrame, color: str) -> Layer:
+    """Return one of the `colors` of the entries `shown`."""
+    make = {"state": _states, "size": _sizes, "contiguity": _contiguity}.get(color)
+    found = make(frame) if make else _booleans(frame, color)
+    return _counted(color, found, frame["size"].to_numpy(np.uint64))
+
+
+def _states(frame: PteFrame) -> _Found:
+    states = pd.Categorical(frame["state"])
+    names = [str(name) for name in states.categories]
+    starts = starts_of(len(frame), states.codes[1:] != states.codes[:-1])
+    kinds = [(name, looks.STATES.get(name, looks.OTHER)) for name in names]
+    codes = states.codes[starts]
+    return _Found(starts, np.where(codes < 0, len(names), codes), [*kinds, ("missing", looks.MISSING)])
+
+
+def _sizes(frame: PteFrame) -> _Found:
+    # What is not mapped has no page, so the size of the hole is no size of a page.
+    size = np.where((frame["state"] == "none").to_numpy(np.bool_), 0, frame["size"].to_numpy(np.uint64))
+    starts = starts_of(len(frame), size[1:] != size[:-1])
+    found, codes = np.unique(size[starts], return_inverse=True)
+    kinds = [
+        (display.size(value), looks.SIZES.get(value, looks.OTHER)) if value else ("none", looks.NOTHING)
+        for value in found.tolist()
+    ]
+    return _Found(starts, codes, kinds)
+
+
+def _booleans(frame: PteFrame, color: str) -> _Found:
+    column = frame[color]
+    values = np.where(column.isna(), 2, column.fillna(value=False).to_numpy(np.uint8))
+    starts = starts_of(len(frame), values[1:] != values[:-1])
+    kinds = [(color, looks.SET), (f"not {color}", looks.NOT_SET), ("missing", looks.MISSING)]
+    return _Found(starts, np.array([1, 0, 2])[values[starts]], kinds)
+
+
+def _contiguity(frame: PteFrame) -> _Found:
+    """Split where neighbours in memory stop being neighbours, or their page frames do."""
+    vaddr, size = frame["vaddr"].to_numpy(np.uint64), frame["size"].to_numpy(np.uint64)
+    pfn = frame["pfn"].to_numpy(np.uint64, na_value=0)
+    framed = (frame["pfn"].notna() & frame["state"].isin(_MAPPED)).to_numpy(np.bool_)
+    goes_on = follows(vaddr, size) & (pfn[1:] == pfn[:-1] + size[:-1] // np.uint64(machine.PAGE_SIZE))
+    starts = starts_of(len(frame), ~np.where(framed[1:], framed[:-1] & goes_on, ~framed[:-1]))
+    is_run = framed[starts]
+    codes = np.where(is_run, 1 - np.cumsum(is_run) % 2, 2)
+    kinds = [("contiguous", looks.RUN), ("next contiguous", looks.NEXT_RUN), ("not present", looks.NOTHING)]
+    return _Found(starts, codes, kinds)
+
+
+def _counted(color: str, found: _Found, size: NDArray[np.uint64]) -> Layer:
+    """Make a layer of entries of these sizes; categories that do not occur are left out of it."""
+    ends = ends_of(found.starts, len(size))
+    entries = np.diff(ends, prepend=np.uint32(0))
+    covered = np.add.reduceat(size, found.starts) if len(size) else size
+    used, codes = np.unique(found.codes, return_inverse=True)
+    categories = []
+    for code, kind in enumerate(used.tolist()):
+        of = codes == code
+        name, look = found.kinds[kind]
+        n, total, largest = int(entries[of].sum()), int(covered[of].sum()), int(covered[of].max())
+        categories.append(Category(name, look, n, total, int(of.sum()), largest))
+    return Layer(color, ends, codes.astype(np.uint8), tuple(categories))

@@ -1,0 +1,92 @@
+"""What a page map says in words. Text, HTML and the widget all say it with these, so none knows more than another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pte_magic import display
+from pte_magic.views import looks
+
+if TYPE_CHECKING:
+    from pte_magic.views.layers import Category, Layer, Spans
+
+RUNS = 20
+"""Runs that are listed."""
+
+RUN_HEAD = ("addresses", "entries", "of", "bytes", "what")
+"""What the words of a `Run` are."""
+
+
+class Run(NamedTuple):
+    """Entries one after the other, of one size and one category: first address, end, entries, bytes of each, which."""
+
+    first: int
+    end: int
+    entries: int
+    size: int
+    category: str
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The run as it is listed."""
+        where = f"{self.first:#014x}-{self.end:#014x}"
+        return where, f"{self.entries:,}", display.size(self.size), display.size(self.end - self.first), self.category
+
+
+def summary(layer: Layer, where: Spans) -> str:
+    """Return the map in one line."""
+    if not layer.categories:
+        return "page map: no entries"
+    n, covered = int(layer.ends[-1]), sum(category.bytes for category in layer.categories)
+    counts = np.diff(where.ends, prepend=np.uint32(0)).astype(np.uint64)
+    first, end = int(where.vaddr.min()), int((where.vaddr + where.size * counts).max())
+    line = f"page map: {entries(n)}, {display.size(covered)}, {first:#014x}-{end:#014x}, coloured by {layer.color}"
+    if layer.color != "contiguity":
+        return line
+    runs = [category for category in layer.categories if category.look in {looks.RUN, looks.NEXT_RUN}]
+    if not runs:
+        return f"{line}: nothing is present"
+    count, largest = sum(category.runs for category in runs), max(category.largest for category in runs)
+    return f"{line}: {count:,} physically contiguous run{'s' * (count > 1)}, the largest {display.size(largest)}"
+
+
+def scale(per: int) -> str:
+    """Return what a cell is."""
+    return f"a cell is {entries(per)}"
+
+
+def entries(count: int) -> str:
+    """Return a number of entries in words."""
+    return "1 entry" if count == 1 else f"{count:,} entries"
+
+
+def legend_head(layer: Layer) -> tuple[str, ...]:
+    """Return what the words of a legend are."""
+    return layer.color, "entries", "bytes", "runs", "largest run"
+
+
+def legend(category: Category) -> tuple[str, ...]:
+    """Return what a legend says of a category."""
+    covered, largest = display.size(category.bytes), display.size(category.largest)
+    return category.name, f"{category.entries:,}", covered, f"{category.runs:,}", largest
+
+
+def runs(layer: Layer, where: Spans) -> tuple[list[Run], int]:
+    """Return the first `RUNS` runs, and how many there are."""
+    ends = np.union1d(layer.ends, where.ends)
+    at, listed = 0, []
+    for end in ends[:RUNS].tolist():
+        span, run = (int(np.searchsorted(found, at, side="right")) for found in (where.ends, layer.ends))
+        size, begin = int(where.size[span]), int(where.ends[span - 1]) if span else 0
+        first = int(where.vaddr[span]) + (at - begin) * size
+        category = layer.categories[int(layer.codes[run])]
+        listed.append(Run(first, first + (end - at) * size, end - at, size, category.name))
+        at = end
+    return listed, len(ends)
+
+
+def more(total: int) -> list[str]:
+    """Return the line that says that not all runs are listed, if so."""
+    return [f"the first {RUNS} of {total:,} runs"] if total > RUNS else []

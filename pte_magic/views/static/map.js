@@ -1,0 +1,383 @@
+// The page map. Python sends runs of entries; of these one canvas draws what is in sight, however many there are.
+
+const SIZES = [2, 3, 4, 6, 8, 12, 16, 24]; // of a cell, in pixels, while it stands for one entry
+const COMFORTABLE = SIZES.indexOf(16); // as large as cells are without being asked for
+const GRID = 6; // cells from this size on have a gap between them
+const SEEN = 8; // the cursor is at least as large
+const HEIGHT = 320; // of the part in sight, at most
+const TILE = 8; // of patterns: looks.TILE
+const MIXED = 255; // code of a cell with entries of several categories: layers.MIXED
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+
+/** Bytes as Python sent them, in a buffer of their own: typed arrays have to be aligned. */
+const copied = (view) => view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
+
+function runsOf(layer) {
+  const buffer = copied(layer.runs);
+  const count = buffer.byteLength / 5; // ends: uint32; codes: uint8
+  return {
+    ...layer,
+    ends: new Uint32Array(buffer, 0, count),
+    codes: new Uint8Array(buffer, 4 * count, count),
+  };
+}
+
+function spansOf(view) {
+  const buffer = copied(view);
+  const count = buffer.byteLength / 20; // first addresses and sizes: uint64, ends: uint32
+  return {
+    vaddr: new BigUint64Array(buffer, 0, count),
+    size: new BigUint64Array(buffer, 8 * count, count),
+    ends: new Uint32Array(buffer, 16 * count, count),
+  };
+}
+
+/** The first run that ends behind an entry: the one that it is in. */
+function find(ends, entry) {
+  let low = 0;
+  let high = ends.length - 1;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (ends[middle] > entry) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+const startOf = (ends, run) => (run ? ends[run - 1] : 0);
+
+/** Call back for each piece of some runs between two entries: with the run's number and the piece's bounds. */
+function each(ends, from, to, back) {
+  for (let run = find(ends, from), at = from; at < to; run++) {
+    const end = Math.min(ends[run], to);
+    back(run, at, end);
+    at = end;
+  }
+}
+
+/** The same of cells of several entries: with their code, and the bounds of neighbours that look alike. */
+function eachCell(runs, per, from, to, back) {
+  let run = find(runs.ends, from);
+  let begin = from;
+  let code = -1;
+  for (let at = from; at < to; at += per) {
+    while (runs.ends[run] <= at) run++;
+    const found = runs.ends[run] >= Math.min(at + per, to) ? runs.codes[run] : MIXED;
+    if (found !== code && at > from) {
+      back(code, begin, at);
+      begin = at;
+    }
+    code = found;
+  }
+  if (from < to) back(code, begin, to);
+}
+
+const hex = (address) => `0x${address.toString(16).padStart(12, "0")}`;
+
+/** Bytes with their unit, as display.size() of Python writes them. */
+function bytes(count) {
+  let value = Number(count);
+  let unit = 0;
+  for (; value >= 1024 && unit < UNITS.length - 1; unit++) value /= 1024;
+  return `${Number(value.toPrecision(4))} ${UNITS[unit]}`;
+}
+
+const entries = (count) => (count === 1 ? "1 entry" : `${count.toLocaleString("en")} entries`);
+
+function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+/** A colour as the theme has it at the moment: var() and the like resolved. */
+function resolved(root, name) {
+  const probe = element("span", { style: `color: var(--pte-map-${name}); display: none` });
+  root.append(probe);
+  const { color } = getComputedStyle(probe);
+  probe.remove();
+  return color;
+}
+
+/** A look as something to fill with: its pattern on its colour. Sharp on screens with many pixels, too. */
+function fillOf(root, look, faint = false) {
+  const ratio = window.devicePixelRatio || 1;
+  const tile = element("canvas", { width: TILE * ratio, height: TILE * ratio });
+  const context = tile.getContext("2d");
+  context.scale(tile.width / TILE, tile.height / TILE);
+  context.fillStyle = resolved(root, look.ground);
+  context.fillRect(0, 0, TILE, TILE);
+  context.strokeStyle = resolved(root, look.ink);
+  context.lineWidth = 1.5;
+  context.lineCap = "round";
+  if (faint) context.globalAlpha = 0.4;
+  context.stroke(new Path2D(look.pattern));
+  const pattern = context.createPattern(tile, "repeat");
+  pattern.setTransform(new DOMMatrix().scale(TILE / tile.width, TILE / tile.height));
+  return pattern;
+}
+
+/** Make a canvas as sharp as the screen; return what draws on it, in CSS pixels. */
+function sized(canvas, width, height) {
+  const ratio = window.devicePixelRatio || 1;
+  canvas.width = Math.round(width * ratio);
+  canvas.height = Math.round(height * ratio);
+  canvas.style.width = `${width}px`;
+  canvas.style.height = `${height}px`;
+  const context = canvas.getContext("2d");
+  context.setTransform(canvas.width / width, 0, 0, canvas.height / height, 0, 0);
+  return context;
+}
+
+/** What the status line says of the entries of a cell. */
+function told(from, to, spans, states, runs) {
+  const first = find(spans.ends, from);
+  const last = find(spans.ends, to - 1);
+  const address = (span, entry) => spans.vaddr[span] + BigInt(entry - startOf(spans.ends, span)) * spans.size[span];
+  if (to - from === 1) {
+    const state = states.legend[states.codes[find(states.ends, from)]].words[0];
+    const run = find(runs.ends, from);
+    const name = runs.legend[runs.codes[run]].words[0];
+    const start = startOf(runs.ends, run);
+    const of = `${(from - start + 1).toLocaleString("en")} of ${entries(runs.ends[run] - start)} in this run`;
+    const value = name.endsWith(runs.color) ? name : `${runs.color}: ${name}`; // "not rw", "size: 4 KiB"
+    return `${hex(address(first, from))}, ${bytes(spans.size[first])}, ${runs.color === "state" ? state : `${state}, ${value}`}; ${of}`;
+  }
+  let covered = 0n;
+  each(spans.ends, from, to, (span, at, end) => (covered += BigInt(end - at) * spans.size[span]));
+  const counts = runs.legend.map(() => 0);
+  each(runs.ends, from, to, (run, at, end) => (counts[runs.codes[run]] += end - at));
+  const parts = runs.legend.flatMap(({ words }, code) => (counts[code] ? [`${counts[code]} ${words[0]}`] : []));
+  const end = address(last, to - 1) + spans.size[last];
+  return `${hex(address(first, from))}-${hex(end)}, ${entries(to - from)}, ${bytes(covered)}: ${parts.join(", ")}`;
+}
+
+/** The legend: the same rows as in the static HTML, and how a cell looks that has several categories. */
+function legendOf(root, runs, mixed) {
+  const row = (look, words) => {
+    const swatch = element("canvas", { "aria-hidden": "true" });
+    const context = sized(swatch, 2 * TILE, 2 * TILE);
+    context.fillStyle = fillOf(root, look);
+    context.fillRect(0, 0, 2 * TILE, 2 * TILE);
+    return element("tr", {}, element("td", {}, swatch), ...words.map((word) => element("td", {}, word)));
+  };
+  const head = runs.head.map((word) => element("th", { scope: "col" }, word));
+  const body = runs.legend.map((category) => row(category, category.words));
+  if (mixed) body.push(row(mixed, ["several in one cell", "", "", "", ""]));
+  return [element("thead", {}, element("tr", {}, element("td"), ...head)), element("tbody", {}, ...body)];
+}
+
+function render({ model, el }) {
+  const count = model.get("count");
+  const summary = element("p");
+  const select = element("select", {}, ...model.get("colors").map((name) => element("option", {}, name)));
+  const label = element("label", {}, "Colour by ", select);
+  const out = element("button", { type: "button", "aria-label": "Zoom out", title: "Zoom out (-)" }, "−");
+  const into = element("button", { type: "button", "aria-label": "Zoom in", title: "Zoom in (+)" }, "+");
+  const scale = element("span");
+  const bar = element("div", { class: "pte-map-bar", role: "group", "aria-label": "Page map controls" });
+  const canvas = element("canvas");
+  const whole = element("div", { class: "pte-map-whole" }, canvas);
+  const scroller = element("div", { class: "pte-map-scroller", tabindex: 0, role: "slider", "aria-label": "Page map" }, whole);
+  const status = element("p", { class: "pte-map-status pte-mono", role: "status", "aria-live": "polite" });
+  const legend = element("table", { "aria-label": "Legend" });
+  // The notebook shall not take arrow keys for its own while one moves in the map.
+  const root = element("div", { class: "pte-magic pte-map", "data-lm-suppress-shortcuts": "true" });
+  bar.append(label, out, into, scale);
+  root.append(summary, ...(count ? [bar, scroller, status, legend] : []));
+  el.append(root);
+  summary.textContent = model.get("layer").summary;
+  if (!count) return () => root.remove();
+
+  const spans = spansOf(model.get("spans"));
+  const states = runsOf(model.get("states"));
+  let runs = runsOf(model.get("layer"));
+  let fills = {};
+  let zoom = null; // index into SIZES; below zero a cell stands for 2 ** -zoom entries
+  let hovered = null; // the cell under the mouse
+  let asked = 0; // the frame that will be drawn
+
+  const side = () => SIZES[Math.max(zoom, 0)];
+  const per = () => 2 ** Math.max(-zoom, 0);
+  const cells = () => Math.ceil(count / per());
+  const cursor = () => Math.floor(Math.min(Math.max(model.get("position"), 0), count - 1) / per());
+
+  /** Cells in a line: a round number, so that columns mean something in addresses. */
+  function columns() {
+    const fit = Math.max(1, Math.floor(scroller.clientWidth / side()));
+    return fit < 8 ? fit : fit - (fit % 8);
+  }
+
+  const lines = () => Math.ceil(cells() / columns());
+  const page = () => Math.max(1, Math.floor(scroller.clientHeight / side()));
+
+  /** Zoom so that everything is in sight, if it is not to be larger than comfortable. */
+  function fit() {
+    for (zoom = COMFORTABLE; lines() * side() > HEIGHT && per() < count; ) zoom--;
+  }
+
+  /** Whether one can zoom so: out until everything is in sight, in until cells are largest. */
+  const zooms = (step) => (step < 0 ? zoom > 0 || lines() * side() > HEIGHT : zoom < SIZES.length - 1);
+
+  /** Lay out and paint anew: after zooming, another colouring, another theme, another width. */
+  function layout() {
+    if (zoom === null) return; // not in the page yet: no theme, no width
+    whole.style.height = `${lines() * side()}px`;
+    scroller.style.height = `${Math.min(lines() * side(), HEIGHT)}px`;
+    for (const [button, step] of [[out, -1], [into, 1]]) button.setAttribute("aria-disabled", !zooms(step));
+    scale.textContent = `a cell is ${entries(per())}`;
+    const faint = side() < GRID; // where cells are smaller than patterns, these are not to hide them
+    fills = { [MIXED]: fillOf(root, model.get("mixed"), faint), cursor: resolved(root, "cursor"), ink: resolved(root, "ink") };
+    runs.legend.forEach((look, code) => (fills[code] = fillOf(root, look, faint)));
+    legend.replaceChildren(...legendOf(root, runs, per() > 1 && model.get("mixed")));
+    draw();
+  }
+
+  function draw() {
+    cancelAnimationFrame(asked);
+    asked = requestAnimationFrame(() => {
+      const [width, height, top] = [scroller.clientWidth, scroller.clientHeight, scroller.scrollTop];
+      if (!width || !height) return;
+      const context = sized(canvas, width, height);
+      context.translate(0, -top);
+      const [size, across, step] = [side(), columns(), per()];
+      const last = Math.min(Math.ceil((top + height) / size), lines());
+      for (let line = Math.floor(top / size); line < last; line++) {
+        const from = line * across * step;
+        eachCell(runs, step, from, Math.min(from + across * step, count), (code, begin, end) => {
+          context.fillStyle = fills[code];
+          const x = ((begin - from) / step) * size;
+          context.fillRect(x, line * size, (Math.ceil((end - from) / step)) * size - x, size);
+        });
+      }
+      if (size >= GRID) {
+        for (let column = 1; column <= across; column++) context.clearRect(column * size - 1, top, 1, height);
+        for (let line = Math.floor(top / size) + 1; line <= last; line++) context.clearRect(0, line * size - 1, width, 1);
+      }
+      if (hovered !== null) outline(context, hovered, 1);
+      outline(context, cursor(), 2);
+    });
+  }
+
+  function outline(context, cell, width) {
+    const length = Math.max(side(), SEEN);
+    const [x, y] = [cell % columns(), Math.floor(cell / columns())].map((at) => (at + 0.5) * side() - length / 2 - 0.5);
+    // Two colours: one of them is seen whatever is below.
+    for (const [line, color] of [[width + 2, fills.ink], [width, fills.cursor]]) {
+      context.lineWidth = line;
+      context.strokeStyle = color;
+      context.strokeRect(x, y, length, length);
+    }
+  }
+
+  function tell() {
+    const say = (cell) => told(cell * per(), Math.min((cell + 1) * per(), count), spans, states, runs);
+    scroller.setAttribute("aria-valuemin", 0);
+    scroller.setAttribute("aria-valuemax", count - 1);
+    scroller.setAttribute("aria-valuenow", cursor() * per());
+    scroller.setAttribute("aria-valuetext", say(cursor()));
+    status.textContent = say(hovered ?? cursor());
+  }
+
+  function show() {
+    tell();
+    if (zoom === null) return;
+    const top = Math.floor(cursor() / columns()) * side();
+    const lowest = top + side() - scroller.clientHeight;
+    scroller.scrollTop = Math.max(Math.min(scroller.scrollTop, top), lowest);
+    draw();
+  }
+
+  function move(cell) {
+    model.set("position", Math.max(0, Math.min(cell, cells() - 1)) * per());
+    model.save_changes();
+  }
+
+  function zoomBy(step) {
+    if (!zooms(step)) return; // buttons stay enabled: a disabled one would lose the keyboard's focus
+    zoom += step;
+    hovered = null;
+    layout();
+    show();
+  }
+
+  function recolor() {
+    runs = runsOf(model.get("layer"));
+    summary.textContent = runs.summary;
+    select.value = runs.color;
+    layout();
+    show();
+  }
+
+  function onKey(event) {
+    const steps = {
+      ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns(), ArrowDown: columns(),
+      PageUp: -columns() * page(), PageDown: columns() * page(), Home: -Infinity, End: Infinity,
+    };
+    const keys = { "+": 1, "=": 1, "-": -1 };
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key in steps) move(cursor() + steps[event.key]);
+    else if (event.key in keys) zoomBy(keys[event.key]);
+    else return;
+    event.preventDefault();
+  }
+
+  function under(event) {
+    const box = scroller.getBoundingClientRect();
+    const [x, y] = [event.clientX - box.left - scroller.clientLeft, event.clientY - box.top - scroller.clientTop];
+    const column = Math.floor(x / side());
+    const cell = Math.floor((y + scroller.scrollTop) / side()) * columns() + column;
+    return column >= 0 && column < columns() && cell >= 0 && cell < cells() ? cell : null;
+  }
+
+  function hover(cell) {
+    if (cell === hovered) return;
+    hovered = cell;
+    draw();
+    tell();
+  }
+
+  select.addEventListener("change", () => {
+    model.set("color", select.value);
+    model.save_changes();
+  });
+  out.addEventListener("click", () => zoomBy(-1));
+  into.addEventListener("click", () => zoomBy(1));
+  scroller.addEventListener("keydown", onKey);
+  scroller.addEventListener("scroll", draw);
+  canvas.addEventListener("pointermove", (event) => hover(under(event)));
+  canvas.addEventListener("pointerleave", () => hover(null));
+  canvas.addEventListener("click", (event) => {
+    if (under(event) !== null) move(under(event));
+  });
+  model.on("change:position", show);
+  model.on("change:layer", recolor);
+
+  let width = 0;
+  const resized = new ResizeObserver(() => {
+    if (scroller.clientWidth === width || !scroller.clientWidth) return;
+    width = scroller.clientWidth;
+    if (zoom === null) fit();
+    layout();
+    show();
+  });
+  resized.observe(scroller);
+  const themed = new MutationObserver(layout); // JupyterLab says on the body which theme it has
+  themed.observe(document.body, { attributes: true });
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  dark.addEventListener("change", layout);
+  recolor();
+
+  return () => {
+    cancelAnimationFrame(asked);
+    resized.disconnect();
+    themed.disconnect();
+    dark.removeEventListener("change", layout);
+    model.off("change:position", show);
+    model.off("change:layer", recolor);
+    root.remove();
+  };
+}
+
+export default { render };

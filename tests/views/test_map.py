@@ -1,0 +1,353 @@
+"""The page map: what is sent, written and drawn of a frame, against plain loops over its rows."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pte_magic
+from pte_magic import PteFrame, display, frame
+from pte_magic.errors import TargetError
+from pte_magic.formats import kernel
+from pte_magic.views import layers, looks
+from pte_magic.views.map import PageMap
+from pte_magic.views.view import STATIC
+from pte_magic.walkers.entries import LEVELS, SPAN, Entries
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PAGE, MIB2, START = 4096, 2 << 20, 1 << 40
+GUARD = 0xFFFFFFFFFFFFF600
+
+
+def page(pfn: int, flags: int = 0x67) -> int:
+    return pfn << 12 | flags | 1 << 63
+
+
+def made(spans: Sequence[tuple[int, int, str, Sequence[int]]], pid: int = 1) -> PteFrame:
+    """Return the frame of some spans: first address, size, level, raw entries."""
+    rows = [(vaddr, size, len(raw), LEVELS.index(level)) for vaddr, size, level, raw in spans]
+    entries = np.array([entry for *_, raw in spans for entry in raw], np.uint64)
+    return frame.build(Entries(entries, np.array(rows, SPAN), "x86_64", "bpf"), kernel.running(), pid=pid)
+
+
+def pages(*raw: int) -> PteFrame:
+    return made([(START, PAGE, "pte", raw)])
+
+
+KINDS = {
+    "page": page(0),
+    "clean": page(0, 0x25),
+    "none": 0,
+    "swap": 0x7FF_FFFF_FFE0,
+    "guard": GUARD,
+    "huge": page(0, 0xE7),
+}
+pieces = st.lists(
+    st.tuples(
+        st.sampled_from([*KINDS]),
+        st.integers(1, 5),  # entries
+        st.sampled_from(["on", "back"]),  # whether the frames follow those before
+        st.booleans(),  # whether there is a gap before it
+    ),
+    max_size=9,
+)
+
+
+def build(drawn: list[tuple[str, int, str, bool]]) -> PteFrame:
+    spans, at, pfn = [], START, 1 << 20
+    for kind, count, frames, gap in drawn:
+        size = MIB2 if kind == "huge" else PAGE
+        at = -(-(at + gap * size) // size) * size
+        pfn = (pfn if frames == "on" else pfn - 4096) & -(size // PAGE)
+        step = size // PAGE if kind in {"page", "clean", "huge"} else 0
+        raw = [KINDS[kind] + (pfn << 12 if step else 0) + (i * step << 12) for i in range(count)]
+        spans.append((at, size, "pmd" if kind == "huge" else "pte", raw))
+        at, pfn = at + count * size, pfn + count * step
+    return made(spans)
+
+
+def expanded(layer: dict[str, Any]) -> list[str]:
+    """Return the category of every cell, of what was sent."""
+    count = len(layer["runs"]) // 5
+    ends, codes = np.frombuffer(layer["runs"], "<u4", count), np.frombuffer(layer["runs"], np.uint8, offset=4 * count)
+    names = [category["words"][0] for category in layer["legend"]]
+    return [names[code] for code, length in zip(codes, np.diff(ends, prepend=0), strict=True) for _ in range(length)]
+
+
+def values(table: PteFrame, color: str) -> list[str]:
+    """Return what a colouring has to say of each row."""
+    if color == "state":
+        return [*table["state"]]
+    if color == "size":
+        rows = zip(table["size"], table["state"], strict=True)
+        return ["none" if state == "none" else display.size(size) for size, state in rows]
+    words = {True: color, False: f"not {color}"}
+    return ["missing" if value is pd.NA else words[value] for value in table[color]]
+
+
+def contiguous(table: PteFrame) -> list[int]:
+    """Return the number of the physically contiguous run of each row, 0 where there is none."""
+    found: list[int] = []
+    number, after = 0, (0, 0)
+    for vaddr, size, pfn, state in zip(*(table[name] for name in ("vaddr", "size", "pfn", "state")), strict=True):
+        if state not in {"present", "protnone"}:
+            found.append(0)
+            after = (0, 0)
+            continue
+        number += (vaddr, pfn) != after
+        found.append(number)
+        after = (vaddr + size, pfn + size // PAGE)
+    return found
+
+
+@given(pieces)
+def test_runs_expand_to_the_values_of_the_rows(drawn: list[tuple[str, int, str, bool]]) -> None:
+    table = build(drawn)
+    view = PageMap(table)
+    for color in view.colors:
+        if color != "contiguity":
+            view.color = color
+            assert view.layer["color"] == color
+            assert expanded(view.layer) == values(table, color)
+    assert expanded(view.states) == values(table, "state")
+
+
+@given(pieces)
+def test_spans_expand_to_the_addresses_of_the_rows(drawn: list[tuple[str, int, str, bool]]) -> None:
+    table = build(drawn)
+    sent = PageMap(table).spans
+    count = len(sent) // 20
+    first, size = np.frombuffer(sent, "<u8", 2 * count).reshape(2, count).tolist()
+    counts = np.diff(np.frombuffer(sent, "<u4", offset=16 * count), prepend=0).tolist()
+    found = [(at + i * of, of) for at, of, n in zip(first, size, counts, strict=True) for i in range(n)]
+    assert found == [*zip(table["vaddr"], table["size"], strict=True)]
+
+
+@given(pieces)
+def test_contiguous_runs_alternate(drawn: list[tuple[str, int, str, bool]]) -> None:
+    table = build(drawn)
+    if "contiguity" not in PageMap(table).colors:
+        assert table["pfn"].isna().all()
+        return
+    view, numbers = PageMap(table, "contiguity"), contiguous(table)
+    names = ["not present", "contiguous", "next contiguous"]
+    assert expanded(view.layer) == [names[2 - number % 2 if number else 0] for number in numbers]
+    runs = max(numbers)
+    largest = max((sum(table["size"][np.array(numbers) == number]) for number in range(1, runs + 1)), default=0)
+    told = f"{runs} physically contiguous run{'s' * (runs > 1)}, the largest {display.size(largest)}"
+    assert view.layer["summary"].endswith(told if runs else "nothing is present")
+
+
+@given(pieces.filter(bool), st.sampled_from(["state", "size", "present"]))
+def test_text_html_and_widget_tell_the_same_counts(drawn: list[tuple[str, int, str, bool]], color: str) -> None:
+    table = build(drawn)
+    view, names = PageMap(table, color), values(table, color)
+    entries = Counter(names)
+    rows = zip(names, table["size"], strict=True)
+    runs = [(name, sum(size for _, size in group)) for name, group in groupby(rows, lambda row: row[0])]
+    expected = {
+        (
+            name,
+            f"{entries[name]}",
+            display.size(sum(size for of, size in runs if of == name)),
+            f"{sum(of == name for of, _ in runs)}",
+            display.size(max(size for of, size in runs if of == name)),
+        )
+        for name in entries
+    }
+    assert {tuple(category["words"]) for category in view.layer["legend"]} == expected
+    found = [re.findall("<td>([^<]*)</td>", row) for row in re.findall("<tr>.*?</tr>", view.html())]
+    assert {tuple(row) for row in found if len(row) == 5 and not row[0].startswith("0x")} == expected
+    lines = [tuple(re.split("  +", line)[1:]) for line in view.text().split("\n\n")[2].splitlines()[1:]]
+    assert set(lines) == expected
+    assert view.layer["summary"] in view.text()
+    assert view.layer["summary"] in view.html()
+
+
+def test_the_first_runs_are_listed_in_text_and_html() -> None:
+    table = made([(START, PAGE, "pte", [page(1), page(2), 0]), (START + MIB2, MIB2, "pmd", [page(512, 0xE7)])])
+    expected = [
+        ("0x010000000000-0x010000002000", "2", "4 KiB", "8 KiB", "present"),
+        ("0x010000002000-0x010000003000", "1", "4 KiB", "4 KiB", "none"),
+        ("0x010000200000-0x010000400000", "1", "2 MiB", "2 MiB", "present"),
+    ]
+    view = PageMap(table)
+    assert [tuple(re.split("  +", line)) for line in view.text().splitlines()[-3:]] == expected
+    assert (
+        re.findall("<td>(0x.*?)</td><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td>", view.html()) == expected
+    )
+    assert view.text().startswith("page map: 4 entries, 2.012 MiB, 0x010000000000-0x010000400000, coloured by state")
+
+
+def test_many_runs_are_not_listed_but_counted() -> None:
+    view = PageMap(pages(*[page(1), 0] * 50))
+    assert view.text().endswith("\nthe first 20 of 100 runs")
+    assert view.text().count("-0x") == view.html().count("</td><td>1</td><td>4 KiB</td>") + 1 == 21
+    assert "<p>the first 20 of 100 runs</p>" in view.html()
+
+
+@given(st.lists(st.sampled_from([0, page(1), GUARD]), min_size=1, max_size=5), st.integers(1, 700))
+def test_cells_of_several_entries(motif: list[int], times: int) -> None:
+    raw = [entry for entry in motif for _ in range(times)]
+    letters, per = {0: ".", page(1): "#", GUARD: "%"}, 1
+    while len(raw) > 1024 * per:
+        per *= 2
+    found = [{letters[entry] for entry in raw[at : at + per]} for at in range(0, len(raw), per)]
+    text = PageMap(pages(*raw)).text()
+    assert text.split("\n\n")[1].replace("\n", "") == "".join(min(cell) if len(cell) == 1 else "+" for cell in found)
+    assert f"\na cell is {f'{per} entries' if per > 1 else '1 entry'}\n" in text
+    assert max(map(len, text.split("\n\n")[1].splitlines())) <= 64
+
+
+def test_the_picture_has_a_square_for_each_cell_of_the_text() -> None:
+    view = PageMap(pages(*[page(1)] * 70, *[0] * 5))
+    paths = dict(re.findall(r'<path fill="url\(#[^"]*-(\d+)\)" d="([^"]*)"', view.html()))
+    cells = {code: re.findall(r"M(\d+) (\d+)h", path) for code, path in paths.items()}
+    names = [category["words"][0] for category in view.layer["legend"]]
+    assert {names[int(code)]: len(at) for code, at in cells.items()} == {"present": 70, "none": 5}
+    assert cells[str(names.index("none"))] == [(str(x), "10") for x in range(60, 110, 10)]
+
+
+def test_patterns_of_two_pictures_in_one_page_have_different_names() -> None:
+    one, other = (re.findall('<pattern id="(.*?)"', PageMap(pages(*raw)).html()) for raw in ([0], [page(1)]))
+    assert one
+    assert not {*one} & {*other}
+
+
+def test_what_is_sent_grows_with_runs_not_with_rows() -> None:
+    few, many, broken = (PageMap(pages(*raw)) for raw in ([page(1)] * 2, [page(1)] * 5000, [page(1), 0] * 2500))
+    sent = [[len(view.layer["runs"]), len(view.states["runs"]), len(view.spans)] for view in (few, many, broken)]
+    assert sent == [[5, 5, 20], [5, 5, 20], [25000, 25000, 20]]
+
+
+def test_a_part_of_a_frame_is_shown_as_it_is() -> None:
+    table = pages(*[page(pfn) for pfn in range(10)])
+    part = pd.concat([table.iloc[6:8], table.iloc[[3, 1]]])
+    view = PageMap(part, "contiguity")
+    assert np.frombuffer(view.spans, "<u8", 3).tolist() == [START + at * PAGE for at in (6, 3, 1)]
+    assert expanded(view.layer) == ["contiguous", "contiguous", "next contiguous", "contiguous"]
+    assert view.frame.iloc[2]["vaddr"] == START + 3 * PAGE
+
+
+def test_tables_have_no_cells() -> None:
+    view = PageMap(made([(START, MIB2, "pmd", [0x1067]), (START, PAGE, "pte", [page(1), page(2)])]))
+    assert (view.count, expanded(view.layer)) == (2, ["present"] * 2)
+    assert view.frame["state"].tolist() == ["present"] * 2
+
+
+@pytest.mark.parametrize("dtype", ["bool", "boolean"])
+def test_columns_of_ones_own_can_be_shown(dtype: str) -> None:
+    table = pages(page(1), page(2), 0).assign(**{"<b>": pd.Series([True, False, True], dtype=dtype)})
+    view = PageMap(PteFrame(table), "<b>")
+    assert expanded(view.layer) == ["<b>", "not <b>", "<b>"]
+    assert "not &lt;b&gt;" in view.html()
+    assert "<b>" not in view.html()
+
+
+def test_columns_that_say_nothing_are_not_offered() -> None:
+    table = pages(page(1))
+    table["pfn"] = pd.array([pd.NA], "UInt64")
+    table["dirty"] = pd.array([pd.NA], "boolean")
+    assert not {"contiguity", "dirty"} & {*PageMap(table).colors}
+    with pytest.raises(
+        TargetError, match="cannot colour by 'contiguity': no page frame is known here; choose one of st"
+    ):
+        PageMap(table, "contiguity")
+
+
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        (lambda: pte_magic.decode([page(1)]), r"no vaddr, size; make it of what %pte TARGET"),
+        (lambda: pages(page(1))[["vaddr", "pfn"]], r"no size, state;"),
+        (lambda: pages(page(1)).runs(), r"before \.runs\(\)"),
+    ],
+)
+def test_frames_without_places_are_refused(table: Any, why: str) -> None:
+    with pytest.raises(TargetError, match=why):
+        PageMap(table())
+
+
+def test_an_unknown_colour_changes_nothing() -> None:
+    view = PageMap(pages(page(1)))
+    with pytest.raises(TargetError, match="cannot colour by 'pfn'"):
+        view.color = "pfn"
+    assert (view.color, view.layer["color"]) == ("state", "state")
+
+
+def test_what_is_changed_in_the_frame_later_does_not_change_the_map() -> None:
+    table = pages(page(1), page(2))
+    view = PageMap(table)
+    table["rw"] = pd.array([False, False], "boolean")
+    view.color = "rw"
+    assert expanded(view.layer) == ["rw", "rw"]
+
+
+def test_the_position_stays_within() -> None:
+    view = PageMap(pages(page(1), page(2)))
+    for wanted, found in ((1, 1), (7, 1), (-1, 0)):
+        view.position = wanted
+        assert view.position == found
+
+
+def test_no_entries_and_one() -> None:
+    none, one = PageMap(pages(page(1)).iloc[:0]), PageMap(pages(page(1)))
+    assert none.text() == "page map: no entries"
+    assert "page map: no entries" in none.html()
+    assert (none.count, none.position, len(none.layer["runs"]), len(none.spans)) == (0, 0, 0, 0)
+    assert "\n\n#\n\n" in one.text()
+
+
+def test_a_real_walk_has_a_map(walker: str) -> None:
+    array = np.ones(1 << 18)
+    table = pte_magic.walk(array, walker=walker)
+    view = PageMap(table)
+    for color in view.colors:
+        view.color = color
+        assert sum(int(category["words"][1].replace(",", "")) for category in view.layer["legend"]) == len(table)
+
+
+def test_a_notebook_keeps_text_and_html_of_the_colours_in_use() -> None:
+    view = PageMap(pages(page(1), page(2, 0x25)))
+    view.color = "dirty"
+    bundle: Any = view._repr_mimebundle_()
+    data = bundle[0]
+    assert "application/vnd.jupyter.widget-view+json" in data
+    assert data["text/plain"] == repr(view)
+    for form in ("text/plain", "text/html"):
+        assert "coloured by dirty" in data[form]
+        assert "not dirty" in data[form]
+    assert '<svg role="img" aria-label="page map: 2 entries' in data["text/html"]
+
+
+@pytest.mark.parametrize(
+    "together",
+    [
+        [*looks.STATES.values(), looks.MISSING, looks.MIXED],
+        [looks.NOTHING, *looks.SIZES.values(), looks.OTHER, looks.MIXED],
+        [looks.SET, looks.NOT_SET, looks.MISSING, looks.MIXED],
+        [looks.RUN, looks.NEXT_RUN, looks.NOTHING, looks.MIXED],
+    ],
+)
+def test_no_two_looks_differ_in_colour_alone(together: list[looks.Look]) -> None:
+    for distinct in ({look.letter for look in together}, {look.pattern for look in together}):
+        assert len(distinct) == len(together)
+
+
+def test_javascript_and_style_agree_with_python() -> None:
+    script = (STATIC / "map.js").read_text(encoding="utf-8")
+    assert f"const MIXED = {layers.MIXED};" in script
+    assert f"const TILE = {looks.TILE};" in script
+    rules = (STATIC / "map.css").read_text(encoding="utf-8")
+    known = [*looks.STATES.values(), *looks.SIZES.values(), looks.MISSING, looks.MIXED, looks.OTHER, looks.SET]
+    assert {name for look in known for name in (look.ground, look.ink)} <= {*re.findall("--pte-map-([a-z]+):", rules)}
