@@ -146,7 +146,7 @@ probe begin {
 )
 
 FAULTS = Cell(
-    "--table",
+    "",
     """\
 probe begin { println("address error entry before") }
 probe kernel.trace("exceptions:page_fault_user") {

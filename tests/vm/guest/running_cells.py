@@ -15,6 +15,7 @@ from conftest import descriptors
 from loaded import modules, wait_until, wait_until_nothing_is_left
 
 from pte_magic import walkers
+from pte_magic.space import own
 from pte_magic.systemtap import modules as compiled
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 def nothing_left_behind(shell: Shell) -> Iterator[None]:
     """Fail if what happened in a cell left a module, a program, an open file or another handler of interrupts."""
     walkers.close()
+    own()  # a descriptor that is kept
     shell.run("pass")
     assert not modules()
     before = descriptors()
@@ -79,11 +81,11 @@ class Clock(io.TextIOBase):
     def text(self) -> str:
         return "".join(text for _, text in self.came)
 
-    def run(self, shell: Shell, options: str = "") -> Any:
-        """Run the cell that counts, while this is stdout."""
-        must_be_compiled(cells.COUNT)
+    def run(self, shell: Shell, options: str = "", cell: cells.Cell = cells.COUNT) -> Any:
+        """Run a cell, while this is stdout."""
+        must_be_compiled(cell)
         with redirect_stdout(self):
-            return shell.ip.run_cell(cells.COUNT.typed(options))
+            return shell.ip.run_cell(cell.typed(options))
 
 
 def counted(last: int, target: int | None = None) -> str:

@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import (
+    ANONYMOUS,
     HUGEPAGE,
     MIB2,
     NOHUGEPAGE,
     PAGE,
     PM_PFN,
+    SHARED,
     NewMap,
     forked,
     madvise,
@@ -31,6 +33,7 @@ from shells import Cell, Shell
 
 from pte_magic.systemtap import modules as compiled
 from pte_magic.systemtap import toolchain
+from pte_magic.systemtap.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,7 +129,7 @@ def test_embedded_c_needs_guru_and_a_parse_error_is_where_it_was_typed(shell: Sh
 
 def test_all_of_a_huge_output_is_returned(shell: Shell) -> None:
     mib = 32
-    cell = run(shell, cells.FLOOD, mib=mib)
+    cell = run(shell, cells.FLOOD, "-s 64", mib=mib)  # all fits into the buffer, however slow we read
     *lines, last = cell.result.splitlines()
     assert last == "the end"
     assert len(cell.result) > mib << 20
@@ -181,26 +184,31 @@ def test_entries_of_a_process_from_a_script(shell: Shell, new_map: NewMap) -> No
     write(address + MIB2 - 3 * PAGE, PAGE)
     read(address + MIB2 - 2 * PAGE, PAGE)
     write(address + MIB2, PAGE)
-    table = run(shell, cells.ENTRY, address=address + MIB2 - 3 * PAGE, pages=5).result
+    told = run(shell, cells.ENTRY, address=address + MIB2 - 3 * PAGE, pages=5).result
     seen = rows(address + MIB2 - 3 * PAGE, 3 * PAGE + MIB2)
-    assert table["entry"].tolist()[:4] == seen["entry"].tolist()
-    assert table["level"].tolist() == ["pte", "pte", "pte", "pmd", "pmd"]
-    assert table["size"].tolist() == [PAGE] * 3 + [MIB2] * 2
-    assert table["present"].tolist() == [1, 1, 0, 1, 1]
+    assert told["entry"].tolist()[:4] == seen["entry"].tolist()
+    assert told["level"].tolist() == ["pte", "pte", "pte", "pmd", "pmd"]
+    assert told["size"].tolist() == [PAGE] * 3 + [MIB2] * 2
+    assert told["present"].tolist() == [1, 1, 0, 1, 1]
     frames = [pfn(address + MIB2 + at * PAGE) for at in (-3, -2, 0)]
-    assert table["frame"].tolist() == [*frames[:2], -1, frames[2], frames[2]]
-    flags = [set(text.split()) for text in table["flags"]]
+    assert told["frame"].tolist() == [*frames[:2], -1, frames[2], frames[2]]
+    flags = [set(text.split()) for text in told["flags"]]
     assert {"present", "rw", "user", "accessed", "dirty", "nx"} <= flags[0]
     assert "rw" not in flags[1]
     assert flags[2] == {"none"}
-    assert table["entry"][3] == table["entry"][4]
+    assert told["entry"][3] == told["entry"][4]
 
 
 def test_entries_from_a_probe_on_the_targets_page_faults(shell: Shell, new_map: NewMap) -> None:
     """At a fault, the page's entry is empty or the zero page's; that of the page before is as it will be."""
-    address = new_map(8 * PAGE, advice=NOHUGEPAGE)
+    address, ready = new_map(MIB2, advice=NOHUGEPAGE), new_map(PAGE, flags=SHARED | ANONYMOUS)
+    others = iter(range(address + 8 * PAGE, address + MIB2, PAGE))
+    clock = Clock()
 
     def touch() -> list[int]:
+        if not read(ready):  # until the probe sees it, which is registered some time after its module is there
+            write(next(others))
+            return []
         write(address, 2 * PAGE)
         read(address + 2 * PAGE, PAGE)
         zero_page = rows(address + 2 * PAGE)["entry"]
@@ -208,21 +216,26 @@ def test_entries_from_a_probe_on_the_targets_page_faults(shell: Shell, new_map: 
         return [int(entry) for entry in [*zero_page, *rows(address, 3 * PAGE)["entry"]]]
 
     entries: list[int] = []
-    with forked(touch) as child:
+    with forked(*[touch] * 256) as child:
 
         def act() -> None:
-            time.sleep(2)  # its probes are registered after the module is there
+            while "\n0x" not in clock.text():
+                child.step()
+                time.sleep(0.3)
+            write(ready)
             entries.extend(child.step())
             interrupt()
 
         with meanwhile(act, after=modules):
-            names = {"child": child, "first": address, "end": address + 8 * PAGE}
-            table = run(shell, cells.FAULTS, "-x child.pid", **names).result
+            shell.ip.user_ns.update(child=child, first=address, end=address + MIB2)
+            printed = clock.run(shell, "-x child.pid", cells.FAULTS).result
         frames = [int(word) & PM_PFN for word in words(address, 3 * PAGE, child.pid)]
+    seen = table(printed)
+    seen = seen[seen["address"] < address + 8 * PAGE]
     zero_page, *found = entries
     assert [entry >> 12 & (1 << 40) - 1 for entry in found] == frames
     was_present, is_write, is_user = 1, 2, 4
-    assert [tuple(row) for row in table.itertuples(index=False)] == [
+    assert [tuple(row) for row in seen.itertuples(index=False)] == [
         (address, is_user | is_write, 0, 0),
         (address + PAGE, is_user | is_write, 0, found[0]),
         (address + 2 * PAGE, is_user, 0, found[1]),
