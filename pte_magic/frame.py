@@ -17,6 +17,8 @@ from pte_magic.formats.field import KINDS, STATES
 from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from pte_magic.formats.kernel import Kernel
@@ -175,6 +177,25 @@ class PteFrame(pd.DataFrame):
             message = f"row {row} has no raw entry: {walker} shows none; read it as root, by the walker bpf or stap"
             raise TargetError(message)
         return BitField(int(entry), str(self["level"].iloc[row]), encryption_mask=self.attrs.get("encryption_mask", 0))
+
+    def map(self, func: Callable[[Any], Any] | None = None, na_action: Any = None, **options: Any) -> Any:
+        """Return a picture of all entries, a cell an entry; with a function, do as `pandas.DataFrame.map` does.
+
+        Args:
+            func: What pandas is to call with each value.
+            na_action: Of pandas.
+            options: Of pandas; of the picture ``color``: what its colours mean, ``"state"`` (the default), ``"size"``,
+                ``"contiguity"`` of page frames, or the name of a boolean column.
+
+        Raises:
+            TargetError: There is no such column, or the entries have no addresses.
+
+        """
+        if func is not None:
+            return super().map(func, na_action=na_action, **options)
+        from pte_magic.views.map import PageMap  # noqa: PLC0415  (widgets take as long to import as all else)
+
+        return PageMap(self, **options)
 
     def translation(self) -> Translation:
         """Return a picture of how one address is translated, table by table.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import traitlets
 
 from pte_magic.views import coloring, layers, looks, map_facts, map_still
-from pte_magic.views.markup import style
-from pte_magic.views.view import STATIC, View
+from pte_magic.views.markup import STATIC, style
+from pte_magic.views.view import View
 
 if TYPE_CHECKING:
     from pte_magic.frame import PteFrame

@@ -19,7 +19,7 @@ from pte_magic.errors import TargetError
 from pte_magic.formats import kernel
 from pte_magic.views import layers, looks
 from pte_magic.views.map import PageMap
-from pte_magic.views.view import STATIC
+from pte_magic.views.markup import STATIC
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
 if TYPE_CHECKING:
