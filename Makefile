@@ -10,9 +10,10 @@ PACKAGES := libbpf1 python3-venv
 VM_PACKAGES := debian-archive-keyring mmdebstrap qemu-system-x86
 KERNEL ?= newest
 
-.PHONY: demo test lint bench bench-vm lab vm vm-lab system clean
+.PHONY: demo test lint bench bench-vm lab screenshots vm vm-lab system clean
 
 test bench-vm vm vm-lab: PACKAGES += $(VM_PACKAGES)
+test screenshots: PACKAGES += chromium
 
 demo: .venv/ready
 	@$(BIN)/python examples/demo.py
@@ -33,6 +34,9 @@ bench-vm: .venv/ready
 
 lab: .venv/ready
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) examples
+
+screenshots: .venv/ready
+	$(BIN)/python tests/browser/screenshots.py
 
 vm: .venv/ready
 	@$(BIN)/python tests/vm/lab.py shell $(KERNEL)
@@ -58,7 +62,7 @@ system:
 	if [ "$$(id -u)" = 0 ]; then \
 	  apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends $$missing; \
 	else \
-	  echo "Not installed, and only root can:$$missing (without libbpf1 there is no eBPF walker, without QEMU no other kernel). Going on."; \
+	  echo "Not installed, and only root can:$$missing (without libbpf1 there is no eBPF walker, without QEMU no other kernel, without Chromium no browser). Going on."; \
 	fi
 
 clean:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
 
+    from jupyter import Jupyter
     from numpy.typing import NDArray
 
     from pte_magic.space import AddressSpace
@@ -315,3 +316,19 @@ def physical_limit() -> int:
     ram = re.findall(r"-([0-9a-f]+) : System RAM", Path("/proc/iomem").read_text(encoding="ascii"))
     limit = max((int(end, 16) for end in ram), default=0) // PAGE
     return limit if limit > 1 else 1 << (machine.physical_bits() - 12)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have tests with a browser come last: an event loop runs in this thread from the first of them on."""
+    items.sort(key=lambda item: "jupyter" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
+def jupyter() -> Iterator[Jupyter]:
+    """JupyterLab in a browser, for the tests in browser/."""
+    from jupyter import CHROMIUM, running  # noqa: PLC0415  (that folder is on the path for tests in it only)
+
+    if not CHROMIUM.exists():
+        pytest.skip("needs chromium: make test installs it on Debian and its relatives, as root")
+    with running() as found:
+        yield found

@@ -18,11 +18,11 @@ ROOT = Path(pte_magic.__file__).parent
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.py" or path.parent != ROOT)
 # The way of the data (DESIGN.md), left to right; no module imports from its right.
 STAGES = [
-    {"target", "memory", "dlpack", "space", "machine", "errors", "expressions"},
+    {"target", "memory", "dlpack", "space", "machine", "errors", "expressions", "units"},
     {"systemtap"},
     {"walkers"},
     {"formats"},
-    {"frame", "display"},
+    {"frame", "display", "difference", "overview", "views"},  # a frame is asked for its views
     {"core", "doctor"},
     {"stap_magic"},
     {"magics"},

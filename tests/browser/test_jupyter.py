@@ -1,0 +1,49 @@
+"""What shall fail a test does: errors of Python and JavaScript, questions to the network, what axe-core finds."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import axe
+import pytest
+from playwright.sync_api import Error
+
+if TYPE_CHECKING:
+    from jupyter import Jupyter
+
+UNREADABLE = """
+from IPython.display import HTML
+HTML('<p style="color: #777; background: #888">Who can read this?</p><button></button>')
+"""
+
+
+def evaluate(jupyter: Jupyter, script: str) -> None:
+    with jupyter.notebook() as notebook, suppress(Error):
+        notebook.page.evaluate(script)
+
+
+def test_an_exception_in_a_cell(jupyter: Jupyter) -> None:
+    with jupyter.notebook() as notebook, pytest.raises(AssertionError, match="ZeroDivisionError"):
+        notebook.run("1 / 0")
+
+
+def test_an_exception_in_the_page(jupyter: Jupyter) -> None:
+    with pytest.raises(AssertionError, match="on purpose"):
+        evaluate(jupyter, "setTimeout(() => { throw new Error('on purpose') })")
+
+
+def test_a_page_that_asks_another_server(jupyter: Jupyter) -> None:
+    with pytest.raises(AssertionError, match=r"asked for http://127\.0\.0\.2"):
+        evaluate(jupyter, "fetch('http://127.0.0.2:9/')")
+
+
+def test_what_cannot_be_read_and_what_has_no_name(jupyter: Jupyter) -> None:
+    with jupyter.notebook() as notebook:
+        output = notebook.run(UNREADABLE)
+        found = axe.violations(output)
+        assert "color-contrast (serious)" in found
+        assert "Who can read this?" in found
+        assert "button-name (critical)" in found
+        allowed = {"color-contrast": "it is on purpose", "button-name": "it is on purpose"}
+        assert axe.violations(output, allowed=allowed) == ""
