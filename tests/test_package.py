@@ -22,7 +22,7 @@ STAGES = [
     {"systemtap"},
     {"walkers"},
     {"formats"},
-    {"frame", "display"},
+    {"frame", "display", "overview", "difference", "comparison"},
     {"core", "doctor"},
     {"stap_magic"},
     {"magics"},
