@@ -6,15 +6,21 @@ import html as html_escape
 from itertools import compress
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
+from pte_magic.overview import headline, shortened
 from pte_magic.units import size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 MISSING = "-"
-_HEX = {"vaddr": "#014x", "entry": "#018x", "pfn": "#x", "swap_offset": "#x"}
+_HEX = {
+    "vaddr": "#014x",
+    **dict.fromkeys(("entry", "before", "after", "flipped"), "#018x"),
+    **dict.fromkeys(("pfn", "pfn_before", "pfn_after", "swap_offset"), "#x"),
+}
 _SIZES = {"size", "bytes"}
 _CONSTANT = ("cache", "pkey", "host", "pid", "walker")
 
@@ -26,24 +32,31 @@ def formatters(frame: pd.DataFrame) -> dict[Any, Callable[[Any], str]]:
 
 def _formatter(name: str, dtype: Any) -> Callable[[Any], str]:
     if name in _HEX:
-        return lambda value: MISSING if pd.isna(value) else format(int(value), _HEX[name])
+        return lambda value: _number(value, lambda found: format(found, _HEX[name]))
     if name in _SIZES:
-        return lambda value: MISSING if pd.isna(value) else size(int(value))
+        return lambda value: _number(value, size)
     if isinstance(dtype, pd.BooleanDtype):
         return lambda value: MISSING if pd.isna(value) else str(int(value))
     return lambda value: MISSING if pd.isna(value) else str(value)
 
 
+def _number(value: Any, form: Callable[[int], str]) -> str:
+    """Format a number; whatever else somebody put into the column is shown as it is."""
+    if pd.isna(value):
+        return MISSING
+    return form(int(value)) if isinstance(value, (int, float, np.number)) else str(value)
+
+
 def text(frame: pd.DataFrame) -> str:
     """Return a frame as text, for the terminal, which is narrow: the bits that are set, by their names."""
     shown, notes = _worth_showing(frame)
-    shown, limit = _ends(shown)
+    shown, limit = ends(shown)
     bits = [str(name) for name, dtype in shown.dtypes.items() if isinstance(dtype, pd.BooleanDtype)]
-    words = _words(shown.drop(columns=bits))
+    table = words(shown.drop(columns=bits))
     if bits:
         is_set = shown[bits].fillna(value=False).astype(bool).to_numpy()
-        words["bits that are set"] = [" ".join(compress(bits, row)) or MISSING for row in is_set]
-    return "\n".join([words.to_string(max_rows=limit), *notes])
+        table["bits that are set"] = [" ".join(compress(bits, row)) or MISSING for row in is_set]
+    return "\n".join([*headline(frame), table.to_string(max_rows=limit), *notes])
 
 
 def html(frame: pd.DataFrame) -> str | None:
@@ -51,32 +64,45 @@ def html(frame: pd.DataFrame) -> str | None:
     if not pd.get_option("display.notebook_repr_html"):
         return None
     shown, notes = _worth_showing(frame)
-    shown, limit = _ends(shown)
-    words = _words(shown)
-    for at, name in enumerate(words.columns):
+    shown, limit = ends(shown)
+    return "".join([paragraph(headline(frame)), html_table(words(shown), limit), paragraph(notes)])
+
+
+def html_table(table: pd.DataFrame, limit: int | None) -> str:
+    """Return what `words` made as an HTML table of at most `limit` rows; a size keeps its unit beside it."""
+    for at, name in enumerate(table.columns):
         if name in _SIZES:
-            words.isetitem(at, [value.replace(" ", "\N{NO-BREAK SPACE}") for value in words.iloc[:, at]])
-    table: str = words.to_html(max_rows=limit, notebook=True)
-    return f"{table}<p>{'<br>'.join(html_escape.escape(note) for note in notes)}</p>"
+            table.isetitem(at, [value.replace(" ", "\N{NO-BREAK SPACE}") for value in table.iloc[:, at]])
+    made: str = table.to_html(max_rows=limit, notebook=True)
+    return made
+
+
+def paragraph(lines: list[str]) -> str:
+    """Return lines of text as HTML; nothing if there are none."""
+    return f"<p>{'<br>'.join(html_escape.escape(line) for line in lines)}</p>" if lines else ""
 
 
 def _worth_showing(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Return a frame without the columns that say nothing, and the lines below it that say what they would."""
+    """Return what of a frame is shown: not the columns that say nothing, and runs, if there are many rows.
+
+    The lines that go below it say what is not shown.
+    """
     shape = f"{len(frame)} rows x {len(frame.columns)} columns"
     if not len(frame) or not frame.columns.is_unique or not {"level", "state"} <= set(frame.columns):
         return frame, [f"[{shape}]"]
+    frame, short = shortened(frame)  # each column says in the runs what it says in the rows
     empty = [name for name in frame.columns if frame[name].isna().all()]
     values = {name: frame[name].dropna().unique() for name in _CONSTANT if name in frame.columns}
     same = {name: found[0] for name, found in values.items() if len(found) == 1}
     if empty:
         shape += f"; {len(empty)} of them missing throughout, not shown"
-    notes = [f"[{shape}]"]
+    notes = [f"[{shape}]", *short]
     if same:
         notes.append(", ".join(f"{name} {value}" for name, value in same.items()))
     return frame.drop(columns=[*empty, *same]), notes
 
 
-def _ends(frame: pd.DataFrame) -> tuple[pd.DataFrame, int | None]:
+def ends(frame: pd.DataFrame) -> tuple[pd.DataFrame, int | None]:
     """Cut what pandas would not print out of a long frame; return how many rows it is to print."""
     limit = pd.get_option("display.max_rows")
     if not limit or len(frame) <= limit:
@@ -86,7 +112,7 @@ def _ends(frame: pd.DataFrame) -> tuple[pd.DataFrame, int | None]:
     return frame.iloc[[*range(half), *range(len(frame) - half, len(frame))]], keep
 
 
-def _words(frame: pd.DataFrame) -> pd.DataFrame:
+def words(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame of what is printed for each value."""
     columns = [
         [form(value) for value in frame.iloc[:, at]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from pandas.api.internals import create_dataframe_from_blocks
 from pandas.arrays import BooleanArray, IntegerArray
 
 from pte_magic import display, machine, walkers
+from pte_magic.difference import compare
 from pte_magic.errors import TargetError
 from pte_magic.formats import decode, pagemap
 from pte_magic.formats.field import KINDS, STATES
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pte_magic.difference import PteDiff
     from pte_magic.formats.kernel import Kernel
     from pte_magic.views.bits import BitField
     from pte_magic.views.translation import Translation
@@ -207,6 +209,31 @@ class PteFrame(pd.DataFrame):
         from pte_magic.views.translation import Translation  # noqa: PLC0415  (this module is to its left)
 
         return Translation(self, self.attrs.get("address"))
+
+    @overload
+    def diff(self, periods: PteFrame) -> PteDiff: ...
+    @overload
+    def diff(self, periods: int = 1, axis: Any = 0) -> PteFrame: ...
+    def diff(self, periods: Any = 1, axis: Any = 0) -> Any:
+        """Tell what changed from this frame to another one, walked later or in another process.
+
+        Args:
+            periods: The frame after. With a number, this is `pandas.DataFrame.diff`.
+            axis: Of `pandas.DataFrame.diff`.
+
+        Returns:
+            One row an entry that changed, with the flipped bits and words: see `PteDiff`.
+
+        Raises:
+            TargetError: A frame lacks addresses or states, has runs for rows, or covers an address twice.
+
+        Example:
+            >>> before = pte_magic.walk(a)  # doctest: +SKIP
+            >>> a[:] = 1  # doctest: +SKIP
+            >>> before.diff(pte_magic.walk(a))  # doctest: +SKIP
+
+        """
+        return compare(self, periods) if isinstance(periods, PteFrame) else super().diff(periods, axis)
 
     def to_string(self, *args: Any, formatters: Any = None, **options: Any) -> Any:
         """Return the frame as text, as `pandas.DataFrame.to_string` does, addresses and entries in hex."""

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import pte_magic
-from pte_magic import display, frame
+from pte_magic import frame, units
 from pte_magic.formats import kernel
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
@@ -30,11 +30,11 @@ MIXED = made([PAGE, 0, SWAPPED, GUARD])
      (1 << 56, "64 PiB"), ((1 << 64) - 1, "16 EiB")],
 )  # fmt: skip
 def test_sizes_have_units(count: int, text: str) -> None:
-    assert display.size(count) == text
+    assert units.size(count) == text
 
 
 def test_text_shows_hex_units_bits_by_name_and_dashes() -> None:
-    assert [" ".join(line.split()) for line in repr(MIXED).splitlines()[1:5]] == [
+    assert [" ".join(line.split()) for line in repr(MIXED).splitlines()[2:6]] == [
         "0 0x7f0000000000 4 KiB pte 0x8000000153016067 present - 0x153016 - - present rw user accessed dirty nx",
         "1 0x7f0000001000 4 KiB pte 0x0000000000000000 none - - - - -",
         "2 0x7f0000002000 4 KiB pte 0x07fffffffffffc00 swap - - 0 0x1 -",
@@ -157,3 +157,100 @@ def test_bytes_of_runs_have_units() -> None:
     table = made([PAGE + (i << 12) for i in range(512)])
     first = " ".join(repr(table.runs()).splitlines()[1].split())
     assert first.startswith("0 0x7f0000000000 4 KiB 512 2 MiB pte 0x8000000153016067")
+
+
+def spans(*found: tuple[int, int, str, list[int]]) -> frame.PteFrame:
+    """Return a frame of spans: first address, bytes that each entry covers, level, entries."""
+    rows = [(vaddr, size, len(raw), LEVELS.index(level)) for vaddr, size, level, raw in found]
+    raw = np.array([entry for *_, part in found for entry in part], np.uint64)
+    return frame.build(Entries(raw, np.array(rows, SPAN), "x86_64", "bpf"), kernel.running(), pid=4711)
+
+
+TABLE, X = 0x153016067, "\N{MULTIPLICATION SIGN}"
+WIDE = spans(
+    (0x7F00_0000_0000, 2 << 20, "pmd", [0x80000001530000E7, 0x80000001550000E7, 0]),
+    (0x7F00_0060_0000, 4096, "pte", [PAGE, 0, PAGE, SWAPPED]),
+    (0x7F00_0060_4000, 1 << 30, "pud", [0]),
+)
+ADDRESS = spans(
+    (0x7F00_0000_0000, 1 << 39, "pgd", [TABLE]),
+    (0x7F00_0000_0000, 1 << 30, "pud", [TABLE]),
+    (0x7F00_0060_0000, 2 << 20, "pmd", [TABLE]),
+    (0x7F00_0060_1000, 4096, "pte", [PAGE]),
+)
+
+
+@pytest.mark.parametrize("table", [WIDE, WIDE.runs(), WIDE[::-1], WIDE.drop(columns=["pfn", "entry"])])
+def test_the_first_line_of_a_range_counts_what_is_there(table: frame.PteFrame) -> None:
+    line = f"8 entries, 1.006 GiB: present 4 KiB {X} 2; present 2 MiB {X} 2; swap 4 KiB {X} 1; none {X} 3"
+    assert repr(table).splitlines()[0] == line
+    assert str(table._repr_html_()).startswith(f"<p>{line}</p><div>")
+
+
+def test_the_first_line_counts_tables_apart_and_thousands_are_set_off() -> None:
+    table = spans((0, 2 << 20, "pmd", [TABLE]), (0, 4096, "pte", [PAGE] * 2049))
+    line = f"2,049 entries, 8.004 MiB: present 4 KiB {X} 2,049; table {X} 1"
+    assert repr(table).splitlines()[0] == line
+
+
+@pytest.mark.parametrize("table", [ADDRESS, ADDRESS[3:], made([0]), made([]), pte_magic.decode([PAGE, 0])])
+def test_the_way_to_one_address_and_mere_values_have_no_such_line(table: frame.PteFrame) -> None:
+    assert " entries, " not in repr(table)
+    assert not str(table._repr_html_()).startswith("<p>")
+
+
+LONG = made([(0x153000 + i) << 12 | 1 << 63 | (0x67 if i < 70 else 0x25) for i in range(100)])
+ROWS = "shown as 2 runs of neighbours; pandas.options.display.max_rows = None shows all rows"
+
+
+@pytest.mark.parametrize("kind", ["text", "html"])
+def test_a_frame_of_more_rows_than_pandas_prints_is_shown_as_runs(kind: str) -> None:
+    def shown() -> str:
+        return repr(LONG) if kind == "text" else str(LONG._repr_html_())
+
+    found = shown()
+    assert "[100 rows x 30 columns" in found
+    assert ROWS in found
+    assert re.findall("0x7f[0-9a-f]{10}", found) == ["0x7f0000000000", "0x7f0000046000"]
+    assert re.findall("4(?: |\N{NO-BREAK SPACE})KiB\\D+\\b(70|30)\\b(?! col)", found) == ["70", "30"]
+    with pd.option_context("display.max_rows", None):
+        found = shown()
+    assert len(re.findall("0x7f[0-9a-f]{10}", found)) == 100
+    assert "runs" not in found
+
+
+def test_runs_are_cut_by_pandas() -> None:
+    table = made([(0x153000 + i + i // 2) << 12 | 1 << 63 | 0x67 for i in range(200)])  # two frames follow each other
+    text = repr(table)
+    assert "shown as 100 runs of neighbours" in text
+    addresses = [int(found, 16) for found in re.findall("0x7f[0-9a-f]{10}", text)]
+    expected = table["vaddr"].tolist()[::2]
+    assert addresses == expected[:5] + expected[-5:]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        LONG.assign(note=pd.Series([*LONG.groupby("vaddr")])),
+        LONG.set_index(pd.RangeIndex(100, name="page")),
+        LONG.set_index(pd.Index([f"page {i}" for i in range(100)])),
+        LONG.assign(vaddr=[f"{vaddr:#x}" for vaddr in LONG["vaddr"]]),
+        LONG.assign(pfn=[f"{pfn:#x}" for pfn in LONG["pfn"]]),
+        LONG.assign(size=4096.0),
+        LONG.assign(state="mine"),
+        LONG.assign(entries=1),
+        LONG.drop(columns="swap_offset"),
+        LONG.drop(columns="state"),
+        LONG.T,
+    ],
+    ids=["objects", "named index", "words", "hex", "hex frames", "floats", "states", "entries", "less", "none", "T"],
+)
+def test_what_somebody_added_is_not_merged_away(table: frame.PteFrame) -> None:
+    assert "runs" not in repr(table)
+    assert f"[{len(table)} rows x {len(table.columns)} columns" in repr(table)
+    assert "runs" not in str(table._repr_html_())
+
+
+def test_rows_that_somebody_marked_are_runs_of_their_own() -> None:
+    marked = LONG.assign(mine=[i in {10, 11} for i in range(100)])
+    assert "shown as 4 runs of neighbours" in repr(marked)

@@ -22,7 +22,7 @@ STAGES = [
     {"systemtap"},
     {"walkers"},
     {"formats"},
-    {"frame", "display", "difference", "overview", "views"},  # a frame is asked for its views
+    {"frame", "display", "overview", "difference", "comparison", "views"},  # a frame is asked for its views
     {"core", "doctor"},
     {"stap_magic"},
     {"magics"},

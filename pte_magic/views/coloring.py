@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pte_magic import display, machine
+from pte_magic import machine, units
 from pte_magic.errors import TargetError
 from pte_magic.views import looks
 from pte_magic.views.layers import Category, Layer, ends_of, follows, starts_of
@@ -76,7 +76,7 @@ def _sizes(frame: PteFrame) -> _Found:
     starts = starts_of(len(frame), size[1:] != size[:-1])
     found, codes = np.unique(size[starts], return_inverse=True)
     kinds = [
-        (display.size(value), looks.SIZES.get(value, looks.OTHER)) if value else ("none", looks.NOTHING)
+        (units.size(value), looks.SIZES.get(value, looks.OTHER)) if value else ("none", looks.NOTHING)
         for value in found.tolist()
     ]
     return _Found(starts, codes, kinds)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pte_magic import display
+from pte_magic import units
 from pte_magic.views import looks
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Run(NamedTuple):
     def words(self) -> tuple[str, ...]:
         """The run as it is listed."""
         where = f"{self.first:#014x}-{self.end:#014x}"
-        return where, f"{self.entries:,}", display.size(self.size), display.size(self.end - self.first), self.category
+        return where, f"{self.entries:,}", units.size(self.size), units.size(self.end - self.first), self.category
 
 
 def summary(layer: Layer, where: Spans) -> str:
@@ -42,14 +42,14 @@ def summary(layer: Layer, where: Spans) -> str:
     n, covered = int(layer.ends[-1]), sum(category.bytes for category in layer.categories)
     counts = np.diff(where.ends, prepend=np.uint32(0)).astype(np.uint64)
     first, end = int(where.vaddr.min()), int((where.vaddr + where.size * counts).max())
-    line = f"page map: {entries(n)}, {display.size(covered)}, {first:#014x}-{end:#014x}, coloured by {layer.color}"
+    line = f"page map: {entries(n)}, {units.size(covered)}, {first:#014x}-{end:#014x}, coloured by {layer.color}"
     if layer.color != "contiguity":
         return line
     runs = [category for category in layer.categories if category.look in {looks.RUN, looks.NEXT_RUN}]
     if not runs:
         return f"{line}: nothing is present"
     count, largest = sum(category.runs for category in runs), max(category.largest for category in runs)
-    return f"{line}: {count:,} physically contiguous run{'s' * (count > 1)}, the largest {display.size(largest)}"
+    return f"{line}: {count:,} physically contiguous run{'s' * (count > 1)}, the largest {units.size(largest)}"
 
 
 def scale(per: int) -> str:
@@ -69,7 +69,7 @@ def legend_head(layer: Layer) -> tuple[str, ...]:
 
 def legend(category: Category) -> tuple[str, ...]:
     """Return what a legend says of a category."""
-    covered, largest = display.size(category.bytes), display.size(category.largest)
+    covered, largest = units.size(category.bytes), units.size(category.largest)
     return category.name, f"{category.entries:,}", covered, f"{category.runs:,}", largest
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pte_magic
-from pte_magic import PteFrame, display, frame
+from pte_magic import PteFrame, frame, units
 from pte_magic.errors import TargetError
 from pte_magic.formats import kernel
 from pte_magic.views import layers, looks
@@ -90,7 +90,7 @@ def values(table: PteFrame, color: str) -> list[str]:
         return [*table["state"]]
     if color == "size":
         rows = zip(table["size"], table["state"], strict=True)
-        return ["none" if state == "none" else display.size(size) for size, state in rows]
+        return ["none" if state == "none" else units.size(size) for size, state in rows]
     words = {True: color, False: f"not {color}"}
     return ["missing" if value is pd.NA else words[value] for value in table[color]]
 
@@ -144,7 +144,7 @@ def test_contiguous_runs_alternate(drawn: list[tuple[str, int, str, bool]]) -> N
     assert expanded(view.layer) == [names[2 - number % 2 if number else 0] for number in numbers]
     runs = max(numbers)
     largest = max((sum(table["size"][np.array(numbers) == number]) for number in range(1, runs + 1)), default=0)
-    told = f"{runs} physically contiguous run{'s' * (runs > 1)}, the largest {display.size(largest)}"
+    told = f"{runs} physically contiguous run{'s' * (runs > 1)}, the largest {units.size(largest)}"
     assert view.layer["summary"].endswith(told if runs else "nothing is present")
 
 
@@ -159,9 +159,9 @@ def test_text_html_and_widget_tell_the_same_counts(drawn: list[tuple[str, int, s
         (
             name,
             f"{entries[name]}",
-            display.size(sum(size for of, size in runs if of == name)),
+            units.size(sum(size for of, size in runs if of == name)),
             f"{sum(of == name for of, _ in runs)}",
-            display.size(max(size for of, size in runs if of == name)),
+            units.size(max(size for of, size in runs if of == name)),
         )
         for name in entries
     }

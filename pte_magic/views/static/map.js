@@ -74,7 +74,7 @@ function eachCell(runs, per, from, to, back) {
 
 const hex = (address) => `0x${address.toString(16).padStart(12, "0")}`;
 
-/** Bytes with their unit, as display.size() of Python writes them. */
+/** Bytes with their unit, as units.size() of Python writes them. */
 function bytes(count) {
   let value = Number(count);
   let unit = 0;

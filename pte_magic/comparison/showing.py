@@ -1,0 +1,161 @@
+"""How a difference is shown: one line that counts, the bits that flipped by their names, the digits that changed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from pte_magic import display
+from pte_magic.comparison.words import NOT_LOOKED
+from pte_magic.formats.field import Shape
+from pte_magic.formats.kernel import running
+from pte_magic.formats.x86_64 import fields
+from pte_magic.units import size
+
+if TYPE_CHECKING:
+    from pte_magic.difference import PteDiff
+
+_NEEDED = {"vaddr", "size", "change", "before", "after", "flipped"}
+_ELSEWHERE = ("level_before", "level_after")  # the words say what became larger or smaller
+_WITHOUT_ENTRIES = (
+    "state_before",
+    "state_after",
+    "pfn_before",
+    "pfn_after",
+)  # the entries say it, where they are known
+# Marks in what pandas escapes, to become elements of HTML: characters that have no meaning of their own.
+_OPEN, _CLOSE = "\ue000", "\ue001"
+
+
+def headline(diff: pd.DataFrame) -> str:
+    """Return the line that counts changes: ``3 of 512 entries changed: 2 write-protected, 1 new page frame``."""
+    weight = diff["entries"].to_numpy() if "entries" in diff.columns else np.ones(len(diff), np.int64)
+    covered = (diff["bytes"] if "bytes" in diff.columns else diff["size"]).to_numpy()
+    code, said = pd.factorize(diff["change"])
+    by_change = np.bincount(code, weight, len(said)).astype(int)
+    counts: Counter[str] = Counter()
+    changed = 0
+    for change, n in zip(said, by_change, strict=True):
+        if change not in NOT_LOOKED:
+            changed += int(n)
+            counts.update(dict.fromkeys(change.split(", "), int(n)))
+    line = _changed(changed, diff.attrs)
+    if counts:
+        line += ": " + ", ".join(f"{n:,} {word}" for word, n in counts.most_common())
+    for word in NOT_LOOKED:
+        rows = np.asarray(diff["change"] == word)
+        if rows.any():
+            line += f"; {size(sum(map(int, covered[rows])))} {word}"
+    return line
+
+
+def _changed(changed: int, attrs: dict[Any, Any]) -> str:
+    compared = attrs.get("compared")
+    if compared is None or attrs.get("changed") != changed:  # somebody selected rows
+        return "1 entry changed" if changed == 1 else f"{changed:,} entries changed"
+    if changed:
+        return f"{changed:,} of {compared:,} entries changed"
+    return "nothing changed" if compared else "no address is in both frames"
+
+
+def flipped_names(row: Any) -> str:
+    """Return the bits by which two entries differ, by their names: ``+`` if it was set, ``-`` if it was cleared.
+
+    A bit has the name that it has in the entry in which it is set. A field of many bits has no sign.
+    """
+    if pd.isna(row["flipped"]):
+        return display.MISSING
+    signs: dict[str, str] = {}
+    lowest: dict[str, int] = {}
+    for when, sign in (("before", "-"), ("after", "+")):
+        bits = int(row["flipped"]) & int(row[when])
+        shape = _shape(row[f"state_{when}"], row[f"level_{when}"])
+        found = [field for field in fields(running()) if shape in field.shapes and field.mask & bits]
+        for field in found:
+            signs[field.name] = sign if field.width == 1 and field.name not in signs else ""
+            lowest.setdefault(field.name, field.low)
+            bits &= ~field.mask
+        for bit in (bit for bit in range(64) if bits >> bit & 1):
+            signs[f"bit {bit}"], lowest[f"bit {bit}"] = sign, bit
+    return " ".join(f"{signs[name]}{name}" for name in sorted(signs, key=lowest.__getitem__)) or display.MISSING
+
+
+def _shape(state: Any, level: Any) -> Shape:
+    if state == "table":
+        return Shape.TABLE
+    if state == "present":
+        return Shape.PAGE if level == "pte" else Shape.HUGE
+    if state == "protnone":
+        return Shape.PROTNONE if level == "pte" else Shape.PROTNONE_HUGE
+    return Shape.SWAP
+
+
+def _shown(diff: PteDiff) -> tuple[pd.DataFrame, int | None, list[str]]:
+    """Return the table of words that is shown, how many rows pandas is to print, and the lines below it."""
+    notes = [f"[{len(diff)} rows x {len(diff.columns)} columns]"]
+    limit = pd.get_option("display.max_rows")
+    rows: pd.DataFrame = diff
+    if limit and len(diff) > limit and "entries" not in diff.columns:
+        runs = diff.runs()
+        if len(runs) < len(diff):
+            rows = runs
+            notes.append(
+                f"shown as {len(runs):,} runs of neighbours; pandas.options.display.max_rows = None shows all rows"
+            )
+    rows, keep = display.ends(rows)
+    has_entries = bool(rows["before"].notna().any() or rows["after"].notna().any())
+    hidden = [name for name in (*_ELSEWHERE, *(_WITHOUT_ENTRIES if has_entries else ())) if name in rows.columns]
+    hidden += [name for name in rows.columns if name not in hidden and rows[name].isna().all()]
+    table = display.words(rows.drop(columns=hidden))
+    if "flipped" in table.columns:
+        table["flipped"] = [flipped_names(row) for _, row in rows.iterrows()]
+        table = table.rename(columns={"flipped": "flipped bits"})
+    return table, keep, notes
+
+
+def _marked(before: str, after: str) -> tuple[str, str]:
+    """Mark the digits in which two entries differ."""
+    if len(before) != len(after):
+        return before, after
+    differ = [one != other for one, other in zip(before, after, strict=True)]
+    marked = (
+        "".join(f"{_OPEN}{x}{_CLOSE}" if d else x for x, d in zip(entry, differ, strict=True))
+        for entry in (before, after)
+    )
+    return next(marked), next(marked)
+
+
+def _is_whole(diff: pd.DataFrame) -> bool:
+    needed = _NEEDED | {*_ELSEWHERE, "state_before", "state_after", "level"}
+    if not diff.columns.is_unique or not needed <= set(diff.columns):
+        return False
+    return all(str(diff[name].dtype) == "UInt64" for name in ("before", "after", "flipped"))
+
+
+def text(diff: PteDiff) -> str:
+    """Return a difference as text."""
+    if not _is_whole(diff):
+        return display.text(diff)
+    if not len(diff):
+        return headline(diff)
+    table, limit, notes = _shown(diff)
+    return "\n".join([headline(diff), table.to_string(max_rows=limit), *notes])
+
+
+def html(diff: PteDiff) -> str | None:
+    """Return a difference as HTML, the changed digits of an entry in bold; None if pandas was told not to."""
+    if not pd.get_option("display.notebook_repr_html") or not _is_whole(diff):
+        return display.html(diff)
+    if not len(diff):
+        return display.paragraph([headline(diff)])
+    table, limit, notes = _shown(diff)
+    if {"before", "after"} <= set(table.columns):
+        pairs = [_marked(*pair) for pair in zip(table["before"], table["after"], strict=True)]
+        table["before"], table["after"] = ([pair[side] for pair in pairs] for side in (0, 1))
+    with pd.option_context("display.max_colwidth", None):  # words are never cut
+        made = display.html_table(table, limit)
+    made = made.replace(_OPEN, "<b>").replace(_CLOSE, "</b>")
+    return display.paragraph([headline(diff)]) + made + display.paragraph(notes)

@@ -1,0 +1,170 @@
+"""The words for what changed between two entries, as one table, and how they are found for many entries at once."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from pte_magic.formats.decode import CACHES
+from pte_magic.formats.field import KINDS, STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+ANY = "*"
+
+
+class Word(NamedTuple):
+    """What is said if a column changed from one value to another; ``{before}`` and ``{after}`` are the values."""
+
+    column: str
+    before: str
+    after: str
+    words: str
+
+
+WORDS = (
+    Word("looked", "no", "yes", "not looked at before"),
+    Word("looked", "yes", "no", "not looked at after"),
+    Word("table", "no", "yes", "table added"),
+    Word("table", "yes", "no", "table removed"),
+    Word("table_frame", "no", "yes", "other table"),
+    Word("state", "none", "marker", ""),  # the kind says it
+    Word("state", "marker", "none", ""),
+    Word("state", "none", "present", "mapped"),
+    Word("state", "marker", "present", "mapped"),
+    Word("state", "none", "protnone", "mapped without access"),
+    Word("state", "none", "swap", "mapped to swap"),
+    Word("state", ANY, "none", "unmapped"),
+    Word("state", "present", "swap", "swapped out"),
+    Word("state", "protnone", "swap", "swapped out"),
+    Word("state", "swap", "present", "swapped in"),
+    Word("state", "present", "protnone", "access taken away"),
+    Word("state", "protnone", "present", "access given back"),
+    Word("state", ANY, "migration", "being moved"),
+    Word("state", "migration", "present", "moved"),
+    Word("state", ANY, "device", "moved to a device"),
+    Word("state", "device", ANY, "moved back from a device"),
+    Word("state", ANY, "hwpoison", "its memory failed"),
+    Word("state", ANY, ANY, "{before} became {after}"),
+    Word("kind", ANY, "guard", "guard installed"),
+    Word("kind", "guard", ANY, "guard removed"),
+    Word("kind", ANY, "splitting", "being split"),
+    Word("kind", ANY, "poisoned", "marked as poisoned"),
+    Word("kind", ANY, "swapin_error", "swap-in failed"),
+    Word("kind", ANY, "uffd_wp", "marked for userfaultfd"),
+    Word("kind", "uffd_wp", "", "no longer marked for userfaultfd"),
+    Word("size", ANY, ANY, "became {after}"),
+    Word("pfn", "no", "yes", "new page frame"),
+    Word("swap_place", "no", "yes", "other place in swap"),
+    Word("rw", "yes", "no", "write-protected"),
+    Word("rw", "no", "yes", "made writable"),
+    Word("uffd_wp", "no", "yes", "write-protected by userfaultfd"),
+    Word("uffd_wp", "yes", "no", "no longer write-protected by userfaultfd"),
+    Word("nx", "yes", "no", "made executable"),
+    Word("nx", "no", "yes", "no longer executable"),
+    Word("user", "yes", "no", "closed to user mode"),
+    Word("user", "no", "yes", "opened to user mode"),
+    Word("pkey", ANY, ANY, "protection key {after}"),
+    Word("accessed", "no", "yes", "accessed"),
+    Word("accessed", "yes", "no", "no longer accessed"),
+    Word("dirty", "no", "yes", "dirty"),
+    Word("dirty", "yes", "no", "no longer dirty"),
+    Word("soft_dirty", "no", "yes", "soft-dirty"),
+    Word("soft_dirty", "yes", "no", "no longer soft-dirty"),
+    Word("cache", ANY, ANY, "memory type {after}"),
+    Word("global", "no", "yes", "made global"),
+    Word("global", "yes", "no", "no longer global"),
+    Word("special", "no", "yes", "made special"),
+    Word("special", "yes", "no", "no longer special"),
+    Word("devmap", "no", "yes", "memory of a device"),
+    Word("devmap", "yes", "no", "no longer memory of a device"),
+    Word("encrypted", "no", "yes", "encrypted"),
+    Word("encrypted", "yes", "no", "decrypted"),
+    Word("swp_exclusive", "no", "yes", "exclusive in swap"),
+    Word("swp_exclusive", "yes", "no", "shared in swap"),
+    Word("mmap_exclusive", "no", "yes", "mapped only here"),
+    Word("mmap_exclusive", "yes", "no", "also mapped elsewhere"),
+    Word("file", "no", "yes", "page of a file or shared memory"),
+    Word("file", "yes", "no", "anonymous page"),
+    Word("bits", "no", "yes", "other bits"),  # if there is nothing else to say
+)
+"""All words. Of a column, the first line that fits is taken; columns are told in this order. No words have a comma."""
+
+NOT_LOOKED = tuple(word.words for word in WORDS if word.column == "looked")
+"""Words that tell of no change."""
+
+NO_YES = ("no", "yes")
+VALUES: dict[str, tuple[str, ...]] = {
+    "state": STATES,
+    "kind": (*KINDS, ""),  # the last: an ordinary entry
+    "cache": CACHES,
+    "pkey": tuple(map(str, range(16))),
+}
+"""What the codes of a column mean, where that is not `NO_YES`; a missing value has the code -1."""
+
+COLUMNS = tuple(dict.fromkeys(word.column for word in WORDS))
+
+
+class Told(NamedTuple):
+    """Which words each row has for one column: their number from 1 on, 0 for none; ``uint8[n]``."""
+
+    number: NDArray[np.uint8]
+    words: tuple[str, ...]
+
+
+@functools.cache
+def _matrix(column: str, values: tuple[str, ...]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Return by code before and code after the number of the words; the last row and column, index -1, have none."""
+    table = np.zeros((len(values) + 1, len(values) + 1), np.uint8)
+    words: list[str] = []
+    lines = [word for word in WORDS if word.column == column]
+    for i, before in enumerate(values):
+        for j, after in enumerate(values):
+            fits = (word for word in lines if word.before in {ANY, before} and word.after in {ANY, after})
+            line = next(fits, None) if i != j else None
+            if line and line.words:
+                said = line.words.format(before=before, after=after)
+                if said not in words:
+                    words.append(said)
+                table[i, j] = words.index(said) + 1
+    return table, tuple(words)
+
+
+def tell(column: str, before: NDArray[Any], after: NDArray[Any], values: tuple[str, ...] | None = None) -> Told:
+    """Find the words for codes of a column, -1 where missing, which is no change."""
+    table, words = _matrix(column, values or VALUES.get(column, NO_YES))
+    number = np.zeros(len(before), np.uint8)
+    changed = np.flatnonzero(before != after)
+    number[changed] = table[before[changed], after[changed]]
+    return Told(number, words)
+
+
+def differs(column: str, changed: NDArray[np.bool_]) -> Told:
+    """Find the words for a column of which only matters whether it changed."""
+    return Told(changed.view(np.uint8), _matrix(column, NO_YES)[1])
+
+
+def joined(told: Sequence[Told], n: int) -> tuple[NDArray[np.intp], list[str]]:
+    """Put the words of all columns together, once for each combination.
+
+    Returns:
+        The combination that each row has, ``intp[n]``, and what it is in words, comma-separated; ``""`` for none.
+
+    """
+    key, combinations = np.zeros(n, np.intp), [""]
+    for number, words in told:
+        if not number.any():
+            continue
+        wide = key * (len(words) + 1) + number
+        key, found = pd.factorize(wide)
+        combinations = [
+            ", ".join(filter(None, (combinations[old], words[new - 1] if new else "")))
+            for old, new in (divmod(int(value), len(words) + 1) for value in found)
+        ]
+    return key, combinations

@@ -1,0 +1,91 @@
+"""What is told of a whole range of entries: how many there are of what, and its runs where the rows are too many."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from pte_magic.formats.field import STATES
+from pte_magic.units import size
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pte_magic.frame import PteFrame
+
+_TIMES = "\N{MULTIPLICATION SIGN}"
+# In which order states are told: first what maps memory, last what maps nothing.
+_TOLD = (*(state for state in STATES if state not in {"none", "table"}), "none", "table")
+_RUNS = {"entries", "bytes"}  # what `runs` adds
+# What is counted, and what runs are made of, as a walk gives them. Whoever changed them sees the rows as they are.
+_COUNTED = {"vaddr": "uint64", "size": "uint64", "state": "category"}
+_MERGED = {**_COUNTED, "pfn": "UInt64", "swap_offset": "UInt64"}
+
+
+def headline(frame: pd.DataFrame) -> list[str]:
+    """Return the line about a range: its entries and bytes, and how many there are of what.
+
+    No line for the translation of a single address, whose few rows say it all, or if what is counted is missing.
+    """
+    if not _is_range(frame):
+        return []
+    weight = frame["entries"].to_numpy(np.int64) if set(frame.columns) >= _RUNS else np.ones(len(frame), np.int64)
+    state = frame["state"].cat.set_categories(list(_TOLD)).cat.codes.to_numpy()
+    which, sizes = pd.factorize(frame["size"].to_numpy())
+    counts = np.zeros((len(sizes), len(_TOLD)), np.int64)
+    np.add.at(counts, (which, state), weight)
+    # As Python's numbers, which have no end: 2**64 bytes are possible.
+    found = [
+        (_TOLD[j], int(sizes[i]), int(counts[i, j]))
+        for j in range(len(_TOLD))
+        for i in np.argsort(sizes)
+        if counts[i, j]
+    ]
+    parts: dict[str, int] = {}
+    for name, covers, count in found:
+        what = name if name in {"none", "table"} else f"{name} {size(covers)}"
+        parts[what] = parts.get(what, 0) + count
+    total = sum(count for name, _, count in found if name != "table")
+    covered = sum(count * covers for name, covers, count in found if name != "table")
+    counted = "; ".join(f"{what} {_TIMES} {count:,}" for what, count in parts.items())
+    return [f"{total:,} entries, {size(covered)}: {counted}"]
+
+
+def _is_range(frame: pd.DataFrame) -> bool:
+    if not len(frame) or not _has(frame, _COUNTED) or frame["state"].isna().any():
+        return False
+    first, covers = frame["vaddr"].to_numpy(), frame["size"].to_numpy()
+    return not _is_translation(first, covers)
+
+
+def _is_translation(first: NDArray[np.uint64], covers: NDArray[np.uint64]) -> bool:
+    """Tell whether every row covers the address of the last one: the levels on the way to one address."""
+    return bool(((first <= first[-1]) & (first[-1] - first < covers)).all())
+
+
+def _has(frame: pd.DataFrame, columns: dict[str, str]) -> bool:
+    if not frame.columns.is_unique:
+        return False
+    found = {str(name): str(dtype) for name, dtype in frame.dtypes.items()}
+    return columns.items() <= found.items() and set(frame["state"].cat.categories) <= set(STATES)
+
+
+def shortened(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return what is to be shown of a frame: its runs if pandas would not print all rows; and the line that says so.
+
+    Rows of which something would be lost stay rows: runs already, objects that somebody added, an index with a meaning.
+    """
+    limit = pd.get_option("display.max_rows")
+    if not limit or len(frame) <= limit or _RUNS & set(frame.columns) or not _has(frame, _MERGED):
+        return frame, []
+    index = frame.index
+    means_something = index.name is not None or not pd.api.types.is_integer_dtype(index.dtype)
+    if means_something or any(pd.api.types.is_object_dtype(dtype) for dtype in frame.dtypes):
+        return frame, []
+    rows: PteFrame = frame  # type: ignore[assignment]  # whoever has these columns has that method
+    runs = rows.runs()
+    if len(runs) == len(frame):
+        return frame, []
+    return runs, [f"shown as {len(runs):,} runs of neighbours; pandas.options.display.max_rows = None shows all rows"]
