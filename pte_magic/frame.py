@@ -180,7 +180,9 @@ class PteFrame(pd.DataFrame):
             raise TargetError(message)
         return BitField(int(entry), str(self["level"].iloc[row]), encryption_mask=self.attrs.get("encryption_mask", 0))
 
-    def map(self, func: Callable[[Any], Any] | None = None, na_action: Any = None, **options: Any) -> Any:
+    def map(  # type: ignore[override]  # without a function, it is ours
+        self, func: Callable[[Any], Any] | None = None, na_action: Any = None, **options: Any
+    ) -> Any:
         """Return a picture of all entries, a cell an entry; with a function, do as `pandas.DataFrame.map` does.
 
         Args:
