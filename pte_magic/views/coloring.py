@@ -108,11 +108,14 @@ def _counted(color: str, found: _Found, size: NDArray[np.uint64]) -> Layer:
     ends = ends_of(found.starts, len(size))
     entries = np.diff(ends, prepend=np.uint32(0))
     covered = np.add.reduceat(size, found.starts) if len(size) else size
-    used, codes = np.unique(found.codes, return_inverse=True)
+    used = np.flatnonzero(np.bincount(found.codes, minlength=1))
+    renumbered = np.zeros(len(found.kinds), np.uint8)
+    renumbered[used] = np.arange(len(used))
+    codes = renumbered[found.codes]
     categories = []
     for code, kind in enumerate(used.tolist()):
         of = codes == code
         name, look = found.kinds[kind]
         n, total, largest = int(entries[of].sum()), int(covered[of].sum()), int(covered[of].max())
         categories.append(Category(name, look, n, total, int(of.sum()), largest))
-    return Layer(color, ends, codes.astype(np.uint8), tuple(categories))
+    return Layer(color, ends, codes, tuple(categories))

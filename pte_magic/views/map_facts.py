@@ -75,16 +75,16 @@ def legend(category: Category) -> tuple[str, ...]:
 
 def runs(layer: Layer, where: Spans) -> tuple[list[Run], int]:
     """Return the first `RUNS` runs, and how many there are."""
-    ends = np.union1d(layer.ends, where.ends)
     at, listed = 0, []
-    for end in ends[:RUNS].tolist():
+    for end in np.union1d(layer.ends[:RUNS], where.ends[:RUNS])[:RUNS].tolist():
         span, run = (int(np.searchsorted(found, at, side="right")) for found in (where.ends, layer.ends))
         size, begin = int(where.size[span]), int(where.ends[span - 1]) if span else 0
         first = int(where.vaddr[span]) + (at - begin) * size
         category = layer.categories[int(layer.codes[run])]
         listed.append(Run(first, first + (end - at) * size, end - at, size, category.name))
         at = end
-    return listed, len(ends)
+    common = np.searchsorted(layer.ends, where.ends, side="right") - np.searchsorted(layer.ends, where.ends)
+    return listed, len(layer.ends) + len(where.ends) - int(common.sum())
 
 
 def more(total: int) -> list[str]:

@@ -148,6 +148,10 @@ def test_contiguous_runs_alternate(drawn: list[tuple[str, int, str, bool]]) -> N
     assert view.layer["summary"].endswith(told if runs else "nothing is present")
 
 
+def test_frame_number_1_does_not_continue_what_has_none() -> None:
+    assert expanded(PageMap(pages(0, page(1), page(2)), "contiguity").layer) == ["not present", *["contiguous"] * 2]
+
+
 @given(pieces.filter(bool), st.sampled_from(["state", "size", "present"]))
 def test_text_html_and_widget_tell_the_same_counts(drawn: list[tuple[str, int, str, bool]], color: str) -> None:
     table = build(drawn)
@@ -194,6 +198,8 @@ def test_many_runs_are_not_listed_but_counted() -> None:
     assert view.text().endswith("\nthe first 20 of 100 runs")
     assert view.text().count("-0x") == view.html().count("</td><td>1</td><td>4 KiB</td>") + 1 == 21
     assert "<p>the first 20 of 100 runs</p>" in view.html()
+    apart = made([(START + 2 * at * PAGE, PAGE, "pte", [page(1), 0][: 1 + at % 2]) for at in range(30)])
+    assert PageMap(apart).text().endswith("\nthe first 20 of 45 runs")  # some end with a span only, some within one
 
 
 @given(st.lists(st.sampled_from([0, page(1), GUARD]), min_size=1, max_size=5), st.integers(1, 700))
@@ -207,6 +213,12 @@ def test_cells_of_several_entries(motif: list[int], times: int) -> None:
     assert text.split("\n\n")[1].replace("\n", "") == "".join(min(cell) if len(cell) == 1 else "+" for cell in found)
     assert f"\na cell is {f'{per} entries' if per > 1 else '1 entry'}\n" in text
     assert max(map(len, text.split("\n\n")[1].splitlines())) <= 64
+
+
+def test_a_thousand_entries_have_a_cell_each() -> None:
+    full, more = (PageMap(pages(*[page(1)] * n)).text().split("\n\n") for n in (1024, 1025))
+    assert (full[1].splitlines(), full[0].endswith("a cell is 1 entry")) == (["#" * 64] * 16, True)
+    assert (len(more[1].replace("\n", "")), more[0].endswith("a cell is 2 entries")) == (513, True)
 
 
 def test_the_picture_has_a_square_for_each_cell_of_the_text() -> None:
