@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import html as html_escape
-from itertools import compress
+from itertools import compress, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from pte_magic.formats import kernel
+from pte_magic.formats.describe import describe
 from pte_magic.overview import headline, shortened
 from pte_magic.units import size
+from pte_magic.views import picture
+from pte_magic.views.markup import framed
+from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pte_magic.formats.describe import Description
 
 MISSING = "-"
 _HEX = {
@@ -56,7 +63,9 @@ def text(frame: pd.DataFrame) -> str:
     if bits:
         is_set = shown[bits].fillna(value=False).astype(bool).to_numpy()
         table["bits that are set"] = [" ".join(compress(bits, row)) or MISSING for row in is_set]
-    return "\n".join([*headline(frame), table.to_string(max_rows=limit), *notes])
+    leaf = _leaf(frame)
+    bits_of_leaf = ["", picture.text(leaf)] if leaf else []
+    return "\n".join([*headline(frame), table.to_string(max_rows=limit), *notes, *bits_of_leaf])
 
 
 def html(frame: pd.DataFrame) -> str | None:
@@ -65,7 +74,9 @@ def html(frame: pd.DataFrame) -> str | None:
         return None
     shown, notes = _worth_showing(frame)
     shown, limit = ends(shown)
-    return "".join([paragraph(headline(frame)), html_table(words(shown), limit), paragraph(notes)])
+    leaf = _leaf(frame)
+    bits_of_leaf = framed(picture.html(leaf), "bits") if leaf else ""
+    return "".join([paragraph(headline(frame)), html_table(words(shown), limit), paragraph(notes), bits_of_leaf])
 
 
 def html_table(table: pd.DataFrame, limit: int | None) -> str:
@@ -80,6 +91,23 @@ def html_table(table: pd.DataFrame, limit: int | None) -> str:
 def paragraph(lines: list[str]) -> str:
     """Return lines of text as HTML; nothing if there are none."""
     return f"<p>{'<br>'.join(html_escape.escape(line) for line in lines)}</p>" if lines else ""
+
+
+def is_chain(frame: pd.DataFrame) -> bool:
+    """Tell whether a frame has the raw entries of one address, from the pgd down."""
+    if not 0 < len(frame) <= len(LEVELS) or not {"vaddr", "size", "level", "entry", "state"} <= set(frame.columns):
+        return False
+    codes = [LEVELS.index(level) if level in LEVELS else -1 for level in frame["level"]]
+    down = all(first < second for first, second in pairwise(codes))
+    return codes[0] == 0 and down and bool(frame["entry"].notna().all())
+
+
+def _leaf(frame: pd.DataFrame) -> Description | None:
+    """Return the entry at which the translation of a single address ends, taken apart; None of anything else."""
+    if not is_chain(frame):
+        return None
+    running = kernel.running(frame.attrs.get("encryption_mask", 0))
+    return describe(int(frame["entry"].iloc[-1]), str(frame["level"].iloc[-1]), running)
 
 
 def _worth_showing(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

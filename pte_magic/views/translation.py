@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
 from pte_magic import machine
+from pte_magic.display import is_chain
 from pte_magic.errors import TargetError
 from pte_magic.formats import kernel
 from pte_magic.formats.describe import Description, describe
@@ -138,15 +138,6 @@ class Translation:
 
     def _repr_html_(self) -> str:
         return self.html()
-
-
-def is_chain(frame: PteFrame) -> bool:
-    """Tell whether a frame has the raw entries of one address, from the pgd down."""
-    if not 0 < len(frame) <= len(LEVELS) or not {"vaddr", "size", "level", "entry", "state"} <= set(frame.columns):
-        return False
-    codes = [LEVELS.index(level) if level in LEVELS else -1 for level in frame["level"]]
-    down = all(first < second for first, second in itertools.pairwise(codes))
-    return codes[0] == 0 and down and bool(frame["entry"].notna().all())
 
 
 def _cut(address: int, last: str) -> list[Piece]:

@@ -54,7 +54,7 @@ def test_a_click_changes_a_bit_and_the_decoding_follows(jupyter: Jupyter) -> Non
 def test_the_keyboard_does_what_the_mouse_does(jupyter: Jupyter) -> None:
     with jupyter.notebook() as notebook:
         output = notebook.run(SHOWN)
-        field = output.get_by_label("Entry")
+        field = output.get_by_role("textbox", name="Entry")
         field.focus()
         field.press("Tab")  # past Reset, of which there is no need yet
         present = output.get_by_role("button", name="bit 0, present", exact=True)
@@ -74,7 +74,7 @@ def test_the_keyboard_does_what_the_mouse_does(jupyter: Jupyter) -> None:
 def test_an_entry_is_typed(jupyter: Jupyter) -> None:
     with jupyter.notebook() as notebook:
         output = notebook.run(SHOWN)
-        field = output.get_by_label("Entry")
+        field = output.get_by_role("textbox", name="Entry")
         field.fill("0x153016025")
         field.press("Enter")
         expect(output.get_by_role("row", name="63 nx")).to_contain_text("changed")

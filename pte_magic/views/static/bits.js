@@ -84,11 +84,16 @@ function render({ model, el }) {
       if (target) tell(target);
     });
   }
-  input.addEventListener("change", () => {
+  function accept() {
     const number = parse(input.value);
     status.textContent = number === null ? `${input.value} is no 64-bit entry; type a number such as 0x8000000153016067` : "";
     input.setCustomValidity(number === null ? status.textContent : "");
     if (number !== null) set(number);
+  }
+
+  input.addEventListener("change", accept);
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") accept();
   });
   reset.addEventListener("click", () => set(BigInt(model.get("_original"))));
 
