@@ -85,7 +85,9 @@ def html_table(table: pd.DataFrame, limit: int | None) -> str:
         if name in _SIZES:
             table.isetitem(at, [value.replace(" ", "\N{NO-BREAK SPACE}") for value in table.iloc[:, at]])
     made: str = table.to_html(max_rows=limit, notebook=True)
-    return made
+    made = made.replace("<th></th>", "<td></td>", 1)  # above the index: no header of anything
+    # What is scrolled by the mouse has to be reached by the keyboard, too.
+    return f'<div tabindex="0" role="group" aria-label="table of entries" style="overflow-x: auto">{made}</div>'
 
 
 def paragraph(lines: list[str]) -> str:

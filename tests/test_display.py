@@ -184,7 +184,7 @@ ADDRESS = spans(
 def test_the_first_line_of_a_range_counts_what_is_there(table: frame.PteFrame) -> None:
     line = f"8 entries, 1.006 GiB: present 4 KiB {X} 2; present 2 MiB {X} 2; swap 4 KiB {X} 1; none {X} 3"
     assert repr(table).splitlines()[0] == line
-    assert str(table._repr_html_()).startswith(f"<p>{line}</p><div>")
+    assert str(table._repr_html_()).startswith(f"<p>{line}</p><div tabindex=")
 
 
 def test_the_first_line_counts_tables_apart_and_thousands_are_set_off() -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pte_magic.formats.describe import Description, Part
 
-_ROW = 16  # bits in a row of the picture; as many rows beside each other as there is room for
+_ROW = 16  # bits in a row of the picture; one, two or four rows beside each other, as there is room for
 
 
 def text(entry: Description, *, differ: int = 0) -> str:
@@ -48,11 +48,12 @@ def html(entry: Description, *, differ: int = 0, editable: bool = False) -> str:
         editable: Make a button of each bit.
 
     """
-    rows = "".join(_row(entry, high, differ, editable=editable) for high in range(WIDTH - 1, 0, -_ROW))
+    rows = [_row(entry, high, differ, editable=editable) for high in range(WIDTH - 1, 0, -_ROW)]
+    halves = "".join(f'<div class="pte-half">{"".join(rows[at : at + 2])}</div>' for at in range(0, len(rows), 2))
     # Whoever cannot see the picture has the table, unless the picture can be used.
     role = 'role="group" aria-label="bits of the entry"' if editable else 'aria-hidden="true"'
     head = escape(headline(entry))
-    return f'<p class="pte-says">{head}</p><div class="pte-picture" {role}>{rows}</div>{_table(entry, differ)}'
+    return f'<p class="pte-says">{head}</p><div class="pte-picture" {role}>{halves}</div>{_table(entry, differ)}'
 
 
 def _row(entry: Description, high: int, differ: int, *, editable: bool) -> str:

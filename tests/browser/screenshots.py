@@ -36,11 +36,34 @@ class Picture(NamedTuple):
         return notebook.output(last) if self.crop == "output" else notebook.cell(last)
 
 
-START = ("%load_ext pte_magic", "import numpy as np\na = np.ones(1500)")
+START = (
+    "%load_ext pte_magic\nimport pte_magic, pte_magic.machine\npte_magic.machine.host = lambda: 'laptop'",
+    "import mmap, numpy as np",
+)
+# Pages that are written, read, and neither; then some of 2 MiB, if there are such pages.
+MADE = """memory = mmap.mmap(-1, 16 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+memory.madvise(mmap.MADV_NOHUGEPAGE, 0, 4 << 20); memory.madvise(mmap.MADV_HUGEPAGE, 4 << 20)
+a = np.frombuffer(memory, np.uint8)
+a[: 1 << 20 : 4096] = 1; int(a[1 << 20 : 2 << 20 : 4096].sum()); a[6 << 20 : 9 << 20 : 4096] = 1"""
+PROTECTED = """before = pte_magic.walk(a)
+if not (child := os.fork()): time.sleep(60)
+a[: 8192] = 2
+before.diff(pte_magic.walk(a))"""
+
+SUFFIXES: tuple[tuple[str, Theme], ...] = (("", "light"), ("-dark", "dark"))
 
 PICTURES = (
-    Picture("pte", (*START, "%pte a"), width=1400, crop="cell"),
-    Picture("pte-dark", (*START, "%pte a"), "dark", 1400, "cell"),
+    Picture("pte", (*START, "a = np.ones(1500)", "%pte a"), width=1400, crop="cell"),
+    *(
+        Picture(f"{name}{suffix}", (*START, MADE, *cells), theme, width, "cell")
+        for suffix, theme in SUFFIXES
+        for name, cells, width in (
+            ("bits", ("%pte --bits a",), 960),
+            ("map", ("%pte --map a",), 960),
+            ("translation", ("%pte --translation a.ctypes.data",), 1100),
+            ("diff", ("import os, time", PROTECTED), 1400),
+        )
+    ),
 )
 
 
