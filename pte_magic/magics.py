@@ -60,7 +60,9 @@ class PteMagics(Magics):
         %pte [heap]         a region of /proc/PID/maps: [heap], [stack], libc, a file
         %pte all            the whole address space
         %pte 1234 [heap]    the same of another process; the pid may be an expression: %pte child.pid a
-        %pte --bits a       the bits of the first entry; --translation ADDRESS, --map a: other pictures
+        %pte --bits a       the bits of the first entry, to play with
+        %pte --map a        a picture of all entries, a cell each
+        %pte --translation 0x7f12345678    one address on its way through the tables
         %pte --decode 0x8000000153016067
         %pte                which walkers work here, and what to type where one does not
         df = %pte a         keep it: a DataFrame, one row an entry

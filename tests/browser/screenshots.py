@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator
 
 IMAGES = Path(__file__).parents[2] / "examples" / "images"
+HEIGHT = 1800
 SCALE = 2  # for screens with small pixels
 STYLE = """
 .jp-cell-toolbar, .jp-cell-menu, .jp-Collapser { visibility: hidden !important }
@@ -44,7 +45,8 @@ START = (
 MADE = """memory = mmap.mmap(-1, 16 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 memory.madvise(mmap.MADV_NOHUGEPAGE, 0, 4 << 20); memory.madvise(mmap.MADV_HUGEPAGE, 4 << 20)
 a = np.frombuffer(memory, np.uint8)
-a[: 1 << 20 : 4096] = 1; int(a[1 << 20 : 2 << 20 : 4096].sum()); a[6 << 20 : 9 << 20 : 4096] = 1"""
+a[: 1 << 20 : 4096] = 1; a[1 << 20 : 2 << 20 : 3 * 4096] = 1; int(a[2 << 20 : 3 << 20 : 8 * 4096].sum())
+a[6 << 20 : 9 << 20 : 4096] = 1"""
 PROTECTED = """before = pte_magic.walk(a)
 if not (child := os.fork()): time.sleep(60)
 a[: 8192] = 2
@@ -77,6 +79,7 @@ def main(names: list[str]) -> None:
             if names and picture.name not in names:
                 continue
             with jupyter.notebook(picture.cells, theme=picture.theme, width=picture.width) as notebook:
+                notebook.page.set_viewport_size({"width": picture.width, "height": HEIGHT})  # all of it, unscrolled
                 path = IMAGES / f"{picture.name}.png"
                 picture.of(notebook).screenshot(path=path, animations="disabled", style=STYLE)
                 sys.stdout.write(f"{path}\n")
