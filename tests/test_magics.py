@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import PAGE
+from conftest import PAGE, needs_root
 from shells import Cell, Shell
 
 import pte_magic
 from pte_magic.machine import user_limit
+from pte_magic.views.map import PageMap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -90,6 +91,43 @@ def test_a_value_is_decoded(shell: Shell, options: str) -> None:
     pd.testing.assert_frame_equal(
         shell.run(f"%pte {options}").result, pte_magic.decode(0x80000001530160E7, level="pmd")
     )
+
+
+def test_a_map_is_shown(shell: Shell) -> None:
+    found = shell.run("%pte --map a").result
+    assert isinstance(found, PageMap)
+    assert is_behind(found.frame, pages_of(shell, "a"))
+
+
+def test_the_bits_of_a_number_are_shown(shell: Shell) -> None:
+    found = shell.run("%pte --bits --decode 0x80000002892000e7 --level pmd").result
+    assert isinstance(found, pte_magic.BitField)
+    assert (found.entry, found.level) == (0x80000002892000E7, "pmd")
+
+
+@needs_root
+def test_the_bits_and_the_way_of_an_address_are_shown(shell: Shell) -> None:
+    address = shell.ip.user_ns["a"].ctypes.data + 5
+    leaf = pte_magic.walk(address).iloc[-1]
+    assert shell.run("%pte --bits a.ctypes.data + 5").result.entry == leaf["entry"]
+    found = shell.run("%pte --translation a.ctypes.data + 5").result
+    assert (found.address, found.physical) == (address, int(leaf["pfn"]) * PAGE + address % int(leaf["size"]))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--bits --map a", "--bits and --map are different views; type one of them"),
+        ("--runs --summary a", "--runs and --summary are different views; type one of them"),
+        ("--bits --walker pagemap a", "row 0 has no raw entry: pagemap shows none; read it as root, by the walker"),
+        ("--translation a", "no way of one address; type pte_magic.walk(ADDRESS), as root"),
+    ],
+)
+def test_a_view_that_there_is_not_is_one_line(shell: Shell, line: str, message: str) -> None:
+    cell = shell.run(f"%pte {line}")
+    assert cell.result is None
+    assert message in cell.err
+    assert "Traceback" not in cell.err
 
 
 def test_a_value_of_a_name_is_decoded(shell: Shell) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 import pytest
 from axe import violations
 from jupyter import NARROW, WIDE
 from playwright.sync_api import expect
+
+from pte_magic.formats import kernel
+from pte_magic.formats.describe import describe
 
 if TYPE_CHECKING:
     from jupyter import Jupyter, Theme
@@ -30,6 +34,23 @@ def test_it_is_to_be_seen_and_read(jupyter: Jupyter, theme: Theme, width: int) -
         expect(row).to_contain_text("CPU")
         assert violations(output) == ""
         notebook.picture(f"bits-{theme}-{width}", output)
+
+
+def test_every_entry_says_in_the_browser_what_it_says_in_python(jupyter: Jupyter) -> None:
+    chance = random.Random(1)  # noqa: S311  (no secret)
+    with jupyter.notebook() as notebook:
+        output = notebook.run(SHOWN)
+        for level in ("pte", "pmd", "pgd"):
+            for kind in (0, 1, 0x100):
+                entry = chance.getrandbits(64) & ~0x101 | kind
+                notebook.run(f"field.set_trait('level', {level!r}); field.entry = {entry}")
+                expected = describe(entry, level, kernel.running())
+                expect(output.get_by_text(expected.says)).to_be_visible()
+                rows = output.locator("tbody").get_by_role("row").filter(has=notebook.page.get_by_role("rowheader"))
+                shown = [(row[0], row[1]) for row in (text.split("\t") for text in rows.all_inner_texts())]
+                assert shown == [(part.bits, part.name or "-") for part in expected.parts]
+                bits = output.get_by_role("group", name="bits of the entry").get_by_role("button")
+                assert "".join(bits.all_inner_texts()) == f"{entry:064b}"
 
 
 def test_a_click_changes_a_bit_and_the_decoding_follows(jupyter: Jupyter) -> None:
