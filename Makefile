@@ -13,7 +13,7 @@ KERNEL ?= newest
 .PHONY: demo test lint bench bench-vm lab screenshots vm vm-lab system clean
 
 test bench-vm vm vm-lab: PACKAGES += $(VM_PACKAGES)
-test screenshots: PACKAGES += chromium
+test bench screenshots: PACKAGES += chromium
 
 demo: .venv/ready
 	@$(BIN)/python examples/demo.py
@@ -28,6 +28,7 @@ lint: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python tests/bench/bench.py
+	$(BIN)/python tests/bench/map_bench.py
 
 bench-vm: .venv/ready
 	@$(BIN)/python tests/vm/lab.py run $(KERNEL) --timeout 1800 -- python tests/bench/stap_bench.py
