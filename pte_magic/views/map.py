@@ -27,7 +27,8 @@ class PageMap(View):
         position: The cell under the cursor: its row is ``frame.iloc[position]``; may be set.
         count: How many cells there are.
         layer: The colouring in use, see `_sent`.
-        states: The colouring by state, which the status line tells whatever the colours are.
+        states: The colouring by state, which the status line tells whatever the colours are; empty as long as it is
+            the one in use, as it may be large.
         spans: Where the entries are: the first addresses and the sizes (uint64) of all `layers.Spans`, then their ends
             (uint32), little-endian.
         mixed: How a cell looks whose entries are of several categories.
@@ -57,13 +58,12 @@ class PageMap(View):
         self._spans: Spans = layers.spans(self.frame)
         self._colors = coloring.colors(self.frame)
         self._layer: Layer = coloring.layer(self.frame, coloring.chosen(color, self._colors))
-        states = self._layer if color == "state" else coloring.layer(self.frame, "state")
         super().__init__(
             color=color,
             colors=self._colors,
             count=len(self.frame),
             layer=self._sent(self._layer),
-            states=self._sent(states),
+            states=self._states(),
             spans=b"".join(part.astype(part.dtype.newbyteorder("<")).tobytes() for part in self._spans),
             mixed=_sent_look(looks.MIXED),
         )
@@ -86,8 +86,12 @@ class PageMap(View):
         position: int = proposal["value"]
         return max(0, min(position, len(self.frame) - 1))
 
+    def _states(self) -> dict[str, Any]:
+        return {} if self._layer.color == "state" else self._sent(coloring.layer(self.frame, "state"))
+
     def _recolor(self, change: dict[str, Any]) -> None:
         self._layer = coloring.layer(self.frame, change["new"])
+        self.states = self.states or self._states()
         self.layer = self._sent(self._layer)
 
     def _sent(self, layer: Layer) -> dict[str, Any]:

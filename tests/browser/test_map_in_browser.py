@@ -46,7 +46,8 @@ def test_the_keyboard_walks_through_the_cells_and_python_knows_where(jupyter: Ju
             state = "present" if position < 16 else "none"
             expect(cells).to_have_attribute("aria-valuenow", str(position))
             expect(output.get_by_role("status")).to_contain_text(f"{start + position * 4096:#x}, 4 KiB, {state}")
-        assert notebook.text("print(view.position)") == "1"
+        # It is told of moves at its leisure, as keys are pressed faster than it listens.
+        assert any(notebook.text("print(view.position)") == "1" for _ in range(20))
         notebook.run("view.position = 20")
         expect(output.get_by_role("status")).to_contain_text(f"{start + 20 * 4096:#x}, 4 KiB, none")
 

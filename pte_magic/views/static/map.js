@@ -191,7 +191,8 @@ function render({ model, el }) {
   if (!count) return () => root.remove();
 
   const spans = spansOf(model.get("spans"));
-  const states = runsOf(model.get("states"));
+  const statesOf = () => runsOf(model.get("states").runs ? model.get("states") : model.get("layer"));
+  let states = statesOf();
   let runs = runsOf(model.get("layer"));
   let fills = {};
   let zoom = null; // index into SIZES; below zero a cell stands for 2 ** -zoom entries
@@ -304,6 +305,7 @@ function render({ model, el }) {
 
   function recolor() {
     runs = runsOf(model.get("layer"));
+    states = statesOf();
     summary.textContent = runs.summary;
     select.value = runs.color;
     layout();
