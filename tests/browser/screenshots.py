@@ -45,27 +45,24 @@ START = (
 MADE = """memory = mmap.mmap(-1, 16 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 memory.madvise(mmap.MADV_NOHUGEPAGE, 0, 4 << 20); memory.madvise(mmap.MADV_HUGEPAGE, 4 << 20)
 a = np.frombuffer(memory, np.uint8)
-a[: 1 << 20 : 4096] = 1; a[1 << 20 : 2 << 20 : 3 * 4096] = 1; int(a[2 << 20 : 3 << 20 : 8 * 4096].sum())
-a[6 << 20 : 9 << 20 : 4096] = 1"""
+a[: 1 << 20 : 4096] = 1; a[6 << 20 : 9 << 20 : 4096] = 1"""
+SPARSE = "a[1 << 20 : 2 << 20 : 3 * 4096] = 1; int(a[2 << 20 : 3 << 20 : 8 * 4096].sum())"
 PROTECTED = """before = pte_magic.walk(a)
-if not (child := os.fork()): time.sleep(60)
+if os.fork() == 0: time.sleep(9); os._exit(0)
 a[: 8192] = 2
 before.diff(pte_magic.walk(a))"""
 
 SUFFIXES: tuple[tuple[str, Theme], ...] = (("", "light"), ("-dark", "dark"))
 
-PICTURES = (
-    Picture("pte", (*START, "a = np.ones(1500)", "%pte a"), width=1400, crop="cell"),
-    *(
-        Picture(f"{name}{suffix}", (*START, MADE, *cells), theme, width, "cell")
-        for suffix, theme in SUFFIXES
-        for name, cells, width in (
-            ("bits", ("%pte --bits a",), 960),
-            ("map", ("%pte --map a",), 960),
-            ("translation", ("%pte --translation a.ctypes.data",), 1100),
-            ("diff", ("import os, time", PROTECTED), 1400),
-        )
-    ),
+PICTURES = tuple(
+    Picture(f"{name}{suffix}", (*START, MADE, *cells), theme, width, "cell")
+    for suffix, theme in SUFFIXES
+    for name, cells, width in (
+        ("bits", ("%pte --bits a",), 960),
+        ("map", (SPARSE, "%pte --map a"), 960),
+        ("translation", ("%pte --translation a.ctypes.data",), 1100),
+        ("diff", ("import os, time", PROTECTED), 1400),
+    )
 )
 
 
