@@ -1,98 +1,26 @@
-"""`PteFrame.diff`: what was done to memory, in words; and nothing is lost between two frames."""
+"""`PteFrame.diff`: each change has its words, and nothing is lost between two frames."""
 
 from __future__ import annotations
 
-import pickle
 import re
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from conftest import (
-    COLLAPSE,
-    DONTNEED,
-    HUGEPAGE,
     MIB2,
-    NOHUGEPAGE,
-    NONE,
     PAGE,
-    READ,
-    WRITE,
-    forked,
-    madvise,
-    mprotect,
-    needs_root,
-    pfn,
-    read,
-    resident,
-    rows,
-    walked,
-    write,
 )
+from differences import GUARD, NX, START, change, huge, made, page, pages, protnone, swap
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pte_magic import PteFrame, frame
 from pte_magic.comparison.words import WORDS
 from pte_magic.errors import TargetError
 from pte_magic.formats import kernel
-from pte_magic.space import AddressSpace
-from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from conftest import NewMap
-
-    from pte_magic.difference import PteDiff
-
-START, GIB = 1 << 30, 1 << 30
-GUARD, MIGRATION_TYPE = 0xFFFFFFFFFFFFF600, 30
-RW, ACCESSED, DIRTY, PSE, NX = 1 << 1, 1 << 5, 1 << 6, 1 << 7, 1 << 63
-SIZES = {"pte": PAGE, "pmd": MIB2, "pud": GIB, "pgd": 1 << 39}
-
-
-def page(frame_number: int, flags: int = 0x67) -> int:
-    return frame_number << 12 | flags | NX
-
-
-def huge(frame_number: int, flags: int = 0xE7) -> int:
-    return page(frame_number, flags)
-
-
-def swap(offset: int, kind: int = 0) -> int:
-    return (~offset << 14 & (1 << 64) - 1) >> 5 | kind << 59
-
-
-def protnone(frame_number: int) -> int:
-    return (~(frame_number << 12) & 0x000F_FFFF_FFFF_F000) | 0x160
-
-
-def made(*spans: tuple[int, str, Sequence[int]]) -> PteFrame:
-    """Return the frame of some spans: first address, level, raw entries."""
-    table = [(vaddr, SIZES[level], len(raw), LEVELS.index(level)) for vaddr, level, raw in spans]
-    raw = np.array([entry for *_, part in spans for entry in part], np.uint64)
-    return frame.build(Entries(raw, np.array(table, SPAN), "x86_64", "bpf"), kernel.running(), pid=1)
-
-
-def pages(*raw: int) -> PteFrame:
-    return made((START, "pte", raw))
-
-
-def change(before: int, after: int, level: str = "pte") -> str:
-    """Return the words for one entry that became another; nothing if there is no row."""
-    found = made((START, level, [before])).diff(made((START, level, [after])))
-    return "" if found.empty else str(found["change"].item())
-
-
-def split(addresses: Sequence[int], words: Sequence[str]) -> dict[int, set[str]]:
-    return {address: set(said.split(", ")) for address, said in zip(addresses, words, strict=True)}
-
-
-def told(found: PteDiff) -> dict[int, set[str]]:
-    """Return the words by address; the CPU may set accessed whenever it likes."""
-    return split(found["vaddr"].tolist(), found["change"].tolist())
+    from pte_magic import PteFrame
 
 
 @pytest.mark.parametrize(
@@ -369,181 +297,3 @@ def test_runs_and_summaries_of_a_difference_lose_nothing(first: list[Any], secon
         assert table.summary()["entries"].to_dict() == counts
         assert table.summary()["bytes"].to_dict() == found.groupby("change")["size"].sum().to_dict()
     assert repr(runs).splitlines()[0] == repr(found).splitlines()[0]
-
-
-def shown(found: PteDiff, kind: str) -> str:
-    return repr(found) if kind == "text" else str(found._repr_html_())
-
-
-@pytest.mark.parametrize("kind", ["text", "html"])
-def test_one_line_says_how_much_changed(kind: str) -> None:
-    before = [page(i) for i in range(1, 513)]
-    after = [*before[:100], before[100] & ~RW, before[101] & ~RW, page(9999), *before[103:]]
-    found = pages(*before).diff(pages(*after))
-    assert "3 of 512 entries changed: 2 write-protected, 1 new page frame" in shown(found, kind)
-    assert "nothing changed" in shown(pages(*before).diff(pages(*before)), kind)
-    assert "2 entries changed: 2 write-protected" in shown(found[found["change"] == "write-protected"], kind)
-
-
-def test_text_names_the_bits_that_flipped() -> None:
-    found = pages(page(5), page(6), 0, page(8)).diff(pages(page(5, 0x27), page(8, 0x65), page(3), swap(0, 3)))
-    protected = "-rw pfn new page frame, write-protected"
-    mapped = "+present +rw +user +accessed +dirty pfn +nx"
-    swapped = "-present -rw -user -accessed -dirty offset type -nx"
-    assert [" ".join(line.split()) for line in repr(found).splitlines()[2:6]] == [
-        f"0 {START:#014x} 4 KiB pte {page(5):#018x} {page(5, 0x27):#018x} -dirty no longer dirty",
-        f"1 {START + PAGE:#014x} 4 KiB pte {page(6):#018x} {page(8, 0x65):#018x} {protected}",
-        f"2 {START + 2 * PAGE:#014x} 4 KiB pte {0:#018x} {page(3):#018x} {mapped} mapped",
-        f"3 {START + 3 * PAGE:#014x} 4 KiB pte {page(8):#018x} {swap(0, 3):#018x} {swapped} swapped out",
-    ]
-
-
-def test_html_marks_the_digits_that_changed_and_cuts_no_words() -> None:
-    found = pages(page(5), page(3, 0x225) & ~NX).diff(pages(page(5, 0x27), page(6) | 1 << 10 | 3 << 59))
-    html = str(found._repr_html_())
-    assert "<td>0x80000000000050<b>6</b>7</td>" in html
-    assert "<td>0x80000000000050<b>2</b>7</td>" in html
-    assert f"<td>{found['change'][1]}</td>" in html
-    assert len(found["change"][1]) > 100
-    assert not re.search("[\ue000-\uf8ff]", html)
-    with pd.option_context("display.notebook_repr_html", False):  # noqa: FBT003  (pandas' own)
-        assert found._repr_html_() is None
-
-
-@pytest.mark.parametrize("kind", ["text", "html"])
-def test_a_long_difference_is_shown_as_its_runs(kind: str) -> None:
-    found = pages(*[page(i + 1) for i in range(200)]).diff(
-        pages(*[page(i + 1, 0x65 if i < 150 else 0x27) for i in range(200)])
-    )
-    text = shown(found, kind)
-    assert "shown as 2 runs of neighbours" in text
-    assert re.findall("0x0000[0-9a-f]{8}(?![0-9a-f])", text) == [f"{START:#014x}", f"{START + 150 * PAGE:#014x}"]
-    with pd.option_context("display.max_rows", None):
-        assert len(re.findall("0x0000[0-9a-f]{8}(?![0-9a-f])", shown(found, kind))) == 200
-    scattered = pages(*[page(i + 1) for i in range(200)]).diff(
-        pages(*[page(i + 1, (0x65, 0x27)[i % 2]) for i in range(200)])
-    )
-    assert len(re.findall("0x0000[0-9a-f]{8}(?![0-9a-f])", shown(scattered, kind))) == 10  # display.min_rows
-
-
-@pytest.mark.parametrize(
-    "part",
-    [
-        lambda found: found[found["size"] > 0],
-        lambda found: found[["vaddr", "change"]],
-        lambda found: found.iloc[:0],
-        lambda found: found.runs(),
-        lambda found: found.T,
-        lambda found: pd.concat([found, found]),
-        lambda found: pd.concat([found, found], axis=1),
-        lambda found: found.assign(before="<x>", note="<y>"),
-        lambda found: pickle.loads(pickle.dumps(found)),  # noqa: S301  (our own)
-    ],
-)
-def test_whatever_pandas_makes_of_a_difference_is_shown(part: Any) -> None:
-    found = part(pages(page(5), 0).diff(pages(page(6), 0)))
-    assert type(found).__name__ == "PteDiff"
-    assert repr(found)
-    assert "<x>" not in str(found._repr_html_())
-    assert "<y>" not in str(found._repr_html_())
-
-
-@pytest.mark.parametrize("call", ["to_string", "to_html"])
-def test_pandas_own_methods_print_hex_too(call: str) -> None:
-    text = str(getattr(pages(page(5)).diff(pages(page(6))), call)())
-    for word in (f"{START:#014x}", "4 KiB", f"{page(5):#018x}", f"{page(5) ^ page(6):#018x}"):
-        assert word in text
-
-
-@pytest.mark.parametrize("name", ["bpf", pytest.param("pagemap", id="pagemap")])
-@needs_root
-def test_a_first_read_and_a_first_write(new_map: NewMap, name: str) -> None:
-    address = new_map(8 * PAGE, advice=NOHUGEPAGE)
-    write(address)  # so that there is a table
-    before = rows(address, 8 * PAGE, name)
-    read(address + 2 * PAGE)
-    write(address + 5 * PAGE)
-    between = rows(address, 8 * PAGE, name)
-    assert told(before.diff(between)) == {address + 2 * PAGE: {"mapped"}, address + 5 * PAGE: {"mapped"}}
-    write(address + 2 * PAGE)  # the zero page is exchanged for one of its own
-    found = between.diff(rows(address, 8 * PAGE, name))
-    assert found["vaddr"].tolist() == [address + 2 * PAGE]
-    assert found["pfn_after"].tolist() == [pfn(address + 2 * PAGE)]
-    expected = {"new page frame", "made writable", "dirty", "no longer special"}
-    assert expected <= set(found["change"][0].split(", ")) if name == "bpf" else "new page frame" in found["change"][0]
-
-
-@needs_root
-def test_less_access_more_access_and_none(new_map: NewMap) -> None:
-    address = new_map(4 * PAGE, advice=NOHUGEPAGE)
-    write(address, 4 * PAGE)
-    before = rows(address, 4 * PAGE)
-    mprotect(address, PAGE, READ)
-    mprotect(address + PAGE, PAGE, NONE)
-    between = rows(address, 4 * PAGE)
-    assert told(before.diff(between)) == {address: {"write-protected"}, address + PAGE: {"access taken away"}}
-    mprotect(address, 2 * PAGE, READ | WRITE)
-    write(address)
-    assert told(between.diff(rows(address, 4 * PAGE))) == {
-        address: {"made writable"},
-        address + PAGE: {"access given back"},
-    }
-
-
-@needs_root
-def test_a_fork_and_a_write_after_it(new_map: NewMap) -> None:
-    address = new_map(3 * PAGE, advice=NOHUGEPAGE)
-    write(address, 3 * PAGE)
-    before = rows(address, 3 * PAGE)
-    with forked(lambda: write(address + PAGE)) as child, AddressSpace(child.pid) as space:
-
-        def theirs() -> PteFrame:
-            return walked("bpf", space, address, address + 3 * PAGE)
-
-        ours = before.diff(rows(address, 3 * PAGE))
-        assert told(ours) == {address + i * PAGE: {"write-protected"} for i in range(3)}
-        between = theirs()
-        child.step()
-        found = between.diff(theirs())
-        assert found["vaddr"].tolist() == [address + PAGE]
-        assert {"new page frame", "made writable"} <= set(found["change"][0].split(", "))
-        assert found["pfn_after"].tolist() == [pfn(address + PAGE, child.pid)]
-        assert rows(address, 3 * PAGE)["pfn"].tolist() == before["pfn"].tolist()
-
-
-@needs_root
-def test_memory_that_is_not_needed_is_unmapped(new_map: NewMap) -> None:
-    address = new_map(4 * PAGE, advice=NOHUGEPAGE)
-    write(address, 4 * PAGE)
-    before = rows(address, 4 * PAGE)
-    madvise(address + PAGE, 2 * PAGE, DONTNEED)
-    assert not resident(address + PAGE)
-    assert told(before.diff(rows(address, 4 * PAGE))) == {address + i * PAGE: {"unmapped"} for i in (1, 2)}
-
-
-@needs_root
-def test_a_huge_page_is_split_and_made_again(new_map: NewMap) -> None:
-    address = new_map(MIB2, advice=HUGEPAGE)
-    write(address, MIB2)
-    before = rows(address, MIB2)
-    assert before["size"].tolist() == [MIB2]
-    mprotect(address + 3 * PAGE, PAGE, READ)
-    between = rows(address, MIB2)
-    found = before.diff(between)
-    expected = {address + i * PAGE: {"became 4 KiB"} for i in range(512)}
-    expected[address + 3 * PAGE] |= {"write-protected"}
-    assert told(found) == expected
-    assert found["pfn_before"].tolist() == found["pfn_after"].tolist()
-    mprotect(address + 3 * PAGE, PAGE, READ | WRITE)
-    madvise(address, MIB2, COLLAPSE)
-    again = between.diff(rows(address, MIB2))
-    assert (again["vaddr"].tolist(), again["size"].tolist()) == ([address], [MIB2])
-    assert {"became 2 MiB", "new page frame"} <= set(again["change"][0].split(", "))
-    assert again["pfn_after"].tolist() == [pfn(address)]
-
-
-@needs_root
-def test_nothing_changed_where_nobody_did_anything(new_map: NewMap) -> None:
-    address = new_map(MIB2)
-    write(address, 4 * PAGE)
-    assert repr(rows(address, MIB2).diff(rows(address, MIB2))) == "nothing changed"

@@ -72,7 +72,7 @@ def side(frame: pd.DataFrame, when: str) -> tuple[Side, Side]:
     for rows in (np.flatnonzero(~table), np.flatnonzero(table)):
         start = first[rows]
         if (start[1:] < start[:-1]).any():
-            rows = rows[np.argsort(start, kind="stable")]  # noqa: PLW2901
+            rows = rows[np.argsort(start, kind="stable")]  # noqa: PLW2901  (sorted, where it was not)
         sides.append(Side(rows, first[rows], first[rows] + size[rows], depth[rows]))
     ends, tables = sides
     keys = np.sort(_keys(tables))

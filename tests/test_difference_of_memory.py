@@ -1,0 +1,130 @@
+"""Differences of real memory: what was done to it, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import (
+    COLLAPSE,
+    DONTNEED,
+    HUGEPAGE,
+    MIB2,
+    NOHUGEPAGE,
+    NONE,
+    PAGE,
+    READ,
+    WRITE,
+    forked,
+    madvise,
+    mprotect,
+    needs_root,
+    pfn,
+    read,
+    resident,
+    rows,
+    walked,
+    write,
+)
+from differences import told
+
+from pte_magic.space import AddressSpace
+
+if TYPE_CHECKING:
+    from conftest import NewMap
+
+    from pte_magic import PteFrame
+
+
+@pytest.mark.parametrize("name", ["bpf", pytest.param("pagemap", id="pagemap")])
+@needs_root
+def test_a_first_read_and_a_first_write(new_map: NewMap, name: str) -> None:
+    address = new_map(8 * PAGE, advice=NOHUGEPAGE)
+    write(address)  # so that there is a table
+    before = rows(address, 8 * PAGE, name)
+    read(address + 2 * PAGE)
+    write(address + 5 * PAGE)
+    between = rows(address, 8 * PAGE, name)
+    assert told(before.diff(between)) == {address + 2 * PAGE: {"mapped"}, address + 5 * PAGE: {"mapped"}}
+    write(address + 2 * PAGE)  # the zero page is exchanged for one of its own
+    found = between.diff(rows(address, 8 * PAGE, name))
+    assert found["vaddr"].tolist() == [address + 2 * PAGE]
+    assert found["pfn_after"].tolist() == [pfn(address + 2 * PAGE)]
+    expected = {"new page frame", "made writable", "dirty", "no longer special"}
+    assert expected <= set(found["change"][0].split(", ")) if name == "bpf" else "new page frame" in found["change"][0]
+
+
+@needs_root
+def test_less_access_more_access_and_none(new_map: NewMap) -> None:
+    address = new_map(4 * PAGE, advice=NOHUGEPAGE)
+    write(address, 4 * PAGE)
+    before = rows(address, 4 * PAGE)
+    mprotect(address, PAGE, READ)
+    mprotect(address + PAGE, PAGE, NONE)
+    between = rows(address, 4 * PAGE)
+    assert told(before.diff(between)) == {address: {"write-protected"}, address + PAGE: {"access taken away"}}
+    mprotect(address, 2 * PAGE, READ | WRITE)
+    write(address)
+    assert told(between.diff(rows(address, 4 * PAGE))) == {
+        address: {"made writable"},
+        address + PAGE: {"access given back"},
+    }
+
+
+@needs_root
+def test_a_fork_and_a_write_after_it(new_map: NewMap) -> None:
+    address = new_map(3 * PAGE, advice=NOHUGEPAGE)
+    write(address, 3 * PAGE)
+    before = rows(address, 3 * PAGE)
+    with forked(lambda: write(address + PAGE)) as child, AddressSpace(child.pid) as space:
+
+        def theirs() -> PteFrame:
+            return walked("bpf", space, address, address + 3 * PAGE)
+
+        ours = before.diff(rows(address, 3 * PAGE))
+        assert told(ours) == {address + i * PAGE: {"write-protected"} for i in range(3)}
+        between = theirs()
+        child.step()
+        found = between.diff(theirs())
+        assert found["vaddr"].tolist() == [address + PAGE]
+        assert {"new page frame", "made writable"} <= set(found["change"][0].split(", "))
+        assert found["pfn_after"].tolist() == [pfn(address + PAGE, child.pid)]
+        assert rows(address, 3 * PAGE)["pfn"].tolist() == before["pfn"].tolist()
+
+
+@needs_root
+def test_memory_that_is_not_needed_is_unmapped(new_map: NewMap) -> None:
+    address = new_map(4 * PAGE, advice=NOHUGEPAGE)
+    write(address, 4 * PAGE)
+    before = rows(address, 4 * PAGE)
+    madvise(address + PAGE, 2 * PAGE, DONTNEED)
+    assert not resident(address + PAGE)
+    assert told(before.diff(rows(address, 4 * PAGE))) == {address + i * PAGE: {"unmapped"} for i in (1, 2)}
+
+
+@needs_root
+def test_a_huge_page_is_split_and_made_again(new_map: NewMap) -> None:
+    address = new_map(MIB2, advice=HUGEPAGE)
+    write(address, MIB2)
+    before = rows(address, MIB2)
+    assert before["size"].tolist() == [MIB2]
+    mprotect(address + 3 * PAGE, PAGE, READ)
+    between = rows(address, MIB2)
+    found = before.diff(between)
+    expected = {address + i * PAGE: {"became 4 KiB"} for i in range(512)}
+    expected[address + 3 * PAGE] |= {"write-protected"}
+    assert told(found) == expected
+    assert found["pfn_before"].tolist() == found["pfn_after"].tolist()
+    mprotect(address + 3 * PAGE, PAGE, READ | WRITE)
+    madvise(address, MIB2, COLLAPSE)
+    again = between.diff(rows(address, MIB2))
+    assert (again["vaddr"].tolist(), again["size"].tolist()) == ([address], [MIB2])
+    assert {"became 2 MiB", "new page frame"} <= set(again["change"][0].split(", "))
+    assert again["pfn_after"].tolist() == [pfn(address)]
+
+
+@needs_root
+def test_nothing_changed_where_nobody_did_anything(new_map: NewMap) -> None:
+    address = new_map(MIB2)
+    write(address, 4 * PAGE)
+    assert repr(rows(address, MIB2).diff(rows(address, MIB2))) == "nothing changed"

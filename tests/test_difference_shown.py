@@ -1,0 +1,101 @@
+"""How a difference is printed: one line that counts, the bits that flipped, and runs where there are many rows."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+from conftest import (
+    PAGE,
+)
+from differences import NX, RW, START, page, pages, swap
+
+if TYPE_CHECKING:
+    from pte_magic.difference import PteDiff
+
+
+def shown(found: PteDiff, kind: str) -> str:
+    return repr(found) if kind == "text" else str(found._repr_html_())
+
+
+@pytest.mark.parametrize("kind", ["text", "html"])
+def test_one_line_says_how_much_changed(kind: str) -> None:
+    before = [page(i) for i in range(1, 513)]
+    after = [*before[:100], before[100] & ~RW, before[101] & ~RW, page(9999), *before[103:]]
+    found = pages(*before).diff(pages(*after))
+    assert "3 of 512 entries changed: 2 write-protected, 1 new page frame" in shown(found, kind)
+    assert "nothing changed" in shown(pages(*before).diff(pages(*before)), kind)
+    assert "2 entries changed: 2 write-protected" in shown(found[found["change"] == "write-protected"], kind)
+
+
+def test_text_names_the_bits_that_flipped() -> None:
+    found = pages(page(5), page(6), 0, page(8)).diff(pages(page(5, 0x27), page(8, 0x65), page(3), swap(0, 3)))
+    protected = "-rw pfn new page frame, write-protected"
+    mapped = "+present +rw +user +accessed +dirty pfn +nx"
+    swapped = "-present -rw -user -accessed -dirty offset type -nx"
+    assert [" ".join(line.split()) for line in repr(found).splitlines()[2:6]] == [
+        f"0 {START:#014x} 4 KiB pte {page(5):#018x} {page(5, 0x27):#018x} -dirty no longer dirty",
+        f"1 {START + PAGE:#014x} 4 KiB pte {page(6):#018x} {page(8, 0x65):#018x} {protected}",
+        f"2 {START + 2 * PAGE:#014x} 4 KiB pte {0:#018x} {page(3):#018x} {mapped} mapped",
+        f"3 {START + 3 * PAGE:#014x} 4 KiB pte {page(8):#018x} {swap(0, 3):#018x} {swapped} swapped out",
+    ]
+
+
+def test_html_marks_the_digits_that_changed_and_cuts_no_words() -> None:
+    found = pages(page(5), page(3, 0x225) & ~NX).diff(pages(page(5, 0x27), page(6) | 1 << 10 | 3 << 59))
+    html = str(found._repr_html_())
+    assert "<td>0x80000000000050<b>6</b>7</td>" in html
+    assert "<td>0x80000000000050<b>2</b>7</td>" in html
+    assert f"<td>{found['change'][1]}</td>" in html
+    assert len(found["change"][1]) > 100
+    assert not re.search("[\ue000-\uf8ff]", html)
+    with pd.option_context("display.notebook_repr_html", False):  # noqa: FBT003  (pandas' own)
+        assert found._repr_html_() is None
+
+
+@pytest.mark.parametrize("kind", ["text", "html"])
+def test_a_long_difference_is_shown_as_its_runs(kind: str) -> None:
+    found = pages(*[page(i + 1) for i in range(200)]).diff(
+        pages(*[page(i + 1, 0x65 if i < 150 else 0x27) for i in range(200)])
+    )
+    text = shown(found, kind)
+    assert "shown as 2 runs of neighbours" in text
+    assert re.findall("0x0000[0-9a-f]{8}(?![0-9a-f])", text) == [f"{START:#014x}", f"{START + 150 * PAGE:#014x}"]
+    with pd.option_context("display.max_rows", None):
+        assert len(re.findall("0x0000[0-9a-f]{8}(?![0-9a-f])", shown(found, kind))) == 200
+    scattered = pages(*[page(i + 1) for i in range(200)]).diff(
+        pages(*[page(i + 1, (0x65, 0x27)[i % 2]) for i in range(200)])
+    )
+    assert len(re.findall("0x0000[0-9a-f]{8}(?![0-9a-f])", shown(scattered, kind))) == 10  # display.min_rows
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda found: found[found["size"] > 0],
+        lambda found: found[["vaddr", "change"]],
+        lambda found: found.iloc[:0],
+        lambda found: found.runs(),
+        lambda found: found.T,
+        lambda found: pd.concat([found, found]),
+        lambda found: pd.concat([found, found], axis=1),
+        lambda found: found.assign(before="<x>", note="<y>"),
+        lambda found: pickle.loads(pickle.dumps(found)),  # noqa: S301  (our own)
+    ],
+)
+def test_whatever_pandas_makes_of_a_difference_is_shown(part: Any) -> None:
+    found = part(pages(page(5), 0).diff(pages(page(6), 0)))
+    assert type(found).__name__ == "PteDiff"
+    assert repr(found)
+    assert "<x>" not in str(found._repr_html_())
+    assert "<y>" not in str(found._repr_html_())
+
+
+@pytest.mark.parametrize("call", ["to_string", "to_html"])
+def test_pandas_own_methods_print_hex_too(call: str) -> None:
+    text = str(getattr(pages(page(5)).diff(pages(page(6))), call)())
+    for word in (f"{START:#014x}", "4 KiB", f"{page(5):#018x}", f"{page(5) ^ page(6):#018x}"):
+        assert word in text
