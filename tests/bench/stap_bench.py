@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,13 +16,14 @@ import pte_magic
 from pte_magic import walkers
 from pte_magic.machine import PAGE_SIZE
 from pte_magic.space import own
-from pte_magic.stap_magic import request
 from pte_magic.systemtap import modules
 from pte_magic.systemtap.running import Run
 from pte_magic.walkers.stap import StapWalker
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "vm" / "guest"))
+import cells
+
 SIZE = 1 << 29
-CELL = 'probe begin { printf("%d\\n", $number) exit() }\n'
 
 
 def bulk(walker: StapWalker) -> None:
@@ -60,18 +63,22 @@ def cell_again() -> None:
     def run(number: int) -> float:
         shell.user_ns["number"] = number
         start = time.perf_counter()
-        assert shell.run_cell_magic("stap", "-o printed", CELL) is None
+        assert shell.run_cell_magic("stap", cells.NUMBER.line, cells.NUMBER.text) is None
         assert shell.user_ns["printed"] == f"{number}\n"
         return time.perf_counter() - start
 
-    asked = request("-o printed", CELL, {"number": 1})
-    assert asked
-    module = modules.kept(asked.script)
+    module = modules.kept(cells.NUMBER.script())
     assert module, "compile it first: tests/vm/guest/precompile.py"
     before = module.stat().st_mtime
     seconds = min(run(number) for number in range(1, 4))
     assert module.stat().st_mtime == before
-    alone = fastest(lambda: Run(module).stop(), repeat=3)
+
+    def load_and_unload() -> None:
+        alone = Run(module)
+        alone.first_line()
+        alone.stop()
+
+    alone = fastest(load_and_unload, repeat=3)
     ratio = seconds / alone
     report(
         "%%stap: a cell again, with another number, not compiled: time over loading and unloading its module", ratio,

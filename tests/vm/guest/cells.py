@@ -159,7 +159,13 @@ probe kernel.trace("exceptions:page_fault_user") {
     {"first": 0, "end": 0},
 )
 
-ALL = (COUNT, FLOOD, DIVIDE, TABLE, VALUES, GURU, INCLUDE, ENTRY, FAULTS)
+NUMBER = Cell(
+    "-o printed",
+    'probe begin { printf("%d\\n", $number) exit() }\n',
+    {"number": 0},
+)  # for the benchmark
+
+ALL = (NUMBER, COUNT, FLOOD, DIVIDE, TABLE, VALUES, GURU, INCLUDE, ENTRY, FAULTS)
 
 
 def scripts() -> list[Script]:
