@@ -5,8 +5,6 @@ A test here fails with what the pytest in its guest printed, and with what the k
 
 from __future__ import annotations
 
-import re
-import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
@@ -39,8 +37,6 @@ GUESTS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
 APPEND = ("transparent_hugepage=madvise", "hugepagesz=1G", "hugepages=1", "hugepagesz=2M", "hugepages=32")
 SECONDS = 2400
 """Far more than a guest needs on a machine that has nothing else to do."""
-AGAIN = "----- once more, those that failed -----"
-"""An emulated machine is slow, and its host may be busy: that a test passed at the second attempt only is told."""
 STUCK = 240
 """Seconds after which a test tells where all its threads are: it hangs."""
 
@@ -51,9 +47,8 @@ def in_guest(name: str) -> tuple[Result, int]:
     report = ready().work / "reports" / f"{name}.xml"
     report.parent.mkdir(exist_ok=True)
     report.unlink(missing_ok=True)
-    pytest_ = f"python -m pytest -o cache_dir=/tmp/cache -o faulthandler_timeout={STUCK} {' '.join(tests)}"
-    first = f"{pytest_} --junit-xml={WORK}/reports/{name}.xml"
-    command = f"{first}; status=$?; [ $status = 1 ] || exit $status; echo '{AGAIN}'; {pytest_} --last-failed"
+    options = f"-p no:cacheprovider -o faulthandler_timeout={STUCK} --junit-xml={WORK}/reports/{name}.xml"
+    command = f"python -m pytest {options} {' '.join(tests)}"
     machine = Machine((*APPEND, *append), mib=4096, numa=2, disks=("512M",))
     result = boot.boot(ready(), kernel, command, machine, timeout=SECONDS)
     return result, ran(report)
@@ -81,11 +76,7 @@ def guests(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[tuple[Re
 
 
 @pytest.mark.parametrize("name", GUESTS)
-def test_in_guest(guests: dict[str, Future[tuple[Result, int]]], name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_in_guest(guests: dict[str, Future[tuple[Result, int]]], name: str) -> None:
     result, count = guests[name].result()
-    before, again, _ = result.output.partition(AGAIN)
-    with capsys.disabled():
-        for failed in re.findall(r"^(?:FAILED|ERROR) (\S+)", before, re.MULTILINE) if again else ():
-            sys.stdout.write(f"\n{name}: needed a second attempt: {failed}\n")
     if wrong := result.report() or (count == 0 and "no test ran"):
         pytest.fail(f"{result.output}\n{wrong}", pytrace=False)
