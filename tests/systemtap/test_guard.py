@@ -10,21 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import descriptors
+from waiting import SECONDS, wait_until
 
 from pte_magic.systemtap.guard import Guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-SECONDS = 20.0
-
-
-def wait_until(happened: Callable[[], object]) -> None:
-    until = time.monotonic() + SECONDS
-    while not happened():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 def is_there(pid: int) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +37,7 @@ from conftest import (
     words,
     write,
 )
+from waiting import wait_until
 
 from pte_magic import machine, walkers
 from pte_magic.space import AddressSpace, own
@@ -206,36 +206,28 @@ def test_walkers_agree_on_what_both_know(address: int, part: tuple[int, int]) ->
 
 @needs_root
 def test_walkers_agree_on_every_region_of_a_process_at_rest() -> None:
-    # cat waits for input when it has given back its first line; then nothing of its memory changes.
-    with (
-        subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process,
-        AddressSpace(process.pid) as space,
-    ):
+    # cat waits for input when it has given back its first line; then nothing of its memory changes. Not before, it is
+    # sure to have an address space of its own: on 6.1 Popen was seen to return when /proc/PID/exe was still Python's.
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
         assert process.stdin
         assert process.stdout
         process.stdin.write(b"up\n")
         assert process.stdout.read(3) == b"up\n"
-        until = time.monotonic() + 5
-        while " (cat) S " not in Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8"):
-            assert time.monotonic() < until
-        for region in space.regions():
-            # pagemap does not look into pages without a struct page, such as the clock's.
-            if region.start >= machine.user_limit() or region.name.startswith("[vvar"):
-                continue
-            size = region.end - region.start
-            told, before = words(region.start, size, process.pid), None
-            while before is None or (told != before).any():  # it may still be on its way to where it waits
-                assert time.monotonic() < until + 30
-                before = told
+        wait_until(lambda: " (cat) S " in Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8"))
+        with AddressSpace(process.pid) as space:
+            for region in space.regions():
+                # pagemap does not look into pages without a struct page, such as the clock's.
+                if region.start >= machine.user_limit() or region.name.startswith("[vvar"):
+                    continue
                 first, *others = (
                     by_page(walked(name, space, region.start, region.end), region.start, region.end) for name in WALKERS
                 )
-                told = words(region.start, size, process.pid)
-            here = told & PM_PRESENT != 0
-            assert (np.isin(first["state"], ["present", "protnone"]) == here).all(), region
-            assert (first["pfn"][here] == (told[here] & np.uint64(PM_PFN)).astype(np.int64)).all(), region
-            for name in ("state", "kind", "pfn", "swap_type", "swap_offset"):
-                assert all((first[name] == other[name]).all() for other in others), region
+                told = words(region.start, region.end - region.start, process.pid)
+                here = told & PM_PRESENT != 0
+                assert (np.isin(first["state"], ["present", "protnone"]) == here).all(), region
+                assert (first["pfn"][here] == (told[here] & np.uint64(PM_PFN)).astype(np.int64)).all(), region
+                for name in ("state", "kind", "pfn", "swap_type", "swap_offset"):
+                    assert all((first[name] == other[name]).all() for other in others), region
         process.stdin.close()
 
 

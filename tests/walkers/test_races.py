@@ -48,7 +48,8 @@ if TYPE_CHECKING:
 
     from pte_magic.walkers.entries import Entries
 
-SECONDS = 8.0
+SECONDS = 8.0  # of a storm
+ENOUGH = 10
 RUNS = 20  # kills, at different moments
 STABLE = 4 * MIB2
 FRAME = np.uint64(0x000F_FFFF_FFFF_F000)
@@ -163,50 +164,53 @@ def test_nothing_wrong_is_ever_read_in_a_storm(raw_walker: str, new_map: NewMap,
         write(stable, STABLE, value=2)  # pages of its own
         return storm(time.monotonic() + SECONDS)
 
-    with forked(childs) as child, AddressSpace(child.pid) as theirs, ThreadPoolExecutor(6) as pool:
-        stepped = pool.submit(child.step)
-        until = time.monotonic() + SECONDS - 1
-        time.sleep(0.3)
-        ours = pool.submit(storm, until)
-        looking = [
-            pool.submit(look_until, raw_walker, until, own(), stable, physical_limit),
-            pool.submit(look_until, raw_walker, until, theirs, stable, physical_limit),
-            pool.submit(look_by_pagemap_until, until, theirs, stable),
-        ]
-        assert all(found.result(timeout=3 * SECONDS) for found in looking)
-        assert ours.result(timeout=3 * SECONDS) == []
-        assert stepped.result(timeout=3 * SECONDS) == []
+    counts, storms = [0, 0, 0], 5  # at most: an emulated machine needs more than one
+    with forked(*[childs] * storms) as child, AddressSpace(child.pid) as theirs, ThreadPoolExecutor(6) as pool:
+        for _ in range(storms):
+            stepped = pool.submit(child.step)
+            until = time.monotonic() + SECONDS - 1
+            time.sleep(0.3)
+            ours = pool.submit(storm, until)
+            looking = [
+                pool.submit(look_until, raw_walker, until, own(), stable, physical_limit),
+                pool.submit(look_until, raw_walker, until, theirs, stable, physical_limit),
+                pool.submit(look_by_pagemap_until, until, theirs, stable),
+            ]
+            counts = [n + found.result(timeout=3 * SECONDS) for n, found in zip(counts, looking, strict=True)]
+            assert ours.result(timeout=3 * SECONDS) == []
+            assert stepped.result(timeout=3 * SECONDS) == []
+            if min(counts) > ENOUGH:
+                break
+        assert min(counts) > ENOUGH
         assert not np.intersect1d(words(stable, STABLE) & PM_PFN, words(stable, STABLE, child.pid) & PM_PFN).size
 
 
 def test_a_page_that_is_always_there_is_never_read_from_a_table_taken_away(raw_walker: str, new_map: NewMap) -> None:
     address = new_map(MIB2, advice=HUGEPAGE)
     write(address, MIB2)
-    enough = threading.Event()
+    enough, seen = threading.Event(), Counter({PMD: 0, PTE: 0, COLLAPSE: 0})
 
-    def collapse() -> int:
-        n = 0
+    def collapse() -> None:
         while not enough.is_set():
             mprotect(address, PAGE, READ)  # splits the huge page into 512
             mprotect(address, PAGE, READ | WRITE)
             with suppress(OSError):
                 madvise(address, MIB2, COLLAPSE)  # empties the old table after it has unlinked it
-                n += 1
-        return n
+                seen[COLLAPSE] += 1
 
-    raw, levels = walkers.get(raw_walker), Counter({PMD: 0, PTE: 0})
+    raw = walkers.get(raw_walker)
     began = time.monotonic()
     with ThreadPoolExecutor(1) as pool:
         collapsing = pool.submit(collapse)
         try:
-            while (seconds := time.monotonic() - began) < 2 or (min(levels.values()) < 10 and seconds < 60):
+            while (seconds := time.monotonic() - began) < 2 or (min(seen.values()) <= ENOUGH and seconds < 60):
                 found = raw.walk(own(), address + PAGE, address + MIB2)
                 assert found.entry.all() or found.level[0] != PTE
-                levels[int(found.level[0])] += 1
+                seen[int(found.level[0])] += 1
         finally:
             enough.set()
-        assert collapsing.result()
-    assert min(levels.values()) >= 10
+        collapsing.result()
+    assert min(seen.values()) > ENOUGH, seen
 
 
 def kill_while(work: Callable[[AddressSpace], object], target: Callable[[], object]) -> list[PteMagicError]:

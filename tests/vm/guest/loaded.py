@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-SECONDS = 30.0
-"""For what takes one; a machine that is played by software, among others, may be slow."""
+from waiting import wait_until
 
 
 def modules() -> set[str]:
@@ -32,12 +26,5 @@ def programs() -> set[int]:
     return found
 
 
-def wait_until(happened: Callable[[], object]) -> None:
-    until = time.monotonic() + SECONDS
-    while not happened():
-        assert time.monotonic() < until, (modules(), programs())
-        time.sleep(0.02)
-
-
 def wait_until_nothing_is_left() -> None:
-    wait_until(lambda: not modules() and not programs())
+    wait_until(lambda: not modules() and not programs(), instead=lambda: (modules(), programs()))

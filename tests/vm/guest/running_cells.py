@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import cells
 from conftest import descriptors
-from loaded import modules, wait_until, wait_until_nothing_is_left
+from loaded import modules, wait_until_nothing_is_left
+from waiting import wait_until
 
 from pte_magic import walkers
 from pte_magic.space import own
@@ -51,16 +52,28 @@ def must_be_compiled(cell: cells.Cell) -> None:
 
 @contextmanager
 def meanwhile(act: Callable[[], object], *, after: Callable[[], object]) -> Iterator[None]:
-    """Do something in another thread as soon as something is the case, while the shell is busy with a cell."""
+    """Do something in another thread as soon as something is the case, while the shell is busy with a cell.
+
+    What goes wrong there ends the cell, and is raised here: nobody else would interrupt it.
+    """
+    wrong: list[BaseException] = []
 
     def wait() -> None:
-        wait_until(after)
-        act()
+        try:
+            wait_until(after)
+            act()
+        except BaseException as error:  # noqa: BLE001  (raised below)
+            wrong.append(error)
+            interrupt()
 
     thread = threading.Thread(target=wait)
     thread.start()
-    yield
-    thread.join()
+    try:
+        yield
+    finally:
+        thread.join()
+        if wrong:
+            raise wrong[0]
 
 
 def interrupt() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from conftest import PAGE, descriptors, forked
-from loaded import SECONDS, wait_until
+from waiting import SECONDS, wait_until
 
 from pte_magic.errors import NoAddressSpaceError
 from pte_magic.space import AddressSpace, own

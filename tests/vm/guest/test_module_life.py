@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import NOBODY, NOHUGEPAGE, PAGE, PM_PFN, NewMap, descriptors, forked, write
-from loaded import SECONDS, modules, programs, wait_until, wait_until_nothing_is_left
+from loaded import modules, programs, wait_until_nothing_is_left
+from waiting import SECONDS, wait_until
 
 import pte_magic
 from pte_magic import machine, walkers

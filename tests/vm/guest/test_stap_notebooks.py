@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cells
 import pytest
 from jupyter_client.manager import KernelManager
-from loaded import modules, programs, wait_until, wait_until_nothing_is_left
+from loaded import modules, programs, wait_until_nothing_is_left
 from shells import Shell
+from waiting import wait_until
 
 from pte_magic.systemtap import modules as compiled
 from pte_magic.systemtap import toolchain

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from waiting import wait_until
 
 from pte_magic.errors import SystemTapError
 from pte_magic.stap_magic import request
@@ -24,7 +25,7 @@ from pte_magic.systemtap import modules, toolchain
 from pte_magic.systemtap.messages import explain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 RELEASES = sorted(path.name for path in Path("/lib/modules").glob("*") if (path / "build/Makefile").exists())
 if not toolchain.version() or not RELEASES:
@@ -42,7 +43,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (modules.directory() / "stap").symlink_to(learnt)
     others = programs()
     yield modules.directory()
-    wait_until(lambda: programs() <= others)
+    wait_until(lambda: programs() <= others, instead=programs)
     assert not list(Path("/tmp").glob("pte-magic-*"))  # noqa: S108  (where they would be)
     assert not list(Path("/tmp").glob("stap*"))  # noqa: S108
     assert not list(modules.directory().glob(".part-*"))
@@ -59,13 +60,6 @@ def programs() -> set[tuple[int, str]]:
         if state != "Z" and not name.startswith("python"):
             found.add((int(pid), name))
     return found
-
-
-def wait_until(happened: Callable[[], object]) -> None:
-    until = time.monotonic() + 60
-    while not happened():
-        assert time.monotonic() < until, programs()
-        time.sleep(0.02)
 
 
 def compiled(text: str, line: str = "", names: dict[str, Any] | None = None) -> Path:
@@ -176,7 +170,7 @@ def test_python_is_killed_while_it_compiles(cache: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", COMPILE % RELEASE], stderr=subprocess.DEVNULL) as python:
         wait_until(lambda: any(name == "cc1" for _, name in programs() - others))
         python.kill()
-    wait_until(lambda: programs() <= others)
+    wait_until(lambda: programs() <= others, instead=programs)
     assert [path.name for path in cache.iterdir()] == ["stap"]
 
 
