@@ -37,8 +37,6 @@ GUESTS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
 APPEND = ("transparent_hugepage=madvise", "hugepagesz=1G", "hugepages=1", "hugepagesz=2M", "hugepages=32")
 SECONDS = 2400
 """Far more than a guest needs on a machine that has nothing else to do."""
-STUCK = 240
-"""Seconds after which a test tells where all its threads are: it hangs."""
 
 
 def in_guest(name: str) -> tuple[Result, int]:
@@ -47,8 +45,8 @@ def in_guest(name: str) -> tuple[Result, int]:
     report = ready().work / "reports" / f"{name}.xml"
     report.parent.mkdir(exist_ok=True)
     report.unlink(missing_ok=True)
-    options = f"-p no:cacheprovider -o faulthandler_timeout={STUCK} --junit-xml={WORK}/reports/{name}.xml"
-    command = f"python -m pytest {options} {' '.join(tests)}"
+    options = f"-p no:cacheprovider -p stuck --junit-xml={WORK}/reports/{name}.xml"
+    command = f"PYTHONPATH={GUEST} python -m pytest {options} {' '.join(tests)}"
     machine = Machine((*APPEND, *append), mib=4096, numa=2, disks=("512M",))
     result = boot.boot(ready(), kernel, command, machine, timeout=SECONDS)
     return result, ran(report)
