@@ -6,6 +6,7 @@ Needs root, or CAP_BPF and CAP_PERFMON. The program is ``walk.bpf.c``, compiled 
 from __future__ import annotations
 
 import ctypes
+import itertools
 import platform
 import re
 import struct
@@ -34,6 +35,7 @@ _OK, _BAD_DESCRIPTOR, _NOT_PAGEMAP, _NO_MM, _EXITED, _UNSTABLE = range(6)
 _ONCE_ONLY = 2
 
 _GIB = 1 << 30
+_ROUNDS = 3
 _ADDRESS = 0x000F_FFFF_FFFF_F000  # bits of an entry that may belong to a physical address
 _PRESENT, _PSE = 1, 1 << 7
 
@@ -107,7 +109,9 @@ class BpfWalker(SharedMemoryWalker):
         mm, pgd, current_mm, _ = _TOLD.unpack_from(self._memory, _TOLD_AT)
         if mm != current_mm:
             raise WalkerUnavailableError(NAME, "/proc/self/pagemap is not this process' own: is /proc mounted over?")
-        for base in _direct_map_bases(pgd, levels):
+        # Each is tried once, as most are wrong; the right one may be missed while the kernel changes its own tables,
+        # as it does when a module is loaded, so all are tried again.
+        for base in itertools.chain.from_iterable(_direct_map_bases(pgd, levels) for _ in range(_ROUNDS)):
             _ONCE.pack_into(self._memory, _ONCE_AT, f_op, base, mask, levels)
             if self._maps_to(space, pgd, (pgd - base) & mask):
                 return
