@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from conftest import NOBODY, NOHUGEPAGE, PAGE, PM_PFN, NewMap, descriptors, forked, write
 from loaded import modules, programs, wait_until_nothing_is_left
+from running_cells import interrupt, meanwhile
 from waiting import SECONDS, wait_until
 
 import pte_magic
@@ -127,17 +128,17 @@ def test_an_interrupt_while_it_is_loaded_leaves_nothing(seconds: float) -> None:
 
 def test_an_interrupt_while_it_is_compiled_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    kept = tmp_path / "pte-magic" / "systemtap"
+
+    def is_at_work() -> bool:
+        return bool(programs()) and kept.exists()
+
     try:
-        signal.setitimer(signal.ITIMER_REAL, 6)  # stap is at work
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt), meanwhile(interrupt, after=is_at_work):
             walkers.attempt("stap")
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
         walkers.close()
     assert not programs()
-    kept = tmp_path / "pte-magic" / "systemtap"
     assert [path.name for path in kept.iterdir() if path.name != "stap"] == []
 
 
