@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import multiprocessing
 import os
 import re
-import signal
 import subprocess
 import sys
-import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -25,10 +22,10 @@ from pte_magic.formats import kernel
 from pte_magic.space import own
 from pte_magic.walkers import scan
 from pte_magic.walkers.stap import StapWalker
+from pte_magic.workloads.forked import Forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from multiprocessing.connection import Connection
 
     from jupyter import Jupyter
     from numpy.typing import NDArray
@@ -273,41 +270,13 @@ def new_map() -> Iterator[NewMap]:
 @contextmanager
 def forked(*steps: Callable[[], Any]) -> Iterator[Child]:
     """Fork a child that does one step whenever it is asked to, and is killed in the end."""
-    ours, theirs = multiprocessing.Pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # numpy's idle threads do not matter to a child of ours
-        pid = os.fork()
-    if pid == 0:
-        _serve(theirs, ours, steps)
-    theirs.close()
+    todo = iter(steps)
 
     def step() -> Any:
-        ours.send(None)
-        result = ours.recv()
-        if isinstance(result, BaseException):
-            raise result
-        return result
+        return next(todo)()
 
-    try:
-        yield Child(pid, step)
-    finally:
-        ours.close()
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-
-
-def _serve(theirs: Connection, ours: Connection, steps: tuple[Callable[[], Any], ...]) -> None:
-    try:
-        ours.close()
-        for step in steps:
-            theirs.recv()
-            try:
-                theirs.send(step())
-            except BaseException as error:  # noqa: BLE001  (a child must not run pytest on; the parent raises it)
-                theirs.send(error)
-        theirs.recv()
-    finally:
-        os._exit(0)
+    with Forked(step, inherits_files=True) as child:
+        yield Child(child.pid, child.call)
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ ROOT = Path(pte_magic.__file__).parent
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.py" or path.parent != ROOT)
 # The way of the data (DESIGN.md), left to right; no module imports from its right.
 STAGES = [
-    {"target", "memory", "dlpack", "space", "machine", "errors", "expressions", "units"},
-    {"systemtap"},
+    {"target", "memory", "dlpack", "space", "machine", "errors", "expressions", "units", "interrupts"},
+    {"systemtap", "workloads"},
     {"walkers"},
     {"formats"},
     {"frame", "display", "overview", "difference", "comparison", "views"},  # a frame is asked for its views

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from pte_magic.systemtap.interrupts import Interrupts
+from pte_magic.interrupts import Interrupts
 
 
 def interrupt() -> None:

@@ -1,0 +1,59 @@
+"""Memory that is sent away: to swap, or back to its file."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pte_magic.errors import WorkloadError
+from pte_magic.machine import PAGE_SIZE
+from pte_magic.space import own
+from pte_magic.workloads.syscalls import Range, call, whole_pages
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_MADV_PAGEOUT = 21  # asm-generic/mman-common.h; Python has no name for it
+_PRESENT, _FILE = np.uint64(1 << 63), np.uint64(1 << 61)  # Documentation/admin-guide/mm/pagemap.rst
+
+
+def page_out(array: np.ndarray[Any, Any], seconds: float = 10) -> None:
+    """Have the kernel take all pages of an array out of memory: to swap, or to the file that they are from.
+
+    It is asked again (madvise(2), MADV_PAGEOUT, since 5.4) until no page is left: one just used stays at first.
+
+    Args:
+        array: Whole pages, such as a `private_mapping` or rows of it.
+        seconds: How long to try.
+
+    Raises:
+        WorkloadError: There is nowhere to swap to, or pages stayed, such as those that another process maps, too.
+
+    """
+    where = whole_pages(array)
+    until = time.monotonic() + seconds
+    while (stay := _present(where)).any():
+        if not (stay & _FILE).all() and not _can_swap():
+            message = "there is nowhere to swap to; as root, make a file of 256 MiB, then: mkswap FILE; swapon FILE"
+            raise WorkloadError(message)
+        if time.monotonic() > until:
+            message = f"{len(stay)} of {where.size // PAGE_SIZE} pages stayed; is there another process that maps them?"
+            raise WorkloadError(message)
+        call("madvise", *where, _MADV_PAGEOUT)
+
+
+def _present(where: Range) -> NDArray[np.uint64]:
+    """Return the words of /proc/self/pagemap of those pages that are present."""
+    data = os.pread(own().fileno(), where.size // PAGE_SIZE * 8, where.start // PAGE_SIZE * 8)
+    words: NDArray[np.uint64] = np.frombuffer(data, np.uint64)
+    present: NDArray[np.uint64] = words[words & _PRESENT != 0]
+    return present
+
+
+def _can_swap() -> bool:
+    # After the line of titles, one for each place to swap to.
+    return len(Path("/proc/swaps").read_text(encoding="utf-8", errors="replace").splitlines()) > 1
