@@ -81,7 +81,8 @@ def test_help_shows_the_ways_to_call_it(shell: Shell) -> None:
     text = shell.run("%pte?").out
     for word in ("%pte a", "START-END", "[heap]", "%pte 1234 [heap]", "--walker", "--decode", "df = %pte a"):
         assert word in text
-    assert "%%pte" not in text
+    assert "one of %pte's list" in text
+    assert "%%pte a             run the cell" in text
     assert "\\b" not in text
     assert "\b" not in text
 
