@@ -83,6 +83,19 @@ def test_small_pages_stay_small_and_huge_ones_are_asked_for() -> None:
     assert found == [{"nh"}, {"hg"}, set()]
 
 
+def test_small_pages_are_made_a_huge_one() -> None:
+    a = workloads.huge_array(1, "normal")
+    a[:] = 1
+    workloads.protect(a[0, :PAGE], "r")  # splits it, if it is huge
+    workloads.protect(a, "rw")
+    assert smaps(address(a), "AnonHugePages") == 0
+    try:
+        workloads.collapse(a)
+    except OSError as error:
+        pytest.skip(f"needs a kernel with MADV_COLLAPSE (6.1) and a huge page: {error}")
+    assert smaps(address(a), "AnonHugePages") == MIB2
+
+
 @pytest.mark.parametrize("shared", [True, False])
 def test_what_is_written_goes_to_the_file_or_not(file: Path, *, shared: bool) -> None:
     a = workloads.file_mapping(file, shared=shared)

@@ -11,7 +11,7 @@ begins at a page, and is unmapped when the last array that looks at it is gone, 
 
 from __future__ import annotations
 
-from pte_magic.workloads.advice import page_out
+from pte_magic.workloads.advice import collapse, page_out
 from pte_magic.workloads.child import Child, fork_with
 from pte_magic.workloads.mappings import (
     file_mapping,
@@ -27,6 +27,7 @@ __all__ = [
     "Child",
     "Protection",
     "ProtectionKey",
+    "collapse",
     "file_mapping",
     "fork_with",
     "huge_array",

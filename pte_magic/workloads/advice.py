@@ -1,4 +1,4 @@
-"""Memory that is sent away: to swap, or back to its file."""
+"""What the kernel is asked to do with memory at once: send it away, or make huge pages of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pte_magic.workloads.syscalls import Range, call, whole_pages
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MADV_PAGEOUT = 21  # asm-generic/mman-common.h; Python has no name for it
+_MADV_PAGEOUT, _MADV_COLLAPSE = 21, 25  # asm-generic/mman-common.h; Python has no names for them
 _PRESENT, _FILE = np.uint64(1 << 63), np.uint64(1 << 61)  # Documentation/admin-guide/mm/pagemap.rst
 
 
@@ -44,6 +44,20 @@ def page_out(array: np.ndarray[Any, Any], seconds: float = 10) -> None:
             message = f"{len(stay)} of {where.size // PAGE_SIZE} pages stayed; is there another process that maps them?"
             raise WorkloadError(message)
         call("madvise", *where, _MADV_PAGEOUT)
+
+
+def collapse(array: np.ndarray[Any, Any]) -> None:
+    """Have the kernel make huge pages of small ones now, as khugepaged does some day: madvise(2), MADV_COLLAPSE.
+
+    Args:
+        array: Whole pages, such as rows of a `huge_array`; what does not fill a huge page stays as it is.
+
+    Raises:
+        WorkloadError: The array does not consist of whole pages.
+        OSError: EINVAL from a kernel before 6.1, or where small pages were asked for; ENOMEM if there is no huge page.
+
+    """
+    call("madvise", *whole_pages(array), _MADV_COLLAPSE)
 
 
 def _present(where: Range) -> NDArray[np.uint64]:
