@@ -1,8 +1,8 @@
 """Executes notebooks and writes them with what they showed: ``make examples``.
 
-    execute.py [--to DIRECTORY] [NAME ...]
+    execute.py [--to DIRECTORY] [--lab | NAME ...]
 
-A name is the beginning of a notebook's name, such as 03. Without names: all but those that need a kernel of the lab.
+A name is the beginning of a notebook's name, such as 03. Without names: all but those for a guest of the lab.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pte_magic import machine
 
 HERE = Path(__file__).parent
 LAB = ("06_swap", "07_protection", "08_accessed_and_dirty", "10_systemtap", "11_numa")
-"""What they show best is there only in a guest of the lab: swap space, soft-dirty, SystemTap, nodes."""
+"""What they show best is there only in a guest of the lab: swap space, protection keys, SystemTap, nodes."""
 SECONDS = 600
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -31,18 +31,18 @@ METADATA = {
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def find(names: list[str]) -> list[Path]:
-    """Return the notebooks whose names begin so; all that need no guest if there are no names."""
+def find(names: list[str], *, lab: bool) -> list[Path]:
+    """Return the notebooks whose names begin so; without names those for the lab, or all others."""
     paths = sorted(HERE.glob("*.ipynb"))
     if not names:
-        return [path for path in paths if path.stem not in LAB]
+        return [path for path in paths if (path.stem in LAB) == lab]
     for name in names:
         if not any(path.stem.startswith(name) for path in paths):
             sys.exit(f"no notebook begins with {name!r}; there are {', '.join(path.stem for path in paths)}")
     return [path for path in paths if path.stem.startswith(tuple(names))]
 
 
-def executed(path: Path) -> nbformat.NotebookNode:
+def executed(path: Path) -> Any:
     """Execute a notebook in an empty directory.
 
     Raises:
@@ -84,10 +84,11 @@ def main() -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--to", type=Path, default=HERE, help="where to write them; by default over what is there")
+    parser.add_argument("--lab", action="store_true", help="those for a guest of the lab")
     parser.add_argument("names", nargs="*")
     options: Any = parser.parse_args()
     options.to.mkdir(parents=True, exist_ok=True)
-    for path in find(options.names):
+    for path in find(options.names, lab=options.lab):
         print(path.stem, flush=True)
         notebook = executed(path)
         tidy(notebook)

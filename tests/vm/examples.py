@@ -1,0 +1,45 @@
+"""Executes the tutorials for a guest in the newest kernel of the lab, and writes them with what they showed."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+import boot
+from chroot import WORK
+from lab import print_now
+from machine import Machine
+from prepared import prepared
+from recipe import PROJECT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMMAND = f"""
+mkswap -q /dev/vdb && swapon /dev/vdb || exit 1
+python examples/execute.py --lab --to {WORK}/examples
+"""
+SECONDS = 1800
+
+
+def main() -> int:
+    """Boot a guest with two nodes and swap space; return an exit status. What was executed is kept only if all was."""
+    root = prepared("newest")
+    made: Path = root.work / "examples"
+    shutil.rmtree(made, ignore_errors=True)
+    try:
+        machine = Machine(mib=4096, cpus=2, numa=2, disks=("512M",))
+        result = boot.boot(root, "newest", COMMAND, machine, timeout=SECONDS, on_line=print_now)
+        if report := result.report():
+            sys.stderr.write(f"{report}\n")
+            return 1
+        for path in made.glob("*.ipynb"):
+            shutil.copyfile(path, PROJECT / "examples" / path.name)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
