@@ -59,6 +59,7 @@ def _move_pages(array: np.ndarray[Any, Any], node: int | None) -> NDArray[np.int
     try:
         call("syscall", _MOVE_PAGES, 0, len(pages), pages.ctypes.data, at, status.ctypes.data, _MPOL_MF_MOVE)
     except OSError as error:
-        message = f"node {node}: {error.strerror}; see /sys/devices/system/node/online for the nodes that there are"
+        what = "move_pages(2)" if node is None else f"node {node}"
+        message = f"{what}: {error.strerror}; see /sys/devices/system/node/online for the nodes that there are"
         raise WorkloadError(message) from error
     return status
