@@ -202,6 +202,7 @@ def test_pages_are_on_a_node_as_numa_maps_says() -> None:
         for line in Path("/proc/self/numa_maps").read_text(encoding="ascii").splitlines()
         if line.startswith(f"{address(a):x} ")
     )
+    assert line.split()[1] == "local"  # a policy: NUMA balancing takes no access away
     assert f" N{found[0]}=" in line
     assert (found >= 0).tolist() == [True, True, False, False]
     assert workloads.move_to(int(found[0]), a[:2]).tolist() == found[:2].tolist()

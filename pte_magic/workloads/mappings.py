@@ -12,6 +12,7 @@ import numpy as np
 
 from pte_magic.errors import WorkloadError
 from pte_magic.machine import PAGE_SIZE
+from pte_magic.workloads.syscalls import call
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,6 +21,7 @@ HUGE_SIZE = 2 << 20
 """Bytes that an entry of the pmd table maps."""
 
 _MAP_HUGETLB, _MAP_HUGE_2MB = 0x40000, 21 << 26  # asm-generic/mman.h, asm-generic/hugetlb_encode.h
+_MBIND, _MPOL_LOCAL = 237, 4  # asm/unistd_64.h, linux/mempolicy.h
 _ADVICE = {
     "hugepage": mmap.MADV_HUGEPAGE,
     "nohugepage": mmap.MADV_NOHUGEPAGE,
@@ -103,7 +105,7 @@ def huge_array(n: int, advice: str = "hugepage") -> NDArray[np.uint8]:
     size = _counted(n) * HUGE_SIZE
     room = _anonymous(size + HUGE_SIZE, mmap.MAP_PRIVATE)
     room.madvise(_ADVICE[advice])
-    around = np.frombuffer(room, np.uint8)
+    around = _bytes(room)
     start = -around.ctypes.data % HUGE_SIZE
     return around[start : start + size].reshape(-1, HUGE_SIZE)
 
@@ -153,4 +155,15 @@ def _counted(pages: int) -> int:
 
 def _rows(memory: mmap.mmap, page_size: int) -> NDArray[np.uint8]:
     """Look at a mapping a row a page. The array holds the mapping, which unmaps itself when nobody holds it."""
-    return np.frombuffer(memory, np.uint8).reshape(-1, page_size)
+    return _bytes(memory).reshape(-1, page_size)
+
+
+def _bytes(memory: mmap.mmap) -> NDArray[np.uint8]:
+    """Look at a mapping, and have NUMA balancing leave it alone, which takes access to pages away for moments.
+
+    It does that with memory of no policy (``vma_policy_mof()``, mm/mempolicy.c). This policy is what happens anyway.
+    """
+    view = np.frombuffer(memory, np.uint8)
+    with suppress(OSError):  # ENOSYS, a kernel without nodes; EPERM, a container
+        call("syscall", _MBIND, view.ctypes.data, len(view), _MPOL_LOCAL, 0, 0, 0)
+    return view
