@@ -21,7 +21,7 @@ from nbclient import NotebookClient
 from pte_magic import machine
 
 HERE = Path(__file__).parent
-LAB = ("06_swap", "07_protection", "08_accessed_and_dirty", "10_systemtap", "11_numa")
+LAB = ("06_swap", "07_protection", "08_accessed_and_dirty", "10_systemtap", "11_numa_and_migration")
 """What they show best is there only in a guest of the lab: swap space, protection keys, SystemTap, nodes."""
 SECONDS = 600
 METADATA = {

@@ -1,4 +1,4 @@
-"""Executes the tutorials for a guest in the newest kernel of the lab, and writes them with what they showed."""
+"""Executes the tutorials for a guest of the lab, or those named, in its newest kernel, and keeps what they showed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COMMAND = f"""
 mkswap -q /dev/vdb && swapon /dev/vdb || exit 1
-python examples/execute.py --lab --to {WORK}/examples
+python examples/execute.py --to {WORK}/examples\
 """
 SECONDS = 1800
 
@@ -30,7 +30,8 @@ def main() -> int:
     shutil.rmtree(made, ignore_errors=True)
     try:
         machine = Machine(mib=4096, cpus=2, numa=2, disks=("512M",))
-        result = boot.boot(root, "newest", COMMAND, machine, timeout=SECONDS, on_line=print_now)
+        command = f"{COMMAND} {' '.join(sys.argv[1:]) or '--lab'}"
+        result = boot.boot(root, "newest", command, machine, timeout=SECONDS, on_line=print_now)
         if report := result.report():
             sys.stderr.write(f"{report}\n")
             return 1
