@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -194,6 +195,15 @@ def test_it_holds_no_pipe_open() -> None:
 def _child() -> Iterator[Any]:
     with fork_with(private_mapping(1)) as child:
         yield child
+
+
+def test_it_dies_with_the_thread_that_forked_it() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        child = pool.submit(fork_with, private_mapping(1)).result()
+        assert child.read(0) == 0
+    wait_until(lambda: not is_there(child.pid))
+    child.close()
+    assert child.returncode == -signal.SIGKILL
 
 
 PARENT = """
