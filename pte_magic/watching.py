@@ -204,7 +204,10 @@ class Watch:
         if self._looks and same(entries, self._looks[-1].entries):
             return
         found = core.built(entries, self._target.meant, self._space)
-        words = showing.headline(self._last.diff(found)) if self._last is not None else " ".join(headline(found))
+        if self._last is None:
+            words = ": ".join(["first look", *headline(found)])
+        else:
+            words = showing.headline(self._last.diff(found))
         summary = found.summary()
         counts = {Kind(*kind): (int(n), int(covered)) for kind, n, covered in summary.itertuples(name=None)}
         look = Look(entries, Event(time.time(), words, counts))

@@ -31,7 +31,8 @@ def test_the_magic_watches(shell: Shell) -> None:
         wait_for(lambda: len(cell.result.counts()) == 2)
         bundle, _ = cell.result._repr_mimebundle_()
         for text in bundle["text/plain"], bundle["text/html"]:
-            assert "1 of 4 entries changed: 1 mapped" in text
+            assert "first look" in text
+            assert "entries changed: 1 mapped" in text
             assert "present 4 KiB" in text
         view = cell.result._view
         assert view

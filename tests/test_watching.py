@@ -122,7 +122,7 @@ def test_another_process_under_load_until_it_ends(address: int) -> None:
     assert f"; stopped: pid {child.pid}: " in repr(seen)
     frame = seen.frame()
     assert set(frame["pid"]) == {child.pid}
-    assert {len(found) for _, found in frame.groupby("time")} == {8}
+    assert {int(found["size"].sum()) for _, found in frame.groupby("time")} == {8 * PAGE}
     seen.stop()
 
 
@@ -138,7 +138,7 @@ def test_a_loop_gets_a_frame_at_each_change_and_ends_it(address: int) -> None:
     assert counted == [1, 2, 3, 4]
     gc.collect()
     assert not seen.running
-    assert [len(found) for found in seen] == [8]  # stopped: what there was at last, and no wait
+    assert [int(found["size"].sum()) for found in seen] == [8 * PAGE]  # stopped: what there was at last, and no wait
 
 
 def test_an_interrupt_ends_a_loop(address: int) -> None:

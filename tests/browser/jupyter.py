@@ -103,6 +103,12 @@ class Notebook:
         """Return the elements that show a cell's outputs, one for each."""
         return self.cell(at).locator(".jp-OutputArea-output")
 
+    def fails(self, code: str) -> Locator:
+        """Do as `run` does with a cell that has to raise."""
+        at, outputs = ask(self.page, _RUN, code)
+        assert any(output["output_type"] == "error" for output in outputs), f"this did not raise: {code}"
+        return self.output(at)
+
     def clear(self, at: int) -> None:
         """Take a cell's outputs away."""
         ask(self.page, _CLEAR, at)

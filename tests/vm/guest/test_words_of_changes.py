@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import HUGEPAGE, MIB2, NOHUGEPAGE, PAGE, forked, madvise, pfn, read, rows, wait_for, walked, write
 from differences import told
+from merging import MERGEABLE, merging
 from swapping import fill, page_out, swap_off, swap_on, zram
 
 from pte_magic.space import AddressSpace
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
     from conftest import NewMap
 
-MERGEABLE = 12  # MADV_
-KSM = Path("/sys/kernel/mm/ksm")
-
 
 @pytest.fixture
 def _swap() -> Iterator[None]:
@@ -27,18 +25,6 @@ def _swap() -> Iterator[None]:
         swap_on(device, priority=100)
         yield
         swap_off(device)
-
-
-@pytest.fixture
-def _ksm() -> Iterator[None]:
-    wanted = {"sleep_millisecs": "0", "pages_to_scan": "10000", "run": "1"}
-    before = {name: (KSM / name).read_text(encoding="ascii") for name in wanted}
-    for name, value in wanted.items():
-        (KSM / name).write_text(value, encoding="ascii")
-    yield
-    (KSM / "run").write_text("2", encoding="ascii")  # unmerge
-    for name, value in before.items():
-        (KSM / name).write_text(value, encoding="ascii")
 
 
 @pytest.mark.usefixtures("_swap")
@@ -68,21 +54,21 @@ def test_a_huge_page_swapped_out(new_map: NewMap) -> None:
     assert {"swapped out", "became 4 KiB"} <= set(found["change"][0].split(", "))
 
 
-@pytest.mark.usefixtures("_ksm")
 def test_merged_until_one_is_written(new_map: NewMap) -> None:
     address = new_map(4 * PAGE, advice=NOHUGEPAGE)
     write(address, 4 * PAGE, value=99)
     before = rows(address, 4 * PAGE)
     madvise(address, 4 * PAGE, MERGEABLE)
-    wait_for(lambda: len({pfn(address + page * PAGE) for page in range(4)}) == 1)
-    between = rows(address, 4 * PAGE)
-    words = told(before.diff(between))
-    assert all("write-protected" in said for said in words.values())
-    assert sum("new page frame" in said for said in words.values()) >= 3  # one may be the frame that all have now
-    write(address + PAGE)
-    found = between.diff(rows(address, 4 * PAGE))
-    assert found["vaddr"].tolist() == [address + PAGE]
-    assert {"new page frame", "made writable"} <= set(found["change"][0].split(", "))
+    with merging():
+        wait_for(lambda: len({pfn(address + page * PAGE) for page in range(4)}) == 1)
+        between = rows(address, 4 * PAGE)
+        words = told(before.diff(between))
+        assert all("write-protected" in said for said in words.values())
+        assert sum("new page frame" in said for said in words.values()) >= 3  # one may be the frame that all have now
+        write(address + PAGE)
+        found = between.diff(rows(address, 4 * PAGE))
+        assert found["vaddr"].tolist() == [address + PAGE]
+        assert {"new page frame", "made writable"} <= set(found["change"][0].split(", "))
 
 
 def test_soft_dirty_is_cleared_and_set(new_map: NewMap) -> None:
