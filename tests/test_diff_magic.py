@@ -279,12 +279,6 @@ def test_bad_input_is_one_line_and_the_cell_is_not_run(shell: Shell, line: str, 
     assert "later" not in shell.ip.user_ns
 
 
-@pytest.mark.parametrize("line", ["m[0:9], m[ 1 , ]", "m, {1: (2, 3)}", 'm, "a, b"', "m, [heap]"])
-def test_commas_within_something_separate_nothing(shell: Shell, line: str) -> None:
-    names = list(shell.run(f"%%pte {line}\nm").result or []) if "[ 1 , ]" not in line else ["m", ""]
-    assert len(names) == 2
-
-
 def test_help_says_how_to_use_it(shell: Shell) -> None:
     text = shell.run("%%pte?").out
     for words in ("%%pte [-w WALKER]", "%%pte a, child.pid a", "--settle SECONDS", "--out NAME"):
