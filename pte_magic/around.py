@@ -100,7 +100,9 @@ def settle(looks: Sequence[Around], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     last = [look.entries() for look in looks]
     changed: float | None = None
-    while (now := time.monotonic()) < deadline and (changed is None or now - changed < REST):
+    while any(entries is not None for entries in last) and (now := time.monotonic()) < deadline:
+        if changed is not None and now - changed >= REST:
+            return
         time.sleep(min(PAUSE, deadline - now))
         found = [look.entries() for look in looks]
         if not all(map(same, last, found)):

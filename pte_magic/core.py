@@ -141,7 +141,13 @@ def walk_target(
     meant: Target, space: AddressSpace, *, walker: str = "auto", tables: bool | None = None
 ) -> frame.PteFrame:
     """Walk addresses that were resolved, in an address space that is open."""
-    found = read(meant, space, walker, tables=meant.address is not None if tables is None else tables)
+    return built(
+        read(meant, space, walker, tables=meant.address is not None if tables is None else tables), meant, space
+    )
+
+
+def built(found: Entries, meant: Target, space: AddressSpace) -> frame.PteFrame:
+    """Make the frame of what was `read`."""
     made = frame.build(found, kernel.running(found.encryption_mask), pid=space.pid)
     if meant.address is not None:
         made.attrs["address"] = meant.address

@@ -16,8 +16,10 @@ from pte_magic.doctor import doctor
 from pte_magic.errors import PteMagicError
 from pte_magic.expressions import evaluate
 from pte_magic.named import named
+from pte_magic.options import seconds
 from pte_magic.space import own
 from pte_magic.stap_magic import StapMagics
+from pte_magic.watching import Watch, stop_all
 
 if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext, SimpleMatcherResult
@@ -26,7 +28,16 @@ if TYPE_CHECKING:
     from pte_magic.frame import PteFrame
 
 _VIEWS = ("runs", "summary", "bits", "translation", "map")
-_OPTIONS = ("--walker", "--tables", "--no-tables", *(f"--{name}" for name in _VIEWS), "--decode", "--level")
+_OPTIONS = (
+    "--walker",
+    "--tables",
+    "--no-tables",
+    *(f"--{name}" for name in _VIEWS),
+    "--watch",
+    "--every",
+    "--decode",
+    "--level",
+)
 _TYPED = re.compile(r"^(?:.*=)?\s*%(%?)pte\s(?:.*\s)?(\S*)$")
 
 
@@ -46,6 +57,8 @@ class PteMagics(Magics):
     @argument("-b", "--bits", action="store_true", help="a picture of the bits of an entry; click to see what if")
     @argument("-x", "--translation", action="store_true", help="a picture of an address on its way through the tables")
     @argument("-m", "--map", action="store_true", help="a picture of a range, a cell an entry")
+    @argument("-W", "--watch", action="store_true", help="a picture that follows what happens, until it is stopped")
+    @argument("-e", "--every", type=seconds, metavar="SECONDS", help="with --watch: between two looks; 1 by default")
     @argument("-d", "--decode", metavar="VALUE", help="decode a raw entry; no process is needed")
     @argument("-l", "--level", default="pte", help="level of the entry to decode: pgd, p4d, pud, pmd or pte")
     @argument("target", nargs="*", help="[PID] TARGET; see below")
@@ -62,6 +75,7 @@ class PteMagics(Magics):
         %pte --bits a       the bits of the first entry, to play with
         %pte --map a        a picture of all entries, a cell each
         %pte --translation 0x7f12345678    one address on its way through the tables
+        %pte --watch a      a live picture of what happens to a; its button stops it, or running the cell again
         %pte --decode 0x8000000153016067
         %pte                which walkers work here, and what to type where one does not
         df = %pte a         keep it: a DataFrame, one row an entry
@@ -80,12 +94,17 @@ class PteMagics(Magics):
                 return decoded.bits() if arguments.bits else decoded
             if not text:
                 return doctor()
-            frame = _walk(text, namespace, walker=arguments.walker, tables=arguments.tables)
-            views = {name: getattr(frame, name) for name in _VIEWS if getattr(arguments, name)}
+            views = [name for name in (*_VIEWS, "watch") if getattr(arguments, name)]
             if len(views) > 1:
                 message = f"--{' and --'.join(views)} are different views; type one of them"
                 raise UsageError(message)
-            return next(iter(views.values()))() if views else frame
+            if arguments.every and not arguments.watch:
+                message = "--every goes with --watch; type %pte --watch --every SECONDS TARGET"
+                raise UsageError(message)
+            if arguments.watch:
+                return _watch(text, namespace, walker=arguments.walker, every=arguments.every or 1.0)
+            frame = _walk(text, namespace, walker=arguments.walker, tables=arguments.tables)
+            return getattr(frame, views[0])() if views else frame
         except (PteMagicError, NameError) as error:
             # Only exactly this class is printed without a traceback.
             raise UsageError(str(error)) from error
@@ -96,6 +115,13 @@ def _walk(text: str, namespace: dict[str, Any], *, walker: str, tables: bool | N
         if found.meant.note:
             print(found.meant.note)  # noqa: T201  (the note is output of the cell, above its table)
         return core.walk_target(found.meant, found.space, walker=walker, tables=tables)
+
+
+def _watch(text: str, namespace: dict[str, Any], *, walker: str, every: float) -> Watch:
+    with named(text, namespace) as found:
+        if found.meant.note:
+            print(found.meant.note)  # noqa: T201  (see _walk)
+        return Watch(found, every=every, walker=walker)
 
 
 @context_matcher()
@@ -133,4 +159,5 @@ def unload(shell: InteractiveShell) -> None:
     completer: Any = shell.Completer
     if _complete in completer.custom_matchers:
         completer.custom_matchers.remove(_complete)
+    stop_all()  # or they would load the walkers again
     walkers.close()

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -39,7 +40,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "people")
 PAGE, MIB2, GIB = mmap.PAGESIZE, 2 << 20, 1 << 30
 NONE, READ, WRITE, EXEC = 0, mmap.PROT_READ, mmap.PROT_WRITE, mmap.PROT_EXEC
 SHARED, PRIVATE, FIXED, ANONYMOUS, NORESERVE, HUGETLB = 1, 2, 0x10, 0x20, 0x4000, 0x40000  # asm-generic/mman.h
-DONTNEED, HUGEPAGE, NOHUGEPAGE, PAGEOUT, COLLAPSE, GUARD_INSTALL = 4, 14, 15, 21, 25, 102
+DONTNEED, HUGEPAGE, NOHUGEPAGE, PAGEOUT, COLLAPSE, GUARD_INSTALL, GUARD_REMOVE = 4, 14, 15, 21, 25, 102, 103
 NOBODY = 65534
 
 PM_PFN, PM_GUARD, PM_FILE, PM_SWAP, PM_PRESENT = (1 << 55) - 1, 1 << 58, 1 << 61, 1 << 62, 1 << 63
@@ -134,6 +135,14 @@ def smaps(address: int, field: str, pid: int | str = "self") -> int:
             return int(line.split()[1]) << 10
     message = f"no {field} at {address:#x}"
     raise LookupError(message)
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 120) -> None:
+    """Wait until something is so: it takes a moment, but nobody knows which on a busy machine."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.005)
 
 
 def descriptors() -> int:

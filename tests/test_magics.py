@@ -257,10 +257,20 @@ def test_bad_input_is_one_line(shell: Shell, line: str, message: str) -> None:
 
 
 def test_options_are_completed(shell: Shell) -> None:
-    options = {"--walker", "--tables", "--no-tables", "--runs", "--summary", "--decode", "--level"}
+    options = {
+        "--walker",
+        "--tables",
+        "--no-tables",
+        "--runs",
+        "--summary",
+        "--watch",
+        "--every",
+        "--decode",
+        "--level",
+    }
     assert options <= {line.removeprefix("%pte ") for line in shell.complete("%pte --")}
     assert shell.complete("%pte a --ru") == ["%pte a --runs"]
-    assert shell.complete("%pte --wa") == ["%pte --walker"]
+    assert shell.complete("%pte --wa") == ["%pte --walker", "%pte --watch"]
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ STAGES = [
     {"core", "doctor"},
     {"named"},
     {"around"},
+    {"watching"},
     {"cell", "stap_magic"},
     {"diff_magic"},
     {"magics"},
