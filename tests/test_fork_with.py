@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from conftest import PAGE, descriptors, needs_root, pfn, words
+from conftest import PAGE, descriptors, needs_root, pfn, wait_for, words
 
 from pte_magic.errors import WorkloadError
 from pte_magic.space import own
@@ -24,17 +24,10 @@ from pte_magic.workloads import fork_with, private_mapping, protect, shared_mapp
 from pte_magic.workloads.forked import Forked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 PRESENT, EXCLUSIVE = 1 << 63, 1 << 56
 SECONDS = 60.0
-
-
-def wait_until(fact: Callable[[], Any]) -> None:
-    until = time.monotonic() + SECONDS
-    while not fact():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 def is_there(pid: int) -> bool:
@@ -201,7 +194,7 @@ def test_it_dies_with_the_thread_that_forked_it() -> None:
     with ThreadPoolExecutor(1) as pool:
         child = pool.submit(fork_with, private_mapping(1)).result()
         assert child.read(0) == 0
-    wait_until(lambda: not is_there(child.pid))
+    wait_for(lambda: not is_there(child.pid))
     child.close()
     assert child.returncode == -signal.SIGKILL
 
@@ -225,4 +218,4 @@ def test_it_dies_with_its_parent(number: signal.Signals) -> None:
         assert is_there(pid)
         parent.send_signal(number)
         parent.wait(SECONDS)
-    wait_until(lambda: not is_there(pid))
+    wait_for(lambda: not is_there(pid))
