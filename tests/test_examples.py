@@ -28,8 +28,15 @@ LIMIT = 200 << 10
 names = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
-def start(script: str, *arguments: object, user: int, **variables: object) -> subprocess.Popen[str]:
-    """Start a script of examples/ as a user, if we may."""
+FAILS = """
+from pte_magic.workloads import fork_with, private_mapping
+child = fork_with(private_mapping(1))
+assert child.read(0) == 1
+"""
+
+
+def start(script: str | Path, *arguments: object, user: int, **variables: object) -> subprocess.Popen[str]:
+    """Start a script of examples/, or another one, as a user, if we may."""
     identity: dict[str, Any] = {"user": user, "group": user, "extra_groups": []}
     return subprocess.Popen(
         [sys.executable, EXAMPLES / script, *map(str, arguments)],
@@ -94,6 +101,21 @@ def test_every_tutorial_holds_and_leaves_nothing(courses: dict[int, Course], use
     assert processes(mark) == []
     for path in (home / "to").iterdir():
         is_tidy(path)
+
+
+def test_a_tutorial_that_fails_leaves_nothing_either(tmp_path: Path) -> None:
+    shutil.copy(EXAMPLES / "execute.py", tmp_path)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(FAILS)])
+    nbformat.write(notebook, tmp_path / "fails.ipynb")
+    (tmp_path / "tmp").mkdir()
+    mark = uuid.uuid4().hex
+    process = start(tmp_path / "execute.py", "fails", user=os.geteuid(), TMPDIR=tmp_path / "tmp", MARK=mark)
+    _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1
+    assert "AssertionError" in err
+    assert nbformat.read(tmp_path / "fails.ipynb", as_version=4) == notebook
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert processes(mark) == []
 
 
 @names
