@@ -41,7 +41,8 @@ def page_out(array: np.ndarray[Any, Any], seconds: float = 10) -> None:
             message = "there is nowhere to swap to; as root, make a file of 256 MiB, then: mkswap FILE; swapon FILE"
             raise WorkloadError(message)
         if time.monotonic() > until:
-            message = f"{len(stay)} of {where.size // PAGE_SIZE} pages stayed; is there another process that maps them?"
+            pages = where.size // PAGE_SIZE
+            message = f"{len(stay)} of {pages} pages stayed: another process maps them, or there is no room for them"
             raise WorkloadError(message)
         call("madvise", *where, _MADV_PAGEOUT)
 

@@ -43,7 +43,7 @@ def test_pages_go_to_swap_and_come_back() -> None:
 def test_pages_that_another_process_maps_stay_and_the_error_says_so() -> None:
     a = workloads.private_mapping(2)
     a[:] = 1
-    with workloads.fork_with(a), pytest.raises(WorkloadError, match="2 of 2 pages stayed; is there another process"):
+    with workloads.fork_with(a), pytest.raises(WorkloadError, match="2 of 2 pages stayed: another process"):
         workloads.page_out(a, seconds=0.1)
 
 
