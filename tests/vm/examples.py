@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import signal
 import sys
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
 
 import boot
 from chroot import WORK
@@ -15,12 +16,9 @@ from prepared import prepared
 from recipe import PROJECT
 from rootfs import LabError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-COMMAND = f"""
+COMMAND = """
 mkswap -q /dev/vdb && swapon /dev/vdb || exit 1
-python examples/execute.py --to {WORK}/examples\
+python examples/execute.py\
 """
 SECONDS = 1800
 
@@ -28,19 +26,16 @@ SECONDS = 1800
 def main() -> int:
     """Boot a guest with two nodes and swap space; return an exit status. What was executed is kept only if all was."""
     root = prepared("newest")
-    made: Path = root.work / "examples"
-    shutil.rmtree(made, ignore_errors=True)
-    try:
+    with tempfile.TemporaryDirectory(prefix="examples-", dir=root.work) as made:
         machine = Machine(mib=4096, cpus=2, numa=2, disks=("512M",))
-        command = f"{COMMAND} {' '.join(sys.argv[1:]) or '--lab'}"
+        to = f"{WORK}/{Path(made).name}"
+        command = f"{COMMAND} --to {to} {' '.join(sys.argv[1:]) or '--lab'}"
         result = boot.boot(root, "newest", command, machine, timeout=SECONDS, on_line=print_now)
         if report := result.report():
             sys.stderr.write(f"{report}\n")
             return 1
-        for path in made.glob("*.ipynb"):
+        for path in Path(made).glob("*.ipynb"):
             shutil.copyfile(path, PROJECT / "examples" / path.name)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
     return 0
 
 
