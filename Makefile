@@ -1,4 +1,5 @@
 # make demo   page-table entries of a real array, printed
+# make examples   execute the tutorials and keep what they show, some of them in a kernel of the lab (as root)
 # make test   linters, types, all tests, some of them in kernels of several Debians (as root)
 # make vm     a shell in one of these kernels, KERNEL=6.12 for example; make vm-lab: JupyterLab there
 # All set up what they need: packages of the system (as root), and a virtual environment in .venv.
@@ -10,13 +11,17 @@ PACKAGES := libbpf1 python3-venv
 VM_PACKAGES := debian-archive-keyring mmdebstrap qemu-system-x86
 KERNEL ?= newest
 
-.PHONY: demo test lint bench bench-vm lab screenshots vm vm-lab system clean
+.PHONY: demo examples test lint bench bench-vm lab screenshots vm vm-lab system clean
 
-test bench-vm vm vm-lab: PACKAGES += $(VM_PACKAGES)
+test examples bench-vm vm vm-lab: PACKAGES += $(VM_PACKAGES)
 test bench screenshots: PACKAGES += chromium
 
 demo: .venv/ready
 	@$(BIN)/python examples/demo.py
+
+examples: .venv/ready
+	$(BIN)/python examples/execute.py
+	$(BIN)/python tests/vm/examples.py
 
 test: .venv/ready lint
 	$(BIN)/python -m pytest

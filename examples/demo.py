@@ -4,32 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-from pathlib import Path
 
-import nbformat
-from nbclient import NotebookClient
-
-NOTEBOOK = Path(__file__).with_name("01_first_pte.ipynb")
+from execute import HERE, executed
 
 
 def main() -> None:
     """Execute the notebook; an assertion that fails in it ends the demo with its traceback."""
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    with tempfile.TemporaryDirectory() as home:
-        # Nothing of the user's own configuration, and nothing left in it; some users have no home at all.
-        for name in ("HOME", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR"):
-            os.environ[name] = home
-        NotebookClient(
-            notebook,
-            kernel_name="python3",
-            timeout=120,
-            resources={"metadata": {"path": home}},
-            extra_arguments=[
-                "--log-level=40"
-            ],  # no warning that the kernel's sockets on this machine are not encrypted
-        ).execute()
-    for cell in notebook.cells:
+    for cell in executed(HERE / "01_first_pte.ipynb").cells:
         if cell.cell_type == "markdown":
             print(f"\n{cell.source}")
             continue

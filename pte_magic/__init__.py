@@ -8,6 +8,7 @@ from pte_magic.core import decode, entries, walk
 from pte_magic.doctor import doctor
 from pte_magic.errors import PteMagicError
 from pte_magic.frame import PteFrame
+from pte_magic.watching import watch
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -16,7 +17,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["BitField", "PteFrame", "PteMagicError", "decode", "doctor", "entries", "load_ipython_extension", "walk"]
+__all__ = [
+    "BitField",
+    "PteFrame",
+    "PteMagicError",
+    "decode",
+    "doctor",
+    "entries",
+    "load_ipython_extension",
+    "walk",
+    "watch",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -69,9 +69,9 @@ def entries(target: object, end: int | None = None, *, pid: int | None = None, w
 
     """
     if pid is None:
-        return _read(_meant(target, end, own()), own(), walker, tables=False)
+        return read(_meant(target, end, own()), own(), walker, tables=False)
     with AddressSpace(pid) as space:
-        return _read(_meant(target, end, space), space, walker, tables=False)
+        return read(_meant(target, end, space), space, walker, tables=False)
 
 
 def decode(entry: ArrayLike, *, level: str = "pte", arch: str = "x86_64") -> frame.PteFrame:
@@ -141,7 +141,13 @@ def walk_target(
     meant: Target, space: AddressSpace, *, walker: str = "auto", tables: bool | None = None
 ) -> frame.PteFrame:
     """Walk addresses that were resolved, in an address space that is open."""
-    found = _read(meant, space, walker, tables=meant.address is not None if tables is None else tables)
+    return built(
+        read(meant, space, walker, tables=meant.address is not None if tables is None else tables), meant, space
+    )
+
+
+def built(found: Entries, meant: Target, space: AddressSpace) -> frame.PteFrame:
+    """Make the frame of what was `read`."""
     made = frame.build(found, kernel.running(found.encryption_mask), pid=space.pid)
     if meant.address is not None:
         made.attrs["address"] = meant.address
@@ -150,7 +156,8 @@ def walk_target(
     return made
 
 
-def _read(meant: Target, space: AddressSpace, walker: str, *, tables: bool) -> Entries:
+def read(meant: Target, space: AddressSpace, walker: str, *, tables: bool) -> Entries:
+    """Return the raw entries of addresses that were resolved, in an address space that is open."""
     reader = walkers.get(walker)
     if len(meant.ranges) == 1:
         return reader.walk(space, *meant.ranges[0], tables=tables)

@@ -80,3 +80,7 @@ class UnstableError(PteMagicError):
 
 class SystemTapError(PteMagicError):
     """SystemTap refused a script, or the kernel the module made of it; the message is what they said."""
+
+
+class WorkloadError(PteMagicError, ValueError):
+    """Memory or a process for an experiment cannot be made as asked, or is no more."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import SimpleCompletion, context_matcher
@@ -11,24 +10,35 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, needs_local_scope, output_can_be_silenced
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
-from pte_magic import core, walkers
+from pte_magic import core, diff_magic, walkers
 from pte_magic import target as targets
 from pte_magic.doctor import doctor
-from pte_magic.errors import PteMagicError, TargetError
-from pte_magic.expressions import compiles, evaluate, pid_of
-from pte_magic.space import AddressSpace, own
+from pte_magic.errors import PteMagicError
+from pte_magic.expressions import evaluate
+from pte_magic.named import named
+from pte_magic.options import seconds
+from pte_magic.space import own
 from pte_magic.stap_magic import StapMagics
+from pte_magic.watching import Watch, stop_all
 
 if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext, SimpleMatcherResult
     from IPython.core.interactiveshell import InteractiveShell
 
+    from pte_magic.frame import PteFrame
+
 _VIEWS = ("runs", "summary", "bits", "translation", "map")
-_OPTIONS = ("--walker", "--tables", "--no-tables", *(f"--{name}" for name in _VIEWS), "--decode", "--level")
-_TYPED = re.compile(r"^(?:.*=)?\s*%pte\s(?:.*\s)?(\S*)$")
-_REGION = re.compile(r"\[[\w:. -]+\]")
-# A pid before the target: `1234 x`, `self x`, `child.pid [heap]`. What looks like an operator makes it an expression.
-_PID_FIRST = re.compile(r"(\d+|self)\s+(?![-+*/%<>=&|^.,])(.+)|(\S+)\s+(\[[\w:. -]+\])")
+_OPTIONS = (
+    "--walker",
+    "--tables",
+    "--no-tables",
+    *(f"--{name}" for name in _VIEWS),
+    "--watch",
+    "--every",
+    "--decode",
+    "--level",
+)
+_TYPED = re.compile(r"^(?:.*=)?\s*%(%?)pte\s(?:.*\s)?(\S*)$")
 
 
 @magics_class
@@ -47,6 +57,8 @@ class PteMagics(Magics):
     @argument("-b", "--bits", action="store_true", help="a picture of the bits of an entry; click to see what if")
     @argument("-x", "--translation", action="store_true", help="a picture of an address on its way through the tables")
     @argument("-m", "--map", action="store_true", help="a picture of a range, a cell an entry")
+    @argument("-W", "--watch", action="store_true", help="a picture that follows what happens, until it is stopped")
+    @argument("-e", "--every", type=seconds, metavar="SECONDS", help="with --watch: between two looks; 1 by default")
     @argument("-d", "--decode", metavar="VALUE", help="decode a raw entry; no process is needed")
     @argument("-l", "--level", default="pte", help="level of the entry to decode: pgd, p4d, pud, pmd or pte")
     @argument("target", nargs="*", help="[PID] TARGET; see below")
@@ -63,9 +75,11 @@ class PteMagics(Magics):
         %pte --bits a       the bits of the first entry, to play with
         %pte --map a        a picture of all entries, a cell each
         %pte --translation 0x7f12345678    one address on its way through the tables
+        %pte --watch a      a live picture of what happens to a; its button stops it, or running the cell again
         %pte --decode 0x8000000153016067
         %pte                which walkers work here, and what to type where one does not
         df = %pte a         keep it: a DataFrame, one row an entry
+        %%pte a             run the cell below, and show what it changed; %%pte? tells more
         """
         try:
             arguments = parse_argstring(self.pte, line.strip().removesuffix(";"))
@@ -80,68 +94,48 @@ class PteMagics(Magics):
                 return decoded.bits() if arguments.bits else decoded
             if not text:
                 return doctor()
-            frame = _walk(text, namespace, walker=arguments.walker, tables=arguments.tables)
-            views = {name: getattr(frame, name) for name in _VIEWS if getattr(arguments, name)}
+            views = [name for name in (*_VIEWS, "watch") if getattr(arguments, name)]
             if len(views) > 1:
                 message = f"--{' and --'.join(views)} are different views; type one of them"
                 raise UsageError(message)
-            return next(iter(views.values()))() if views else frame
+            if arguments.every and not arguments.watch:
+                message = "--every goes with --watch; type %pte --watch --every SECONDS TARGET"
+                raise UsageError(message)
+            if arguments.watch:
+                return _watch(text, namespace, walker=arguments.walker, every=arguments.every or 1.0)
+            frame = _walk(text, namespace, walker=arguments.walker, tables=arguments.tables)
+            return getattr(frame, views[0])() if views else frame
         except (PteMagicError, NameError) as error:
             # Only exactly this class is printed without a traceback.
             raise UsageError(str(error)) from error
 
 
-def _walk(text: str, namespace: dict[str, Any], *, walker: str, tables: bool | None) -> Any:
-    pid_text, text = _split(text, namespace)
-    with nullcontext(own()) if pid_text is None else AddressSpace(pid_of(pid_text, namespace)) as space:
-        held, meant = _resolve(text, namespace, space)
-        if meant.note:
-            print(meant.note)  # noqa: T201  (the note is output of the cell, above its table)
-        frame = core.walk_target(meant, space, walker=walker, tables=tables)
-        del held  # until here, or its memory would be free again when it is looked at
-        return frame
+def _walk(text: str, namespace: dict[str, Any], *, walker: str, tables: bool | None) -> PteFrame:
+    with named(text, namespace) as found:  # held, or its memory would be free again when it is looked at
+        if found.meant.note:
+            print(found.meant.note)  # noqa: T201  (the note is output of the cell, above its table)
+        return core.walk_target(found.meant, found.space, walker=walker, tables=tables)
 
 
-def _split(text: str, namespace: dict[str, Any]) -> tuple[str | None, str]:
-    """Split a pid, if there is one, from the target."""
-    if found := _PID_FIRST.fullmatch(text):
-        return (found[1], found[2]) if found[1] else (found[3], found[4])
-    first, _, rest = text.partition(" ")
-    if rest and not compiles(text) and (compiles(first) or first in namespace):
-        return first, rest
-    return None, text
-
-
-def _resolve(text: str, namespace: dict[str, Any], space: AddressSpace) -> tuple[object, targets.Target]:
-    """Return the object that a text names, and its target. A name defined here goes before a region's name."""
-    if not (text.isidentifier() and text in namespace):
-        meant = targets.parse(text, space)
-        if meant is not None:
-            return None, meant
-        if _REGION.fullmatch(text) or not compiles(text):
-            raise targets.unknown(text, space)
-    try:
-        value = evaluate(text, namespace)
-    except NameError as error:
-        if text.isidentifier():
-            raise targets.unknown(text, space) from error
-        raise TargetError(str(error)) from error
-    if isinstance(value, str):  # in a notebook a string is an object like any other
-        return value, targets.of_object(value)
-    return value, core.resolve(value, None, space)
+def _watch(text: str, namespace: dict[str, Any], *, walker: str, every: float) -> Watch:
+    with named(text, namespace) as found:
+        if found.meant.note:
+            print(found.meant.note)  # noqa: T201  (see _walk)
+        return Watch(found, every=every, walker=walker)
 
 
 @context_matcher()
 def _complete(context: CompletionContext) -> SimpleMatcherResult:
-    """Complete options and names of regions after ``%pte``.
+    """Complete options and names of regions after ``%pte`` and ``%%pte``.
 
     A matcher and no ``complete_command`` hook: for the hook a word ends at every bracket and dash.
     """
     typed = _TYPED.search(context.text_until_cursor)
     if not typed:
         return {"completions": []}
-    word = typed[1]
-    names = _OPTIONS if word.startswith("-") else (*targets.region_names(own()), "all")
+    is_cell, word = typed.groups()
+    options = diff_magic.OPTIONS if is_cell else _OPTIONS
+    names = options if word.startswith("-") else (*targets.region_names(own()), "all")
     found = [SimpleCompletion(name) for name in names if name.startswith(word)]
     return {"completions": found, "matched_fragment": word, "suppress": bool(found) and word[:1] in {"-", "["}}
 
@@ -149,6 +143,7 @@ def _complete(context: CompletionContext) -> SimpleMatcherResult:
 def load(shell: InteractiveShell) -> None:
     """Add the magics and their completion to a shell."""
     shell.register_magics(PteMagics, StapMagics)
+    diff_magic.load(shell)
     completer: Any = shell.Completer
     if _complete not in completer.custom_matchers:
         completer.custom_matchers.append(_complete)
@@ -160,7 +155,9 @@ def unload(shell: InteractiveShell) -> None:
     magics.magics["line"].pop("pte", None)
     magics.magics["line"].pop("stap", None)
     magics.magics["cell"].pop("stap", None)
+    diff_magic.unload(shell)
     completer: Any = shell.Completer
     if _complete in completer.custom_matchers:
         completer.custom_matchers.remove(_complete)
+    stop_all()  # or they would load the walkers again
     walkers.close()

@@ -74,6 +74,14 @@ class AddressSpace:
             self.close()
             raise why
 
+    def copy(self) -> AddressSpace:
+        """Return the same address space, even if its process has gone meanwhile, with descriptors of its own."""
+        made = object.__new__(AddressSpace)
+        made.pid, made.fd, made._directory = self.pid, -1, -1
+        made.fd = os.dup(self.fileno())
+        made._directory = os.dup(self._directory)
+        return made
+
     def _open(self, name: str) -> int:
         return os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._directory)
 

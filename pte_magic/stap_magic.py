@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import keyword
-import math
 import os
 import shlex
 import sys
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from IPython.core.magic_arguments import argument, magic_arguments
 
 from pte_magic.errors import NoSuchProcessError, PteMagicError, SystemTapError
 from pte_magic.expressions import evaluate, pid_of
+from pte_magic.options import name, seconds
 from pte_magic.systemtap import modules, toolchain
 from pte_magic.systemtap.cell import NAME, Cell, fill
 from pte_magic.systemtap.messages import explain
@@ -127,24 +125,6 @@ def _directory(text: str) -> Path:
     return path
 
 
-def _name(text: str) -> str:
-    if not text.isidentifier() or keyword.iskeyword(text):
-        message = f"{text!r} is no name for a variable"
-        raise argparse.ArgumentTypeError(message)
-    return text
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < threading.TIMEOUT_MAX:
-        message = f"{text!r} is no number of seconds"
-        raise argparse.ArgumentTypeError(message)
-    return seconds
-
-
 def _mebibytes(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= _LARGEST_BUFFER:
         message = f"{text!r} is no number from 1 to {_LARGEST_BUFFER}"
@@ -161,8 +141,8 @@ class StapMagics(Magics):
     @magic_arguments("%stap")
     @argument("-x", "--target", metavar="PID", default="self", help="what target() returns; this process by default")
     @argument("-g", "--guru", action="store_true", help="allow embedded C")
-    @argument("-T", "--timeout", type=_seconds, metavar="SECONDS", help="end the script after that time")
-    @argument("-o", "--out", type=_name, metavar="NAME", help="put the result into this variable, and show no table")
+    @argument("-T", "--timeout", type=seconds, metavar="SECONDS", help="end the script after that time")
+    @argument("-o", "--out", type=name, metavar="NAME", help="put the result into this variable, and show no table")
     @argument(
         "-t", "--table", action="store_true", help="make a DataFrame of the output; its first line names the columns"
     )

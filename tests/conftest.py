@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import multiprocessing
 import os
 import re
-import signal
 import subprocess
 import sys
-import warnings
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -25,10 +23,10 @@ from pte_magic.formats import kernel
 from pte_magic.space import own
 from pte_magic.walkers import scan
 from pte_magic.walkers.stap import StapWalker
+from pte_magic.workloads.forked import Forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from multiprocessing.connection import Connection
 
     from jupyter import Jupyter
     from numpy.typing import NDArray
@@ -42,7 +40,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "people")
 PAGE, MIB2, GIB = mmap.PAGESIZE, 2 << 20, 1 << 30
 NONE, READ, WRITE, EXEC = 0, mmap.PROT_READ, mmap.PROT_WRITE, mmap.PROT_EXEC
 SHARED, PRIVATE, FIXED, ANONYMOUS, NORESERVE, HUGETLB = 1, 2, 0x10, 0x20, 0x4000, 0x40000  # asm-generic/mman.h
-DONTNEED, HUGEPAGE, NOHUGEPAGE, PAGEOUT, COLLAPSE, GUARD_INSTALL = 4, 14, 15, 21, 25, 102
+DONTNEED, HUGEPAGE, NOHUGEPAGE, PAGEOUT, COLLAPSE, GUARD_INSTALL, GUARD_REMOVE = 4, 14, 15, 21, 25, 102, 103
 NOBODY = 65534
 
 PM_PFN, PM_GUARD, PM_FILE, PM_SWAP, PM_PRESENT = (1 << 55) - 1, 1 << 58, 1 << 61, 1 << 62, 1 << 63
@@ -137,6 +135,14 @@ def smaps(address: int, field: str, pid: int | str = "self") -> int:
             return int(line.split()[1]) << 10
     message = f"no {field} at {address:#x}"
     raise LookupError(message)
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 120) -> None:
+    """Wait until something is so: it takes a moment, but nobody knows which on a busy machine."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.005)
 
 
 def descriptors() -> int:
@@ -273,41 +279,13 @@ def new_map() -> Iterator[NewMap]:
 @contextmanager
 def forked(*steps: Callable[[], Any]) -> Iterator[Child]:
     """Fork a child that does one step whenever it is asked to, and is killed in the end."""
-    ours, theirs = multiprocessing.Pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # numpy's idle threads do not matter to a child of ours
-        pid = os.fork()
-    if pid == 0:
-        _serve(theirs, ours, steps)
-    theirs.close()
+    todo = iter(steps)
 
     def step() -> Any:
-        ours.send(None)
-        result = ours.recv()
-        if isinstance(result, BaseException):
-            raise result
-        return result
+        return next(todo)()
 
-    try:
-        yield Child(pid, step)
-    finally:
-        ours.close()
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-
-
-def _serve(theirs: Connection, ours: Connection, steps: tuple[Callable[[], Any], ...]) -> None:
-    try:
-        ours.close()
-        for step in steps:
-            theirs.recv()
-            try:
-                theirs.send(step())
-            except BaseException as error:  # noqa: BLE001  (a child must not run pytest on; the parent raises it)
-                theirs.send(error)
-        theirs.recv()
-    finally:
-        os._exit(0)
+    with Forked(step, inherits_files=True) as child:
+        yield Child(child.pid, child.call)
 
 
 @pytest.fixture

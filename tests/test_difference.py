@@ -55,7 +55,7 @@ if TYPE_CHECKING:
         (protnone(5), page(6), "access given back, new page frame"),
         (0, GUARD, "guard installed"),
         (GUARD, 0, "guard removed"),
-        (page(5), GUARD, "present became marker, guard installed"),
+        (page(5), GUARD, "unmapped, guard installed"),
         (page(5), page(5) | 1 << 52, "other bits"),
     ],
 )

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from conftest import (
+    ANONYMOUS,
     COLLAPSE,
     DONTNEED,
+    EXEC,
+    FIXED,
+    GUARD_INSTALL,
+    GUARD_REMOVE,
     HUGEPAGE,
     MIB2,
     NOHUGEPAGE,
     NONE,
     PAGE,
+    PRIVATE,
     READ,
+    SHARED,
     WRITE,
     forked,
+    libc,
     madvise,
     mprotect,
     needs_root,
@@ -121,6 +131,76 @@ def test_a_huge_page_is_split_and_made_again(new_map: NewMap) -> None:
     assert (again["vaddr"].tolist(), again["size"].tolist()) == ([address], [MIB2])
     assert {"became 2 MiB", "new page frame"} <= set(again["change"][0].split(", "))
     assert again["pfn_after"].tolist() == [pfn(address)]
+
+
+@needs_root
+def test_a_page_of_shared_memory_gets_dirty(new_map: NewMap) -> None:
+    fd = os.memfd_create("test")
+    os.ftruncate(fd, 2 * PAGE)
+    address = new_map(2 * PAGE, READ | WRITE, SHARED, fd)
+    os.close(fd)
+    write(address)
+    read(address + PAGE)
+    before = rows(address, 2 * PAGE)
+    assert before["dirty"].tolist() == [True, False]
+    write(address + PAGE)
+    assert told(before.diff(rows(address, 2 * PAGE))) == {address + PAGE: {"dirty"}}
+
+
+@needs_root
+def test_a_page_gets_executable_and_no_longer_is(new_map: NewMap) -> None:
+    address = new_map(PAGE, advice=NOHUGEPAGE)
+    write(address)
+    before = rows(address)
+    mprotect(address, PAGE, READ | EXEC)
+    between = rows(address)
+    assert told(before.diff(between)) == {address: {"write-protected", "made executable"}}
+    mprotect(address, PAGE, READ | WRITE)
+    assert told(between.diff(rows(address))) == {address: {"made writable", "no longer executable"}}
+
+
+@needs_root
+def test_what_was_accessed_no_longer_is(new_map: NewMap) -> None:
+    address = new_map(PAGE, advice=NOHUGEPAGE)
+    write(address)
+    before = rows(address)
+    Path("/proc/self/clear_refs").write_text("1", encoding="ascii")  # proc_pid_clear_refs(5)
+    assert told(before.diff(rows(address))) == {address: {"no longer accessed"}}
+
+
+@needs_root
+def test_guards_are_installed_and_removed(new_map: NewMap) -> None:
+    address = new_map(3 * PAGE, advice=NOHUGEPAGE)
+    write(address, 2 * PAGE)
+    before = rows(address, 3 * PAGE)
+    try:
+        madvise(address + PAGE, 2 * PAGE, GUARD_INSTALL)
+    except OSError:
+        pytest.skip("needs a kernel with MADV_GUARD_INSTALL (6.13)")
+    between = rows(address, 3 * PAGE)
+    assert told(before.diff(between)) == {
+        address + PAGE: {"unmapped", "guard installed"},
+        address + 2 * PAGE: {"guard installed"},
+    }
+    madvise(address + PAGE, 2 * PAGE, GUARD_REMOVE)
+    write(address + PAGE)
+    assert told(between.diff(rows(address, 3 * PAGE))) == {
+        address + PAGE: {"mapped", "guard removed"},
+        address + 2 * PAGE: {"guard removed"},
+    }
+
+
+@needs_root
+def test_another_mapping_in_the_same_place(new_map: NewMap) -> None:
+    address = new_map(2 * PAGE, advice=NOHUGEPAGE)
+    write(address, 2 * PAGE)
+    before = rows(address, 2 * PAGE)
+    assert libc.mmap(address, 2 * PAGE, READ | WRITE, PRIVATE | ANONYMOUS | FIXED, -1, 0) == address
+    between = rows(address, 2 * PAGE)
+    assert told(before.diff(between)) == {address + i * PAGE: {"unmapped"} for i in range(2)}
+    madvise(address, 2 * PAGE, NOHUGEPAGE)
+    write(address)
+    assert told(between.diff(rows(address, 2 * PAGE))) == {address: {"mapped"}}
 
 
 @needs_root

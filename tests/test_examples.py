@@ -3,22 +3,153 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+import uuid
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import nbformat
 import pytest
 
-DEMO = Path(__file__).parents[1] / "examples" / "demo.py"
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
+HERE = [path for path in NOTEBOOKS if path.stem != "10_systemtap"]
+"""What runs on any machine. tests/vm/guest has the one that loads modules."""
 NOBODY = 65534
+SECONDS = 600
+LIMIT = 200 << 10
+
+names = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+FAILS = """
+from pte_magic.workloads import fork_with, private_mapping
+child = fork_with(private_mapping(1))
+assert child.read(0) == 1
+"""
+
+
+def start(script: str | Path, *arguments: object, user: int, **variables: object) -> subprocess.Popen[str]:
+    """Start a script of examples/, or another one, as a user, if we may."""
+    identity: dict[str, Any] = {"user": user, "group": user, "extra_groups": []}
+    return subprocess.Popen(
+        [sys.executable, EXAMPLES / script, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {name: str(value) for name, value in variables.items()},
+        **(identity if os.geteuid() == 0 else {}),
+    )
+
+
+def processes(mark: str) -> list[str]:
+    """Return the command lines of the processes that have a text in their environment."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (directory / "environ").read_text(encoding="utf-8", errors="replace"):
+                found.append((directory / "cmdline").read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            pass  # it ended, or is somebody else's
+    return found
+
+
+class Course(NamedTuple):
+    """All tutorials on their way, executed one after the other by one user."""
+
+    home: Path
+    mark: str
+    process: subprocess.Popen[str]
+
+
+@pytest.fixture(scope="module")
+def courses() -> Iterator[dict[int, Course]]:
+    """The tutorials for root, and at the same time for an ordinary user."""
+    started = {}
+    for user in (0, NOBODY) if os.geteuid() == 0 else (os.geteuid(),):
+        # The directories of pytest are for nobody else.
+        home, mark = Path(tempfile.mkdtemp()), uuid.uuid4().hex
+        for directory in (home, home / "tmp", home / "to"):
+            directory.mkdir(exist_ok=True)
+            os.chown(directory, user, -1)
+        process = start(
+            "execute.py", "--to", home / "to", *(path.stem for path in HERE), user=user, TMPDIR=home / "tmp", MARK=mark
+        )
+        started[user] = Course(home, mark, process)
+    yield started
+    for course in started.values():
+        course.process.kill()
+        course.process.communicate()
+        shutil.rmtree(course.home)
+
+
+@pytest.mark.parametrize("user", [0, NOBODY], ids=["root", "nobody"])
+def test_every_tutorial_holds_and_leaves_nothing(courses: dict[int, Course], user: int) -> None:
+    if os.geteuid() != 0 and user == 0:
+        pytest.skip("needs root: raw entries")
+    home, mark, process = courses.get(user) or courses[os.geteuid()]
+    out, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, out + err
+    assert sorted(made.name for made in (home / "to").iterdir()) == [path.name for path in HERE]
+    assert list((home / "tmp").iterdir()) == []
+    assert processes(mark) == []
+    for path in (home / "to").iterdir():
+        is_tidy(path)
+
+
+def test_a_tutorial_that_fails_leaves_nothing_either(tmp_path: Path) -> None:
+    shutil.copy(EXAMPLES / "execute.py", tmp_path)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(FAILS)])
+    nbformat.write(notebook, tmp_path / "fails.ipynb")
+    (tmp_path / "tmp").mkdir()
+    mark = uuid.uuid4().hex
+    process = start(tmp_path / "execute.py", "fails", user=os.geteuid(), TMPDIR=tmp_path / "tmp", MARK=mark)
+    _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1
+    assert "AssertionError" in err
+    assert nbformat.read(tmp_path / "fails.ipynb", as_version=4) == notebook
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert processes(mark) == []
+
+
+@names
+def test_what_is_committed_was_executed_in_order_without_errors(path: Path) -> None:
+    is_tidy(path)
+    assert path.stat().st_size < LIMIT
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert any(cell.outputs for cell in notebook.cells if cell.cell_type == "code")
+
+
+def is_tidy(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert "widgets" not in notebook.metadata
+    for cell in code:
+        assert "execution" not in cell.metadata  # no times
+        for output in cell.outputs:
+            assert output.output_type != "error"
+            assert not any("widget" in kind for kind in output.get("data", {}))
+            assert "text/plain" in output.get("data", {"text/plain": ""})
+
+
+def test_the_table_of_contents_names_every_tutorial_in_order() -> None:
+    text = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    at = [text.index(f"({path.name})") for path in NOTEBOOKS]
+    assert at == sorted(at)
 
 
 def demo(user: int) -> subprocess.CompletedProcess[str]:
-    identity: dict[str, Any] = {"user": user, "group": user, "extra_groups": []}
-    return subprocess.run(
-        [sys.executable, DEMO], capture_output=True, text=True, check=False, **(identity if os.geteuid() == 0 else {})
-    )
+    process = start("demo.py", user=user)
+    out, err = process.communicate(timeout=SECONDS)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: raw entries")

@@ -81,7 +81,8 @@ def test_help_shows_the_ways_to_call_it(shell: Shell) -> None:
     text = shell.run("%pte?").out
     for word in ("%pte a", "START-END", "[heap]", "%pte 1234 [heap]", "--walker", "--decode", "df = %pte a"):
         assert word in text
-    assert "%%pte" not in text
+    assert "one of %pte's list" in text
+    assert "%%pte a             run the cell" in text
     assert "\\b" not in text
     assert "\b" not in text
 
@@ -256,10 +257,20 @@ def test_bad_input_is_one_line(shell: Shell, line: str, message: str) -> None:
 
 
 def test_options_are_completed(shell: Shell) -> None:
-    options = {"--walker", "--tables", "--no-tables", "--runs", "--summary", "--decode", "--level"}
+    options = {
+        "--walker",
+        "--tables",
+        "--no-tables",
+        "--runs",
+        "--summary",
+        "--watch",
+        "--every",
+        "--decode",
+        "--level",
+    }
     assert options <= {line.removeprefix("%pte ") for line in shell.complete("%pte --")}
     assert shell.complete("%pte a --ru") == ["%pte a --runs"]
-    assert shell.complete("%pte --wa") == ["%pte --walker"]
+    assert shell.complete("%pte --wa") == ["%pte --walker", "%pte --watch"]
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,25 @@ ROOT = Path(pte_magic.__file__).parent
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.py" or path.parent != ROOT)
 # The way of the data (DESIGN.md), left to right; no module imports from its right.
 STAGES = [
-    {"target", "memory", "dlpack", "space", "machine", "errors", "expressions", "units"},
-    {"systemtap"},
+    {"target", "memory", "dlpack", "space", "machine", "errors", "expressions", "interrupts", "options", "units"},
+    {"systemtap", "workloads"},
     {"walkers"},
     {"formats"},
-    {"frame", "display", "overview", "difference", "comparison", "views"},  # a frame is asked for its views
+    {
+        "frame",
+        "display",
+        "overview",
+        "difference",
+        "differences",
+        "comparison",
+        "views",
+    },  # a frame is asked for its views
     {"core", "doctor"},
-    {"stap_magic"},
+    {"named"},
+    {"around"},
+    {"watching"},
+    {"cell", "stap_magic"},
+    {"diff_magic"},
     {"magics"},
 ]
 STAGE_OF = {name: stage for stage, names in enumerate(STAGES) for name in names}

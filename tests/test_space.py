@@ -72,6 +72,20 @@ def test_own_space_shows_own_pages(walker: str, new_map: NewMap) -> None:
     assert set(found["pid"]) == {os.getpid()}
 
 
+def test_a_copy_outlives_what_it_was_made_of(walker: str, new_map: NewMap) -> None:
+    address = new_map(PAGE)
+    write(address)
+    walked(walker, own(), address, address + PAGE)  # what is opened once is open
+    before = descriptors()
+    with AddressSpace() as space:
+        copy = space.copy()
+    with copy:
+        assert copy.pid == os.getpid()
+        assert any(region.start <= address < region.end for region in copy.regions())
+        assert list(walked(walker, copy, address, address + PAGE)["state"]) == ["present"]
+    assert descriptors() == before
+
+
 def test_own_pid_is_the_own_space(walker: str, new_map: NewMap) -> None:
     address = new_map(PAGE)
     write(address)

@@ -41,6 +41,7 @@ WORDS = (
     Word("state", "none", "protnone", "mapped without access"),
     Word("state", "none", "swap", "mapped to swap"),
     Word("state", ANY, "none", "unmapped"),
+    Word("state", ANY, "marker", "unmapped"),
     Word("state", "present", "swap", "swapped out"),
     Word("state", "protnone", "swap", "swapped out"),
     Word("state", "swap", "present", "swapped in"),

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pte_magic.errors import SystemTapError
+from pte_magic.interrupts import Interrupts
 from pte_magic.systemtap import toolchain
 from pte_magic.systemtap.guard import Guarded
-from pte_magic.systemtap.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pte_magic.systemtap.interrupts import Interrupts
+from pte_magic.interrupts import Interrupts
 from pte_magic.systemtap.running import Run
 
 if TYPE_CHECKING:

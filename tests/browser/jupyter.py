@@ -57,6 +57,9 @@ _RUN = """async code => {
   await jupyterapp.commands.execute("notebook:run-cell");
   return [at, notebook.widgets[at].model.outputs.toJSON()];
 }"""
+_CLEAR = """async at => {
+  jupyterapp.shell.currentWidget.content.widgets[at].model.clearExecution();
+}"""
 _CLOSE = """async () => {
   const panel = jupyterapp.shell.currentWidget;
   await panel.sessionContext.shutdown();
@@ -73,7 +76,7 @@ _IN_TIME = """value => Promise.race([
 ])"""
 
 
-def ask(page: Page, script: str, value: str | None = None) -> Any:
+def ask(page: Page, script: str, value: str | int | None = None) -> Any:
     """Call a function in the page, and wait for what it promises, but not for ever."""
     return page.evaluate(_IN_TIME % (script, SECONDS * 1000), value)
 
@@ -99,6 +102,16 @@ class Notebook:
     def output(self, at: int) -> Locator:
         """Return the elements that show a cell's outputs, one for each."""
         return self.cell(at).locator(".jp-OutputArea-output")
+
+    def fails(self, code: str) -> Locator:
+        """Do as `run` does with a cell that has to raise."""
+        at, outputs = ask(self.page, _RUN, code)
+        assert any(output["output_type"] == "error" for output in outputs), f"this did not raise: {code}"
+        return self.output(at)
+
+    def clear(self, at: int) -> None:
+        """Take a cell's outputs away."""
+        ask(self.page, _CLEAR, at)
 
     def text(self, code: str) -> str:
         """Return what a cell prints."""

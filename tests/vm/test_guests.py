@@ -30,7 +30,11 @@ ALL = (GUEST, "tests/walkers/test_contract.py", "tests/walkers/test_races.py")
 """What is tested in a guest. The last two run on the host as well, where no kernel module can be loaded."""
 GUESTS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     **{suite: (suite, (), ALL) for suite in SUITES},
-    f"{SUITES[-1]}-no5lvl": (SUITES[-1], ("no5lvl",), tuple(f"{GUEST}/test_{name}.py" for name in ("levels", "shell"))),
+    f"{SUITES[-1]}-no5lvl": (
+        SUITES[-1],
+        ("no5lvl",),
+        tuple(f"{GUEST}/test_{name}.py" for name in ("levels", "shell", "tutorials")),
+    ),
 }
 """Each kernel with 5 levels of tables, which the emulated processor has; the newest with 4, too, as most computers."""
 

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from agreement import agree, kpageflags
 from conftest import NOHUGEPAGE, PAGE, NewMap, madvise, pfn, read, write
+from merging import KSM, MERGEABLE, UNMERGEABLE, merging
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PAGES = 16
-MERGEABLE, UNMERGEABLE = 12, 13  # MADV_
 KPF_KSM = 1 << 21
-KSM = Path("/sys/kernel/mm/ksm")
 
 
 @pytest.fixture(autouse=True)
 def _ksm() -> Iterator[None]:
-    """Merge pages, without a rest."""
-    wanted = {"sleep_millisecs": "0", "pages_to_scan": "10000", "run": "1"}
-    before = {name: (KSM / name).read_text(encoding="ascii") for name in wanted}
-    for name, value in wanted.items():
-        (KSM / name).write_text(value, encoding="ascii")
-    yield
-    (KSM / "run").write_text("2", encoding="ascii")  # unmerge
-    for name, value in before.items():
-        (KSM / name).write_text(value, encoding="ascii")
+    with merging():
+        yield
 
 
 def test_merged_pages_share_a_frame_until_one_is_written(new_map: NewMap) -> None:

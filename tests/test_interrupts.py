@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from pte_magic.systemtap.interrupts import Interrupts
+from pte_magic.interrupts import Interrupts, deferred
 
 
 def interrupt() -> None:
@@ -76,3 +76,13 @@ def test_a_program_that_ignores_them_goes_on_to() -> None:
         interrupt()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_deferred_one_comes_after_the_block() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), deferred():  # noqa: PT012  (that the block goes on is what is tested)
+        interrupt()
+        done.append("all")
+    assert done == ["all"]
+    with deferred():
+        pass

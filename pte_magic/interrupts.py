@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 class Interrupts:
@@ -45,3 +46,12 @@ class Interrupts:
         self.count += 1
         if self._call:
             self._call()
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Have an interrupt wait until the block is done: KeyboardInterrupt comes after its last line."""
+    with Interrupts() as interrupts:
+        yield
+    if interrupts.count:
+        raise KeyboardInterrupt

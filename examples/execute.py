@@ -1,0 +1,99 @@
+"""Executes notebooks and writes them with what they showed: ``make examples``.
+
+    execute.py [--to DIRECTORY] [--lab | NAME ...]
+
+A name is the beginning of a notebook's name, such as 03. Without names: all but those for a guest of the lab.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+
+from pte_magic import machine
+
+HERE = Path(__file__).parent
+LAB = ("06_swap", "07_protection", "08_accessed_and_dirty", "10_systemtap", "11_numa_and_migration")
+"""What they show best is there only in a guest of the lab: swap space, protection keys, SystemTap, nodes."""
+SECONDS = 600
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def find(names: list[str], *, lab: bool) -> list[Path]:
+    """Return the notebooks whose names begin so; without names those for the lab, or all others."""
+    paths = sorted(HERE.glob("*.ipynb"))
+    if not names:
+        return [path for path in paths if (path.stem in LAB) == lab]
+    for name in names:
+        if not any(path.stem.startswith(name) for path in paths):
+            sys.exit(f"no notebook begins with {name!r}; there are {', '.join(path.stem for path in paths)}")
+    return [path for path in paths if path.stem.startswith(tuple(names))]
+
+
+def executed(path: Path) -> Any:
+    """Execute a notebook in an empty directory.
+
+    Raises:
+        nbclient.exceptions.CellExecutionError: A cell failed, such as by an assertion.
+
+    """
+    notebook = nbformat.read(path, as_version=4)
+    with tempfile.TemporaryDirectory() as home:
+        # Nothing of the user's own configuration, and nothing left in it; some users have no home at all.
+        for name in ("HOME", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR"):
+            os.environ[name] = home
+        NotebookClient(
+            notebook,
+            kernel_name="python3",
+            timeout=SECONDS,
+            record_timing=False,
+            store_widget_state=False,
+            resources={"metadata": {"path": home}},
+            extra_arguments=["--log-level=40"],  # no warning that the kernel's sockets here are not encrypted
+        ).execute()
+    return notebook
+
+
+def tidy(notebook: nbformat.NotebookNode) -> None:
+    """Take out what says nothing about page tables: versions, the host's name, places for widgets that do not run."""
+    notebook.metadata = nbformat.from_dict(METADATA)
+    host = re.compile(rf"\bhost {re.escape(machine.host())}\b")
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(WIDGET, None)
+            for holder in (output, output.get("data", {})):
+                for key, text in holder.items():
+                    if isinstance(text, str) and key in {"text", "text/plain", "text/html"}:
+                        holder[key] = host.sub("host laptop", text)
+
+
+def main() -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--to", type=Path, default=HERE, help="where to write them; by default over what is there")
+    parser.add_argument("--lab", action="store_true", help="those for a guest of the lab")
+    parser.add_argument("names", nargs="*")
+    options: Any = parser.parse_args()
+    options.to.mkdir(parents=True, exist_ok=True)
+    for path in find(options.names, lab=options.lab):
+        print(path.stem, flush=True)
+        notebook = executed(path)
+        tidy(notebook)
+        nbformat.write(notebook, options.to / path.name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""What the kernel is asked to do with memory at once: send it away, or make huge pages of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pte_magic.errors import WorkloadError
+from pte_magic.machine import PAGE_SIZE
+from pte_magic.space import own
+from pte_magic.workloads.syscalls import Range, call, whole_pages
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_MADV_PAGEOUT, _MADV_COLLAPSE = 21, 25  # asm-generic/mman-common.h; Python has no names for them
+_PRESENT, _FILE = np.uint64(1 << 63), np.uint64(1 << 61)  # Documentation/admin-guide/mm/pagemap.rst
+
+
+def page_out(array: np.ndarray[Any, Any], seconds: float = 10) -> None:
+    """Have the kernel take all pages of an array out of memory: to swap, or to the file that they are from.
+
+    It is asked again (madvise(2), MADV_PAGEOUT, since 5.4) until no page is left: one just used stays at first.
+
+    Args:
+        array: Whole pages, such as a `private_mapping` or rows of it.
+        seconds: How long to try.
+
+    Raises:
+        WorkloadError: There is nowhere to swap to, or pages stayed, such as those that another process maps, too.
+
+    """
+    where = whole_pages(array)
+    until = time.monotonic() + seconds
+    while (stay := _present(where)).any():
+        if not (stay & _FILE).all() and not _can_swap():
+            message = "there is nowhere to swap to; as root, make a file of 256 MiB, then: mkswap FILE; swapon FILE"
+            raise WorkloadError(message)
+        if time.monotonic() > until:
+            pages = where.size // PAGE_SIZE
+            message = f"{len(stay)} of {pages} pages stayed: another process maps them, or there is no room for them"
+            raise WorkloadError(message)
+        call("madvise", *where, _MADV_PAGEOUT)
+
+
+def collapse(array: np.ndarray[Any, Any]) -> None:
+    """Have the kernel make huge pages of small ones now, as khugepaged does some day: madvise(2), MADV_COLLAPSE.
+
+    Args:
+        array: Whole pages, such as rows of a `huge_array`; what does not fill a huge page stays as it is.
+
+    Raises:
+        WorkloadError: The array does not consist of whole pages.
+        OSError: EINVAL from a kernel before 6.1, or where small pages were asked for; ENOMEM if there is no huge page.
+
+    """
+    call("madvise", *whole_pages(array), _MADV_COLLAPSE)
+
+
+def _present(where: Range) -> NDArray[np.uint64]:
+    """Return the words of /proc/self/pagemap of those pages that are present."""
+    data = os.pread(own().fileno(), where.size // PAGE_SIZE * 8, where.start // PAGE_SIZE * 8)
+    words: NDArray[np.uint64] = np.frombuffer(data, np.uint64)
+    present: NDArray[np.uint64] = words[words & _PRESENT != 0]
+    return present
+
+
+def _can_swap() -> bool:
+    # After the line of titles, one for each place to swap to.
+    return len(Path("/proc/swaps").read_text(encoding="utf-8", errors="replace").splitlines()) > 1

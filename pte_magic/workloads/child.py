@@ -1,0 +1,94 @@
+"""`fork_with`: a child that holds still, writes or reads a page when it is told to, and never outlives its notebook."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pte_magic.errors import WorkloadError
+from pte_magic.machine import PAGE_SIZE
+from pte_magic.workloads.forked import Forked
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Child(Forked):
+    """A forked process that has the same array at the same addresses; made by `fork_with`.
+
+    A context manager: in the end the process is killed and reaped. So it is by `close`, when the object is gone, and
+    when the notebook ends, in whatever way.
+
+    Attributes:
+        pid: The process: ``%pte child.pid a``.
+        returncode: None as long as it has not been seen to have ended; then as of `subprocess.Popen`: minus the signal.
+
+    """
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self._bytes = _bytes(array)
+        self._inset = self._bytes.ctypes.data % PAGE_SIZE
+        self._pages = -(-(self._inset + len(self._bytes)) // PAGE_SIZE)
+        super().__init__(self._use)
+
+    def write(self, page: int, value: int = 1) -> None:
+        """Have the child write to the first byte that the array has in a page.
+
+        Args:
+            page: Number of the page, counted from the first one of the array.
+            value: From 0 to 255.
+
+        Raises:
+            WorkloadError: There is no such page, or the child has ended, such as by writing to what is read-only.
+
+        """
+        self.call(self._at(page), operator.index(value))
+
+    def read(self, page: int) -> int:
+        """Have the child read the first byte that the array has in a page; return it. Else as `write`."""
+        return int(self.call(self._at(page), None))
+
+    def _at(self, page: int) -> int:
+        if not 0 <= operator.index(page) < self._pages:
+            message = f"page {page} does not exist; those of the array are 0 to {self._pages - 1}"
+            raise WorkloadError(message)
+        return max(0, page * PAGE_SIZE - self._inset)
+
+    def _use(self, at: int, value: int | None) -> int | None:
+        """Do it: this runs in the child."""
+        if value is None:
+            return int(self._bytes[at])
+        self._bytes[at] = value
+        return None
+
+
+def fork_with(array: np.ndarray[Any, Any]) -> Child:
+    """Fork a child to look at together with this process.
+
+    It has all memory of this process as it is now, but none of its open files and threads, and does what it is told.
+
+    >>> with fork_with(a) as child:
+    ...     child.write(0)
+    ...     theirs = pte_magic.walk(a, pid=child.pid)
+
+    Args:
+        array: What the child is to write to and read.
+
+    Raises:
+        WorkloadError: The array's elements do not lie side by side.
+        OSError: fork(2) failed.
+
+    """
+    return Child(array)
+
+
+def _bytes(array: np.ndarray[Any, Any]) -> NDArray[np.uint8]:
+    """Look at the memory of an array as bytes, without a copy."""
+    if not isinstance(array, np.ndarray) or not array.flags.c_contiguous or not array.nbytes or array.dtype.hasobject:
+        message = (
+            f"the {type(array).__name__} is no array of numbers that lie side by side; type np.ones(4096), for example"
+        )
+        raise WorkloadError(message)
+    return array.reshape(-1).view(np.uint8)

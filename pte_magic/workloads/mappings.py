@@ -1,0 +1,169 @@
+"""Arrays whose memory is a mapping of its own: private, shared, of a file, of huge pages."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pte_magic.errors import WorkloadError
+from pte_magic.machine import PAGE_SIZE
+from pte_magic.workloads.syscalls import call
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+HUGE_SIZE = 2 << 20
+"""Bytes that an entry of the pmd table maps."""
+
+_MAP_HUGETLB, _MAP_HUGE_2MB = 0x40000, 21 << 26  # asm-generic/mman.h, asm-generic/hugetlb_encode.h
+_MBIND, _MPOL_LOCAL = 237, 4  # asm/unistd_64.h, linux/mempolicy.h
+_ADVICE = {
+    "hugepage": mmap.MADV_HUGEPAGE,
+    "nohugepage": mmap.MADV_NOHUGEPAGE,
+    "normal": mmap.MADV_NORMAL,  # what transparent_hugepage/enabled says
+}
+
+
+def private_mapping(pages: int) -> NDArray[np.uint8]:
+    """Map anonymous memory of this process alone, in which nothing is touched yet.
+
+    Args:
+        pages: How many pages of the smallest size (4 KiB); none of them ever becomes part of a larger one.
+
+    Returns:
+        ``uint8[pages, 4096]``, all zeros.
+
+    Raises:
+        WorkloadError: No such number of pages can be mapped.
+
+    """
+    return _small_pages(_anonymous(_counted(pages) * PAGE_SIZE, mmap.MAP_PRIVATE))
+
+
+def shared_mapping(pages: int) -> NDArray[np.uint8]:
+    """Map anonymous memory that this process shares with the children that it forks; else as `private_mapping`."""
+    return _small_pages(_anonymous(_counted(pages) * PAGE_SIZE, mmap.MAP_SHARED))
+
+
+def file_mapping(file: str | os.PathLike[str] | int, *, shared: bool = True) -> NDArray[np.uint8]:
+    """Map a whole file.
+
+    A page that is used after somebody has cut the file off before it ends the process (SIGBUS); that is mmap(2).
+
+    Args:
+        file: A path, or an open descriptor such as that of a memfd, which may be closed afterwards. Its size has to be
+            a multiple of the page size.
+        shared: Whether what is written goes to the file (MAP_SHARED), or is private (MAP_PRIVATE).
+
+    Returns:
+        ``uint8[pages, 4096]``, the content of the file.
+
+    Raises:
+        WorkloadError: The file is empty or ends within a page.
+        OSError: The file cannot be opened, or not for writing as `shared` needs it.
+
+    """
+    if isinstance(file, int):
+        return _of_descriptor(file, shared=shared)
+    with Path(file).open("r+b" if shared else "rb") as opened:
+        return _of_descriptor(opened.fileno(), shared=shared)
+
+
+def _of_descriptor(fd: int, *, shared: bool) -> NDArray[np.uint8]:
+    size = os.fstat(fd).st_size
+    if size == 0 or size % PAGE_SIZE:
+        message = (
+            f"the file has {size} bytes; make it a multiple of {PAGE_SIZE}, such as by os.truncate(file, {PAGE_SIZE})"
+        )
+        raise WorkloadError(message)
+    return _small_pages(mmap.mmap(fd, size, mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE))
+
+
+def huge_array(n: int, advice: str = "hugepage") -> NDArray[np.uint8]:
+    """Map private anonymous memory as transparent huge pages (THP) can use it: aligned to their size.
+
+    Args:
+        n: How many times 2 MiB.
+        advice: What the kernel is told by madvise(2): ``"hugepage"``, ``"nohugepage"``, or ``"normal"``, nothing. It is
+            free to find no huge page: walk the array to see.
+
+    Returns:
+        ``uint8[n, 2097152]``, untouched.
+
+    Raises:
+        WorkloadError: No such advice, or not so much memory.
+
+    """
+    if advice not in _ADVICE:
+        message = f"advice {advice!r} does not exist; type one of {', '.join(map(repr, _ADVICE))}"
+        raise WorkloadError(message)
+    size = _counted(n) * HUGE_SIZE
+    room = _anonymous(size + HUGE_SIZE, mmap.MAP_PRIVATE)
+    room.madvise(_ADVICE[advice])
+    around = _bytes(room)
+    start = -around.ctypes.data % HUGE_SIZE
+    return around[start : start + size].reshape(-1, HUGE_SIZE)
+
+
+def hugetlb_array(n: int) -> NDArray[np.uint8]:
+    """Map private huge pages of 2 MiB from the pool that the administrator has set aside (hugetlb).
+
+    Args:
+        n: How many.
+
+    Returns:
+        ``uint8[n, 2097152]``, untouched; the pages are reserved already.
+
+    Raises:
+        WorkloadError: The pool has not so many.
+
+    """
+    size = _counted(n) * HUGE_SIZE
+    try:
+        memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_HUGETLB | _MAP_HUGE_2MB)
+    except OSError as error:
+        message = f"{n} pages of hugetlb cannot be mapped: {error.strerror}; as root: sysctl vm.nr_hugepages={n}"
+        raise WorkloadError(message) from error
+    return _rows(memory, HUGE_SIZE)
+
+
+def _anonymous(size: int, flags: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(-1, size, flags | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        message = f"{size} bytes cannot be mapped: {error.strerror}; type a smaller number"
+        raise WorkloadError(message) from error
+
+
+def _small_pages(memory: mmap.mmap) -> NDArray[np.uint8]:
+    with suppress(OSError):  # EINVAL: a kernel without huge pages
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return _rows(memory, PAGE_SIZE)
+
+
+def _counted(pages: int) -> int:
+    if not isinstance(pages, (int, np.integer)) or not 0 < pages < 1 << 40:
+        message = f"{pages!r} pages cannot be mapped; type a whole number from 1 on"
+        raise WorkloadError(message)
+    return int(pages)
+
+
+def _rows(memory: mmap.mmap, page_size: int) -> NDArray[np.uint8]:
+    """Look at a mapping a row a page. The array holds the mapping, which unmaps itself when nobody holds it."""
+    return _bytes(memory).reshape(-1, page_size)
+
+
+def _bytes(memory: mmap.mmap) -> NDArray[np.uint8]:
+    """Look at a mapping, and have NUMA balancing leave it alone, which takes access to pages away for moments.
+
+    It does that with memory of no policy (``vma_policy_mof()``, mm/mempolicy.c). This policy is what happens anyway.
+    """
+    view = np.frombuffer(memory, np.uint8)
+    with suppress(OSError):  # ENOSYS, a kernel without nodes; EPERM, a container
+        call("syscall", _MBIND, view.ctypes.data, len(view), _MPOL_LOCAL, 0, 0, 0)
+    return view

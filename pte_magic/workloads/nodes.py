@@ -1,0 +1,65 @@
+"""On which NUMA node, which processor's own memory, pages are, and how they get to another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pte_magic.errors import WorkloadError
+from pte_magic.machine import PAGE_SIZE
+from pte_magic.workloads.syscalls import call, whole_pages
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_MOVE_PAGES = 279  # asm/unistd_64.h; it is libnuma that has a function for it, not the C library
+_MPOL_MF_MOVE = 2
+
+
+def nodes(array: np.ndarray[Any, Any]) -> NDArray[np.int32]:
+    """Ask move_pages(2) where the pages of an array are.
+
+    Args:
+        array: Whole pages.
+
+    Returns:
+        ``int32[pages]``: the node of each page; below 0, a page that is not in memory (``-errno``).
+
+    Raises:
+        WorkloadError: The array does not consist of whole pages.
+
+    """
+    return _move_pages(array, None)
+
+
+def move_to(node: int, array: np.ndarray[Any, Any]) -> NDArray[np.int32]:
+    """Move the pages of an array to a node: move_pages(2). Their addresses stay, their page frames do not.
+
+    Args:
+        node: Number of the node.
+        array: Whole pages that only this process maps.
+
+    Returns:
+        As of `nodes`, afterwards; below 0, a page that could not be moved (``-errno``).
+
+    Raises:
+        WorkloadError: There is no such node, or the array does not consist of whole pages.
+
+    """
+    return _move_pages(array, node)
+
+
+def _move_pages(array: np.ndarray[Any, Any], node: int | None) -> NDArray[np.int32]:
+    where = whole_pages(array)
+    pages = where.start + np.arange(where.size // PAGE_SIZE, dtype=np.uint64) * np.uint64(PAGE_SIZE)
+    status = np.full(len(pages), -1, np.int32)
+    target = None if node is None else np.full(len(pages), node, np.int32)
+    at = 0 if target is None else target.ctypes.data
+    try:
+        call("syscall", _MOVE_PAGES, 0, len(pages), pages.ctypes.data, at, status.ctypes.data, _MPOL_MF_MOVE)
+    except OSError as error:
+        what = "move_pages(2)" if node is None else f"node {node}"
+        message = f"{what}: {error.strerror}; see /sys/devices/system/node/online for the nodes that there are"
+        raise WorkloadError(message) from error
+    return status

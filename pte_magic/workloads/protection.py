@@ -1,0 +1,133 @@
+"""Memory that may not be used as one likes: mprotect(2), and protection keys (pkeys(7))."""
+
+from __future__ import annotations
+
+import mmap
+from typing import TYPE_CHECKING, Any, Self
+
+from pte_magic.errors import WorkloadError
+from pte_magic.space import own
+from pte_magic.workloads.syscalls import Range, call, whole_pages
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_BITS = {"r": mmap.PROT_READ, "w": mmap.PROT_WRITE, "x": mmap.PROT_EXEC}
+_DISABLE = {"": 1, "r": 2, "rw": 0}  # PKEY_DISABLE_ACCESS, PKEY_DISABLE_WRITE of asm-generic/mman-common.h
+
+
+class Protection:
+    """What may be done with memory, from now on; as a context manager, until the end of the block.
+
+    Made by `protect`. It holds the array, so that what is set back in the end is surely that memory.
+    """
+
+    def __init__(self, array: np.ndarray[Any, Any], access: str) -> None:
+        where, bits = whole_pages(array), _protection(access)
+        self._array, self._before = array, _pieces(where)
+        call("mprotect", *where, bits)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for piece, bits in self._before:
+            call("mprotect", *piece, bits)
+
+
+def protect(array: np.ndarray[Any, Any], access: str) -> Protection:
+    """Say what may be done with the memory of an array: mprotect(2).
+
+    >>> with protect(a, "r"):
+    ...     x = a[0, 0]  # as before; a write would end the process with SIGSEGV, so let a forked child try it
+
+    Without ``with`` it stays so, until it is called again.
+
+    Args:
+        array: Whole pages, such as a `private_mapping` or rows of it.
+        access: What is allowed: ``"r"``, ``"rw"``, ``"rx"``, ``"rwx"``, or ``""``: nothing (PROT_NONE).
+
+    Raises:
+        WorkloadError: No such access, or the array does not consist of whole pages.
+        OSError: The kernel refuses, such as to write to what was mapped from a read-only file.
+
+    """
+    return Protection(array, access)
+
+
+def _protection(access: str) -> int:
+    if set(access) - set(_BITS):
+        message = f'access {access!r} does not exist; type "r", "rw", "rx", "rwx" or "" for none'
+        raise WorkloadError(message)
+    return sum(_BITS[letter] for letter in set(access))
+
+
+class ProtectionKey:
+    """A protection key on the memory of an array; made by `protection_key`. A context manager, or `close` it.
+
+    Attributes:
+        number: The key, as in the entries' ``pkey``; 1 to 15.
+
+    """
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self._array, self._pieces = array, _pieces(whole_pages(array))
+        try:
+            self.number = call("pkey_alloc", 0, 0)
+        except OSError as error:
+            message = f"this CPU or kernel gives no protection key: {error.strerror}; see 'pku' in /proc/cpuinfo"
+            raise WorkloadError(message) from error
+        self._put(self.number)
+
+    def allow(self, access: str) -> None:
+        """Say what this thread may do: ``"rw"``, ``"r"`` or ``""``. It is a register of the CPU (PKRU) that changes.
+
+        Raises:
+            WorkloadError: No such access.
+
+        """
+        if access not in _DISABLE:
+            message = f'access {access!r} cannot be said by a protection key; type "rw", "r" or "" for none'
+            raise WorkloadError(message)
+        call("pkey_set", self.number, _DISABLE[access])
+
+    def close(self) -> None:
+        """Give the key back; the memory is as it was. Harmless when done twice."""
+        if self.number:
+            self.allow("rw")
+            self._put(0)
+            call("pkey_free", self.number)
+            self.number = 0
+
+    def _put(self, number: int) -> None:
+        for piece, bits in self._pieces:
+            call("pkey_mprotect", *piece, bits, number)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def protection_key(array: np.ndarray[Any, Any]) -> ProtectionKey:
+    """Put a protection key on the memory of an array: pkeys(7). All is allowed at first.
+
+    Args:
+        array: Whole pages, such as a `private_mapping`.
+
+    Raises:
+        WorkloadError: This CPU has no protection keys, none is free, or the array does not consist of whole pages.
+
+    """
+    return ProtectionKey(array)
+
+
+def _pieces(where: Range) -> list[tuple[Range, int]]:
+    """Return what may be done with each part of a range now (the bits of mprotect)."""
+    found = []
+    for region in own().regions():
+        start, end = max(region.start, where.start), min(region.end, where.end)
+        if start < end:
+            found.append((Range(start, end - start), _protection(region.permissions[:3].replace("-", ""))))
+    return found

@@ -1,0 +1,56 @@
+"""System calls that Python does not have, on the memory of an array."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pte_magic.errors import WorkloadError
+from pte_magic.machine import PAGE_SIZE
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Range(NamedTuple):
+    """Addresses, as system calls take them."""
+
+    start: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """First address after it."""
+        return self.start + self.size
+
+
+def call(name: str, *arguments: int) -> int:
+    """Call a function of the C library with whole numbers; return what it returned.
+
+    Raises:
+        OSError: It returned -1.
+
+    """
+    result: int = libc[name](*map(ctypes.c_long, arguments))
+    if result == -1:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+
+
+def whole_pages(array: np.ndarray[Any, Any]) -> Range:
+    """Return where an array lies that has its pages for itself.
+
+    Raises:
+        WorkloadError: It shares its first or last page with other data, which would be hit, too.
+
+    """
+    where = Range(array.ctypes.data, array.nbytes) if isinstance(array, np.ndarray) else Range(0, 0)
+    if not where.size or not array.flags.c_contiguous or where.start % PAGE_SIZE or where.size % PAGE_SIZE:
+        message = (
+            f"the {type(array).__name__} at {where.start:#x}-{where.end:#x} is no array of whole pages, so other data "
+            "may be hit; take one of pte_magic.workloads, such as private_mapping(4)"
+        )
+        raise WorkloadError(message)
+    return where

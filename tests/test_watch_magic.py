@@ -1,0 +1,70 @@
+"""``%pte --watch``: what it shows, what its buttons do, and one line where the input is bad."""
+
+from __future__ import annotations
+
+import mmap
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import PAGE, wait_for
+from shells import Shell
+
+from pte_magic.watching import Watch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    return Shell(tmp_path_factory.mktemp("ipython"))
+
+
+def test_the_magic_watches(shell: Shell) -> None:
+    shell.ip.user_ns["m"] = mmap.mmap(-1, 4 * PAGE)
+    cell = shell.run("%pte --watch --every 0.02 m")
+    with cell.result:
+        assert type(cell.result) is Watch
+        assert "watch of m: 0 changes; looks every 0.02 s" in cell.out
+        shell.ip.user_ns["m"][PAGE] = 1
+        wait_for(lambda: len(cell.result.counts()) == 2)
+        bundle, _ = cell.result._repr_mimebundle_()
+        for text in bundle["text/plain"], bundle["text/html"]:
+            assert "first look" in text
+            assert "entries changed: 1 mapped" in text
+            assert "present 4 KiB" in text
+        view = cell.result._view
+        assert view
+        view.paused = True
+        assert cell.result.paused
+        view.running = False
+        assert not cell.result.running
+        assert "; stopped" in view._content
+    shell.ip.user_ns.pop("m").close()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--watch --map a", "--map and --watch are different views; type one of them"),
+        ("--every 2 a", "--every goes with --watch; type %pte --watch --every SECONDS TARGET"),
+        ("--watch --every never a", "argument -e/--every: 'never' is no number of seconds"),
+        ("--watch --every 0.001 a", "every=0.001 is no number of seconds; type one from 0.01 on"),
+        ("--watch nonsense", "'nonsense' is no address, START-END, region or name"),
+    ],
+)
+def test_bad_input_is_one_line(shell: Shell, line: str, message: str) -> None:
+    cell = shell.run(f"%pte {line}")
+    assert message in cell.err
+    assert len((cell.out + cell.err).strip().splitlines()) == 1
+
+
+def test_unloading_stops_it(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    shell.run("seen = %pte --watch a")
+    seen = shell.ip.user_ns["seen"]
+    assert seen.running
+    shell.run("%unload_ext pte_magic")
+    assert not seen.running
+    assert not any(thread.name == "watch of a" for thread in threading.enumerate())

@@ -1,0 +1,59 @@
+"""The tutorials that show most in a guest: SystemTap, swap space, two nodes, protection keys, soft-dirty."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nbformat
+import pytest
+from loaded import modules, wait_until_nothing_is_left
+from swapping import swap_off, swap_on, zram
+
+from pte_magic import machine
+from pte_magic.systemtap import toolchain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXECUTE = Path(__file__).parents[3] / "examples" / "execute.py"
+SHOWN = {
+    "06_swap": "swapped out",
+    "07_protection": "our key: 1",
+    "08_accessed_and_dirty": "changed: [   5   77 4000] - 12288 bytes instead of 16777216",
+    "10_systemtap": "present rw user accessed dirty",
+    "11_numa_and_migration": "nodes with memory: [0, 1]",
+}
+"""What a notebook prints that found what it needs."""
+
+if toolchain.cannot_load():
+    pytest.skip(f"needs a guest of the lab: {toolchain.cannot_load()}", allow_module_level=True)
+# They take minutes, so one guest executes them: the one whose tables have as many levels as those of most computers.
+if machine.levels() == machine.FIVE_LEVELS:
+    pytest.skip("executed in the guest with 4 levels", allow_module_level=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _swap_space() -> Iterator[None]:
+    with zram("64M") as area:
+        swap_on(area)
+        yield
+        swap_off(area)
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_tutorial_shows_what_other_machines_lack(tmp_path: Path, name: str) -> None:
+    command = [sys.executable, str(EXECUTE), "--to", str(tmp_path), name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert SHOWN[name] in printed(tmp_path / f"{name}.ipynb")
+    assert not modules()
+    wait_until_nothing_is_left()
+
+
+def printed(path: Path) -> str:
+    notebook = nbformat.read(path, as_version=4)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "\n".join(output.get("text") or output["data"].get("text/plain", "") for output in outputs)

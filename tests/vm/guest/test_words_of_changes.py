@@ -1,0 +1,90 @@
+"""Differences in words, of what only a machine of one's own does: swapping, merging, marking what is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import HUGEPAGE, MIB2, NOHUGEPAGE, PAGE, forked, madvise, pfn, read, rows, wait_for, walked, write
+from differences import told
+from merging import MERGEABLE, merging
+from swapping import fill, page_out, swap_off, swap_on, zram
+
+from pte_magic.space import AddressSpace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import NewMap
+
+
+@pytest.fixture
+def _swap() -> Iterator[None]:
+    with zram("64M") as device:
+        swap_on(device, priority=100)
+        yield
+        swap_off(device)
+
+
+@pytest.mark.usefixtures("_swap")
+def test_swapped_out_and_in_again(new_map: NewMap) -> None:
+    address = new_map(4 * PAGE, advice=NOHUGEPAGE)
+    fill(address, 4)
+    before = rows(address, 4 * PAGE)
+    page_out(address + PAGE, PAGE)
+    between = rows(address, 4 * PAGE)
+    assert told(before.diff(between)) == {address + PAGE: {"swapped out"}}
+    assert read(address + PAGE) == 2
+    found = between.diff(rows(address, 4 * PAGE))
+    assert found["vaddr"].tolist() == [address + PAGE]
+    assert "swapped in" in found["change"][0].split(", ")
+    assert found["pfn_after"].tolist() == [pfn(address + PAGE)]
+
+
+@pytest.mark.usefixtures("_swap")
+def test_a_huge_page_swapped_out(new_map: NewMap) -> None:
+    address = new_map(MIB2, advice=HUGEPAGE)
+    write(address, MIB2, value=7)
+    before = rows(address, MIB2)
+    assert before["size"].tolist() == [MIB2]
+    page_out(address, MIB2)
+    found = before.diff(rows(address, MIB2))
+    assert len(found) == 512
+    assert {"swapped out", "became 4 KiB"} <= set(found["change"][0].split(", "))
+
+
+def test_merged_until_one_is_written(new_map: NewMap) -> None:
+    address = new_map(4 * PAGE, advice=NOHUGEPAGE)
+    write(address, 4 * PAGE, value=99)
+    before = rows(address, 4 * PAGE)
+    madvise(address, 4 * PAGE, MERGEABLE)
+    with merging():
+        wait_for(lambda: len({pfn(address + page * PAGE) for page in range(4)}) == 1)
+        between = rows(address, 4 * PAGE)
+        words = told(before.diff(between))
+        assert all("write-protected" in said for said in words.values())
+        assert sum("new page frame" in said for said in words.values()) >= 3  # one may be the frame that all have now
+        write(address + PAGE)
+        found = between.diff(rows(address, 4 * PAGE))
+        assert found["vaddr"].tolist() == [address + PAGE]
+        assert {"new page frame", "made writable"} <= set(found["change"][0].split(", "))
+
+
+def test_soft_dirty_is_cleared_and_set(new_map: NewMap) -> None:
+    address = new_map(2 * PAGE, advice=NOHUGEPAGE)
+    write(address, 2 * PAGE)
+    with forked(lambda: write(address, 2 * PAGE), lambda: write(address)) as child, AddressSpace(child.pid) as space:
+        child.step()  # they are its own now
+        before = walked("bpf", space, address, address + 2 * PAGE)
+        if not before["soft_dirty"].fillna(value=False).all():
+            pytest.skip("needs a kernel with CONFIG_MEM_SOFT_DIRTY")
+        Path(f"/proc/{child.pid}/clear_refs").write_text("4", encoding="ascii")
+        between = walked("bpf", space, address, address + 2 * PAGE)
+        cleared = told(before.diff(between))
+        assert list(cleared) == [address, address + PAGE]
+        assert all({"no longer soft-dirty", "write-protected"} <= said for said in cleared.values())
+        child.step()
+        found = between.diff(walked("bpf", space, address, address + 2 * PAGE))
+        assert found["vaddr"].tolist() == [address]
+        assert {"made writable", "soft-dirty"} <= set(found["change"][0].split(", "))
