@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -135,14 +134,6 @@ def smaps(address: int, field: str, pid: int | str = "self") -> int:
             return int(line.split()[1]) << 10
     message = f"no {field} at {address:#x}"
     raise LookupError(message)
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 120) -> None:
-    """Wait until something is so: it takes a moment, but nobody knows which on a busy machine."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.005)
 
 
 def descriptors() -> int:

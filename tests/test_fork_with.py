@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from conftest import PAGE, descriptors, needs_root, pfn, wait_for, words
+from conftest import PAGE, descriptors, needs_root, pfn, words
+from waiting import wait_until
 
 from pte_magic.errors import WorkloadError
 from pte_magic.space import own
@@ -194,7 +195,7 @@ def test_it_dies_with_the_thread_that_forked_it() -> None:
     with ThreadPoolExecutor(1) as pool:
         child = pool.submit(fork_with, private_mapping(1)).result()
         assert child.read(0) == 0
-    wait_for(lambda: not is_there(child.pid))
+    wait_until(lambda: not is_there(child.pid))
     child.close()
     assert child.returncode == -signal.SIGKILL
 
@@ -218,4 +219,4 @@ def test_it_dies_with_its_parent(number: signal.Signals) -> None:
         assert is_there(pid)
         parent.send_signal(number)
         parent.wait(SECONDS)
-    wait_for(lambda: not is_there(pid))
+    wait_until(lambda: not is_there(pid))

@@ -7,8 +7,9 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import PAGE, wait_for
+from conftest import PAGE
 from shells import Shell
+from waiting import wait_until
 
 from pte_magic.watching import Watch
 
@@ -28,7 +29,7 @@ def test_the_magic_watches(shell: Shell) -> None:
         assert type(cell.result) is Watch
         assert "watch of m: 0 changes; looks every 0.02 s" in cell.out
         shell.ip.user_ns["m"][PAGE] = 1
-        wait_for(lambda: len(cell.result.counts()) == 2)
+        wait_until(lambda: len(cell.result.counts()) == 2)
         bundle, _ = cell.result._repr_mimebundle_()
         for text in bundle["text/plain"], bundle["text/html"]:
             assert "first look" in text

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from conftest import DONTNEED, NOHUGEPAGE, PAGE, descriptors, forked, madvise, python, resident, wait_for, write
+from conftest import DONTNEED, NOHUGEPAGE, PAGE, descriptors, forked, madvise, python, resident, write
+from waiting import wait_until
 
 import pte_magic
 from pte_magic import core, watching
@@ -37,7 +38,7 @@ def _nothing_is_left() -> Iterator[None]:
     before = descriptors(), threading.active_count()
     yield
     gc.collect()
-    wait_for(lambda: (descriptors(), threading.active_count()) == before)
+    wait_until(lambda: (descriptors(), threading.active_count()) == before)
 
 
 @pytest.fixture
@@ -51,9 +52,9 @@ def address(new_map: NewMap) -> int:
 def test_every_state_in_which_it_is_seen_is_in_the_frame(address: int, walker: str) -> None:
     with pte_magic.watch(address, address + 8 * PAGE, every=OFTEN, walker=walker) as seen:
         write(address + 3 * PAGE)
-        wait_for(lambda: looks(seen) > 1)
+        wait_until(lambda: looks(seen) > 1)
         madvise(address, PAGE, DONTNEED)
-        wait_for(lambda: looks(seen) > 2)
+        wait_until(lambda: looks(seen) > 2)
     frame = seen.frame()
     assert type(frame) is pte_magic.PteFrame
     assert list(frame.columns[:2]) == ["time", "vaddr"]
@@ -82,7 +83,7 @@ def test_nothing_is_remembered_where_nothing_happens(address: int, monkeypatch: 
 
     monkeypatch.setattr(core, "read", counted)
     with pte_magic.watch(address, address + 8 * PAGE, every=OFTEN) as seen:
-        wait_for(lambda: times.count(f"watch of {address:#x}") > 5)
+        wait_until(lambda: times.count(f"watch of {address:#x}") > 5)
         assert looks(seen) == 1
 
 
@@ -98,11 +99,11 @@ def test_paused_it_does_not_look(address: int, monkeypatch: pytest.MonkeyPatch) 
             return True
 
         monkeypatch.setattr(Watch, "paused", property(is_paused))
-        wait_for(lambda: len(turns) > 3)  # it had its turns, and did not look
+        wait_until(lambda: len(turns) > 3)  # it had its turns, and did not look
         assert looks(seen) == 1
         monkeypatch.undo()
         seen.paused = False
-        wait_for(lambda: looks(seen) == 2)
+        wait_until(lambda: looks(seen) == 2)
 
 
 def test_another_process_under_load_until_it_ends(address: int) -> None:
@@ -116,9 +117,9 @@ def test_another_process_under_load_until_it_ends(address: int) -> None:
     with forked(toil) as child:
         seen = pte_magic.watch(address, address + 8 * PAGE, pid=child.pid, every=OFTEN)
         child.step()
-        wait_for(lambda: looks(seen) > 1)
+        wait_until(lambda: looks(seen) > 1)
         assert seen.running
-    wait_for(lambda: not seen.running)
+    wait_until(lambda: not seen.running)
     assert f"; stopped: pid {child.pid}: " in repr(seen)
     frame = seen.frame()
     assert set(frame["pid"]) == {child.pid}
@@ -148,7 +149,7 @@ def test_an_interrupt_ends_a_loop(address: int) -> None:
     main = threading.get_ident()
 
     def interrupt() -> None:
-        wait_for(lambda: (caller := sys._current_frames()[main].f_back) and caller.f_code is Watch.__iter__.__code__)
+        wait_until(lambda: (caller := sys._current_frames()[main].f_back) and caller.f_code is Watch.__iter__.__code__)
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)

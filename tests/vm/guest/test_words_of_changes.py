@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import HUGEPAGE, MIB2, NOHUGEPAGE, PAGE, forked, madvise, pfn, read, rows, wait_for, walked, write
+from conftest import HUGEPAGE, MIB2, NOHUGEPAGE, PAGE, forked, madvise, pfn, read, rows, walked, write
 from differences import told
 from merging import MERGEABLE, merging
 from swapping import fill, page_out, swap_off, swap_on, zram
+from waiting import wait_until
 
 from pte_magic.space import AddressSpace
 
@@ -60,7 +61,7 @@ def test_merged_until_one_is_written(new_map: NewMap) -> None:
     before = rows(address, 4 * PAGE)
     madvise(address, 4 * PAGE, MERGEABLE)
     with merging():
-        wait_for(lambda: len({pfn(address + page * PAGE) for page in range(4)}) == 1)
+        wait_until(lambda: len({pfn(address + page * PAGE) for page in range(4)}) == 1)
         between = rows(address, 4 * PAGE)
         words = told(before.diff(between))
         assert all("write-protected" in said for said in words.values())
