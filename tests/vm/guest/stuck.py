@@ -17,7 +17,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-SECONDS = 240
+SECONDS = 600
 _output = os.fdopen(os.dup(2), "w", encoding="utf-8")  # pytest takes the other one away while a test runs
 
 
