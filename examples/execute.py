@@ -1,4 +1,4 @@
-"""Executes notebooks and writes them with what they showed: ``make examples``.
+"""Executes notebooks and writes them with what they showed, and what they recorded: ``make examples``.
 
     execute.py [--to DIRECTORY] [--lab | NAME ...]
 
@@ -17,6 +17,7 @@ from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
+from recorded import TO
 
 from pte_magic import machine
 
@@ -43,7 +44,7 @@ def find(names: list[str], *, lab: bool) -> list[Path]:
 
 
 def executed(path: Path) -> Any:
-    """Execute a notebook in an empty directory.
+    """Execute a notebook in a directory with nothing but what it imports.
 
     Raises:
         nbclient.exceptions.CellExecutionError: A cell failed, such as by an assertion.
@@ -54,10 +55,12 @@ def executed(path: Path) -> Any:
         # Nothing of the user's own configuration, and nothing left in it; some users have no home at all.
         for name in ("HOME", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR"):
             os.environ[name] = home
+        Path(home, "recorded.py").symlink_to(HERE / "recorded.py")
         NotebookClient(
             notebook,
             kernel_name="python3",
             timeout=SECONDS,
+            startup_timeout=SECONDS,
             record_timing=False,
             store_widget_state=False,
             resources={"metadata": {"path": home}},
@@ -88,6 +91,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*")
     options: Any = parser.parse_args()
     options.to.mkdir(parents=True, exist_ok=True)
+    os.environ[TO] = str(options.to.resolve() / "data")
     for path in find(options.names, lab=options.lab):
         print(path.stem, flush=True)
         notebook = executed(path)

@@ -1,4 +1,4 @@
-"""Executes the tutorials for a guest of the lab, or those named, in its newest kernel, and keeps what they showed."""
+"""Executes the tutorials for a guest of the lab, or those named, in its newest kernel, and keeps what they made."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def main() -> int:
         if report := result.report():
             sys.stderr.write(f"{report}\n")
             return 1
-        for path in Path(made).glob("*.ipynb"):
-            shutil.copyfile(path, PROJECT / "examples" / path.name)
+        for path in Path(made).rglob("*.*"):
+            shutil.copyfile(path, PROJECT / "examples" / path.relative_to(made))
     return 0
 
 

@@ -66,7 +66,7 @@ def ready() -> Root:
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pte-magic" / "lab"
     base.mkdir(parents=True, exist_ok=True)
     home = base / digest()
-    with _locked(base / "lock"):
+    with locked(base / "lock"):
         if not home.exists():
             for old in base.iterdir():
                 _remove_unless_used(old)
@@ -76,7 +76,7 @@ def ready() -> Root:
         in_use = (home / "in-use").open("w", encoding="ascii")
         with suppress(BlockingIOError):
             fcntl.flock(in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove(home / "work/runs")  # what killed processes left: there is no other user
+            remove(home / "work/runs")  # what killed processes left: there is no other user
         fcntl.flock(in_use, fcntl.LOCK_SH)
     _KEPT.append(in_use)
     return Root(home)
@@ -86,7 +86,7 @@ _KEPT: list[IO[str]] = []  # a lock lasts as long as its file is open
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Let one process at a time look for the root, and build it."""
     with path.open("w", encoding="ascii") as file:
         try:
@@ -107,10 +107,10 @@ def _remove_unless_used(old: Path) -> None:
         except BlockingIOError:
             return
         say(f"removing {old}")
-        _remove(old)
+        remove(old)
 
 
-def _remove(tree: Path) -> None:
+def remove(tree: Path) -> None:
     subprocess.run(["rm", "-rf", "--one-file-system", "--", tree], check=True)
 
 
@@ -125,4 +125,4 @@ def _build(part: Path) -> None:
         raise LabError(message) from error
     finally:
         if sys.exc_info()[0]:
-            _remove(part)
+            remove(part)

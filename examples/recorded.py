@@ -1,0 +1,69 @@
+"""Frames of the tutorials that were recorded as root, for who sees no raw bits, as on mybinder.org.
+
+They are in ``data/``, a Parquet file each, with the kernel and the date in its metadata. ``make examples`` writes them.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import display
+
+from pte_magic import PteFrame
+
+DATA = Path(__file__).resolve().parent / "data"
+TO = "PTE_MAGIC_RECORD_TO"
+"""Environment variable: the directory where frames with raw entries are to be recorded. Without it none is."""
+
+
+def recorded(name: str, frame: PteFrame, *, complete: bool = True) -> None:
+    """Show the recorded frame of a step, labelled as such, if this machine's own one lacks raw entries.
+
+    Args:
+        name: Of the file in ``data/``, without its suffix.
+        frame: What the step gave here. If it has all raw entries, it is recorded, or else nothing is done.
+        complete: Whether it has what the step is about; False where this machine has no swap space, for example.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+
+    """
+    if complete and frame["entry"].notna().all():
+        if to := os.environ.get(TO):
+            record(frame, Path(to) / f"{name}.parquet")
+        return
+    try:
+        found = load(DATA / f"{name}.parquet")
+    except ImportError:
+        print("The frame that was recorded of this step can be shown with pyarrow: pip install pyarrow")
+        return
+    print(f"Recorded on Linux {found.attrs['kernel']} on {found.attrs['date']}, not from this machine:")
+    display(found)
+
+
+def record(frame: PteFrame, path: Path) -> None:
+    """Write a frame to a file, with the kernel's release and today's date; the machine's name is nobody's business."""
+    path.parent.mkdir(exist_ok=True)
+    kept = frame.drop(columns="host")
+    release = re.match(r"[\d.]*\d", platform.release())
+    kept.attrs |= {"kernel": release[0] if release else "?", "date": datetime.now(UTC).date().isoformat()}
+    kept.to_parquet(path, engine="pyarrow", compression="zstd")
+
+
+def load(path: Path) -> PteFrame:
+    """Return a frame that was recorded: its columns have the dtypes that they had, its `attrs` ``kernel`` and ``date``.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ImportError: pyarrow is not installed.
+
+    """
+    found = pd.read_parquet(path, engine="pyarrow")
+    frame = PteFrame(found)
+    frame.attrs = found.attrs
+    return frame
