@@ -12,7 +12,7 @@ import pytest
 from loaded import modules, wait_until_nothing_is_left
 from swapping import swap_off, swap_on, zram
 
-from pte_magic import machine
+from pte_magic import machine, walkers
 from pte_magic.systemtap import toolchain
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ if machine.levels() == machine.FIVE_LEVELS:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _swap_space() -> Iterator[None]:
+def _ready() -> Iterator[None]:
+    walkers.close()  # of the tests before these
     with zram("64M") as area:
         swap_on(area)
         yield
