@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -55,3 +56,28 @@ def deferred() -> Iterator[None]:
         yield
     if interrupts.count:
         raise KeyboardInterrupt
+
+
+class Lock(_thread.RLock):  # type: ignore[misc]  # final in typeshed, but not in CPython
+    """A lock for ``with`` that an interrupt never leaves taken.
+
+    Since Python 3.14 ``with`` calls ``__enter__`` like any method, and after a call an interrupt may come: the lock is
+    taken, and the block whose end would release it has not begun. So this one is taken within a ``try``. What tells
+    whether it was is that only its owner can release an RLock, which is why this is one. It is not to be taken twice.
+
+    Raises:
+        RuntimeError: This thread has it already.
+
+    """
+
+    # __exit__ stays C, or else an interrupt could come before its first line. typeshed has only what is documented.
+    def __enter__(self) -> bool:  # type: ignore[override]
+        if self._is_owned():  # type: ignore[attr-defined]
+            message = "this thread has the lock already"
+            raise RuntimeError(message)
+        try:
+            return self.acquire()
+        except BaseException:
+            with suppress(RuntimeError):
+                self.release()
+            raise

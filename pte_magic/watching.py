@@ -18,6 +18,7 @@ from pte_magic import core
 from pte_magic.around import same
 from pte_magic.comparison import showing
 from pte_magic.errors import PteMagicError, TargetError, UnstableError
+from pte_magic.interrupts import Lock
 from pte_magic.named import Named
 from pte_magic.overview import headline
 from pte_magic.space import AddressSpace, own
@@ -77,7 +78,7 @@ class Watch:
         self._held = self._forgotten = 0  # entries of these; looks that were forgotten
         self._why = ""
         self._view: LiveView | None = None
-        self._changed = threading.Condition(threading.RLock())
+        self._changed = threading.Condition(Lock())
         self._end = threading.Event()
         self._look()
         # The thread holds no watch, so one that nobody else holds can end.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pte_magic.interrupts import Interrupts, deferred
+from pte_magic.interrupts import Interrupts, Lock, deferred
 
 
 def interrupt() -> None:
@@ -85,4 +86,30 @@ def test_a_deferred_one_comes_after_the_block() -> None:
         done.append("all")
     assert done == ["all"]
     with deferred():
+        pass
+
+
+def test_an_interrupt_leaves_no_lock_taken() -> None:
+    lock = Lock()
+    previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        with ThreadPoolExecutor(1) as another:
+            for number in range(500):
+                with pytest.raises(KeyboardInterrupt):  # noqa: PT012  (it may come anywhere)
+                    signal.setitimer(signal.ITIMER_REAL, 20e-6 + number * 1e-6)
+                    while True:
+                        with lock:
+                            pass
+                assert another.submit(lock.acquire, blocking=False).result()
+                another.submit(lock.release).result()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def test_a_lock_is_not_taken_twice() -> None:
+    lock = Lock()
+    with lock, pytest.raises(RuntimeError, match="already"), lock:
+        pass
+    with lock:
         pass

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import struct
-import threading
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pte_magic import machine
+from pte_magic.interrupts import Lock
 from pte_magic.walkers.entries import SPAN, Entries
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class SharedMemoryWalker(ABC):
     """The bit by which this machine's entries say that memory is encrypted, or 0."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._flags = 0
         self.encryption_mask = 0
 
@@ -93,7 +93,7 @@ class SharedMemoryWalker(ABC):
         """Yield what `walk` returns, piece by piece, each a view that is valid until the next is asked for.
 
         Nothing is copied: the arrays are the memory that the walker in the kernel wrote. Other threads' walks wait
-        until the iteration ends.
+        until the iteration ends; this thread's raise RuntimeError.
         """
         reached = start
         with self._lock:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "all is there")
 
 GUEST = "tests/vm/guest"
-ALL = (GUEST, "tests/walkers/test_contract.py", "tests/walkers/test_races.py")
-"""What is tested in a guest. The last two run on the host as well, where no kernel module can be loaded."""
+ALL = (GUEST, "tests/walkers/test_contract.py", "tests/walkers/test_races.py", "tests/test_interrupts.py")
+"""What is tested in a guest. The others run on the host as well, with an older Python, and without modules."""
 GUESTS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     **{suite: (suite, (), ALL) for suite in SUITES},
     f"{SUITES[-1]}-no5lvl": (
