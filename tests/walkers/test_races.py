@@ -6,6 +6,7 @@ import ctypes
 import mmap
 import os
 import signal
+import socket
 import threading
 import time
 import warnings
@@ -259,16 +260,23 @@ def test_region_named_during_the_end_of_a_process_is_gone_or_no_process(walker: 
 
 
 def test_process_that_execs_during_walks_is_gone_not_mixed(raw_walker: str, physical_limit: int) -> None:
+    ours, childs = socket.socketpair()
+
     def execute() -> None:
-        threading.Timer(0.02, os.execvp, ("sleep", ["sleep", "60"])).start()
+        childs.recv(1)
+        os.execvp("sleep", ["sleep", "60"])  # noqa: S606  (it is what is tested)
 
     def look(space: AddressSpace) -> None:
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while time.monotonic() < until:
             is_sane(walkers.get(raw_walker).walk(space, 0, machine.user_limit()), physical_limit)
 
-    for _ in range(5):
-        with forked(execute) as child, AddressSpace(child.pid) as space:
-            child.step()
-            with pytest.raises(NoAddressSpaceError):
-                look(space)
+    with ours, childs:
+        for _ in range(5):
+            with forked(lambda: threading.Thread(target=execute).start()) as child, AddressSpace(child.pid) as space:
+                child.step()  # it has answered before it executes anything
+                timer = threading.Timer(0.02, ours.send, (b"x",))
+                timer.start()
+                with pytest.raises(NoAddressSpaceError):
+                    look(space)
+                timer.join()
