@@ -44,6 +44,7 @@ pytestmark = needs_root
 
 SIZE = 4 * MIB2
 FRAME = np.uint64(0x000F_FFFF_FFFF_F000)
+PRESENT = np.uint64(1)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -66,6 +67,16 @@ def frames(found: Entries) -> NDArray[np.uint64]:
 
 def told(address: int, size: int, pid: int | str = "self") -> NDArray[np.uint64]:
     return words(address, size, pid) & np.uint64(PM_PFN)
+
+
+def is_of(found: Entries, address: int, expected: NDArray[np.uint64], pid: int | str = "self") -> bool:
+    """Tell whether entries have the expected frames; those that the kernel moved since, or is moving, have others."""
+    as_expected = frames(found) == expected
+    if as_expected.all():
+        return True
+    as_now = frames(found) == told(address, len(expected) * PAGE, pid)
+    moving = (found.entry != 0) & (found.entry & PRESENT == 0)
+    return bool((as_expected | as_now | moving).all())
 
 
 def other_descriptor(kind: str) -> int:
@@ -116,7 +127,7 @@ def test_many_threads_get_their_own_ranges(new_map: NewMap) -> None:
         for _ in range(200):
             first, last = sorted(random.choice(64 * 512, 2, replace=False).tolist())
             found = walker.walk(own(), address + first * PAGE, address + last * PAGE)
-            assert (frames(found) == expected[first:last]).all()
+            assert is_of(found, address + first * PAGE, expected[first:last])
         return len(found)
 
     with ThreadPoolExecutor(8) as pool:
@@ -135,7 +146,7 @@ def test_threads_with_descriptors_of_different_processes_do_not_mix(new_map: New
         def look(pid: int) -> None:
             with AddressSpace(pid) as space:
                 for _ in range(200):
-                    assert (frames(walker.walk(space, address, address + SIZE)) == expected[pid]).all()
+                    assert is_of(walker.walk(space, address, address + SIZE), address, expected[pid], pid)
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(look, [*expected, *expected]))
@@ -149,7 +160,7 @@ def test_two_walkers_at_once_agree(bpf: BpfWalker, new_map: NewMap) -> None:
         for _ in range(100):
             both = [pool.submit(one.walk, own(), address, address + SIZE) for one in (bpf, walkers.get("bpf"))]
             for found in both:
-                assert (frames(found.result()) == expected).all()
+                assert is_of(found.result(), address, expected)
 
 
 def test_child_walks_its_own_pages_while_the_parent_walks(new_map: NewMap) -> None:
@@ -158,7 +169,8 @@ def test_child_walks_its_own_pages_while_the_parent_walks(new_map: NewMap) -> No
     stop = threading.Event()
 
     def compare() -> bool:
-        return bool((frames(pte_magic.entries(address, address + SIZE, walker="bpf")) == told(address, SIZE)).all())
+        expected = told(address, SIZE)
+        return is_of(pte_magic.entries(address, address + SIZE, walker="bpf"), address, expected)
 
     def childs() -> int:
         write(address, SIZE, value=2)
