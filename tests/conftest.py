@@ -6,6 +6,7 @@ import ctypes
 import mmap
 import os
 import re
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 settings.register_profile("people", deadline=None)  # a loaded machine is no fault
 settings.register_profile("ci", deadline=None, derandomize=True)  # what fails there is the change's doing
 settings.load_profile("ci" if os.environ.get("CI") else "people")
+
+# Who was started in the background of a script ignores interrupts, and so does what it starts; tests send some.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PAGE, MIB2, GIB = mmap.PAGESIZE, 2 << 20, 1 << 30
 NONE, READ, WRITE, EXEC = 0, mmap.PROT_READ, mmap.PROT_WRITE, mmap.PROT_EXEC
