@@ -16,9 +16,10 @@ import pte_magic
 from pte_magic import PteMagicError
 from pte_magic.formats import kernel
 from pte_magic.formats.describe import describe
+from pte_magic.frame import build
 from pte_magic.views import picture
 from pte_magic.views.bits import BitField
-from pte_magic.walkers.entries import LEVELS
+from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
 entries = st.integers(0, (1 << 64) - 1)
 levels = st.sampled_from(LEVELS)
@@ -141,5 +142,9 @@ def test_bits_of_a_frame_are_of_the_row_asked_for() -> None:
     assert [frame.bits(row).entry for row in (0, 1, -1)] == [0x67, 0x1067, 0x1067]
     assert frame.bits().entry == 0x67
     assert pte_magic.decode([0x3067, 0x80000001000000E7], level="pmd").bits().entry == 0x80000001000000E7
+    upper = np.array([(0, 1 << 39, 1, 0), (0, 1 << 30, 1, 2), (0, 1 << 21, 1, 3), (0, 4096, 2, 4)], SPAN)
+    raw = Entries(np.array([0x1067, 0x2067, 0x3067, 0x5067, 0x6067], np.uint64), upper, "x86_64", "bpf")
+    assert build(raw, kernel.running(), pid=1).bits().entry == 0x5067  # of a range with its tables, the first page
+    assert build(raw, kernel.running(), pid=1)[:2].bits().entry == 0x1067
     with pytest.raises(PteMagicError, match="row 2 does not exist; the frame has 2"):
         frame.bits(2)
