@@ -99,6 +99,10 @@ class Notebook:
         """Return the element of a cell, with its code; cells count from 0."""
         return self._cells.nth(at)
 
+    def count(self) -> int:
+        """Return how many cells there are."""
+        return self._cells.count()
+
     def output(self, at: int) -> Locator:
         """Return the elements that show a cell's outputs, one for each."""
         return self.cell(at).locator(".jp-OutputArea-output")
