@@ -6,7 +6,7 @@ import functools
 from html import escape
 from pathlib import Path
 
-__all__ = ["STATIC", "escape", "framed", "scrolled", "style"]
+__all__ = ["STATIC", "escape", "framed", "script", "scrolled", "style"]
 
 STATIC = Path(__file__).with_name("static")
 """Style sheets, and the scripts of widgets."""
@@ -16,6 +16,11 @@ STATIC = Path(__file__).with_name("static")
 def style(name: str) -> str:
     """Return a style sheet of `STATIC`."""
     return (STATIC / f"{name}.css").read_text(encoding="utf-8")
+
+
+def script(*names: str) -> str:
+    """Return scripts of `STATIC` as one module: a widget has no address from which it could import another."""
+    return "\n".join((STATIC / f"{name}.js").read_text(encoding="utf-8") for name in names)
 
 
 def framed(body: str, *sheets: str) -> str:
