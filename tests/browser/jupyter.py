@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -135,7 +136,12 @@ class Notebook:
         """Keep a picture of an element, or of the window, as ``NAME.png`` in `OUTPUT`."""
         OUTPUT.mkdir(exist_ok=True)
         path = OUTPUT / f"{name}.png"
+        size, box = self.page.viewport_size, what and what.bounding_box()
+        if size and box:  # what is scrolled out of the window would not be in the picture
+            self.page.set_viewport_size({"width": size["width"], "height": HEIGHT + math.ceil(box["height"])})
         (what or self.page).screenshot(path=path, animations="disabled")
+        if size and box:
+            self.page.set_viewport_size(size)
         return path
 
 

@@ -60,6 +60,7 @@ def test_an_address_is_followed_and_each_entry_opens(jupyter: Jupyter) -> None:
         expect(pictures.last).to_be_hidden()
         steps.last.locator("summary").press("Enter")
         expect(pictures.last).to_be_visible()
+        expect(steps.last.locator("summary")).to_be_focused()
         expect(steps.last.get_by_role("row", name="51:12 pfn")).to_be_visible()
         looked_at(notebook, output, "translation")
 
