@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pte_magic import display
-from pte_magic.comparison import rows, showing
+from pte_magic.comparison import flipped, rows, showing
 
 
 class PteDiff(pd.DataFrame):
@@ -33,7 +33,8 @@ class PteDiff(pd.DataFrame):
     ``level_after``   ordered category
     ================  ================  ============================================================================
 
-    ``attrs`` say how many entries were ``compared`` and how many of these had ``changed``. What is unknown on either
+    ``attrs`` say how many entries were ``compared`` and how many of these had ``changed``, and have the frames'
+    ``encryption_mask``, if there is one. What is unknown on either
     side is no change. Addresses that only one of the two frames covers are rows, too, unless there was nothing: an
     empty entry often covers more than was asked for.
     """
@@ -43,11 +44,12 @@ class PteDiff(pd.DataFrame):
         return PteDiff
 
     def runs(self) -> PteDiff:
-        """Merge neighbours of the same size to which the same happened.
+        """Merge neighbours of the same size to which the same happened: the same words, and the same bits flipped.
 
         Returns:
             The first row of each run, with two columns more after ``size``: ``entries`` (int64), how many it stands
-            for, and ``bytes`` (uint64), how much they cover.
+            for, and ``bytes`` (uint64), how much they cover. Of page frames and places in swap, which are others in
+            each row, it has those of the first.
 
         """
         first, size = self["vaddr"].to_numpy(), self["size"].to_numpy()
@@ -56,6 +58,7 @@ class PteDiff(pd.DataFrame):
         for name in ("change", "level", "state_before", "state_after", "level_before", "level_after"):
             code = pd.factorize(self[name])[0]
             starts[1:] |= code[1:] != code[:-1]
+        starts[1:] |= flipped.changes(self)
         at = np.flatnonzero(starts)
         entries = np.diff(np.append(at, len(self)))
         merged: PteDiff = self.iloc[at].reset_index(drop=True)  # with the attrs

@@ -11,10 +11,10 @@ import pandas as pd
 
 from pte_magic.formats import kernel
 from pte_magic.formats.describe import describe
-from pte_magic.overview import headline, shortened
+from pte_magic.overview import headline, is_translation, shortened
 from pte_magic.units import size
 from pte_magic.views import picture
-from pte_magic.views.markup import framed
+from pte_magic.views.markup import framed, scrolled
 from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ def html_table(table: pd.DataFrame, limit: int | None) -> str:
             table.isetitem(at, [value.replace(" ", "\N{NO-BREAK SPACE}") for value in table.iloc[:, at]])
     made: str = table.to_html(max_rows=limit, notebook=True)
     made = made.replace("<th></th>", "<td></td>", 1)  # above the index: no header of anything
-    # What is scrolled by the mouse has to be reached by the keyboard, too.
-    return f'<div tabindex="0" role="group" aria-label="table of entries" style="overflow-x: auto">{made}</div>'
+    return scrolled(made, "table of entries")
 
 
 def paragraph(lines: list[str]) -> str:
@@ -97,7 +96,7 @@ def paragraph(lines: list[str]) -> str:
 
 def is_chain(frame: pd.DataFrame) -> bool:
     """Tell whether a frame has the raw entries of one address, from the pgd down."""
-    if not 0 < len(frame) <= len(LEVELS) or not {"vaddr", "size", "level", "entry", "state"} <= set(frame.columns):
+    if len(frame) > len(LEVELS) or not {"level", "entry"} <= set(frame.columns) or not is_translation(frame):
         return False
     codes = [LEVELS.index(level) if level in LEVELS else -1 for level in frame["level"]]
     down = all(first < second for first, second in pairwise(codes))
@@ -108,8 +107,8 @@ def _leaf(frame: pd.DataFrame) -> Description | None:
     """Return the entry at which the translation of a single address ends, taken apart; None of anything else."""
     if not is_chain(frame):
         return None
-    running = kernel.running(frame.attrs.get("encryption_mask", 0))
-    return describe(int(frame["entry"].iloc[-1]), str(frame["level"].iloc[-1]), running)
+    leaf, running = frame.iloc[-1], kernel.running(frame.attrs.get("encryption_mask", 0))
+    return describe(int(leaf["entry"]), str(leaf["level"]), running, covers=int(leaf["size"]))
 
 
 def _worth_showing(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

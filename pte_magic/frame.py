@@ -159,8 +159,8 @@ class PteFrame(pd.DataFrame):
         """Return a picture of one raw entry, which decodes whatever its bits are changed to.
 
         Args:
-            row: Which entry, counted from 0; from the end if negative. By default the one at which a translation ends,
-                or else the first.
+            row: Which entry, counted from 0; from the end if negative. By default the first one at which a translation
+                ends, or else the first.
 
         Raises:
             TargetError: There is no such row, or it has no raw entry.
@@ -169,7 +169,7 @@ class PteFrame(pd.DataFrame):
         from pte_magic.views.bits import BitField  # noqa: PLC0415  (widgets take as long to import as all else)
 
         if row is None:
-            row = -1 if (self["state"] == "table").any() else 0
+            row = int((self["state"] != "table").to_numpy().argmax()) if len(self) else 0
         if not -len(self) <= row < len(self):
             message = f"row {row} does not exist; the frame has {len(self)}"
             raise TargetError(message)

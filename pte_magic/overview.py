@@ -11,8 +11,6 @@ from pte_magic.formats.field import STATES
 from pte_magic.units import size
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from pte_magic.frame import PteFrame
 
 _TIMES = "\N{MULTIPLICATION SIGN}"
@@ -54,15 +52,19 @@ def headline(frame: pd.DataFrame) -> list[str]:
 
 
 def _is_range(frame: pd.DataFrame) -> bool:
-    if not len(frame) or not _has(frame, _COUNTED) or frame["state"].isna().any():
+    return _is_counted(frame) and not is_translation(frame)
+
+
+def is_translation(frame: pd.DataFrame) -> bool:
+    """Tell whether every row covers the address of the last one: the levels on the way to one address."""
+    if not _is_counted(frame):
         return False
     first, covers = frame["vaddr"].to_numpy(), frame["size"].to_numpy()
-    return not _is_translation(first, covers)
-
-
-def _is_translation(first: NDArray[np.uint64], covers: NDArray[np.uint64]) -> bool:
-    """Tell whether every row covers the address of the last one: the levels on the way to one address."""
     return bool(((first <= first[-1]) & (first[-1] - first < covers)).all())
+
+
+def _is_counted(frame: pd.DataFrame) -> bool:
+    return len(frame) > 0 and _has(frame, _COUNTED) and not frame["state"].isna().any()
 
 
 def _has(frame: pd.DataFrame, columns: dict[str, str]) -> bool:

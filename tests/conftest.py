@@ -11,7 +11,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 import numpy as np
 import pytest
@@ -296,12 +296,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "jupyter" in getattr(item, "fixturenames", ()))
 
 
+def lacking(what: str) -> NoReturn:
+    """Skip a test, but fail it where everything was installed for it: in continuous integration, as root."""
+    if os.environ.get("CI") and os.geteuid() == 0:
+        pytest.fail(what)
+    pytest.skip(what)
+
+
 @pytest.fixture(scope="session")
 def jupyter() -> Iterator[Jupyter]:
     """JupyterLab in a browser, for the tests in browser/."""
     from jupyter import CHROMIUM, running  # noqa: PLC0415  (that folder is on the path for tests in it only)
 
     if not CHROMIUM.exists():
-        pytest.skip("needs chromium: make test installs it on Debian and its relatives, as root")
+        lacking("needs chromium: make test installs it on Debian and its relatives, as root")
     with running() as found:
         yield found

@@ -11,7 +11,9 @@ import pytest
 from conftest import (
     PAGE,
 )
-from differences import NX, RW, START, page, pages, swap
+from differences import DIRTY, NX, RW, START, page, pages, swap
+
+from pte_magic.formats import kernel
 
 if TYPE_CHECKING:
     from pte_magic.difference import PteDiff
@@ -70,6 +72,37 @@ def test_a_long_difference_is_shown_as_its_runs(kind: str) -> None:
         pages(*[page(i + 1, (0x65, 0x27)[i % 2]) for i in range(200)])
     )
     assert len(re.findall("0x0000[0-9a-f]{8}(?![0-9a-f])", shown(scattered, kind))) == 10  # display.min_rows
+
+
+def test_the_bits_of_a_run_flipped_in_all_of_its_rows() -> None:
+    if "saved_dirty" not in kernel.running().features:
+        pytest.skip("needs a kernel with SAVED_DIRTY (6.6)")
+    # What the kernel makes of pages that it write-protects: the first was dirty, and stays so elsewhere.
+    clean = [page(i, 0x27) for i in range(2, 101)]
+    after = [page(1) & ~(RW | DIRTY) | 1 << 58, *[entry & ~RW for entry in clean]]
+    found = pages(page(1), *clean).diff(pages(*after))
+    assert found["change"].tolist() == ["write-protected"] * 100
+    assert found.runs()["entries"].tolist() == [1, 99]
+    lines = [" ".join(line.split()) for line in repr(found).splitlines()[2:4]]
+    assert lines[0].endswith("-rw -dirty +saved_dirty write-protected")
+    assert lines[1].endswith(f"{page(2, 0x27) & ~RW:#018x} -rw write-protected")
+
+
+def test_other_frames_and_places_in_swap_do_not_end_a_run() -> None:
+    before, places = [page(i) for i in range(1, 33)], [swap(7 * i) for i in range(32)]
+    for one, other in ((before, places), (places, before), (before, [page(999 - i) for i in range(32)])):
+        assert len(pages(*one).diff(pages(*other)).runs()) == 1
+
+
+def test_bits_have_the_names_that_they_have_where_memory_is_encrypted() -> None:
+    bit = 1 << 51
+    before, after = pages(page(5) | bit), pages(page(5))
+    before.attrs["encryption_mask"] = after.attrs["encryption_mask"] = bit
+    found = before.diff(after)
+    assert found.attrs["encryption_mask"] == bit
+    assert "-encrypted" in repr(found)
+    assert "-encrypted" in repr(found.runs())
+    assert "pfn " not in repr(found).splitlines()[2]
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,49 @@ def test_the_way_to_one_address_and_mere_values_have_no_such_line(table: frame.P
     assert not str(table._repr_html_()).startswith("<p>")
 
 
+HUGE = spans(
+    (0x7F00_0000_0000, 1 << 39, "pgd", [TABLE]),
+    (0x7F00_0000_0000, 1 << 30, "pud", [TABLE]),
+    (0x7F00_0060_0000, 2 << 20, "pmd", [0x80000001530000E7]),
+)
+NOWHERE = spans((0x7F00_0000_0000, 1 << 39, "pgd", [TABLE]), (0x7F00_0000_0000, 1 << 30, "pud", [0]))
+
+
+@pytest.mark.parametrize(
+    ("table", "levels", "says", "field"),
+    [
+        (ADDRESS, ["pgd", "pud", "pmd", "pte"], f"pte entry {PAGE:#018x}: present, maps 4 KiB", "51:12 pfn 0x153016"),
+        (HUGE, ["pgd", "pud", "pmd"], "pmd entry 0x80000001530000e7: present, maps 2 MiB", "7 pse 1"),
+        (NOWHERE, ["pgd", "pud"], "pud entry 0x0000000000000000: none, empty, nothing is mapped in", "0 present 0"),
+    ],
+    ids=["4 KiB", "2 MiB", "nothing"],
+)
+def test_the_way_to_one_address_is_shown_with_the_bits_of_its_leaf(
+    table: frame.PteFrame, levels: list[str], says: str, field: str
+) -> None:
+    lines = [" ".join(line.split()) for line in repr(table).splitlines()]
+    assert [line.split()[4] for line in lines[1 : 1 + len(levels)]] == levels  # after number, address, size and unit
+    below = lines[lines.index("") + 1 :]
+    assert below[0].startswith(says)
+    assert any(line.startswith(field) for line in below)
+    html = str(table._repr_html_())
+    shown, _, picture = html.partition('<div class="pte-magic">')
+    assert re.findall("<td>(p..)</td>", shown) == levels
+    assert f'<p class="pte-says">{says}' in picture
+    assert picture.count('<tr class="pte-bit">') == 4
+    bits, name, value = field.split()
+    row = next(row for row in re.findall("<tr>.*?</tr>", picture.partition("pte-fields")[2]) if f"<code>{name}<" in row)
+    assert re.sub("<[^>]+>", " ", row).split()[:2] == [bits, name]
+    assert f'<span class="pte-mono">{value}</span>' in row
+    assert "<button" not in html
+
+
+@pytest.mark.parametrize("table", [ADDRESS[:3].iloc[::-1], ADDRESS.drop(columns="entry"), WIDE, made([PAGE])])
+def test_what_is_no_way_to_one_address_has_no_bits_below(table: frame.PteFrame) -> None:
+    assert "bits  field" not in repr(table)
+    assert "pte-says" not in str(table._repr_html_())
+
+
 LONG = made([(0x153000 + i) << 12 | 1 << 63 | (0x67 if i < 70 else 0x25) for i in range(100)])
 ROWS = "shown as 2 runs of neighbours; pandas.options.display.max_rows = None shows all rows"
 

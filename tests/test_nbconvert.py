@@ -20,6 +20,30 @@ class Address(View):
     def html(self):
         return f"<b>as HTML: {a.ctypes.data:#x}</b>"
 """
+MADE = """
+import pte_magic
+from pte_magic import frame
+from pte_magic.formats import kernel
+from pte_magic.walkers.entries import LEVELS, SPAN, Entries
+
+def made(*rows):
+    spans = np.array([(vaddr, size, 1, LEVELS.index(level)) for vaddr, size, level, _ in rows], SPAN)
+    raw = np.array([entry for *_, entry in rows], np.uint64)
+    return frame.build(Entries(raw, spans, "x86_64", "bpf"), kernel.running(), pid=1)
+
+tables = (0, 1 << 39, "pgd", 0x1067), (0, 1 << 30, "pud", 0x2067), (0, 2 << 20, "pmd", 0x3067)
+way = made(*tables, (0x5000, 4096, "pte", 0x4067))
+one, other = made((0x5000, 4096, "pte", 0x4067)), made((0x5000, 4096, "pte", 0x9065))
+"""
+FIELD = '<td><code>rw</code></td><td><span class="pte-mono">1</span></td>'
+# Of each view that comes with pte-magic: what says in one line what it shows, and a part of its HTML.
+VIEWS = {
+    "pte_magic.BitField(0x67)": ("pte entry 0x0000000000000067: present, maps 4 KiB", FIELD),
+    "%pte --map a": (f"page map: {PAGES} entries, 12 KiB", ' role="img"'),
+    "way": ("pte entry 0x0000000000004067: present, maps 4 KiB at physical address 0x4000", FIELD),
+    "way.translation()": ("virtual address 0x5000: physical address 0x4000, in a page of 4 KiB", FIELD),
+    "one.diff(other)": ("1 of 1 entries changed: 1 new page frame, 1 write-protected", "write-protected</td>"),
+}
 CELLS = (
     "%load_ext pte_magic",
     f"import mmap, numpy as np\na = np.frombuffer(mmap.mmap(-1, {PAGES} * 4096), np.uint8)\na[:] = 1",
@@ -27,6 +51,8 @@ CELLS = (
     "%pte a",
     VIEW,
     "Address()",
+    MADE,
+    *VIEWS,
 )
 
 
@@ -60,6 +86,20 @@ def test_addresses_of_the_table_are_in_what_nbconvert_writes(
 
 
 @pytest.mark.parametrize("exporter", [HTMLExporter, MarkdownExporter])
+@pytest.mark.parametrize("code", VIEWS)
+def test_every_view_is_what_it_shows(
+    executed: nbformat.NotebookNode, code: str, exporter: type[HTMLExporter | MarkdownExporter]
+) -> None:
+    headline, part = VIEWS[code]
+    cell = next(cell for cell in executed.cells if cell.source == code)
+    written, _ = exporter().from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))
+    assert headline in written
+    assert part in written
+    assert headline in cell.outputs[0].data["text/plain"]
+    assert "<button" not in written.partition("<body")[2]
+
+
+@pytest.mark.parametrize("exporter", [HTMLExporter, MarkdownExporter])
 def test_a_view_is_its_html_where_no_widget_runs(
     executed: nbformat.NotebookNode, start: int, exporter: type[HTMLExporter | MarkdownExporter]
 ) -> None:
@@ -71,5 +111,6 @@ def test_a_view_is_its_html_where_no_widget_runs(
 def test_the_notebook_keeps_a_view_as_text_too_and_no_state_of_widgets(
     executed: nbformat.NotebookNode, start: int
 ) -> None:
-    assert executed.cells[-1].outputs[0].data["text/plain"] == f"as text: {start:#x}"
+    shown = next(cell for cell in executed.cells if cell.source == "Address()").outputs[0].data
+    assert shown["text/plain"] == f"as text: {start:#x}"
     assert "widgets" not in executed.metadata

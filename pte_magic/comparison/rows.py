@@ -46,7 +46,9 @@ def compare(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
         # As a walk does: on the way down to an address, the upper levels first.
         order = np.lexsort((codes(found, "level"), found["vaddr"].to_numpy()))
         found = found.iloc[order].reset_index(drop=True)
-    found.attrs = {"compared": compared, "changed": int((~found["change"].isin(NOT_LOOKED)).sum())}
+    masks = [frame.attrs["encryption_mask"] for frame in (before, after) if "encryption_mask" in frame.attrs]
+    found.attrs = {"encryption_mask": masks[0]} if masks else {}
+    found.attrs |= {"compared": compared, "changed": int((~found["change"].isin(NOT_LOOKED)).sum())}
     return found
 
 

@@ -9,10 +9,8 @@ import numpy as np
 import pandas as pd
 
 from pte_magic import display
+from pte_magic.comparison import flipped
 from pte_magic.comparison.words import NOT_LOOKED
-from pte_magic.formats.field import Shape
-from pte_magic.formats.kernel import running
-from pte_magic.formats.x86_64 import fields
 from pte_magic.units import size
 
 if TYPE_CHECKING:
@@ -61,38 +59,6 @@ def _changed(changed: int, attrs: dict[Any, Any]) -> str:
     return "nothing changed" if compared else "no address is in both frames"
 
 
-def flipped_names(row: Any) -> str:
-    """Return the bits by which two entries differ, by their names: ``+`` if it was set, ``-`` if it was cleared.
-
-    A bit has the name that it has in the entry in which it is set. A field of many bits has no sign.
-    """
-    if pd.isna(row["flipped"]):
-        return display.MISSING
-    signs: dict[str, str] = {}
-    lowest: dict[str, int] = {}
-    for when, sign in (("before", "-"), ("after", "+")):
-        bits = int(row["flipped"]) & int(row[when])
-        shape = _shape(row[f"state_{when}"], row[f"level_{when}"])
-        found = [field for field in fields(running()) if shape in field.shapes and field.mask & bits]
-        for field in found:
-            signs[field.name] = sign if field.width == 1 and field.name not in signs else ""
-            lowest.setdefault(field.name, field.low)
-            bits &= ~field.mask
-        for bit in (bit for bit in range(64) if bits >> bit & 1):
-            signs[f"bit {bit}"], lowest[f"bit {bit}"] = sign, bit
-    return " ".join(f"{signs[name]}{name}" for name in sorted(signs, key=lowest.__getitem__)) or display.MISSING
-
-
-def _shape(state: Any, level: Any) -> Shape:
-    if state == "table":
-        return Shape.TABLE
-    if state == "present":
-        return Shape.PAGE if level == "pte" else Shape.HUGE
-    if state == "protnone":
-        return Shape.PROTNONE if level == "pte" else Shape.PROTNONE_HUGE
-    return Shape.SWAP
-
-
 def _shown(diff: PteDiff) -> tuple[pd.DataFrame, int | None, list[str]]:
     """Return the table of words that is shown, how many rows pandas is to print, and the lines below it."""
     notes = [f"[{len(diff)} rows x {len(diff.columns)} columns]"]
@@ -111,7 +77,7 @@ def _shown(diff: PteDiff) -> tuple[pd.DataFrame, int | None, list[str]]:
     hidden += [name for name in rows.columns if name not in hidden and rows[name].isna().all()]
     table = display.words(rows.drop(columns=hidden))
     if "flipped" in table.columns:
-        table["flipped"] = [flipped_names(row) for _, row in rows.iterrows()]
+        table["flipped"] = [found or display.MISSING for found in flipped.names(rows)]
         table = table.rename(columns={"flipped": "flipped bits"})
     return table, keep, notes
 

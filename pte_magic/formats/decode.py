@@ -92,8 +92,8 @@ _STATE = np.array(
     [STATES.index(name) for name in ("none", "table", "present", "present", "protnone", "protnone", "present", "swap")],
     np.int8,
 )
-# Entries that are not present have their frame's bits inverted (arch/x86/include/asm/pgtable-invert.h).
-_INVERTED = frozenset({Shape.PROTNONE, Shape.PROTNONE_HUGE, Shape.INVALID_HUGE})
+INVERTED = frozenset({Shape.PROTNONE, Shape.PROTNONE_HUGE, Shape.INVALID_HUGE})
+"""Shapes of which the frame's bits are inverted, as they are not present: arch/x86/include/asm/pgtable-invert.h."""
 
 
 @functools.cache
@@ -122,7 +122,7 @@ def _plan(kernel: Kernel, there: int) -> _Plan:
         )  # fmt: skip
     framed = LEAVES | {Shape.TABLE}
     masks = np.array([_FRAME & kernel.physical_mask for shape in Shape], np.uint64)
-    flips = np.array([shape in _INVERTED for shape in Shape])
+    flips = np.array([shape in INVERTED for shape in Shape])
     only = {int(masks[shape]) for shape in present if shape in framed}
     return _Plan(
         tuple(bits),

@@ -11,7 +11,7 @@ import numpy as np
 
 from pte_magic import machine
 from pte_magic.formats import decode
-from pte_magic.formats.field import KINDS, LEAVES, STATES, Field, Shape
+from pte_magic.formats.field import KINDS, STATES, Field, Shape
 from pte_magic.formats.x86_64 import fields
 from pte_magic.units import size
 from pte_magic.walkers.entries import LEVELS
@@ -29,6 +29,7 @@ _SAYS = {
     "none": "empty, nothing is mapped in these {size}",
     "table": "points to the next table, at physical address {physical}",
     "present": "maps {size} at physical address {physical}",
+    "splitting": "being split or changed, not there for the CPU now: {size} in memory at physical address {physical}",
     "protnone": "no access is allowed to these {size}, which are in memory at physical address {physical}",
     "swap": "swapped out, to page {swap_offset} of swap device {swap_type}",
     "migration": "on the way from page frame {pfn} to another",
@@ -89,13 +90,14 @@ class Description(NamedTuple):
     parts: tuple[Part, ...]
 
 
-def describe(entry: int, level: str, kernel: Kernel) -> Description:
+def describe(entry: int, level: str, kernel: Kernel, *, covers: int | None = None) -> Description:
     """Take an entry apart.
 
     Args:
         entry: The raw entry, 64 bits.
         level: Where it was found, one of ``LEVELS``.
         kernel: What the kernel that it comes from does with the bits.
+        covers: Bytes that it covers; by default those of its level on this machine.
 
     """
     raw, code = np.array([entry], np.uint64), np.array([LEVELS.index(level)], np.int8)
@@ -104,8 +106,8 @@ def describe(entry: int, level: str, kernel: Kernel) -> Description:
     state = STATES[values.get("state", 0)]
     kind_code = values.get("kind", -1)
     kind = KINDS[kind_code] if kind_code is not None and kind_code >= 0 else ""
-    known = _words(values) | {"kind": kind or "of unknown kind", "size": size(1 << _shift(level))}
-    says = _SAYS[state].format(**known)
+    known = _words(values) | {"kind": kind or "of unknown kind", "size": size(covers or 1 << _shift(level))}
+    says = _SAYS["splitting" if kind == "splitting" else state].format(**known)
     return Description(entry, level, state, kind, says, tuple(_parts(entry, shape, state, kind, known, kernel)))
 
 
@@ -160,7 +162,7 @@ def _says(  # noqa: PLR0913, PLR0917  (as above)
     field: Field, value: int, shape: Shape, state: str, kind: str, known: dict[str, str]
 ) -> str:
     if field.name == "pfn":
-        inverted = ", bits inverted" if shape in LEAVES and state == "protnone" else ""
+        inverted = ", bits inverted" if shape in decode.INVERTED else ""
         return f"page frame {known['pfn']}, physical address {known['physical']}{inverted}"
     if field.name == "offset":
         return f"page frame {known['pfn']}" if "pfn" in known else known["swap_offset"]

@@ -18,12 +18,15 @@ class Look(NamedTuple):
         letter: Its cell in text.
         ground: Its colour: a custom property ``--pte-map-GROUND`` of map.css.
         pattern: What is drawn on it, as the data of an SVG path in a tile of `TILE` x `TILE`; empty: nothing.
+        tone: How much of `ink` is mixed into its colour where cells are too small for patterns, from 0 to 1: then looks
+            that may be neighbours differ in their lightness.
 
     """
 
     letter: str
     ground: str
     pattern: str = ""
+    tone: float = 0.0
 
     @property
     def ink(self) -> str:
@@ -40,31 +43,31 @@ _DOTS = "M2 2h.01M6 6h.01"
 _ZIGZAG = "M-1 1L2 4L6 0L9 3M-1 5L2 8L6 4L9 7"
 
 NOTHING = Look(".", "empty", _SPECK)
-MISSING = Look("?", "empty", _DOWNHILL)
-MIXED = Look("+", "grey", "M0 2h4M4 6h4")
-OTHER = Look("o", "grey", _DOTS)
+MISSING = Look("?", "empty", _DOWNHILL, 0.28)
+MIXED = Look("+", "grey", "M0 2h4M4 6h4", 0.36)
+OTHER = Look("o", "grey", _DOTS, 0.7)
 
 STATES = {
     "none": NOTHING,
     "present": Look("#", "blue"),
-    "protnone": Look("n", "violet", _DOWN),
-    "swap": Look("s", "orange", _UPHILL),
-    "migration": Look("m", "teal", _ZIGZAG),
-    "device": Look("d", "green", _ACROSS + _DOWN),
-    "hwpoison": Look("x", "red", _UPHILL + _DOWNHILL),
-    "marker": Look("%", "brown", _DOTS),
+    "protnone": Look("n", "violet", _DOWN, 0.24),
+    "swap": Look("s", "orange", _UPHILL, 0.56),
+    "migration": Look("m", "teal", _ZIGZAG, 0.46),
+    "device": Look("d", "green", _ACROSS + _DOWN, 0.8),
+    "hwpoison": Look("x", "red", _UPHILL + _DOWNHILL, 0.13),
+    "marker": Look("%", "brown", _DOTS, 0.72),
 }
 """Of each value of the ``state`` column."""
 
 SIZES = {
     1 << 12: Look("k", "blue"),
-    1 << 21: Look("M", "green", _ACROSS),
-    1 << 30: Look("G", "orange", _ACROSS + _DOWN),
+    1 << 21: Look("M", "green", _ACROSS, 0.2),
+    1 << 30: Look("G", "orange", _ACROSS + _DOWN, 0.53),
 }
 """Of each size of a page, in bytes."""
 
-SET, NOT_SET = Look("#", "blue"), Look("-", "orange", _ACROSS)
+SET, NOT_SET = Look("#", "blue"), Look("-", "orange", _ACROSS, 0.53)
 """Of a bit that is set, and of one that is not."""
 
-RUN, NEXT_RUN = Look("#", "blue"), Look("=", "orange", _UPHILL)
+RUN, NEXT_RUN = Look("#", "blue"), Look("=", "orange", _UPHILL, 0.53)
 """Of runs of page frames that follow each other: every other run looks different, so that one sees where they end."""

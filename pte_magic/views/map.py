@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import traitlets
 
 from pte_magic.views import coloring, layers, looks, map_facts, map_still
-from pte_magic.views.markup import STATIC, style
+from pte_magic.views.markup import script, style
 from pte_magic.views.view import View
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class PageMap(View):
 
     """
 
-    _esm = STATIC / "map.js"
+    _esm = script("map_facts", "map")
     _css = style("view") + style("map")
 
     color = traitlets.Unicode("state").tag(sync=True)
@@ -107,5 +107,5 @@ class PageMap(View):
         }
 
 
-def _sent_look(look: Look) -> dict[str, str]:
-    return {"ground": look.ground, "ink": look.ink, "pattern": look.pattern}
+def _sent_look(look: Look) -> dict[str, str | float]:
+    return {"ground": look.ground, "ink": look.ink, "pattern": look.pattern, "tone": look.tone}

@@ -16,7 +16,7 @@ _ROW = 16  # bits in a row of the picture; one, two or four rows beside each oth
 
 
 def text(entry: Description, *, differ: int = 0) -> str:
-    """Return an entry as text: what it says, then a line a field.
+    """Return an entry as text: what it says, then a line a field, and where that is written.
 
     Args:
         entry: The entry.
@@ -30,7 +30,16 @@ def text(entry: Description, *, differ: int = 0) -> str:
         says = part.says if part.width > 1 and part.says != str(part.value) else ""
         meaning = f"{part.meaning} ({READERS[part.by]})" if part.name else part.meaning
         lines.append(f"{mark} {part.bits:>6}  {part.name or '-':13}  {value}  {f'{says}: ' if says else ''}{meaning}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"{source}: {', '.join(names)}" for source, names in sources(entry).items())])
+
+
+def sources(entry: Description) -> dict[str, list[str]]:
+    """Return where the meaning of its fields is written, with their names."""
+    found: dict[str, list[str]] = {}
+    for part in entry.parts:
+        if part.source:
+            found.setdefault(part.source, []).append(part.name)
+    return found
 
 
 def headline(entry: Description) -> str:
@@ -40,7 +49,7 @@ def headline(entry: Description) -> str:
 
 
 def html(entry: Description, *, differ: int = 0, editable: bool = False) -> str:
-    """Return an entry as HTML: what it says, the picture, and a table of the fields.
+    """Return an entry as HTML: what it says, the picture, a table of the fields, and where that is written.
 
     Args:
         entry: The entry.
@@ -53,7 +62,8 @@ def html(entry: Description, *, differ: int = 0, editable: bool = False) -> str:
     # Whoever cannot see the picture has the table, unless the picture can be used.
     role = 'role="group" aria-label="bits of the entry"' if editable else 'aria-hidden="true"'
     head = escape(headline(entry))
-    return f'<p class="pte-says">{head}</p><div class="pte-picture" {role}>{halves}</div>{_table(entry, differ)}'
+    picture = f'<div class="pte-picture" {role}>{halves}</div>'
+    return f'<p class="pte-says">{head}</p>{picture}{_table(entry, differ)}{_sources(entry)}'
 
 
 def _row(entry: Description, high: int, differ: int, *, editable: bool) -> str:
@@ -119,6 +129,13 @@ def _table(entry: Description, differ: int) -> str:
             f"<td>{escape(part.meaning)}</td>",
             f'<td class="pte-by pte-{part.by}">{READERS[part.by]}</td>',
         )
-        rows.append(f'<tr title="{escape(part.source)}">{"".join(cells)}</tr>')
+        rows.append(f"<tr>{''.join(cells)}</tr>")
     names = "".join(f'<th scope="col">{name}</th>' for name in ("bits", "field", "value", "meaning", "read by"))
     return f'<table class="pte-fields"><thead><tr>{names}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+
+
+def _sources(entry: Description) -> str:
+    lines = (
+        f"{escape(source)}: <code>{', '.join(map(escape, names))}</code>" for source, names in sources(entry).items()
+    )
+    return f'<p class="pte-sources">{"<br>".join(lines)}</p>'

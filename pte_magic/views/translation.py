@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pte_magic import machine
 from pte_magic.display import is_chain
 from pte_magic.errors import TargetError
 from pte_magic.formats import kernel
 from pte_magic.formats.describe import Description, describe
 from pte_magic.units import size
 from pte_magic.views import picture
-from pte_magic.views.markup import escape, framed
+from pte_magic.views.markup import escape, framed, scrolled
 from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pte_magic.frame import PteFrame
 
 _INDEX = 9  # bits of the address that select an entry of a table
 _ADDRESS = 64
+_PGD_OF_FOUR = 1 << 39  # bytes that an entry of the pgd covers where there is no p4d
 
 
 class Piece(NamedTuple):
@@ -68,14 +70,18 @@ class Translation:
         self.address = int(leaf["vaddr"]) if address is None else address
         mask = int(frame.attrs.get("encryption_mask", 0))
         running = kernel.running(mask)
-        entries = zip(frame["entry"], levels, strict=True)
-        self.entries: tuple[Description, ...] = tuple(describe(int(e), level, running) for e, level in entries)
+        self.entries: tuple[Description, ...] = tuple(
+            describe(int(row["entry"]), level, running, covers=int(row["size"]))
+            for level, (_, row) in zip(levels, frame.iterrows(), strict=True)
+        )
         covered = int(leaf["size"])
         maps = self.entries[-1].state in {"present", "protnone"}
         self.physical = (int(leaf["pfn"]) << 12) + self.address % covered if maps else None
         self._ends = f"{levels[-1]}: {self.entries[-1].says}"
         self._size = covered
-        self.pieces = tuple(_cut(self.address, levels[-1]))
+        # Of the machine that the frame comes from, which need not be this one.
+        five = "p4d" in levels or int(frame["size"].iloc[0]) > _PGD_OF_FOUR
+        self.pieces = tuple(_cut(self.address, levels[-1], LEVELS if five else [x for x in LEVELS if x != "p4d"]))
 
     @property
     def headline(self) -> str:
@@ -122,9 +128,7 @@ class Translation:
         )
         head = f'<thead><tr><th scope="col">address</th>{names}</tr></thead>'
         table = f'<table class="pte-address">{head}<tbody>{body}</tbody></table>'
-        # What can be scrolled has to be reached by the keyboard.
-        label = 'tabindex="0" role="group" aria-label="the address, cut into indices"'
-        address = f'<div class="pte-scroll" {label}>{table}</div>'
+        address = scrolled(table, "the address, cut into indices")
         steps = "".join(
             f"<li><details><summary><code>{place}</code> of the table {where}: <code>{entry.entry:#018x}</code> "
             f"<b>{entry.state}</b>, {escape(entry.says)}</summary>{picture.html(entry)}</details></li>"
@@ -140,9 +144,8 @@ class Translation:
         return self.html()
 
 
-def _cut(address: int, last: str) -> list[Piece]:
-    """Cut an address into the index of each level down to the last, and the offset in what that maps."""
-    levels = list(LEVELS) if machine.levels() == machine.FIVE_LEVELS else [name for name in LEVELS if name != "p4d"]
+def _cut(address: int, last: str, levels: Sequence[str]) -> list[Piece]:
+    """Cut an address into the index of each of the levels down to the last, and the offset in what that maps."""
     low, pieces = 12, []
     for name in reversed(levels):
         pieces.append(Piece(name, low, _INDEX, address >> low & (1 << _INDEX) - 1))

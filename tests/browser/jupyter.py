@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -99,6 +100,10 @@ class Notebook:
         """Return the element of a cell, with its code; cells count from 0."""
         return self._cells.nth(at)
 
+    def count(self) -> int:
+        """Return how many cells there are."""
+        return self._cells.count()
+
     def output(self, at: int) -> Locator:
         """Return the elements that show a cell's outputs, one for each."""
         return self.cell(at).locator(".jp-OutputArea-output")
@@ -131,7 +136,12 @@ class Notebook:
         """Keep a picture of an element, or of the window, as ``NAME.png`` in `OUTPUT`."""
         OUTPUT.mkdir(exist_ok=True)
         path = OUTPUT / f"{name}.png"
+        size, box = self.page.viewport_size, what and what.bounding_box()
+        if size and box:  # what is scrolled out of the window would not be in the picture
+            self.page.set_viewport_size({"width": size["width"], "height": HEIGHT + math.ceil(box["height"])})
         (what or self.page).screenshot(path=path, animations="disabled")
+        if size and box:
+            self.page.set_viewport_size(size)
         return path
 
 

@@ -46,7 +46,12 @@ MADE = """memory = mmap.mmap(-1, 16 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 memory.madvise(mmap.MADV_NOHUGEPAGE, 0, 4 << 20); memory.madvise(mmap.MADV_HUGEPAGE, 4 << 20)
 a = np.frombuffer(memory, np.uint8)
 a[: 1 << 20 : 4096] = 1; a[6 << 20 : 9 << 20 : 4096] = 1"""
-SPARSE = "a[1 << 20 : 2 << 20 : 3 * 4096] = 1; int(a[2 << 20 : 3 << 20 : 8 * 4096].sum())"
+# 2 MiB of small pages, of which one half is there and then every fourth; then large ones, and nothing between them.
+SIZES = """memory = mmap.mmap(-1, 128 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+memory.madvise(mmap.MADV_NOHUGEPAGE, 0, 2 << 20); memory.madvise(mmap.MADV_HUGEPAGE, 2 << 20)
+b = np.frombuffer(memory, np.uint8)
+b[: 1 << 20 : 4096] = 1; b[1 << 20 : 2 << 20 : 4 * 4096] = 1
+b[2 << 20 : 50 << 20 : 2 << 20] = 1; b[64 << 20 :: 6 << 20] = 1"""
 PROTECTED = """before = pte_magic.walk(a)
 if os.fork() == 0: time.sleep(9); os._exit(0)
 a[: 8192] = 2
@@ -59,8 +64,8 @@ PICTURES = tuple(
     for suffix, theme in SUFFIXES
     for name, cells, width in (
         ("bits", ("%pte --bits a",), 960),
-        ("map", (SPARSE, "%pte --map a"), 960),
-        ("translation", ("%pte --translation a.ctypes.data",), 1100),
+        ("map", (SIZES, "pte_magic.walk(b).map(color='size')"), 960),
+        ("translation", ("%pte --translation a.ctypes.data+0x5123",), 1100),
         ("diff", ("import os, time", PROTECTED), 1400),
     )
 )

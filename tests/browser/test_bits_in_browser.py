@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,13 +12,19 @@ from jupyter import NARROW, WIDE
 from playwright.sync_api import expect
 
 from pte_magic.formats import kernel
-from pte_magic.formats.describe import describe
+from pte_magic.formats.describe import READERS, describe
 
 if TYPE_CHECKING:
     from jupyter import Jupyter, Theme
+    from playwright.sync_api import Locator
 
 ENTRY = 0x8000000153016067
 SHOWN = f"import pte_magic\nfield = pte_magic.BitField({ENTRY:#x})\nfield"
+
+
+def says(output: Locator) -> Locator:
+    """Return the line above the picture."""
+    return output.locator(".pte-says")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -45,10 +52,19 @@ def test_every_entry_says_in_the_browser_what_it_says_in_python(jupyter: Jupyter
                 entry = chance.getrandbits(64) & ~0x101 | kind
                 notebook.run(f"field.set_trait('level', {level!r}); field.entry = {entry}")
                 expected = describe(entry, level, kernel.running())
-                expect(output.get_by_text(expected.says)).to_be_visible()
+                expect(says(output)).to_have_text(
+                    re.compile(f"^{level} entry {entry:#018x}: .*{re.escape(expected.says)}$")
+                )
                 rows = output.locator("tbody").get_by_role("row").filter(has=notebook.page.get_by_role("rowheader"))
-                shown = [(row[0], row[1]) for row in (text.split("\t") for text in rows.all_inner_texts())]
-                assert shown == [(part.bits, part.name or "-") for part in expected.parts]
+                shown = [text.split("\t") for text in rows.all_inner_texts()]
+                for cells, part in zip(shown, expected.parts, strict=True):
+                    numbers, name, value, meaning, by = cells
+                    assert (numbers, name) == (part.bits, part.name or "-")
+                    assert (meaning, by) == (part.meaning, READERS[part.by])
+                    number, _, words = value.removesuffix(" changed").partition(": ")
+                    assert int(number, 0) == part.value
+                    assert words == ("" if part.width == 1 or part.says == str(part.value) else part.says)
+                    assert value.endswith(" changed") == bool((entry ^ ENTRY) >> part.low & (1 << part.width) - 1)
                 bits = output.get_by_role("group", name="bits of the entry").get_by_role("button")
                 assert "".join(bits.all_inner_texts()) == f"{entry:064b}"
 
@@ -65,10 +81,11 @@ def test_a_click_changes_a_bit_and_the_decoding_follows(jupyter: Jupyter) -> Non
         expect(output.get_by_text("nothing is written to any page table")).to_be_visible()
         assert notebook.text("print(hex(field.entry))") == f"{ENTRY & ~2:#x}"
         output.get_by_role("button", name="bit 0, present", exact=True).click()
-        expect(output.get_by_text("swap, swapped out")).to_be_visible()
+        expect(says(output)).to_contain_text("swap, swapped out")
         assert violations(output) == ""
         output.get_by_role("button", name="Reset").click()
-        expect(output.get_by_text("present, maps 4 KiB at")).to_be_visible()
+        expect(says(output)).to_contain_text("present, maps 4 KiB at")
+        expect(output.get_by_role("status")).to_have_text(says(output).inner_text())
         assert notebook.text("print(hex(field.entry))") == f"{ENTRY:#x}"
 
 
@@ -77,7 +94,9 @@ def test_the_keyboard_does_what_the_mouse_does(jupyter: Jupyter) -> None:
         output = notebook.run(SHOWN)
         field = output.get_by_role("textbox", name="Entry")
         field.focus()
-        field.press("Tab")  # past Reset, of which there is no need yet
+        field.press("Tab")
+        expect(output.get_by_role("button", name="Reset")).to_be_focused()
+        notebook.page.keyboard.press("Tab")
         present = output.get_by_role("button", name="bit 0, present", exact=True)
         expect(present).to_be_focused()
         present.press("ArrowLeft")
@@ -92,20 +111,72 @@ def test_the_keyboard_does_what_the_mouse_does(jupyter: Jupyter) -> None:
         assert notebook.text("print(hex(field.entry))") == f"{ENTRY & ~2:#x}"
 
 
+@pytest.mark.parametrize(("width", "row"), [(WIDE, 32), (NARROW, 16), (2200, 64)])
+def test_up_and_down_are_what_they_are_in_the_picture(jupyter: Jupyter, width: int, row: int) -> None:
+    with jupyter.notebook(width=width) as notebook:
+        output = notebook.run(SHOWN)
+
+        def place(bit: int) -> tuple[float, float]:
+            box = output.locator(f"button[data-bit='{bit}']").bounding_box()
+            assert box
+            return box["x"], box["y"]
+
+        assert len({place(bit)[1] for bit in range(row)}) == 1, "the picture is not as wide as the test takes it for"
+        for start, key, bit in ((3, "ArrowUp", 3 + row), (63, "ArrowDown", 63 - row), (3, "ArrowDown", 3)):
+            output.locator(f"button[data-bit='{start}']").focus()
+            notebook.page.keyboard.press(key)
+            found = output.locator(f"button[data-bit='{bit if 0 <= bit < 64 else start}']")
+            expect(found).to_be_focused()
+            assert abs(place(start)[0] - place(int(found.get_attribute("data-bit") or -1))[0]) < 2
+
+
 def test_an_entry_is_typed(jupyter: Jupyter) -> None:
     with jupyter.notebook() as notebook:
         output = notebook.run(SHOWN)
-        field = output.get_by_role("textbox", name="Entry")
+        field, status = output.get_by_role("textbox", name="Entry"), output.get_by_role("status")
         field.fill("0x153016025")
         field.press("Enter")
         expect(output.get_by_role("row", name="63 nx")).to_contain_text("changed")
+        expect(status).to_have_text(re.compile("^pte entry 0x0000000153016025: present, maps 4 KiB at"))
+        expect(field).to_be_focused()
         assert notebook.text("print(hex(field.entry))") == "0x153016025"
-        field.fill("zork")
+        for typed, why in (("zork", "zork is no 64-bit entry"), ("", "no number"), (" _", "_ is no 64-bit entry")):
+            field.fill(typed)
+            field.press("Enter")
+            expect(status).to_have_text(f"{why}; type one such as 0x8000000153016067")
+            assert notebook.text("print(hex(field.entry))") == "0x153016025"
+        field.fill(str(0x153016025))  # which is the entry
         field.press("Enter")
-        expect(output.get_by_role("status")).to_have_text(
-            "zork is no 64-bit entry; type a number such as 0x8000000153016067"
-        )
-        assert notebook.text("print(hex(field.entry))") == "0x153016025"
+        expect(field).to_have_value("0x0000000153016025")
+        expect(status).to_have_text(says(output).inner_text())
+
+
+def test_reset_keeps_the_focus_and_looks_as_it_works(jupyter: Jupyter) -> None:
+    with jupyter.notebook() as notebook:
+        output = notebook.run(SHOWN)
+        field, reset = output.get_by_role("textbox", name="Entry"), output.get_by_role("button", name="Reset")
+        status = output.get_by_role("status")
+        expect(reset).to_have_attribute("aria-disabled", "true")
+        expect(reset).to_have_css("opacity", "0.45")
+        field.fill("zork")  # there is something to go back from, though the entry is as it was
+        expect(reset).to_have_attribute("aria-disabled", "false")
+        expect(reset).to_have_css("opacity", "1")
+        field.press("Tab")
+        expect(status).to_contain_text("zork is no 64-bit entry")
+        notebook.page.keyboard.press("Enter")
+        expect(field).to_have_value(f"{ENTRY:#018x}")
+        expect(status).to_have_text(says(output).inner_text())
+        expect(reset).to_be_focused()
+        notebook.run("field.entry = 5")
+        expect(status).to_have_text(re.compile("^pte entry 0x0000000000000005: "))
+        expect(reset).to_have_attribute("aria-disabled", "false")
+        reset.press("Enter")
+        expect(reset).to_have_attribute("aria-disabled", "true")
+        expect(reset).to_be_focused()
+        expect(says(output)).to_contain_text("present, maps 4 KiB at physical address 0x153016000")
+        expect(status).to_have_text(says(output).inner_text())
+        assert notebook.text("print(hex(field.entry))") == f"{ENTRY:#x}"
+        assert violations(output) == ""
 
 
 def test_python_and_other_widgets_drive_it(jupyter: Jupyter) -> None:
@@ -123,22 +194,9 @@ def test_python_and_other_widgets_drive_it(jupyter: Jupyter) -> None:
         handle = slider.get_by_role("slider")
         handle.focus()
         handle.press("ArrowRight")
-        expect(output.get_by_text("maps 4 KiB at physical address 0x1000")).to_be_visible()
+        expect(says(output)).to_contain_text("maps 4 KiB at physical address 0x1000")
+        expect(output.get_by_role("status")).to_have_text(says(output).inner_text())
         expect(slider.get_by_label("raw")).to_have_value("0x0000000000001067")
         notebook.run("field.entry = 0x2067")
-        expect(output.get_by_text("maps 4 KiB at physical address 0x2000")).to_be_visible()
-
-
-def test_an_address_is_followed_and_each_entry_opens(jupyter: Jupyter) -> None:
-    with jupyter.notebook(["%load_ext pte_magic\nimport numpy as np; a = np.ones(10_000)"]) as notebook:
-        output = notebook.run("%pte --translation a.ctypes.data")
-        address = notebook.text("print(hex(a.ctypes.data))")
-        expect(output.get_by_text(f"virtual address {address}: physical address")).to_be_visible()
-        steps = output.get_by_role("listitem")
-        pictures = output.locator(".pte-picture")
-        expect(pictures.last).to_be_hidden()
-        steps.last.locator("summary").press("Enter")
-        expect(pictures.last).to_be_visible()
-        expect(steps.last.get_by_role("row", name="51:12 pfn")).to_be_visible()
-        assert violations(output) == ""
-        notebook.picture("translation", output)
+        expect(says(output)).to_contain_text("maps 4 KiB at physical address 0x2000")
+        expect(output.get_by_role("status")).to_have_text(says(output).inner_text())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import axe
 import pytest
+from conftest import lacking
 from playwright.sync_api import Error
 
 if TYPE_CHECKING:
@@ -47,3 +48,19 @@ def test_what_cannot_be_read_and_what_has_no_name(jupyter: Jupyter) -> None:
         assert "button-name (critical)" in found
         allowed = {"color-contrast": "it is on purpose", "button-name": "it is on purpose"}
         assert axe.violations(output, allowed=allowed) == ""
+
+
+@pytest.mark.parametrize(
+    ("ci", "user", "outcome"),
+    [("true", 0, "Failed"), ("true", 1000, "Skipped"), ("", 0, "Skipped"), (None, 1000, "Skipped")],
+)
+def test_without_a_browser_tests_are_skipped_but_not_in_continuous_integration(
+    monkeypatch: pytest.MonkeyPatch, ci: str | None, user: int, outcome: str
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    if ci is not None:
+        monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    with pytest.raises(BaseException, match="needs chromium") as raised:
+        lacking("needs chromium")
+    assert type(raised.value).__name__ == outcome

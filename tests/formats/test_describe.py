@@ -45,6 +45,11 @@ def test_the_parts_are_all_bits_once_the_highest_first(entry: int, level: str, k
             "pte",
             "no access is allowed to these 4 KiB, which are in memory at physical address 0x153016000",
         ),
+        (
+            ~0x289200000 & 0x000F_FFFF_FFFF_F000 | 0xE6,
+            "pmd",
+            "being split or changed, not there for the CPU now: 2 MiB in memory at physical address 0x289200000",
+        ),
         (swap_entry(3, 0x1234), "pte", "swapped out, to page 0x1234 of swap device 3"),
     ],
 )
@@ -65,6 +70,18 @@ def test_special_entries_are_called_by_their_names(number: int, frame: int) -> N
     assert parts["type"].says == found.kind == kernel.swap.types[kind_of][1]
     assert parts["offset"].says == f"page frame {frame:#x}"
     assert f"{frame:#x}" in found.says
+
+
+@pytest.mark.parametrize(
+    ("entry", "level", "inverted"),
+    [(0x80000002892000E7, "pmd", False), (~0x289200000 & 0x000F_FFFF_FFFF_F000 | 0xE6, "pmd", True),
+     (0x153016067, "pte", False), (~0x153016000 & 0x000F_FFFF_FFFF_F000 | 0x160, "pte", True)],
+)  # fmt: skip
+def test_bits_of_a_frame_that_are_inverted_are_said_to_be(entry: int, level: str, inverted: bool) -> None:  # noqa: FBT001  (a parameter of a test)
+    found = describe(entry, level, KERNELS["6.18-4"])
+    says = next(part.says for part in found.parts if part.name == "pfn")
+    assert says.endswith(", bits inverted") == inverted
+    assert f"physical address {0x289200000 if level == 'pmd' else 0x153016000:#x}" in says
 
 
 def test_every_marker_and_broken_frame_is_described() -> None:

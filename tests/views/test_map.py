@@ -17,9 +17,7 @@ import pte_magic
 from pte_magic import PteFrame, frame, units
 from pte_magic.errors import TargetError
 from pte_magic.formats import kernel
-from pte_magic.views import layers, looks
 from pte_magic.views.map import PageMap
-from pte_magic.views.markup import STATIC
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
 if TYPE_CHECKING:
@@ -342,26 +340,3 @@ def test_a_notebook_keeps_text_and_html_of_the_colours_in_use() -> None:
         assert "coloured by dirty" in data[form]
         assert "not dirty" in data[form]
     assert '<svg role="img" aria-label="page map: 2 entries' in data["text/html"]
-
-
-@pytest.mark.parametrize(
-    "together",
-    [
-        [*looks.STATES.values(), looks.MISSING, looks.MIXED],
-        [looks.NOTHING, *looks.SIZES.values(), looks.OTHER, looks.MIXED],
-        [looks.SET, looks.NOT_SET, looks.MISSING, looks.MIXED],
-        [looks.RUN, looks.NEXT_RUN, looks.NOTHING, looks.MIXED],
-    ],
-)
-def test_no_two_looks_differ_in_colour_alone(together: list[looks.Look]) -> None:
-    for distinct in ({look.letter for look in together}, {look.pattern for look in together}):
-        assert len(distinct) == len(together)
-
-
-def test_javascript_and_style_agree_with_python() -> None:
-    script = (STATIC / "map.js").read_text(encoding="utf-8")
-    assert f"const MIXED = {layers.MIXED};" in script
-    assert f"const TILE = {looks.TILE};" in script
-    rules = (STATIC / "map.css").read_text(encoding="utf-8")
-    known = [*looks.STATES.values(), *looks.SIZES.values(), looks.MISSING, looks.MIXED, looks.OTHER, looks.SET]
-    assert {name for look in known for name in (look.ground, look.ink)} <= {*re.findall("--pte-map-([a-z]+):", rules)}

@@ -10,8 +10,10 @@ import pytest
 from conftest import HUGEPAGE, MIB2, NOHUGEPAGE, PAGE, PM_PFN, NewMap, needs_root, words, write
 
 import pte_magic
-from pte_magic import PteMagicError
+from pte_magic import PteFrame, PteMagicError, frame
+from pte_magic.formats import kernel
 from pte_magic.machine import user_limit
+from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
 if TYPE_CHECKING:
     from pte_magic.views.translation import Translation
@@ -84,3 +86,39 @@ def test_where_nothing_is_mapped_it_says_how_far_one_gets() -> None:
 def test_a_frame_of_many_addresses_is_refused() -> None:
     with pytest.raises(PteMagicError, match="rows are no way of one address; type"):
         pte_magic.walk(np.ones(3 * PAGE, np.uint8)).translation()
+
+
+ADDRESS = 0x0012_3456_789A_B123  # 49 bits of it are in use: of 5 levels
+SHIFTS = {4: {"pgd": 39}, 5: {"pgd": 48, "p4d": 39}}
+
+
+def way(levels: int, address: int, *entries: int) -> PteFrame:
+    """Return the entries of an address of a machine whose tables have so many levels."""
+    shifts = SHIFTS[levels] | {"pud": 30, "pmd": 21, "pte": 12}
+    rows = [
+        (address >> shift << shift, 1 << shift, 1, LEVELS.index(name))
+        for name, shift in list(shifts.items())[: len(entries)]
+    ]
+    raw = Entries(np.array(entries, np.uint64), np.array(rows, SPAN), "x86_64", "bpf")
+    return frame.build(raw, kernel.running(), pid=1)
+
+
+@pytest.mark.parametrize("here", [4, 5])
+def test_an_address_of_another_machine_is_cut_as_there(monkeypatch: pytest.MonkeyPatch, here: int) -> None:
+    monkeypatch.setattr("pte_magic.machine.levels", lambda: here)
+    for levels, address in ((4, ADDRESS & (1 << 47) - 1), (5, ADDRESS)):
+        whole = way(levels, address, *[i << 12 | 0x67 for i in range(1, levels + 1)]).translation()
+        names = ["pgd", *(["p4d"] if levels == 5 else []), "pud", "pmd", "pte"]
+        assert [piece.name for piece in whole.pieces] == ["sign", *names, "offset"]
+        assert whole.pieces[1].value == address >> (12 + 9 * (levels - 1)) & 0x1FF
+        none = way(levels, address, 0).translation()
+        assert [piece.name for piece in none.pieces] == ["sign", "pgd", "offset"]
+        assert none.headline.endswith(f"in these {'256 TiB' if levels == 5 else '512 GiB'}")
+
+
+def test_entries_of_several_addresses_are_no_way_of_one() -> None:
+    mixed = way(4, 1 << 40, 0x1067, 0x2067, 0x3067, 0x4067)
+    mixed["vaddr"] += np.array([0, 0, 0, MIB2], np.uint64)
+    with pytest.raises(PteMagicError, match="4 rows are no way of one address"):
+        mixed.translation()
+    assert "bits  field" not in repr(mixed)

@@ -8,12 +8,29 @@ function toHex(number) {
 
 /** Read what a person typed: hex with 0x, else decimal. Returns null if it is no entry. */
 function parse(text) {
+  const digits = text.trim().replaceAll("_", "");
+  if (!digits) return null; // which BigInt() takes for zero
   try {
-    const number = BigInt(text.trim().replaceAll("_", ""));
+    const number = BigInt(digits);
     return number >= 0n && number < 1n << WIDTH ? number : null;
   } catch {
     return null;
   }
+}
+
+/** The button above another one, or below it: the picture has one, two or four rows beside each other. */
+function beyond(target, buttons, up) {
+  const place = (button) => {
+    const { left, top, height } = button.getBoundingClientRect();
+    return { button, left, top, height };
+  };
+  const here = place(target);
+  const away = ({ top }) => (up ? here.top - top : top - here.top);
+  const lines = buttons.map(place).filter((there) => away(there) > here.height / 2);
+  const nearest = Math.min(...lines.map(away));
+  const aside = ({ left }) => Math.abs(left - here.left);
+  const line = lines.filter((there) => away(there) < nearest + here.height / 2);
+  return line.reduce((best, there) => (aside(there) < aside(best) ? there : best), line[0] ?? here).button;
 }
 
 function render({ model, el }) {
@@ -30,6 +47,7 @@ function render({ model, el }) {
 
   const buttons = () => [...content.querySelectorAll("button[data-bit]")];
   const button = (bit) => content.querySelector(`button[data-bit="${bit}"]`);
+  const isOriginal = () => model.get("entry") === model.get("_original");
 
   function set(number) {
     model.set("entry", toHex(number));
@@ -41,28 +59,56 @@ function render({ model, el }) {
     status.textContent = `${target.getAttribute("aria-label")} = ${target.textContent}. ${cell.title}`;
   }
 
+  function tellAll() {
+    const { textContent } = content.querySelector(".pte-says");
+    if (textContent.includes(model.get("entry"))) status.textContent = textContent; // else it will be drawn anew
+  }
+
+  /** Have the text field show the entry, whatever was typed. */
+  function restore() {
+    input.value = model.get("entry");
+    input.setCustomValidity("");
+    offer();
+  }
+
+  /** Offer to go back, if there is anything to go back from. */
+  function offer() {
+    const nothing = isOriginal() && input.value === model.get("entry");
+    reset.setAttribute("aria-disabled", String(nothing)); // not disabled: it would lose the focus
+  }
+
   function draw() {
     const hadFocus = content.contains(document.activeElement);
     content.innerHTML = model.get("_content");
-    input.value = model.get("entry");
-    input.setCustomValidity("");
-    reset.disabled = model.get("entry") === model.get("_original");
+    restore();
     const target = button(current) ?? buttons()[0];
     target.tabIndex = 0;
-    if (hadFocus) {
-      target.focus();
-      tell(target);
-    }
+    if (hadFocus) target.focus();
   }
 
-  function move(bit) {
+  /** What was told of the entry before no longer holds: tell of the bit that somebody is at, or of all of it. */
+  function redraw() {
+    draw();
+    const target = document.activeElement;
+    if (content.contains(target)) tell(target);
+    else tellAll();
+  }
+
+  function focus(target) {
     buttons().forEach((each) => (each.tabIndex = -1));
-    current = Math.max(0, Math.min(Number(WIDTH) - 1, bit));
-    button(current).tabIndex = 0;
-    button(current).focus();
+    current = Number(target.dataset.bit);
+    target.tabIndex = 0;
+    target.focus();
   }
 
-  const steps = { ArrowLeft: 1, ArrowRight: -1, ArrowUp: 16, ArrowDown: -16, Home: 64, End: -64 };
+  const moves = {
+    ArrowLeft: (target) => button(Number(target.dataset.bit) + 1),
+    ArrowRight: (target) => button(Number(target.dataset.bit) - 1),
+    ArrowUp: (target) => beyond(target, buttons(), true),
+    ArrowDown: (target) => beyond(target, buttons(), false),
+    Home: () => buttons().at(0),
+    End: () => buttons().at(-1),
+  };
 
   content.addEventListener("click", (event) => {
     const target = event.target.closest("button[data-bit]");
@@ -73,9 +119,9 @@ function render({ model, el }) {
   });
   content.addEventListener("keydown", (event) => {
     const target = event.target.closest("button[data-bit]");
-    if (target && event.key in steps) {
+    if (target && event.key in moves) {
       event.preventDefault();
-      move(Number(target.dataset.bit) + steps[event.key]);
+      focus(moves[event.key](target) ?? target);
     }
   });
   for (const kind of ["focusin", "mouseover"]) {
@@ -86,20 +132,36 @@ function render({ model, el }) {
   }
   function accept() {
     const number = parse(input.value);
-    status.textContent = number === null ? `${input.value} is no 64-bit entry; type a number such as 0x8000000153016067` : "";
-    input.setCustomValidity(number === null ? status.textContent : "");
-    if (number !== null) set(number);
+    if (number === null) {
+      const typed = input.value.trim();
+      status.textContent = `${typed ? `${typed} is no 64-bit entry` : "no number"}; type one such as 0x8000000153016067`;
+      input.setCustomValidity(status.textContent);
+    } else if (toHex(number) === model.get("entry")) {
+      restore();
+      tellAll();
+    } else {
+      set(number);
+    }
   }
 
   input.addEventListener("change", accept);
+  input.addEventListener("input", offer);
   input.addEventListener("keydown", (event) => {
     if (event.key === "Enter") accept();
   });
-  reset.addEventListener("click", () => set(BigInt(model.get("_original"))));
+  reset.addEventListener("click", () => {
+    if (reset.getAttribute("aria-disabled") === "true") return;
+    if (isOriginal()) {
+      restore();
+      tellAll();
+    } else {
+      set(BigInt(model.get("_original")));
+    }
+  });
 
-  model.on("change:_content", draw);
+  model.on("change:_content", redraw);
   draw();
-  return () => model.off("change:_content", draw);
+  return () => model.off("change:_content", redraw);
 }
 
 export default { render };

@@ -1,88 +1,13 @@
 // The page map. Python sends runs of entries; of these one canvas draws what is in sight, however many there are.
+// What these runs are, and what they say, is in map_facts.js, which Python puts above this.
 
 const SIZES = [2, 3, 4, 6, 8, 12, 16, 24]; // of a cell, in pixels, while it stands for one entry
 const COMFORTABLE = SIZES.indexOf(16); // as large as cells are without being asked for
 const GRID = 6; // cells from this size on have a gap between them
 const SEEN = 8; // the cursor is at least as large
 const HEIGHT = 320; // of the part in sight, at most
+const FAINT = 0.4; // patterns, where cells are smaller than GRID
 const TILE = 8; // of patterns: looks.TILE
-const MIXED = 255; // code of a cell with entries of several categories: layers.MIXED
-const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-
-/** Bytes as Python sent them, in a buffer of their own: typed arrays have to be aligned. */
-const copied = (view) => view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
-
-function runsOf(layer) {
-  const buffer = copied(layer.runs);
-  const count = buffer.byteLength / 5; // ends: uint32; codes: uint8
-  return {
-    ...layer,
-    ends: new Uint32Array(buffer, 0, count),
-    codes: new Uint8Array(buffer, 4 * count, count),
-  };
-}
-
-function spansOf(view) {
-  const buffer = copied(view);
-  const count = buffer.byteLength / 20; // first addresses and sizes: uint64, ends: uint32
-  return {
-    vaddr: new BigUint64Array(buffer, 0, count),
-    size: new BigUint64Array(buffer, 8 * count, count),
-    ends: new Uint32Array(buffer, 16 * count, count),
-  };
-}
-
-/** The first run that ends behind an entry: the one that it is in. */
-function find(ends, entry) {
-  let low = 0;
-  let high = ends.length - 1;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (ends[middle] > entry) high = middle;
-    else low = middle + 1;
-  }
-  return low;
-}
-
-const startOf = (ends, run) => (run ? ends[run - 1] : 0);
-
-/** Call back for each piece of some runs between two entries: with the run's number and the piece's bounds. */
-function each(ends, from, to, back) {
-  for (let run = find(ends, from), at = from; at < to; run++) {
-    const end = Math.min(ends[run], to);
-    back(run, at, end);
-    at = end;
-  }
-}
-
-/** The same of cells of several entries: with their code, and the bounds of neighbours that look alike. */
-function eachCell(runs, per, from, to, back) {
-  let run = find(runs.ends, from);
-  let begin = from;
-  let code = -1;
-  for (let at = from; at < to; at += per) {
-    while (runs.ends[run] <= at) run++;
-    const found = runs.ends[run] >= Math.min(at + per, to) ? runs.codes[run] : MIXED;
-    if (found !== code && at > from) {
-      back(code, begin, at);
-      begin = at;
-    }
-    code = found;
-  }
-  if (from < to) back(code, begin, to);
-}
-
-const hex = (address) => `0x${address.toString(16).padStart(12, "0")}`;
-
-/** Bytes with their unit, as units.size() of Python writes them. */
-function bytes(count) {
-  let value = Number(count);
-  let unit = 0;
-  for (; value >= 1024 && unit < UNITS.length - 1; unit++) value /= 1024;
-  return `${Number(value.toPrecision(4))} ${UNITS[unit]}`;
-}
-
-const entries = (count) => (count === 1 ? "1 entry" : `${count.toLocaleString("en")} entries`);
 
 function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
@@ -100,18 +25,25 @@ function resolved(root, name) {
   return color;
 }
 
-/** A look as something to fill with: its pattern on its colour. Sharp on screens with many pixels, too. */
-function fillOf(root, look, faint = false) {
+/**
+ * A look as something to fill with: its pattern on its colour. Sharp on screens with many pixels, too.
+ * Where cells are smaller than the pattern, that is faint, not to hide them, and lightness tells one look from another.
+ */
+function fillOf(root, look, small) {
   const ratio = window.devicePixelRatio || 1;
   const tile = element("canvas", { width: TILE * ratio, height: TILE * ratio });
   const context = tile.getContext("2d");
   context.scale(tile.width / TILE, tile.height / TILE);
   context.fillStyle = resolved(root, look.ground);
   context.fillRect(0, 0, TILE, TILE);
-  context.strokeStyle = resolved(root, look.ink);
+  context.strokeStyle = context.fillStyle = resolved(root, look.ink);
+  if (small) {
+    context.globalAlpha = look.tone;
+    context.fillRect(0, 0, TILE, TILE);
+    context.globalAlpha = FAINT;
+  }
   context.lineWidth = 1.5;
   context.lineCap = "round";
-  if (faint) context.globalAlpha = 0.4;
   context.stroke(new Path2D(look.pattern));
   const pattern = context.createPattern(tile, "repeat");
   pattern.setTransform(new DOMMatrix().scale(TILE / tile.width, TILE / tile.height));
@@ -130,35 +62,12 @@ function sized(canvas, width, height) {
   return context;
 }
 
-/** What the status line says of the entries of a cell. */
-function told(from, to, spans, states, runs) {
-  const first = find(spans.ends, from);
-  const last = find(spans.ends, to - 1);
-  const address = (span, entry) => spans.vaddr[span] + BigInt(entry - startOf(spans.ends, span)) * spans.size[span];
-  if (to - from === 1) {
-    const state = states.legend[states.codes[find(states.ends, from)]].words[0];
-    const run = find(runs.ends, from);
-    const name = runs.legend[runs.codes[run]].words[0];
-    const start = startOf(runs.ends, run);
-    const of = `${(from - start + 1).toLocaleString("en")} of ${entries(runs.ends[run] - start)} in this run`;
-    const value = name.endsWith(runs.color) ? name : `${runs.color}: ${name}`; // "not rw", "size: 4 KiB"
-    return `${hex(address(first, from))}, ${bytes(spans.size[first])}, ${runs.color === "state" ? state : `${state}, ${value}`}; ${of}`;
-  }
-  let covered = 0n;
-  each(spans.ends, from, to, (span, at, end) => (covered += BigInt(end - at) * spans.size[span]));
-  const counts = runs.legend.map(() => 0);
-  each(runs.ends, from, to, (run, at, end) => (counts[runs.codes[run]] += end - at));
-  const parts = runs.legend.flatMap(({ words }, code) => (counts[code] ? [`${counts[code]} ${words[0]}`] : []));
-  const end = address(last, to - 1) + spans.size[last];
-  return `${hex(address(first, from))}-${hex(end)}, ${entries(to - from)}, ${bytes(covered)}: ${parts.join(", ")}`;
-}
-
 /** The legend: the same rows as in the static HTML, and how a cell looks that has several categories. */
-function legendOf(root, runs, mixed) {
+function legendOf(root, runs, mixed, small) {
   const row = (look, words) => {
     const swatch = element("canvas", { "aria-hidden": "true" });
     const context = sized(swatch, 2 * TILE, 2 * TILE);
-    context.fillStyle = fillOf(root, look);
+    context.fillStyle = fillOf(root, look, small);
     context.fillRect(0, 0, 2 * TILE, 2 * TILE);
     return element("tr", {}, element("td", {}, swatch), ...words.map((word) => element("td", {}, word)));
   };
@@ -227,11 +136,11 @@ function render({ model, el }) {
     whole.style.height = `${lines() * side()}px`;
     scroller.style.height = `${Math.min(lines() * side(), HEIGHT)}px`;
     for (const [button, step] of [[out, -1], [into, 1]]) button.setAttribute("aria-disabled", !zooms(step));
-    scale.textContent = `a cell is ${entries(per())}`;
-    const faint = side() < GRID; // where cells are smaller than patterns, these are not to hide them
-    fills = { [MIXED]: fillOf(root, model.get("mixed"), faint), cursor: resolved(root, "cursor"), ink: resolved(root, "ink") };
-    runs.legend.forEach((look, code) => (fills[code] = fillOf(root, look, faint)));
-    legend.replaceChildren(...legendOf(root, runs, per() > 1 && model.get("mixed")));
+    const small = side() < GRID;
+    scale.textContent = `a cell is ${entries(per())}${small ? "; zoom in to see patterns" : ""}`;
+    fills = { [MIXED]: fillOf(root, model.get("mixed"), small), cursor: resolved(root, "cursor"), ink: resolved(root, "ink") };
+    runs.legend.forEach((look, code) => (fills[code] = fillOf(root, look, small)));
+    legend.replaceChildren(...legendOf(root, runs, per() > 1 && model.get("mixed"), small));
     draw();
   }
 
