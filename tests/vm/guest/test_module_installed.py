@@ -19,6 +19,7 @@ from pte_magic import walkers
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.systemtap import modules as compiled
 from pte_magic.walkers import stap as walker
+from pte_magic.walkers.shared import MEMORY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,3 +93,20 @@ def test_who_is_in_no_group_is_told_which() -> None:
             "not root, and not in the group stapusr; type `sudo usermod --append --groups stapusr nobody` and log in "
             "again"
         )
+
+
+def test_another_version_s_module_is_told_of(installed: Path) -> None:
+    """One that answers other calls, and one with other memory; `auto` does without them."""
+    told = {}
+    for name, value in {"_IOCTL": walker._IOCTL + 1, "MEMORY_BYTES": MEMORY_BYTES + PAGE}.items():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(walker, name, value)
+            found = walkers.attempt("stap", again=True)
+            told[name] = found.why if isinstance(found, WalkerUnavailableError) else ""
+        assert walkers.get().name == "bpf"
+    assert set(told.values()) == {
+        f"{installed} was made by another version of pte-magic; make it anew, as README says below Without root"
+    }
+    wait_until_nothing_is_left()
+    assert walkers.get("stap").name == "stap"  # as soon as it is the right one
+    walkers.close()
