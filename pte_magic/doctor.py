@@ -11,6 +11,7 @@ from pte_magic import walkers
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.machine import PAGE_SIZE
 from pte_magic.space import own
+from pte_magic.systemtap import toolchain
 from pte_magic.walkers import stap
 
 _SEES = {
@@ -48,6 +49,8 @@ def doctor() -> pd.DataFrame:
     for name in walkers.NAMES:
         if name == stap.NAME and _must_be_compiled():
             note = "not compiled yet, which takes some seconds once a kernel; type `%pte --walker stap self`"
+            if toolchain.signed_only():
+                note += f"; {toolchain.SIGNED}, and that says how"
             rows.append((name, pd.NA, _SEES[name], note))
             continue
         found = walkers.attempt(name, again=name != stap.NAME or stap.why_not() is not None or stap.is_ready())

@@ -143,16 +143,20 @@ def _build(release: str) -> bytes:
         return platform.version().encode() if release == platform.release() else b""
 
 
-def _compile(
-    script: Script, source: Path, release: str, interrupts: Interrupts, hear: Callable[[str], None] | None
-) -> str:
-    """Have stap make a module beside its source; return what it said."""
-    command = ["stap", "-p4", "-r", release, "-m", script.name, *["-v"] * (hear is not None), *script.options]
+def _command(script: Script, source: Path, release: str, *, verbose: bool) -> list[str]:
+    command = ["stap", "-p4", "-r", release, "-m", script.name, *["-v"] * verbose, *script.options]
     if toolchain.signed_only():
         command.append("--sign-module")
     for place in script.include:
         command += ["-I", str(place)]
-    command += ["--", source.name, *script.arguments]
+    return [*command, "--", source.name, *script.arguments]
+
+
+def _compile(
+    script: Script, source: Path, release: str, interrupts: Interrupts, hear: Callable[[str], None] | None
+) -> str:
+    """Have stap make a module beside its source; return what it said."""
+    command = _command(script, source, release, verbose=hear is not None)
     # stap keeps what it learnt about the kernel's headers there, which halves the time of the next compile.
     environment = {"SYSTEMTAP_DIR": str(directory() / "stap"), "TMPDIR": str(source.parent), "LC_ALL": "C.UTF-8"}
     guarded = Guarded(

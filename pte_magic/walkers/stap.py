@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from pte_magic.errors import SystemTapError, WalkerUnavailableError
 from pte_magic.interrupts import Interrupts
 from pte_magic.systemtap import modules, toolchain
+from pte_magic.systemtap.messages import hints
 from pte_magic.systemtap.running import Run
 from pte_magic.walkers.shared import MEMORY_BYTES, SharedMemoryWalker
 
@@ -95,7 +96,7 @@ class StapWalker(SharedMemoryWalker):
             except (OSError, SystemTapError) as error:
                 self._unload()
                 if not interrupts.count:
-                    raise WalkerUnavailableError(NAME, str(error)) from error
+                    raise WalkerUnavailableError(NAME, _in_words(str(error))) from error
             except BaseException:
                 self._unload()
                 raise
@@ -185,6 +186,16 @@ class StapWalker(SharedMemoryWalker):
             self._load()
             self._memory[:_TOLD_AT] = asked
         raise WalkerUnavailableError(NAME, "somebody unloads its module again and again")
+
+
+def _in_words(message: str) -> str:
+    """Return why the module was not compiled or loaded, with what to type."""
+    found = hints(message)
+    if "mokutil" in message:
+        message = "its module cannot be signed"
+    elif not found and toolchain.signed_only():
+        found = [f"({toolchain.SIGNED})"]
+    return " ".join([message, *found])
 
 
 def _answers(fd: int) -> bool:

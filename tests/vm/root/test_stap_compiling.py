@@ -137,6 +137,21 @@ def test_arguments_are_no_options_and_warnings_are_told() -> None:
     assert len(told) == 1
 
 
+def test_a_kernel_that_takes_signed_modules_only(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """stap makes a key, as nobody has enrolled one; what to type is passed on."""
+    (cache / "stap").unlink()
+    (tmp_path / "lockdown").write_text("none [integrity] confidentiality\n", encoding="ascii")
+    monkeypatch.setattr(toolchain, "_LOCKDOWN", tmp_path / "lockdown")
+    with pytest.raises(SystemTapError) as error:
+        compiled("probe begin { print(6) }")
+    first, second = str(error.value).splitlines()
+    assert first == "the module cannot be signed"
+    found = re.search("`sudo mokutil --import (.*)`", second)
+    assert found
+    assert Path(found[1]).is_relative_to(cache / "stap")
+    assert Path(found[1]).exists()
+
+
 def test_two_compile_the_same_at_once() -> None:
     with ThreadPoolExecutor(2) as pool:
         one, two = pool.map(compiled, ["probe begin { print(2) }"] * 2)
