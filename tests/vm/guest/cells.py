@@ -162,9 +162,12 @@ probe kernel.trace("exceptions:page_fault_user") {
 ATOMIC = Cell(
     "--table -D MAXSKIPPED=1000000 -D STP_NO_OVERLOAD",
     """\
-global own, other, timer, refused, wrong
-probe kernel.trace("sched_switch") {
+global task, thread, own, other, timer, refused, wrong
+probe begin {  // pid2task() itself is not for interrupts
   task = pid2task(target())
+  thread = pid2task(2)
+}
+probe kernel.trace("sched_switch") {
   entry = pte_of(task, $address)
   if (entry == -1) refused <<< 1
   else if (task != task_current()) wrong <<< 1
@@ -172,12 +175,12 @@ probe kernel.trace("sched_switch") {
   else wrong <<< 1
 }
 probe timer.ms(1) {
-  entry = pte_of(pid2task(target()), $address)
+  entry = pte_of(task, $address)
   if (entry == -1) refused <<< 1
   else if (pte_present(entry)) timer <<< 1
   else wrong <<< 1
-  other <<< pte_size(pid2task(target()), $address + 4096)
-  if (pte_of(pid2task(2), $address) != -1 || pte_level(pid2task(2), $address) != "") wrong <<< 1
+  other <<< pte_size(task, $address + 4096)
+  if (pte_of(thread, $address) != -1 || pte_level(thread, $address) != "") wrong <<< 1
 }
 probe end {
   println("own other timer refused wrong")
