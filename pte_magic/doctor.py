@@ -11,6 +11,7 @@ from pte_magic import walkers
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.machine import PAGE_SIZE
 from pte_magic.space import own
+from pte_magic.systemtap import toolchain
 from pte_magic.walkers import stap
 
 _SEES = {
@@ -46,17 +47,26 @@ def doctor() -> pd.DataFrame:
     """
     rows: list[tuple[str, object, str, str]] = []
     for name in walkers.NAMES:
-        if name == stap.NAME and not walkers.tried(name) and stap.why_not() is None and not stap.is_ready():
+        if name == stap.NAME and _must_be_compiled():
             note = "not compiled yet, which takes some seconds once a kernel; type `%pte --walker stap self`"
+            if toolchain.signed_only():
+                note += f"; {toolchain.SIGNED}, and that says how"
             rows.append((name, pd.NA, _SEES[name], note))
             continue
-        found = walkers.attempt(name)
+        found = walkers.attempt(name, again=name != stap.NAME or stap.why_not() is not None or stap.is_ready())
         works = not isinstance(found, WalkerUnavailableError)
         note = found.why if isinstance(found, WalkerUnavailableError) else ""
         if name == "pagemap" and not _frames_are_shown():
             note = "no page frame numbers and swap locations without CAP_SYS_ADMIN; start Python or JupyterLab as root"
         rows.append((name, works, _SEES[name], note))
     return Report(rows, columns=["walker", "works", "sees", "note"]).astype({"works": "boolean"})
+
+
+def _must_be_compiled() -> bool:
+    """Tell whether the module of the stap walker would have to be compiled first, which nobody has tried."""
+    known = walkers.known(stap.NAME)
+    tried = known and not (isinstance(known, WalkerUnavailableError) and known.__cause__ is None)
+    return not tried and stap.why_not() is None and not stap.is_ready()
 
 
 def _frames_are_shown() -> bool:

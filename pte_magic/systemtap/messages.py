@@ -22,6 +22,8 @@ _NOISE = re.compile(
       | Pass\ \d:\ .*\ (?:failed|ms)\. | \d+\ parse\ errors?\. | Try\ again\ with\ another | make\b.*:\ \*\*\*
       | WARNING:\ kbuild\ exited | WARNING:\ \S*staprun\ exited | Input\ file\ .*\ is\ empty
       | WARNING:\ Number\ of\ errors:\ \d+,\ skipped\ probes:\ 0
+      | There\ is\ no\ machine\ owner\ key | Generated\ a\ new\ \w*\ ?MOK | \s*\#\ sudo\ mokutil | Running\ sign-file
+      | [.+*]{9,} | -----$
       | Number\ of\ similar\ \w+\ messages\ suppressed | Rerun\ with\ -v""",
     re.VERBOSE,
 )
@@ -38,6 +40,10 @@ _HINTS = {
     r"(?s)cannot find module kernel debuginfo|symbol table missing.*identifier 'kprobe'.*no match": (
         "where the kernel's functions are is told by its debug information, which is not installed (on Debian: "
         "`sudo apt install linux-image-$(uname -r)-dbg`); tracepoints, as in kernel.trace(…), need none"
+    ),
+    r"mokutil --import (\S+)": (
+        r"this kernel takes signed modules only (Secure Boot), and does not know SystemTap's key: type "
+        r"`sudo mokutil --import \1`, boot again, confirm, and try again"
     ),
     r"[Kk]ey (?:was rejected|not available)|[Rr]equired key": (
         "this kernel takes signed modules only; `man stap`, --sign-module, says how to enroll SystemTap's key"
@@ -57,7 +63,9 @@ def explain(message: str, cell: Cell) -> str:
             said += lines
             places |= found
     text = python_names("\n".join(said)).rstrip()
-    return "\n".join([text, *_hints(message)]) if text else ""
+    if not text and "mokutil" in message:
+        text = "the module cannot be signed"
+    return "\n".join([text, *hints(message)]) if text else ""
 
 
 def _placed(lines: list[str], cell: Cell) -> tuple[list[str], set[tuple[int, int]]]:
@@ -99,6 +107,7 @@ def _shown(head: str, line: int, column: int, cell: Cell) -> list[str]:
     return [head + text, " " * len(head) + blank + "^"]
 
 
-def _hints(message: str) -> list[str]:
+def hints(message: str) -> list[str]:
+    """Return what to type about what SystemTap says, each in brackets."""
     found = ((re.search(pattern, message), hint) for pattern, hint in _HINTS.items())
     return [f"({match.expand(hint)})" for match, hint in found if match]

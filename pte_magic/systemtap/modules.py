@@ -143,16 +143,20 @@ def _build(release: str) -> bytes:
         return platform.version().encode() if release == platform.release() else b""
 
 
-def _compile(
-    script: Script, source: Path, release: str, interrupts: Interrupts, hear: Callable[[str], None] | None
-) -> str:
-    """Have stap make a module beside its source; return what it said."""
-    command = ["stap", "-p4", "-r", release, "-m", script.name, *["-v"] * (hear is not None), *script.options]
+def _command(script: Script, source: Path, release: str, *, verbose: bool) -> list[str]:
+    command = ["stap", "-p4", "-r", release, "-m", script.name, *["-v"] * verbose, *script.options]
     if toolchain.signed_only():
         command.append("--sign-module")
     for place in script.include:
         command += ["-I", str(place)]
-    command += ["--", source.name, *script.arguments]
+    return [*command, "--", source.name, *script.arguments]
+
+
+def _compile(
+    script: Script, source: Path, release: str, interrupts: Interrupts, hear: Callable[[str], None] | None
+) -> str:
+    """Have stap make a module beside its source; return what it said."""
+    command = _command(script, source, release, verbose=hear is not None)
     # stap keeps what it learnt about the kernel's headers there, which halves the time of the next compile.
     environment = {"SYSTEMTAP_DIR": str(directory() / "stap"), "TMPDIR": str(source.parent), "LC_ALL": "C.UTF-8"}
     guarded = Guarded(
@@ -164,14 +168,20 @@ def _compile(
         stderr=subprocess.PIPE,
     )
     stap = guarded.process
-    interrupts.call(lambda: _signal(stap, signal.SIGTERM))
+
+    def tell() -> None:
+        # Told a second time, stap ends before its compilers do, which would go on to write where all is removed.
+        if interrupts.count == 1:
+            _signal(stap, signal.SIGTERM)
+
+    interrupts.call(tell)
     said: list[str] = []
     reader = threading.Thread(target=_listen, args=(stap, said, hear), daemon=True)
     reader.start()
     try:
         _wait(stap, "" if hear else f"SystemTap compiles {script.name} for kernel {release}", interrupts)
     finally:
-        _end(stap)
+        _end(stap, told=interrupts.count > 0)
         guarded.dismiss()
         reader.join()
     if not interrupts.count and (stap.returncode or not source.with_suffix(".ko").exists()):
@@ -209,12 +219,21 @@ def _signal(stap: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(stap.pid, number)
 
 
-def _end(stap: subprocess.Popen[bytes]) -> None:
+def _end(stap: subprocess.Popen[bytes], *, told: bool) -> None:
     """End a program that leads a process group, and all that it started, if it still runs."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        _signal(stap, number)
-        with suppress(subprocess.TimeoutExpired):
-            stap.wait(_PATIENCE)
+    if not told:
+        _signal(stap, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        stap.wait(_PATIENCE)
+    # Its guard is in the group, too, so that no other group can have this number.
+    with suppress(ProcessLookupError):
+        os.killpg(stap.pid, signal.SIGKILL)
+        stap.wait()
+        until = time.monotonic() + _TICK
+        while told and time.monotonic() < until:
+            os.killpg(stap.pid, 0)
+            time.sleep(0.01)
+    stap.wait()
 
 
 def _forget_the_oldest(place: Path) -> None:

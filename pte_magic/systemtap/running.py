@@ -34,6 +34,7 @@ class Run:
         module: The name under which it is loaded: each run has its own.
         process: staprun, which becomes stapio when the module is loaded.
         complaints: The lines that they printed on stderr.
+        still_loaded: Why the module could not be unloaded; empty if it was, or runs.
 
     """
 
@@ -66,6 +67,7 @@ class Run:
         unique = f"_{self.process.pid}"
         self.module = module.stem[: len(module.stem) - len(unique)] + unique
         self.complaints: list[str] = []
+        self.still_loaded = ""
         self._hear = hear
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -111,7 +113,10 @@ class Run:
         """Tell whether staprun has done its part, so that from now on an interrupt ends the script as it should."""
         if self.process.poll() is not None:
             return True
-        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+        try:
+            status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+        except OSError:  # it has just ended, and another thread has waited for it
+            return True
         fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
         return fields["Name"] == "stapio" and bool(int(fields["SigCgt"], 16) >> (signal.SIGINT - 1) & 1)
 
@@ -134,7 +139,10 @@ class Run:
             if Path("/sys/module", self.module).exists():  # staprun itself was killed
                 gone = subprocess.run(["staprun", "-d", self.module], capture_output=True, text=True, check=False)
                 if gone.returncode:
-                    self.complaints.append(f"ERROR: {self.module} is still loaded: {gone.stderr.strip()}\n")
+                    self.still_loaded = (
+                        f"{self.module} is still loaded; type `sudo staprun -d {self.module}`: {gone.stderr.strip()}"
+                    )
+                    self._heard(f"ERROR: {self.still_loaded}\n".encode())
             self._guarded.dismiss()
             _stream(self.process.stdout).close()
         return self.process.returncode

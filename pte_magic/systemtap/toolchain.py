@@ -61,6 +61,9 @@ def cannot_compile(release: str | None = None) -> str | None:
     return None
 
 
+SIGNED = "this kernel takes signed modules only (Secure Boot), so SystemTap's key has to be enrolled once"
+
+
 def signed_only() -> bool:
     """Tell whether the kernel takes signed modules only, as it does under Secure Boot."""
     return _says(_SIGNED_ONLY, "Y") or "[none]" not in _text(_LOCKDOWN, "[none]")

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Protocol
 
 from pte_magic.errors import TargetError, WalkerUnavailableError
+from pte_magic.interrupts import Lock, deferred
 from pte_magic.walkers import bpf, pagemap, stap
 
 if TYPE_CHECKING:
@@ -45,16 +46,30 @@ _MAKERS: dict[str, Callable[[], Walker]] = {
     pagemap.NAME: pagemap.PagemapWalker,
 }
 _attempts: dict[str, Walker | WalkerUnavailableError] = {}
+_lock = Lock()  # of those who make walkers
 
 
-def attempt(name: str) -> Walker | WalkerUnavailableError:
-    """Return a walker, or why it cannot work here. Tried once a process."""
-    if name not in _attempts:
-        try:
-            _attempts[name] = _MAKERS[name]()
-        except WalkerUnavailableError as error:
-            _attempts[name] = error
-    return _attempts[name]
+def attempt(name: str, *, again: bool = False) -> Walker | WalkerUnavailableError:
+    """Return a walker, or why it cannot work here. Tried once a process.
+
+    Args:
+        name: Which one.
+        again: If it could not work, try again: what was missing may be there now.
+
+    """
+    found = _attempts.get(name)
+    if found and not (again and isinstance(found, WalkerUnavailableError)):
+        return found
+    with _lock, deferred():  # whatever comes, what is loaded is kept here, for close()
+        now = _attempts.get(name)
+        if now is None or now is found:  # else another thread was quicker
+            try:
+                now = _MAKERS[name]()
+            except WalkerUnavailableError as error:
+                now = error
+            _attempts[name] = now
+            get.cache_clear()  # the best of all may be another one
+    return now
 
 
 @functools.cache
@@ -71,15 +86,15 @@ def get(name: str = AUTO) -> Walker:
     elif name not in NAMES:
         message = f"walker {name!r} does not exist; type one of {AUTO}, {', '.join(NAMES)}"
         raise TargetError(message)
-    found = attempt(name)
+    found = attempt(name, again=True)
     if isinstance(found, WalkerUnavailableError):
         raise found
     return found
 
 
-def tried(name: str) -> bool:
-    """Tell whether `attempt` was called for this walker, so that calling it again costs nothing."""
-    return name in _attempts
+def known(name: str) -> Walker | WalkerUnavailableError | None:
+    """Return what `attempt` returned for this walker; None if it was not called."""
+    return _attempts.get(name)
 
 
 def _forget() -> None:
@@ -88,7 +103,7 @@ def _forget() -> None:
 
 
 def close() -> None:
-    """Unload the walkers that were used. The next walk loads them again."""
+    """Unload the walkers that were used. The next walk loads them again; what an interrupt leaves goes at exit."""
     used = list(_attempts.values())
     _forget()
     for walker in used:
@@ -97,6 +112,8 @@ def close() -> None:
 
 
 def _forget_the_parents() -> None:
+    global _lock  # noqa: PLW0603  (another thread of the parent may have it)
+    _lock = Lock()
     for walker in _attempts.values():
         if isinstance(walker, stap.StapWalker):
             walker.abandon()

@@ -13,12 +13,15 @@ import mmap
 import os
 import platform
 import struct
+import warnings
 from errno import EIO, ENOTTY
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pte_magic.errors import SystemTapError, WalkerUnavailableError
+from pte_magic.interrupts import Interrupts
 from pte_magic.systemtap import modules, toolchain
+from pte_magic.systemtap.messages import hints
 from pte_magic.systemtap.running import Run
 from pte_magic.walkers.shared import MEMORY_BYTES, SharedMemoryWalker
 
@@ -33,6 +36,8 @@ _ABI = 1
 _IOCTL = 0xB6 << 8 | _ABI
 _OK, _BAD_DESCRIPTOR, _NOT_PAGEMAP, _NO_MM, _EXITED = range(5)
 _TOLD, _TOLD_AT = struct.Struct("=Q"), 40  # encryption_mask
+
+_TRIES = 5  # to ask, while somebody unloads the module
 
 
 def script() -> modules.Script:
@@ -80,49 +85,72 @@ class StapWalker(SharedMemoryWalker):
         self._closed = False
         self._fd = -1
         self._loaded: Run | None = None
-        try:
-            self._load()
-        except SystemTapError as error:
-            raise WalkerUnavailableError(NAME, str(error)) from error
+        self._load()
         atexit.register(self.close)
 
     def _load(self) -> None:
+        """Load the module. An interrupt ends that, and leaves nothing."""
+        with Interrupts() as interrupts:
+            try:
+                self._begin(interrupts)
+            except (OSError, SystemTapError) as error:
+                self._unload()
+                if not interrupts.count:
+                    raise WalkerUnavailableError(NAME, _in_words(str(error))) from error
+            except BaseException:
+                self._unload()
+                raise
+            if interrupts.count:
+                self._unload()
+        if interrupts.count:
+            raise KeyboardInterrupt
+
+    def _begin(self, interrupts: Interrupts) -> None:
         module = installed() or modules.compiled(script())
         # The default buffers for output, 16 MB a processor, would be for one line.
         self._loaded = run = Run(module, options=("-b", "1"))
-        try:
-            file = run.first_line()
-            if not file:
-                status = run.stop()
-                said = "".join(run.complaints).strip() or f"staprun ended with status {status}"
-                message = f"its module was not loaded: {said}"
-                raise SystemTapError(message)  # noqa: TRY301  (what was begun ends below)
-            self._fd = os.open(file, os.O_RDWR | os.O_CLOEXEC)
-            memory = mmap.mmap(self._fd, MEMORY_BYTES)
-            memory.madvise(mmap.MADV_DONTFORK)  # a forked child would keep the file open, and the module's memory
-            self._use(memory)
-            (self.encryption_mask,) = _TOLD.unpack_from(memory, _TOLD_AT)
-        except BaseException:
-            self._unload()
-            raise
+        interrupts.call(run.ask_to_stop)
+        file = run.first_line()
+        if not file:
+            status = run.stop()
+            said = "".join(run.complaints).strip() or f"staprun ended with status {status}"
+            message = f"its module was not loaded: {said}"
+            raise SystemTapError(message)
+        self._fd = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+        if not _answers(self._fd):
+            message = (
+                f"{module} was made by another version of pte-magic; make it anew, as README says below Without root"
+            )
+            raise SystemTapError(message)
+        memory = mmap.mmap(self._fd, MEMORY_BYTES)
+        memory.madvise(mmap.MADV_DONTFORK)  # a forked child would keep the file open, and the module's memory
+        self._use(memory)
+        (self.encryption_mask,) = _TOLD.unpack_from(memory, _TOLD_AT)
 
     def close(self) -> None:
         """Unload the module, when no walk is under way. The walker is of no use afterwards."""
-        atexit.unregister(self.close)
         if os.getpid() != self._pid:
             self.abandon()
-            return
-        with self._lock:
-            self._closed = True
-            self._unload()
+        else:
+            with self._lock:
+                self._closed = True
+                self._unload()
+        atexit.unregister(self.close)  # not before: should an interrupt come first, there is another chance
 
     def _unload(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-        if self._loaded:
-            self._loaded.stop()
-            self._loaded = None
+        """Unload the module; an interrupt makes it quicker, and comes afterwards."""
+        with Interrupts() as interrupts:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+            if run := self._loaded:
+                interrupts.call(run.ask_to_stop)
+                run.stop()
+                self._loaded = None
+                if run.still_loaded:
+                    warnings.warn(run.still_loaded, RuntimeWarning, stacklevel=2)
+        if interrupts.count:
+            raise KeyboardInterrupt
 
     def abandon(self) -> None:
         """Forget the module in a forked child: it is the parent's."""
@@ -134,29 +162,47 @@ class StapWalker(SharedMemoryWalker):
             self._loaded = None
 
     def _run(self, space: AddressSpace) -> None:
-        try:
-            status = fcntl.ioctl(self._fd, _IOCTL)
-        except OSError as error:
-            if error.errno not in (ENOTTY, EIO):
-                raise
-            status = self._ask_again()
-        except ValueError:  # -1: loading it again failed before
-            status = self._ask_again()
+        status = self._ask()
         if status in (_NO_MM, _EXITED):
             raise space.gone()
         if status != _OK:
             message = f"descriptor {space.fd} is not an open /proc/PID/pagemap"
             raise ValueError(message)
 
-    def _ask_again(self) -> int:
-        """Load the module again and ask what was asked: somebody unloaded it, and the kernel took its file away."""
-        if self._closed:
-            raise WalkerUnavailableError(NAME, "this one was closed; call pte_magic.walkers.get() for another")
-        asked = self._memory[:_TOLD_AT]
-        self._unload()
-        try:
+    def _ask(self) -> int:
+        """Ask, and load the module again if somebody unloaded it and the kernel took its file away."""
+        for _ in range(_TRIES):
+            try:
+                return fcntl.ioctl(self._fd, _IOCTL)
+            except OSError as error:
+                if error.errno not in (ENOTTY, EIO):
+                    raise
+            except ValueError:  # -1: loading it again failed before
+                pass
+            if self._closed:
+                raise WalkerUnavailableError(NAME, "this one was closed; call pte_magic.walkers.get() for another")
+            asked = self._memory[:_TOLD_AT]
+            self._unload()
             self._load()
-        except SystemTapError as error:
-            raise WalkerUnavailableError(NAME, str(error)) from error
-        self._memory[:_TOLD_AT] = asked
-        return fcntl.ioctl(self._fd, _IOCTL)
+            self._memory[:_TOLD_AT] = asked
+        raise WalkerUnavailableError(NAME, "somebody unloads its module again and again")
+
+
+def _in_words(message: str) -> str:
+    """Return why the module was not compiled or loaded, with what to type."""
+    found = hints(message)
+    if "mokutil" in message:
+        message = "its module cannot be signed"
+    elif not found and toolchain.signed_only():
+        found = [f"({toolchain.SIGNED})"]
+    return " ".join([message, *found])
+
+
+def _answers(fd: int) -> bool:
+    """Tell whether a module's file is as this version of pte-magic knows it. Asked for nothing, it answers."""
+    try:
+        return os.fstat(fd).st_size == MEMORY_BYTES and fcntl.ioctl(fd, _IOCTL) >= 0
+    except OSError as error:
+        if error.errno == ENOTTY:
+            return False
+        raise

@@ -6,16 +6,13 @@ import os
 import signal
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from conftest import descriptors
 from waiting import SECONDS, wait_until
 
 from pte_magic.systemtap.guard import Guarded
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def is_there(pid: int) -> bool:
@@ -25,6 +22,22 @@ def is_there(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def minds_no_signals(program: int) -> bool:
+    """Tell whether the guard of a program, its child, is there and ignores the signal that ends programs."""
+    children = Path(f"/proc/{program}/task/{program}/children").read_text(encoding="ascii").split()
+    ignored = [
+        int(line.split()[1], 16) for child in children for line in _lines(f"/proc/{child}/status") if "SigIgn" in line
+    ]
+    return any(mask >> (signal.SIGTERM - 1) & 1 for mask in ignored)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError:  # it has just ended
+        return []
 
 
 def test_a_program_runs_and_is_left_alone(tmp_path: Path) -> None:
@@ -98,7 +111,7 @@ def test_a_signal_to_all_of_its_group_does_not_stop_the_guard(tmp_path: Path) ->
         finally:
             os._exit(0)
     program = int(os.read(ours, 20))
-    time.sleep(0.2)  # until the guard minds no signals
+    wait_until(lambda: minds_no_signals(program))
     os.killpg(program, signal.SIGTERM)
     wait_until(lambda: not is_there(program))
     os.kill(pid, signal.SIGKILL)
@@ -121,3 +134,29 @@ def test_a_forked_child_forgets_it(tmp_path: Path) -> None:
     guarded.process.kill()
     guarded.process.wait()
     guarded.dismiss()
+
+
+def test_a_forked_child_that_lives_on_keeps_nothing(tmp_path: Path) -> None:
+    """The child has the pipe whose end tells that Python has died, too, until it forgets the program."""
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            guarded = Guarded(["sleep", "100"], last=f"kill -TERM $$; touch {tmp_path}/last")
+            if os.fork() == 0:
+                guarded.forget()
+                os.write(theirs, f"{guarded.process.pid} {os.getpid()}".encode())
+            time.sleep(SECONDS)
+        finally:
+            os._exit(0)
+    program, child = map(int, os.read(ours, 40).split())
+    try:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        wait_until((tmp_path / "last").exists)
+        wait_until(lambda: not is_there(program))
+        assert is_there(child)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.close(ours)
+        os.close(theirs)

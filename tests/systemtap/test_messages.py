@@ -156,6 +156,30 @@ def test_what_to_type(message: str, hint: str) -> None:
     assert "[man" not in explain(message, CELL)
 
 
+UNSIGNED = """\
+WARNING: Kernel function symbol table missing [man warning::symbols]
+........+...+..+.+...........+..........+......+..+.+..+.........+...+.......+...........+..........+....+++++*.+......+
+....+.....+.+++++++++++++++++++++++++++++++++++++++++++++*............+.+.....+...+....+...+.....+.......+...+.........+
+-----
+Running sign-file failed
+There is no machine owner key (MOK) in common with this system.
+Generated a new rsa MOK. Use the following command to import it into this system, then reboot:
+
+\t# sudo mokutil --import /home/me/.cache/moks/c8:0e/signing_key.x509
+Tip: /usr/share/doc/systemtap/README.Debian should help you get started.
+"""
+
+
+def test_a_key_that_is_not_enrolled() -> None:
+    assert explain(UNSIGNED, CELL).splitlines() == [
+        "the module cannot be signed",
+        (
+            "(this kernel takes signed modules only (Secure Boot), and does not know SystemTap's key: type "
+            "`sudo mokutil --import /home/me/.cache/moks/c8:0e/signing_key.x509`, boot again, confirm, and try again)"
+        ),
+    ]
+
+
 def test_what_says_nothing_is_nothing() -> None:
     noise = """\
 WARNING: Kernel function symbol table missing [man warning::symbols]

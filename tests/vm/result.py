@@ -52,15 +52,17 @@ class Result:
 
 def judge(kernel: str, ending: str, console: str, output: str, seconds: float) -> Result:
     """Make a result of how the guest ended ("STATUS TAINTED-BEFORE TAINTED", or why not) and of what it printed."""
-    before, _, after = console.partition(MARK)
-    during = after or before
-    complaints = [line.strip() for line in during.splitlines() if COMPLAINT.search(line)] if after else []
+    before, mark, after = console.partition(MARK)
+    during = after if mark else before
+    complaints = [line.strip() for line in during.splitlines() if COMPLAINT.search(line)] if mark else []
     status, problem = -1, ending
     if re.fullmatch(r"\d+ \d+ \d+", ending):
         status, tainted_before, tainted = map(int, ending.split())
         problem = ""
         new = tainted & ~tainted_before
         complaints += [f"the kernel is tainted by {what}" for bit, what in TAINTS.items() if new >> bit & 1]
+        if not mark:  # then nobody has looked for complaints
+            problem = f"the kernel's log does not say {MARK!r}"
     elif "Kernel panic" in during:
         problem = "the kernel panicked"
     log = after if not problem else console

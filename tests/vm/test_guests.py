@@ -1,4 +1,7 @@
-"""The tests in ``guest/``, run by a pytest inside each kernel of the lab; two guests at a time, with a CPU each.
+"""The tests in ``guest/``, run by a pytest inside each kernel of the lab; two guests at a time.
+
+Each guest has two nodes, and so two CPUs, as who takes locks of the kernel has to meet those who hold them. Most of the
+time one of these is idle, so that two guests do on two CPUs of the host.
 
 A test here fails with what the pytest in its guest printed, and with what the kernel complained about.
 """

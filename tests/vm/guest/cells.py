@@ -159,13 +159,44 @@ probe kernel.trace("exceptions:page_fault_user") {
     {"first": 0, "end": 0},
 )
 
+ATOMIC = Cell(
+    "--table -D MAXSKIPPED=1000000 -D STP_NO_OVERLOAD",
+    """\
+global task, thread, own, other, timer, refused, wrong
+probe begin {  // pid2task() itself is not for interrupts
+  task = pid2task(target())
+  thread = pid2task(2)
+}
+probe kernel.trace("sched_switch") {
+  entry = pte_of(task, $address)
+  if (entry == -1) refused <<< 1
+  else if (task != task_current()) wrong <<< 1
+  else if (pte_present(entry)) own <<< 1
+  else wrong <<< 1
+}
+probe timer.ms(1) {
+  entry = pte_of(task, $address)
+  if (entry == -1) refused <<< 1
+  else if (pte_present(entry)) timer <<< 1
+  else wrong <<< 1
+  other <<< pte_size(task, $address + 4096)
+  if (pte_of(thread, $address) != -1 || pte_level(thread, $address) != "") wrong <<< 1
+}
+probe end {
+  println("own other timer refused wrong")
+  printf("%d %d %d %d %d\\n", @count(own), @count(other), @count(timer), @count(refused), @count(wrong))
+}
+""",
+    {"address": 0},
+)
+
 NUMBER = Cell(
     "-o printed",
     'probe begin { printf("%d\\n", $number) exit() }\n',
     {"number": 0},
 )  # for the benchmark
 
-ALL = (NUMBER, COUNT, FLOOD, DIVIDE, TABLE, VALUES, GURU, INCLUDE, ENTRY, FAULTS)
+ALL = (NUMBER, COUNT, FLOOD, DIVIDE, TABLE, VALUES, GURU, INCLUDE, ENTRY, FAULTS, ATOMIC)
 
 
 def scripts() -> list[Script]:

@@ -21,16 +21,19 @@ _ASSIGNED = re.compile(r"^([\w, ]+?) = ", re.MULTILINE)
 
 def scripts() -> list[Script]:
     """Return what has to be compiled for them."""
-    found = []
-    for line, cell, names in [*_readme(), *_notebooks()]:
-        # Any number will do: it is put in when the module is loaded.
-        asked = request(line, cell, dict.fromkeys(names, 0))
-        assert asked
-        found.append(asked.script)
-    return found
+    return [script(line, cell, names) for line, cell, names in [*readme(), *_notebooks()]]
 
 
-def _readme() -> Iterator[tuple[str, str, set[str]]]:
+def script(line: str, cell: str, names: set[str]) -> Script:
+    """Return what has to be compiled for a cell that uses these variables."""
+    # Any number will do: it is put in when the module is loaded.
+    asked = request(line, cell, dict.fromkeys(names, 0))
+    assert asked
+    return asked.script
+
+
+def readme() -> Iterator[tuple[str, str, set[str]]]:
+    """Yield the cells of README: what follows ``%%stap``, the lines below, and which variables of Python they use."""
     text = (PROJECT / "README.md").read_text(encoding="utf-8")
     for typed in _TYPED.finditer(text):
         yield typed[1], "".join(f"{line[8:]}\n" for line in typed[2].splitlines()), {"a"}

@@ -101,6 +101,13 @@ class Clock(io.TextIOBase):
             return shell.ip.run_cell(cell.typed(options))
 
 
+def ticks(text: str) -> int:
+    """Return how far the script counted; fail if it printed anything else than it should."""
+    last = text.count("\n") - 2
+    assert text == counted(last), text
+    return last
+
+
 def counted(last: int, target: int | None = None) -> str:
     numbers = "".join(f"{number}\n" for number in range(1, last + 1))
     return f"target {target or os.getpid()}\n{numbers}the end\n"

@@ -6,13 +6,13 @@ import ctypes
 import mmap
 import os
 import subprocess
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from conftest import PAGE, PAGEOUT, PM_SWAP, check, libc, madvise, words
+from waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,10 +76,13 @@ def areas() -> list[str]:
 
 def page_out(address: int, size: int = PAGE) -> None:
     """Have the kernel swap pages of this process out."""
-    until = time.monotonic() + 30
-    while not (words(address, size) & PM_SWAP).all():  # a page that a CPU still holds stays
-        assert time.monotonic() < until, "MADV_PAGEOUT left pages in memory"
+
+    def is_out() -> bool:
         madvise(address, size, PAGEOUT)
+        return bool((words(address, size) & PM_SWAP).all())
+
+    # A page that a CPU still holds stays for a while.
+    wait_until(is_out, instead=lambda: "MADV_PAGEOUT left pages in memory")
 
 
 def content(area: Path, page: int) -> bytes:

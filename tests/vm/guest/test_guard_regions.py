@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from agreement import agree
 from conftest import GUARD_INSTALL, HUGEPAGE, MIB2, PAGE, PM_GUARD, SHARED, NewMap, madvise, read, words, write
+from versions import release
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,11 +16,12 @@ if TYPE_CHECKING:
 GUARD_REMOVE = 103  # MADV_GUARD_REMOVE, asm-generic/mman-common.h
 
 
-def guard(address: int, size: int) -> None:
-    try:
-        madvise(address, size, GUARD_INSTALL)
-    except OSError:
-        pytest.skip("needs a kernel with MADV_GUARD_INSTALL (6.13)")
+def guard(address: int, size: int, since: tuple[int, int] = (6, 13)) -> None:
+    if release() < since:
+        with pytest.raises(OSError, match="Invalid argument"):
+            madvise(address, size, GUARD_INSTALL)
+        pytest.skip(f"needs a kernel with MADV_GUARD_INSTALL ({since[0]}.{since[1]})")
+    madvise(address, size, GUARD_INSTALL)
 
 
 @pytest.mark.parametrize("before", ["empty", "huge page"])
@@ -45,5 +47,5 @@ def test_pages_of_a_file_may_be_guarded(new_map: NewMap, tmp_path: Path) -> None
     address = new_map(4 * PAGE, flags=SHARED, fd=fd)
     os.close(fd)
     write(address, 4 * PAGE)
-    guard(address + PAGE, PAGE)  # of files since 6.15
+    guard(address + PAGE, PAGE, since=(6, 15))  # of files
     assert list(agree(address, 4 * PAGE)["state"]) == ["present", "marker", "present", "present"]

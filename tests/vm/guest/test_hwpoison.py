@@ -5,22 +5,18 @@ from __future__ import annotations
 import faulthandler
 import re
 import signal
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from agreement import agree, kpageflags
 from conftest import HUGEPAGE, NOHUGEPAGE, PAGE, NewMap, forked, madvise, pfn, read, write
+from poison import HWPOISON, KPF_HWPOISON, mended
 
 from pte_magic.errors import WorkloadError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-HWPOISON = 100  # MADV_HWPOISON: as if the hardware had found the frame broken
-KPF_HWPOISON = 1 << 19
-UNPOISON = Path("/sys/kernel/debug/hwpoison/unpoison-pfn")
 
 
 def corrupted() -> int:
@@ -33,13 +29,8 @@ def corrupted() -> int:
 @pytest.fixture
 def broken() -> Iterator[list[int]]:
     """A list of page frames that are mended in the end."""
-    frames: list[int] = []
-    yield frames
-    subprocess.run(["modprobe", "hwpoison-inject"], check=True)
-    for frame in frames:
-        UNPOISON.write_text(hex(frame), encoding="ascii")
-        assert not kpageflags(frame) & KPF_HWPOISON
-    subprocess.run(["modprobe", "--remove", "hwpoison-inject"], check=True)
+    with mended() as frames:
+        yield frames
 
 
 @pytest.mark.parametrize("advice", [NOHUGEPAGE, HUGEPAGE], ids=["small pages", "huge page"])

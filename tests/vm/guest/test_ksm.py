@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 from agreement import agree, kpageflags
 from conftest import NOHUGEPAGE, PAGE, NewMap, madvise, pfn, read, write
 from merging import KSM, MERGEABLE, UNMERGEABLE, merging
+from waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,10 +28,7 @@ def test_merged_pages_share_a_frame_until_one_is_written(new_map: NewMap) -> Non
     write(address, PAGES * PAGE, value=77)
     assert agree(address, PAGES * PAGE)["pfn"].nunique() == PAGES
     madvise(address, PAGES * PAGE, MERGEABLE)
-    until = time.monotonic() + 30
-    while int((KSM / "pages_sharing").read_text(encoding="ascii")) < PAGES - 1:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_until(lambda: int((KSM / "pages_sharing").read_text(encoding="ascii")) >= PAGES - 1)
     found = agree(address, PAGES * PAGE)
     assert found["pfn"].nunique() == 1
     assert set(found["state"]) == {"present"}

@@ -18,7 +18,9 @@ import pte_magic
 from pte_magic import walkers
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.systemtap import modules as compiled
+from pte_magic.systemtap import toolchain
 from pte_magic.walkers import stap as walker
+from pte_magic.walkers.shared import MEMORY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,3 +94,37 @@ def test_who_is_in_no_group_is_told_which() -> None:
             "not root, and not in the group stapusr; type `sudo usermod --append --groups stapusr nobody` and log in "
             "again"
         )
+
+
+def test_another_version_s_module_is_told_of(installed: Path) -> None:
+    """One that answers other calls, and one with other memory; `auto` does without them."""
+    told = {}
+    for name, value in {"_IOCTL": walker._IOCTL + 1, "MEMORY_BYTES": MEMORY_BYTES + PAGE}.items():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(walker, name, value)
+            found = walkers.attempt("stap", again=True)
+            told[name] = found.why if isinstance(found, WalkerUnavailableError) else ""
+        assert walkers.get().name == "bpf"
+    assert set(told.values()) == {
+        f"{installed} was made by another version of pte-magic; make it anew, as README says below Without root"
+    }
+    wait_until_nothing_is_left()
+    assert walkers.get("stap").name == "stap"  # as soon as it is the right one
+    walkers.close()
+
+
+@pytest.mark.parametrize("how", ["to be compiled", "refused"])
+def test_doctor_tells_of_secure_boot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str) -> None:
+    """The kernel is only said to take signed modules only; one that is no module stands for one that it refuses."""
+    walkers.close()
+    (tmp_path / "lockdown").write_text("none [integrity] confidentiality\n", encoding="ascii")
+    monkeypatch.setattr(toolchain, "_LOCKDOWN", tmp_path / "lockdown")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if how == "refused":
+        place = tmp_path / f"{walker.MODULE}.ko"
+        place.write_bytes(b"no module")
+        monkeypatch.setattr(walker, "installed", lambda: place)
+    told = pte_magic.doctor().set_index("walker").loc["stap"]
+    walkers.close()
+    assert "this kernel takes signed modules only (Secure Boot)" in told["note"]
+    assert told["note"].startswith("not compiled yet" if how == "to be compiled" else "its module was not loaded: ")

@@ -8,7 +8,9 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -21,6 +23,9 @@ import pte_magic
 from pte_magic import machine, walkers
 from pte_magic.space import own
 from pte_magic.walkers.stap import StapWalker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def is_right() -> bool:
@@ -86,6 +91,26 @@ def test_a_forked_child_neither_uses_nor_keeps_the_parents_module(stap: StapWalk
         assert not modules()
 
 
+def test_the_module_goes_although_a_forked_child_lives_on() -> None:
+    def start() -> int:
+        assert is_right()
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(2 * SECONDS)
+            os._exit(0)
+        return pid
+
+    with forked(start) as child:
+        grandchild = child.step()
+        try:
+            assert len(modules()) == 1
+            os.kill(child.pid, signal.SIGKILL)
+            wait_until_nothing_is_left()
+            assert Path(f"/proc/{grandchild}").exists()
+        finally:
+            os.kill(grandchild, signal.SIGKILL)
+
+
 def test_interrupts_during_walks_harm_nothing(stap: StapWalker) -> None:
     interrupted = 0
     until = time.monotonic() + 5
@@ -106,23 +131,50 @@ def test_interrupts_during_walks_harm_nothing(stap: StapWalker) -> None:
     assert len(stap.walk(own(), 0, machine.user_limit()))
 
 
-# An interrupt may come when a file was opened, and not yet given to the `with` that closes it.
-@pytest.mark.filterwarnings("ignore:.*unclosed file:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("seconds", [0.02, 0.1, 0.3, 0.6, 1.0])
-def test_an_interrupt_while_it_is_loaded_leaves_nothing(seconds: float) -> None:
-    previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    before = descriptors()
+@contextmanager
+def interrupts(*seconds: float) -> Iterator[None]:
+    """Interrupt this process after so many seconds each, unless the block has ended by then."""
+    after = iter([*np.diff(seconds), 0])
+
+    def interrupt(*_: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, next(after))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
     try:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        try:
-            walkers.attempt("stap")
-        except KeyboardInterrupt:
-            wait_until_nothing_is_left()
-            assert descriptors() <= before + 1  # own address space, kept open
+        signal.setitimer(signal.ITIMER_REAL, seconds[0])
+        yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.1, 0.3, 0.6, 1.0, 1.5])
+def test_an_interrupt_while_it_is_loaded_leaves_nothing(seconds: float) -> None:
+    before = descriptors()
+    with suppress(KeyboardInterrupt), interrupts(seconds):
+        walkers.attempt("stap")
+    # What was loaded has gone, or is known.
+    assert len(modules()) == isinstance(walkers.known("stap"), StapWalker)
+    walkers.close()
+    assert not modules()
+    assert not programs()
+    assert descriptors() <= before + 1  # own address space, kept open
+
+
+def test_interrupts_while_it_is_unloaded_leave_nothing(stap: StapWalker) -> None:
+    assert len(stap.walk(own(), 0, machine.user_limit()))
+    with pytest.raises(KeyboardInterrupt), interrupts(0.02, 0.04, 0.06):  # it takes a tenth of a second at least
         walkers.close()
+    assert not modules()
+    assert not programs()
+
+
+def test_threads_share_a_module() -> None:
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(lambda _: walkers.get("stap"), range(8)))
+        assert len(found) == len(modules()) == 1
+    walkers.close()
     assert not modules()
 
 
@@ -144,30 +196,34 @@ def test_an_interrupt_while_it_is_compiled_leaves_nothing(monkeypatch: pytest.Mo
 
 def test_walks_go_on_when_somebody_unloads_the_module(stap: StapWalker) -> None:
     """The administrator's way (SIGINT to staprun) while threads are inside."""
-    unloaded, stop = 0, threading.Event()
+    walks, stop = [0, 0], threading.Event()
 
-    def walk() -> int:
-        n = 0
+    def walk(number: int) -> None:
         while not stop.is_set():
             assert len(stap.walk(own(), 0, machine.user_limit()))
-            n += 1
-        return n
+            walks[number] += 1
+
+    def goes_on(reached: list[int]) -> bool:
+        return any(future.done() for future in walking) or all(
+            now > then for now, then in zip(walks, reached, strict=True)
+        )
 
     with ThreadPoolExecutor(2) as pool:
-        walking = [pool.submit(walk) for _ in range(2)]
-        until = time.monotonic() + 8
-        while time.monotonic() < until:
-            loaded = stap._loaded
-            if loaded and stap._fd >= 0 and loaded.module in modules():
-                name = loaded.module
+        walking = [pool.submit(walk, number) for number in range(2)]
+        try:
+            for _ in range(3):
+                reached = [*walks]
+                wait_until(lambda: goes_on(reached))  # noqa: B023  (called at once)
+                loaded = stap._loaded
+                assert loaded
                 loaded.process.send_signal(signal.SIGINT)
-                while name in modules() and time.monotonic() < until:
-                    time.sleep(0.01)
-                unloaded += 1
-            time.sleep(0.3)
-        stop.set()
-        assert all(future.result(SECONDS) for future in walking)
-    assert unloaded > 1
+                wait_until(lambda: loaded.module not in modules())  # noqa: B023
+            reached = [*walks]
+            wait_until(lambda: goes_on(reached))
+        finally:
+            stop.set()
+        for future in walking:
+            future.result(SECONDS)
 
 
 def test_a_killed_staprun_is_cleaned_up_after() -> None:

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import cells
+import documents
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,7 +28,7 @@ from conftest import (
     words,
     write,
 )
-from loaded import modules
+from loaded import modules, programs
 from running_cells import Clock, counted, interrupt, meanwhile, nothing_left_behind, run
 from shells import Cell, Shell
 
@@ -172,6 +173,34 @@ def test_values_of_python_arrive(shell: Shell) -> None:
     cell = run(shell, cells.VALUES, **names, text=text)
     assert cell.result == f"{-(1 << 63)} {(1 << 63) - 1} -1 1\n{array.ctypes.data} {text} {len(text.encode())}\n"
     assert time.monotonic() - began < 25  # a program that the script started is not waited for
+
+
+def test_what_systemtap_does_is_told_if_asked(shell: Shell) -> None:
+    cell = run(shell, cells.COUNT, "-v", times=1)
+    assert cell.result == counted(1)
+    assert "staprun" in cell.err
+
+
+def test_the_example_of_readme(shell: Shell) -> None:
+    (line, text, _), *others = documents.readme()
+    assert not others
+    assert compiled.kept(documents.script(line, text, {"a"}))
+    entry = int(rows(shell.ip.user_ns["a"].ctypes.data // PAGE * PAGE)["entry"].iloc[0])
+    cell = shell.run(f"%%stap{line}\n{text}")
+    level, found, *flags = cell.result.split()
+    assert (level, int(found, 16)) == ("pte", entry), cell
+    assert {"present", "rw", "user", "accessed", "dirty", "nx"} <= set(flags)
+
+
+def test_unloading_the_extension_unloads_the_walkers_module(shell: Shell) -> None:
+    assert "walker stap" in repr(shell.run("%pte --walker stap a").result)
+    assert len(modules()) == 1
+    shell.run("%unload_ext pte_magic")
+    try:
+        assert not modules()
+        assert not programs()
+    finally:
+        shell.run("%load_ext pte_magic")
 
 
 def test_tapsets_of_ones_own(shell: Shell) -> None:

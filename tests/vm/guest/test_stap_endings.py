@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import cells
 import pytest
 from loaded import programs
-from running_cells import Clock, counted, interrupt, meanwhile, nothing_left_behind, run
+from running_cells import Clock, interrupt, meanwhile, nothing_left_behind, run, ticks
 from shells import Shell
 
 from pte_magic.systemtap import toolchain
@@ -39,7 +39,7 @@ def test_an_interrupt_ends_the_script_and_returns_what_it_printed(shell: Shell) 
     with meanwhile(interrupt, after=lambda: "\n2\n" in clock.text()):
         done = clock.run(shell)
     assert done.success
-    assert done.result in {counted(last) for last in range(2, 30)}
+    assert ticks(done.result) >= 2
     assert done.result.splitlines() == clock.text().splitlines()[: len(done.result.splitlines())]
 
 
@@ -71,8 +71,8 @@ def test_many_interrupts_end_it_at_once(shell: Shell) -> None:
 
 
 def test_time_is_up(shell: Shell) -> None:
-    cell = run(shell, cells.COUNT, "-T 1.5", times=0)
-    assert cell.result in {counted(last) for last in range(3, 25)}
+    cell = run(shell, cells.COUNT, "-T 1.5", times=0)  # it would count forever
+    assert ticks(cell.result) >= 1
     assert cell.err == ""
 
 

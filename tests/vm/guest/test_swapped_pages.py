@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from conftest import (
     write,
 )
 from swapping import areas, content, file_system, fill, make_file, page_out, swap_off, swap_on, zram
+from waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,9 +117,11 @@ def test_swapped_shared_memory_leaves_nothing_in_the_tables(new_map: NewMap, are
     os.close(fd)
     fill(address, 16)
     assert set(agree(address, 16 * PAGE)["state"]) == {"present"}
-    until = time.monotonic() + 30
-    while smaps(address, "Swap") < 16 * PAGE:
-        assert time.monotonic() < until
+
+    def is_out() -> bool:
         madvise(address, 16 * PAGE, PAGEOUT)
+        return smaps(address, "Swap") == 16 * PAGE
+
+    wait_until(is_out)
     assert set(agree(address, 16 * PAGE)["state"]) == {"none"}
     assert read(address, 16 * PAGE) == np.arange(1, 17).sum()

@@ -25,6 +25,7 @@ from conftest import (
     write,
 )
 from swapping import file_system, make_file, page_out, swap_off, swap_on
+from versions import release
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
 
 # include/uapi/linux/userfaultfd.h
 WP, WP_SHARED, WP_UNPOPULATED, POISON = 1 << 0, 1 << 12, 1 << 13, 1 << 14
-SINCE = {WP_SHARED: "markers in shared memory (5.19)", WP_UNPOPULATED: "markers in empty memory (6.4)",
-         POISON: "UFFDIO_POISON (6.6)"}  # fmt: skip
+SINCE = {WP: (5, 7), WP_SHARED: (5, 19), WP_UNPOPULATED: (6, 4), POISON: (6, 6)}
 _SYSCALL, _MISSING, _WRITE_PROTECTED = 323, 1, 2
 
 
@@ -73,8 +73,9 @@ def uffd() -> Iterator[Callable[[int], Uffd]]:
 
     def make(feature: int) -> Uffd:
         made.append(Uffd(0))
+        assert bool(made[0].features & feature) == (release() >= SINCE[feature])
         if not made[0].features & feature:
-            pytest.skip(f"needs a kernel with {SINCE[feature]}")
+            pytest.skip(f"needs a kernel from {SINCE[feature][0]}.{SINCE[feature][1]} on")
         made.append(Uffd(feature))
         return made[-1]
 

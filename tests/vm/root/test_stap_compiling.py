@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from waiting import wait_until
+from waiting import SECONDS, wait_until
 
 from pte_magic.errors import SystemTapError
+from pte_magic.interrupts import Interrupts
 from pte_magic.stap_magic import request
 from pte_magic.systemtap import modules, toolchain
 from pte_magic.systemtap.messages import explain
@@ -136,6 +137,21 @@ def test_arguments_are_no_options_and_warnings_are_told() -> None:
     assert len(told) == 1
 
 
+def test_a_kernel_that_takes_signed_modules_only(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """stap makes a key, as nobody has enrolled one; what to type is passed on."""
+    (cache / "stap").unlink()
+    (tmp_path / "lockdown").write_text("none [integrity] confidentiality\n", encoding="ascii")
+    monkeypatch.setattr(toolchain, "_LOCKDOWN", tmp_path / "lockdown")
+    with pytest.raises(SystemTapError) as error:
+        compiled("probe begin { print(6) }")
+    first, second = str(error.value).splitlines()
+    assert first == "the module cannot be signed"
+    found = re.search("`sudo mokutil --import (.*)`", second)
+    assert found
+    assert Path(found[1]).is_relative_to(cache / "stap")
+    assert Path(found[1]).exists()
+
+
 def test_two_compile_the_same_at_once() -> None:
     with ThreadPoolExecutor(2) as pool:
         one, two = pool.map(compiled, ["probe begin { print(2) }"] * 2)
@@ -154,8 +170,29 @@ def test_an_interrupt_while_it_compiles(cache: Path, seconds: float) -> None:
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert time.monotonic() - began < seconds + 6
+    assert time.monotonic() - began < seconds + SECONDS
     thread.join()
+    assert [path.name for path in cache.iterdir()] == ["stap"]
+
+
+def test_interrupts_without_patience(cache: Path) -> None:
+    """stap that is told to end for the second time does not wait for its compilers, which write on."""
+    others = programs()
+
+    def interrupt() -> None:
+        wait_until(lambda: any(name == "cc1" for _, name in programs() - others))
+        for _ in range(4):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+
+    def interrupted() -> None:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(interrupt)
+            with Interrupts():  # those that come too late
+                compiled("probe begin { print(5) }")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert [path.name for path in cache.iterdir()] == ["stap"]
 
 
