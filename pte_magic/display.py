@@ -108,8 +108,7 @@ def _leaf(frame: pd.DataFrame) -> Description | None:
     """Return the entry at which the translation of a single address ends, taken apart; None of anything else."""
     if not is_chain(frame):
         return None
-    running = kernel.running(frame.attrs.get("encryption_mask", 0))
-    return describe(int(frame["entry"].iloc[-1]), str(frame["level"].iloc[-1]), running)
+    return describe(int(frame["entry"].iloc[-1]), str(frame["level"].iloc[-1]), kernel.of_frame(frame.attrs))
 
 
 def _worth_showing(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

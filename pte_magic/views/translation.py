@@ -8,7 +8,7 @@ from pte_magic import machine
 from pte_magic.display import is_chain
 from pte_magic.errors import TargetError
 from pte_magic.formats import kernel
-from pte_magic.formats.describe import Description, describe
+from pte_magic.formats.describe import HIDDEN, Description, describe
 from pte_magic.units import size
 from pte_magic.views import picture
 from pte_magic.views.markup import escape, framed
@@ -66,13 +66,13 @@ class Translation:
             raise TargetError(message)
         leaf = frame.iloc[-1]
         self.address = int(leaf["vaddr"]) if address is None else address
-        mask = int(frame.attrs.get("encryption_mask", 0))
-        running = kernel.running(mask)
+        running = kernel.of_frame(frame.attrs)
         entries = zip(frame["entry"], levels, strict=True)
         self.entries: tuple[Description, ...] = tuple(describe(int(e), level, running) for e, level in entries)
         covered = int(leaf["size"])
         maps = self.entries[-1].state in {"present", "protnone"}
-        self.physical = (int(leaf["pfn"]) << 12) + self.address % covered if maps else None
+        is_told = maps and not running.frames_hidden
+        self.physical = (int(leaf["pfn"]) << 12) + self.address % covered if is_told else None
         self._ends = f"{levels[-1]}: {self.entries[-1].says}"
         self._size = covered
         self.pieces = tuple(_cut(self.address, levels[-1]))
@@ -94,6 +94,7 @@ class Translation:
             found.append((f"{entry.level}[{index[entry.level]}]", where, entry))
             frames = [part.says for part in entry.parts if part.name == "pfn"]
             where = f"at {frames[0].rpartition(' ')[2]}" if frames else ""
+            where = "that it points to" if frames == [HIDDEN] else where
         return found
 
     def text(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from pte_magic.walkers.entries import SPAN, Entries
 if TYPE_CHECKING:
     import mmap
     from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
     from pte_magic.space import AddressSpace
 
@@ -40,11 +42,14 @@ class SharedMemoryWalker(ABC):
     name: str
     encryption_mask: int
     """The bit by which this machine's entries say that memory is encrypted, or 0."""
+    frames_hidden: bool
+    """Whether page frames and swap locations were taken out of the entries that were read last."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._flags = 0
         self.encryption_mask = 0
+        self.frames_hidden = False
 
     def _use(self, memory: mmap.mmap) -> None:
         """Take `memory` for requests and answers."""
@@ -74,7 +79,7 @@ class SharedMemoryWalker(ABC):
             reached, n, m = self._read(space, start, start, end, tables)
             spans = self._span_bytes(m)
             if reached >= end:
-                return Entries(self._entries[:n].copy(), spans, self.encoding, self.name, None, self.encryption_mask)
+                return self._entries_of(self._entries[:n].copy(), spans)
             # Memory that nothing was written to is not resident, and realloc moves pages, not bytes.
             entry = np.empty(min((end - start) // machine.PAGE_SIZE + _ENTRIES, _RESERVE), np.uint64)
             entry[:n] = self._entries[:n]
@@ -86,8 +91,11 @@ class SharedMemoryWalker(ABC):
                 entry[n : n + more] = self._entries[:more]
                 pieces.append(self._span_bytes(m))
                 n += more
-        entry.resize(n, refcheck=False)
-        return Entries(entry, b"".join(pieces), self.encoding, self.name, None, self.encryption_mask)
+            entry.resize(n, refcheck=False)
+            return self._entries_of(entry, b"".join(pieces))
+
+    def _entries_of(self, entry: NDArray[np.uint64], spans: NDArray[Any] | bytes) -> Entries:
+        return Entries(entry, spans, self.encoding, self.name, None, self.encryption_mask, self.frames_hidden)
 
     def chunks(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Iterator[Entries]:
         """Yield what `walk` returns, piece by piece, each a view that is valid until the next is asked for.
@@ -99,7 +107,7 @@ class SharedMemoryWalker(ABC):
         with self._lock:
             while reached < end:
                 reached, n, m = self._read(space, start, reached, end, tables)
-                yield Entries(self._entries[:n], self._spans[:m], self.encoding, self.name, None, self.encryption_mask)
+                yield self._entries_of(self._entries[:n], self._spans[:m])
 
     def _span_bytes(self, count: int) -> bytes:
         return self._memory[_SPANS_AT : _SPANS_AT + count * _SPAN_BYTES]
