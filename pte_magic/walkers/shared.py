@@ -14,7 +14,7 @@ from pte_magic.walkers.entries import SPAN, Entries
 
 if TYPE_CHECKING:
     import mmap
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -26,10 +26,12 @@ TABLES = 1
 # How the memory is laid out: the variable `w` of walk.bpf.c, and struct pte_walk_memory of stap/pte_walk.stp.
 _ASKED = struct.Struct("=3Q2I")  # origin, start, end, fd, flags
 _ANSWERED, _ANSWERED_AT = struct.Struct("=Q16x2I"), 8  # start, n_entries, n_spans
-_SPANS, _SPANS_AT = 1 << 13, 4096
 _SPAN_BYTES = SPAN.itemsize
-_ENTRIES, _ENTRIES_AT = (1 << 17) + 1024, 4096 + (1 << 13) * _SPAN_BYTES
-MEMORY_BYTES = _ENTRIES_AT + _ENTRIES * 8
+SPANS, SPANS_AT = 1 << 13, 4096
+"""How many spans there is room for, and where they begin."""
+ENTRIES, ENTRIES_AT = (1 << 17) + 1024, SPANS_AT + SPANS * _SPAN_BYTES
+"""Entries, likewise."""
+MEMORY_BYTES = ENTRIES_AT + ENTRIES * 8
 """How much memory there is; a multiple of the page size."""
 
 _RESERVE = 1 << 19  # entries of a result made room for at once; grown when a walk finds more
@@ -54,8 +56,8 @@ class SharedMemoryWalker(ABC):
     def _use(self, memory: mmap.mmap) -> None:
         """Take `memory` for requests and answers."""
         self._memory = memory
-        self._spans = np.frombuffer(memory, SPAN, _SPANS, _SPANS_AT)
-        self._entries = np.frombuffer(memory, np.uint64, _ENTRIES, _ENTRIES_AT)
+        self._spans = np.frombuffer(memory, SPAN, SPANS, SPANS_AT)
+        self._entries = np.frombuffer(memory, np.uint64, ENTRIES, ENTRIES_AT)
 
     @abstractmethod
     def _run(self, space: AddressSpace) -> None:
@@ -81,7 +83,7 @@ class SharedMemoryWalker(ABC):
             if reached >= end:
                 return self._entries_of(self._entries[:n].copy(), spans)
             # Memory that nothing was written to is not resident, and realloc moves pages, not bytes.
-            entry = np.empty(min((end - start) // machine.PAGE_SIZE + _ENTRIES, _RESERVE), np.uint64)
+            entry = np.empty(min((end - start) // machine.PAGE_SIZE + ENTRIES, _RESERVE), np.uint64)
             entry[:n] = self._entries[:n]
             pieces = [spans]
             while reached < end:
@@ -109,8 +111,36 @@ class SharedMemoryWalker(ABC):
                 reached, n, m = self._read(space, start, reached, end, tables)
                 yield self._entries_of(self._entries[:n], self._spans[:m])
 
+    def once(  # noqa: PLR0913, PLR0917  (a request is what it is)
+        self,
+        space: AddressSpace,
+        origin: int,
+        start: int,
+        end: int,
+        tables: bool,  # noqa: FBT001
+        take: Callable[[NDArray[np.uint64], NDArray[Any]], object],
+    ) -> tuple[int, int, int]:
+        """Ask the kernel once for a part of the walk that began at `origin`; return how far it came.
+
+        Args:
+            space: The address space.
+            origin: Where the whole walk began.
+            start: Where this part of it begins.
+            end: Where the whole walk ends.
+            tables: Also the entries passed on the way.
+            take: Called with the entries and spans, views that are valid until it returns.
+
+        Returns:
+            Where the next part begins, how many entries and how many spans there were.
+
+        """
+        with self._lock:
+            reached, n, m = self._read(space, origin, start, end, tables)
+            take(self._entries[:n], self._spans[:m])
+            return reached, n, m
+
     def _span_bytes(self, count: int) -> bytes:
-        return self._memory[_SPANS_AT : _SPANS_AT + count * _SPAN_BYTES]
+        return self._memory[SPANS_AT : SPANS_AT + count * _SPAN_BYTES]
 
     def _read(
         self,
