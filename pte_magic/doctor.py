@@ -15,6 +15,7 @@ from pte_magic.walkers import stap
 
 _SEES = {
     "bpf": "raw entries of all levels, every bit",
+    "helper": "raw entries of all levels, as the helper reads them",
     "stap": "raw entries of all levels, every bit, read under the kernel's locks",
     "pagemap": "present, swapped, file, soft-dirty, huge; no raw entries",
 }

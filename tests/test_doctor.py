@@ -14,10 +14,12 @@ from conftest import NOBODY, WALKERS, needs_root, python
 import pte_magic
 from pte_magic import walkers
 from pte_magic.doctor import Report
-from pte_magic.walkers import libbpf
+from pte_magic.walkers import libbpf, protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from serving import Helper
 
 SHOW = """
 import json
@@ -73,8 +75,8 @@ def test_has_a_row_for_every_walker() -> None:
 
 
 @needs_root
-def test_root_can_use_everything() -> None:
-    found = shown()
+def test_root_can_use_everything(helper: Helper) -> None:
+    found = shown("env", f"{protocol.VARIABLE}={helper.path}")
     assert [(row["works"], row["note"]) for row in found["rows"] if row["walker"] in WALKERS] == [(True, "")] * len(
         WALKERS
     )

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Protocol
 
 from pte_magic.errors import TargetError, WalkerUnavailableError
-from pte_magic.walkers import bpf, pagemap, stap
+from pte_magic.walkers import bpf, helper, pagemap, stap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pte_magic.walkers.entries import Entries
 
 AUTO = "auto"
-NAMES = (bpf.NAME, stap.NAME, pagemap.NAME)
+NAMES = (bpf.NAME, helper.NAME, stap.NAME, pagemap.NAME)
 """Names of all walkers, the one that sees most first; of two that see the same, the faster one."""
 
 
@@ -41,6 +41,7 @@ class Walker(Protocol):
 
 _MAKERS: dict[str, Callable[[], Walker]] = {
     bpf.NAME: bpf.BpfWalker,
+    helper.NAME: helper.HelperWalker,
     stap.NAME: stap.StapWalker,
     pagemap.NAME: pagemap.PagemapWalker,
 }
@@ -92,13 +93,13 @@ def close() -> None:
     used = list(_attempts.values())
     _forget()
     for walker in used:
-        if isinstance(walker, (bpf.BpfWalker, stap.StapWalker)):
+        if isinstance(walker, (bpf.BpfWalker, helper.HelperWalker, stap.StapWalker)):
             walker.close()
 
 
 def _forget_the_parents() -> None:
     for walker in _attempts.values():
-        if isinstance(walker, stap.StapWalker):
+        if isinstance(walker, (helper.HelperWalker, stap.StapWalker)):
             walker.abandon()
     _forget()
 

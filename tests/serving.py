@@ -1,0 +1,80 @@
+"""Helpers for tests: real ones, each in a directory of its own, which any user can reach."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from waiting import SECONDS, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+COMMAND = (sys.executable, "-W", "error", "-m", "pte_magic", "serve")
+
+
+class Helper:
+    """A helper that serves.
+
+    Attributes:
+        path: Its socket.
+        process: It.
+
+    """
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        self.path = directory / "socket"
+        self._log = directory / "log"
+        self._options = options
+        self.start()
+
+    def start(self) -> None:
+        """Start it, again if it was ended; return when it serves."""
+        with self._log.open("ab") as log:
+            begun = log.tell()
+            command = (*COMMAND, "--socket", str(self.path), *self._options)
+            self.process = subprocess.Popen(command, stderr=log, cwd="/")
+        wait_until(lambda: "serving for" in self.log()[begun:] or self.process.poll() is not None, instead=self.log)
+        assert self.process.poll() is None, self.log()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def log(self) -> str:
+        """Return what it has said so far."""
+        return self._log.read_text(encoding="utf-8")
+
+    def requests(self) -> list[dict[str, str]]:
+        """Return what its log has of each request: uid, pid, owner, range, rows, status."""
+        lines = [line.split() for line in self.log().splitlines() if " status " in line]
+        return [dict(zip(words[::2], words[1::2], strict=True)) for words in lines]
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Send it a signal; return its exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(SECONDS)
+
+
+@contextmanager
+def serving(*options: str) -> Iterator[Helper]:
+    """Serve for root, and whom the options name; nothing is left when the block ends."""
+    with tempfile.TemporaryDirectory(prefix="pte-magic-helper-") as name:
+        Path(name).chmod(0o755)
+        helper = Helper(Path(name), *(options or ("--frames", "0")))
+        try:
+            yield helper
+        finally:
+            if helper.process.poll() is None:
+                helper.process.terminate()
+                try:
+                    helper.process.wait(SECONDS)
+                except subprocess.TimeoutExpired:
+                    helper.process.kill()
+                    helper.process.wait()
+                    raise
