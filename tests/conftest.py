@@ -306,6 +306,14 @@ def forked(*steps: Callable[[], Any]) -> Iterator[Child]:
         yield Child(child.pid, child.call)
 
 
+def become(user: int) -> None:
+    """Make this process, a forked one, an ordinary user's, as if it had been started as that."""
+    os.setgroups([])
+    os.setgid(user)
+    os.setuid(user)
+    libc.prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: as after exec, /proc/self is that user's
+
+
 @pytest.fixture
 def physical_limit() -> int:
     """First page frame number after all memory of this machine."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +17,8 @@ from waiting import SECONDS, wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+SCALE = float(os.environ.get("PTE_MAGIC_TEST_SCALE", "1"))
+"""How often tests do what they do very often: a machine that is played by software has no time for a million."""
 COMMAND = (sys.executable, "-W", "error", "-m", "pte_magic", "serve")
 
 
@@ -54,6 +58,25 @@ class Helper:
         """Return what its log has of each request: uid, pid, owner, range, rows, status."""
         lines = [line.split() for line in self.log().splitlines() if " status " in line]
         return [dict(zip(words[::2], words[1::2], strict=True)) for words in lines]
+
+    def descriptors(self) -> int:
+        """Return how many files it has open, those of all its threads, each of which has a table of its own."""
+        return sum(len(list(task.joinpath("fd").iterdir())) for task in self._tasks())
+
+    def threads(self) -> int:
+        """Return how many threads it has: one, and one a client."""
+        return len(list(self._tasks()))
+
+    def resident(self) -> int:
+        """Return its resident memory, in bytes."""
+        return int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1]) * mmap.PAGESIZE
+
+    def alone(self) -> bool:
+        """Tell whether it has forgotten all clients."""
+        return self.threads() == 1
+
+    def _tasks(self) -> Iterator[Path]:
+        return Path(f"/proc/{self.pid}/task").iterdir()
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send it a signal; return its exit status."""

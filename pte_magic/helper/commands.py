@@ -81,6 +81,7 @@ def serve(given: argparse.Namespace) -> None:
         PteMagicError: It cannot, and why.
 
     """
+    privileges.have_one_thread()
     frames = None if given.frames is None else policy.group(given.frames)
     allowed = policy.default_group() if given.group is None else policy.group(given.group)
     rules = Policy(frames, given.max_clients, given.max_clients_per_user)

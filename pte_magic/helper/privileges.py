@@ -7,8 +7,11 @@ import functools
 import operator
 import os
 import re
+import sys
 from errno import EINVAL, EPERM
 from pathlib import Path
+
+from pte_magic.helper.policy import HelperError
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -17,6 +20,28 @@ _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 4, 24, 38
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h
 _CLOSE_RANGE, _CLOSE_RANGE_UNSHARE = 436, 2  # x86-64 and all newer tables; linux/close_range.h, since 5.9
+
+_BLAS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+_NO_THREADS = dict.fromkeys((*_BLAS, "NUMEXPR_NUM_THREADS"), "1") | {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
+"""What tells libraries that numpy and pandas import to start no threads: numpy's BLAS, numexpr, Arrow's jemalloc."""
+
+
+def have_one_thread() -> None:
+    """Start this program once more, if libraries started threads: what is dropped, each thread has to drop itself.
+
+    Raises:
+        HelperError: There still are some.
+
+    """
+    others = [task.joinpath("comm") for task in Path("/proc/self/task").iterdir() if int(task.name) != os.getpid()]
+    if not others:
+        return
+    if _NO_THREADS.items() <= os.environ.items():
+        names = ", ".join(path.read_text(encoding="utf-8").strip() for path in others)
+        message = f"threads of libraries ({names}) would keep the privileges; please report this"
+        raise HelperError(message)
+    os.environ.update(_NO_THREADS)
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
 
 
 def drop() -> None:
