@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,7 @@ class Helper:
             self.process = subprocess.Popen(command, stderr=log, cwd="/")
         wait_until(lambda: "serving for" in self.log()[begun:] or self.process.poll() is not None, instead=self.log)
         assert self.process.poll() is None, self.log()
+        self._threads = self.threads()
 
     @property
     def pid(self) -> int:
@@ -61,7 +62,11 @@ class Helper:
 
     def descriptors(self) -> int:
         """Return how many files it has open, those of all its threads, each of which has a table of its own."""
-        return sum(len(list(task.joinpath("fd").iterdir())) for task in self._tasks())
+        total = 0
+        for task in self._tasks():
+            with suppress(FileNotFoundError):  # it has just ended
+                total += len(list(task.joinpath("fd").iterdir()))
+        return total
 
     def threads(self) -> int:
         """Return how many threads it has: one, and one a client."""
@@ -73,7 +78,7 @@ class Helper:
 
     def alone(self) -> bool:
         """Tell whether it has forgotten all clients."""
-        return self.threads() == 1
+        return self.threads() == self._threads
 
     def _tasks(self) -> Iterator[Path]:
         return Path(f"/proc/{self.pid}/task").iterdir()

@@ -6,16 +6,17 @@ import mmap
 import os
 import socket
 import struct
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, Self
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from conftest import PAGE
+from conftest import PAGE, forked
 
 from pte_magic.walkers.protocol import ANSWER, GREETING, REQUEST, VERSION, Status
 from pte_magic.walkers.shared import ENTRIES_AT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 
@@ -100,6 +101,14 @@ def opened(pid: int | str = "self") -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def together(*functions: Callable[[], Any]) -> list[Any]:
+    """Fork a child for each function; have all of them call it at the same time, and return what they returned."""
+    with ExitStack() as stack:
+        children = [stack.enter_context(forked(function)) for function in functions]
+        with ThreadPoolExecutor(len(children)) as pool:
+            return list(pool.map(lambda child: child.step(), children))
 
 
 def still_serves(path: Path) -> None:

@@ -170,7 +170,7 @@ def _why(error: OSError, path: str) -> str:
         return f"{path} is not for this user; {_membership(path)}"
     if isinstance(error, FileNotFoundError):
         return f"no helper listens at {path}; type `sudo pte-magic serve`"
-    if isinstance(error, ConnectionRefusedError):
+    if isinstance(error, ConnectionError):  # nobody listens, or it ended before it greeted
         return f"the helper at {path} has ended; type `sudo pte-magic serve`"
     return f"{path}: {error.strerror or error}; type `sudo pte-magic serve`"
 
