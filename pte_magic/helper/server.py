@@ -39,8 +39,9 @@ class Server:
         listening.setblocking(True)  # noqa: FBT003
         self._slot = 1 + max(int(name) for name in os.listdir("/proc/self/fd"))  # noqa: PTH208
         self._listening = socket.socket(fileno=fcntl.fcntl(listening, fcntl.F_DUPFD_CLOEXEC, self._slot + 1))
-        self._keep_slot()
         listening.close()
+        _fill(self._slot)
+        self._keep_slot()
 
     def run(self) -> NoReturn:
         """Take connections for ever."""
@@ -105,6 +106,13 @@ class Server:
             self._clients[peer.uid] -= 1
             if not self._clients[peer.uid]:
                 del self._clients[peer.uid]
+
+
+def _fill(end: int) -> None:
+    """Have no number below `end` be free, or a connection would get it, and a thread would inherit it twice."""
+    while (fd := os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)) < end:
+        pass
+    os.close(fd)
 
 
 def _tell(connected: socket.socket, status: Status) -> None:
