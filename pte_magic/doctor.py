@@ -12,6 +12,7 @@ from pte_magic.errors import WalkerUnavailableError
 from pte_magic.machine import PAGE_SIZE
 from pte_magic.space import own
 from pte_magic.walkers import stap
+from pte_magic.walkers.shared import SharedMemoryWalker
 
 _SEES = {
     "bpf": "raw entries of all levels, every bit",
@@ -54,6 +55,10 @@ def doctor() -> pd.DataFrame:
         found = walkers.attempt(name)
         works = not isinstance(found, WalkerUnavailableError)
         note = found.why if isinstance(found, WalkerUnavailableError) else ""
+        if isinstance(found, SharedMemoryWalker) and found.frames_hidden:
+            note = (
+                "no page frame numbers and swap locations, which are for the group of `pte-magic serve --frames GROUP`"
+            )
         if name == "pagemap" and not _frames_are_shown():
             note = "no page frame numbers and swap locations without CAP_SYS_ADMIN; start Python or JupyterLab as root"
         rows.append((name, works, _SEES[name], note))
