@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 import pytest
 from hypothesis import settings
-from serving import serving
+from serving import CLIENTS, serving
+from waiting import wait_until
 
 from pte_magic import frame, machine, walkers
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.formats import kernel
 from pte_magic.space import own
 from pte_magic.walkers import protocol, scan
+from pte_magic.walkers.helper import HelperWalker
 from pte_magic.walkers.stap import StapWalker
 from pte_magic.workloads.forked import Forked
 
@@ -214,16 +216,35 @@ WALKERS = tuple(name for name in walkers.NAMES if name != "stap" or Path("/proc/
 def helper() -> Iterator[Helper | None]:
     """The helper that this process' walker of that name asks, and its forked children's, but no other program's.
 
-    It tells root page frames. None without root.
+    It takes nobody's group, and tells page frames to root's group. None without root.
     """
     if os.geteuid():
         yield None
         return
-    with serving() as found, pytest.MonkeyPatch.context() as patch:
+    options = ("--group", str(NOBODY), "--frames", "0", "--max-clients-per-user", str(CLIENTS))
+    with serving(*options) as found, pytest.MonkeyPatch.context() as patch:
         patch.setattr("pte_magic.walkers.helper.socket_path", lambda: str(found.path))
         walkers.close()  # who asked before was told that there is none
         yield found
         walkers.close()
+
+
+@pytest.fixture
+def served(helper: Helper | None) -> Iterator[Helper]:
+    """The same helper, without any client at the beginning."""
+    if helper is None:
+        pytest.skip("needs root")
+    _disconnect()
+    wait_until(helper.alone)
+    yield helper
+    _disconnect()
+
+
+def _disconnect() -> None:
+    walker = walkers._attempts.pop("helper", None)
+    walkers.get.cache_clear()
+    if isinstance(walker, HelperWalker):
+        walker.close()
 
 
 def _working(name: str, request: pytest.FixtureRequest) -> str:

@@ -14,12 +14,19 @@ from typing import TYPE_CHECKING
 
 from waiting import SECONDS, wait_until
 
+from pte_magic.helper import privileges
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCALE = float(os.environ.get("PTE_MAGIC_TEST_SCALE", "1"))
 """How often tests do what they do very often: a machine that is played by software has no time for a million."""
+CLIENTS = max(int(100 * SCALE), 10)
+"""How many of one user the tests' common helper takes at a time."""
 COMMAND = (sys.executable, "-W", "error", "-m", "pte_magic", "serve")
+
+ENVIRONMENT = os.environ | privileges.NO_THREADS
+"""With it, the command need not start itself again, which takes as long as starting it."""
 
 
 class Helper:
@@ -42,7 +49,7 @@ class Helper:
         with self._log.open("ab") as log:
             begun = log.tell()
             command = (*COMMAND, "--socket", str(self.path), *self._options)
-            self.process = subprocess.Popen(command, stderr=log, cwd="/")
+            self.process = subprocess.Popen(command, stderr=log, cwd="/", env=ENVIRONMENT)
         wait_until(lambda: "serving for" in self.log()[begun:] or self.process.poll() is not None, instead=self.log)
         assert self.process.poll() is None, self.log()
         self._threads = self.threads()

@@ -22,7 +22,7 @@ _CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h
 _CLOSE_RANGE, _CLOSE_RANGE_UNSHARE = 436, 2  # x86-64 and all newer tables; linux/close_range.h, since 5.9
 
 _BLAS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
-_NO_THREADS = dict.fromkeys((*_BLAS, "NUMEXPR_NUM_THREADS"), "1") | {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
+NO_THREADS = dict.fromkeys((*_BLAS, "NUMEXPR_NUM_THREADS"), "1") | {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 """What tells libraries that numpy and pandas import to start no threads: numpy's BLAS, numexpr, Arrow's jemalloc."""
 
 
@@ -36,11 +36,11 @@ def have_one_thread() -> None:
     others = [task.joinpath("comm") for task in Path("/proc/self/task").iterdir() if int(task.name) != os.getpid()]
     if not others:
         return
-    if _NO_THREADS.items() <= os.environ.items():
+    if NO_THREADS.items() <= os.environ.items():
         names = ", ".join(path.read_text(encoding="utf-8").strip() for path in others)
         message = f"threads of libraries ({names}) would keep the privileges; please report this"
         raise HelperError(message)
-    os.environ.update(_NO_THREADS)
+    os.environ.update(NO_THREADS)
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
 
 

@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import PAGE, become, forked, needs_root
-from hanging import FLUSH, hanging
-from serving import Helper, serving
-from talking import Talker, opened, request, still_serves
-from waiting import SECONDS, wait_until
+from conftest import PAGE, forked, needs_root
+from talking import Talker, opened, request
 
 from pte_magic.walkers.protocol import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from conftest import Child
+    from serving import Helper
+
 
 pytestmark = needs_root
-
-OF_A_USER = 3
-SOMEBODY = 1
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Helper]:
-    with serving() as found:
-        yield found
 
 
 def regular_file(path: Path) -> int:
@@ -110,78 +97,10 @@ def test_the_kernel_s_half_of_the_tables_is_nobody_s(served: Helper) -> None:
         assert talker.ask(fd, 0, top).status == Status.MALFORMED
 
 
-@pytest.fixture
-def own_helper() -> Iterator[Helper]:
-    """A helper of the test's own, with few connections a user."""
-    with serving("--max-clients-per-user", str(OF_A_USER)) as found:
-        yield found
-
-
-@contextmanager
-def sender(helper: Helper, file: Path, count: int = 1) -> Iterator[Child]:
-    """Fork a process that connects as often, when it is told to, and sends a file whose closing hangs."""
-    talkers = []
-
-    def send() -> None:
-        fd = os.open(file, os.O_RDONLY)
-        for _ in range(count):
-            talkers.append(Talker(helper.path))
-            talkers[-1].send(request(PAGE), [fd])
-
-    with forked(send) as child:
-        yield child
-
-
-def test_a_fuse_file_that_is_never_closed_keeps_only_its_sender_waiting(own_helper: Helper, tmp_path: Path) -> None:
-    path = tmp_path / "pagemap"
-    with sender(own_helper, path) as child, hanging(path) as file:
-        child.step()
-        wait_until(lambda: FLUSH in file.asked)
-        for _ in range(OF_A_USER):
-            still_serves(own_helper.path)
-        wait_until(lambda: own_helper.threads() == 2)
-    wait_until(own_helper.alone)
-
-
-def test_who_lets_threads_hang_has_no_more_connections_and_others_have(own_helper: Helper, tmp_path: Path) -> None:
-    def other() -> None:
-        become(SOMEBODY)
-        still_serves(own_helper.path)
-
-    own_helper.path.chmod(0o666)
-    path = tmp_path / "pagemap"
-    with forked(other) as somebody, sender(own_helper, path, OF_A_USER) as child, hanging(path) as file:
-        child.step()
-        wait_until(lambda: file.asked.count(FLUSH) == OF_A_USER)
-        with Talker(own_helper.path) as refused:
-            assert refused.status == Status.BUSY
-        somebody.step()
-    wait_until(own_helper.alone)
-    still_serves(own_helper.path)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_helper_with_a_hanging_thread_ends_for_everybody_else(
-    number: int, own_helper: Helper, tmp_path: Path
-) -> None:
-    path = tmp_path / "pagemap"
-    with sender(own_helper, path) as child, hanging(path) as file, Talker(own_helper.path) as idle:
-        child.step()
-        wait_until(lambda: FLUSH in file.asked)
-        ended = own_helper.process
-        ended.send_signal(number)
-        assert idle.socket.recv(1) == b""  # its connection is closed, though a thread is still there
-        assert ended.poll() is None
-        own_helper.start()  # in its place, at once
-        still_serves(own_helper.path)
-    ended.wait(SECONDS)
-    still_serves(own_helper.path)
-
-
-def test_what_comes_with_a_message_is_closed_on_every_path(own_helper: Helper) -> None:
-    with opened() as real, Path(__file__).open(encoding="utf-8") as forged, Talker(own_helper.path) as talker:
+def test_what_comes_with_a_message_is_closed_on_every_path(served: Helper) -> None:
+    with opened() as real, Path(__file__).open(encoding="utf-8") as forged, Talker(served.path) as talker:
         assert talker.ask(real, PAGE).status == Status.OK
-        before = own_helper.descriptors()
+        before = served.descriptors()
         many = [forged.fileno()] * 253  # SCM_MAX_FD, include/net/scm.h
         for message, fds, status in (
             (request(PAGE), [real], Status.OK),
@@ -198,4 +117,4 @@ def test_what_comes_with_a_message_is_closed_on_every_path(own_helper: Helper) -
             for _ in range(20):
                 talker.send(message, fds)
                 assert talker.answer().status == status, (message, len(fds))
-        assert own_helper.descriptors() == before
+        assert served.descriptors() == before

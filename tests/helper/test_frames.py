@@ -11,34 +11,24 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 from conftest import NOBODY, PAGE, PM_PFN, PM_PRESENT, become, forked, libc, needs_root, words
-from serving import Helper, serving
 from talking import Talker, opened
 from waiting import wait_until
 
 import pte_magic
-from pte_magic import walkers
 from pte_magic.walkers.protocol import FRAMES_HIDDEN, TABLES, Status
 from pte_magic.walkers.shared import MEMORY_BYTES
 from pte_magic.workloads import private_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from serving import Helper
 
 pytestmark = needs_root
 
 FRAME = 0x000F_FFFF_FFFF_F000
-GROUP, MEMBER = 54321, 54322
+ROOTS, MEMBER = 0, 54322  # the group that sees frames, and a user
 _MODES = (os.O_RDWR, os.O_WRONLY, os.O_RDONLY | os.O_TRUNC)
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Helper]:
-    """A helper for nobody's group, which shows page frames to the members of another."""
-    with serving("--group", str(NOBODY), "--frames", str(GROUP)) as found, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pte_magic.walkers.helper.socket_path", lambda: str(found.path))
-        walkers.close()
-        yield found
-        walkers.close()
 
 
 def as_nobody() -> None:
@@ -46,7 +36,7 @@ def as_nobody() -> None:
 
 
 def as_member() -> None:
-    os.setgroups([GROUP, NOBODY])
+    os.setgroups([ROOTS, NOBODY])
     os.setgid(MEMBER)
     os.setuid(MEMBER)
     libc.prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE
@@ -54,6 +44,7 @@ def as_member() -> None:
 
 def as_root_of_other_groups() -> None:
     os.setgroups([])
+    os.setgid(MEMBER)
 
 
 @pytest.mark.parametrize(

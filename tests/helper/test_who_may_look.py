@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import NOBODY, PAGE, PM_PRESENT, become, forked, needs_root, words
-from serving import Helper, serving
 from talking import Talker, opened
 from waiting import wait_until
 
@@ -28,21 +27,13 @@ from pte_magic.workloads import private_mapping
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from serving import Helper
+
 pytestmark = needs_root
 
 FRAME = 0x000F_FFFF_FFFF_F000
 SOMEBODY = 1
 _CLONE3 = 435
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Helper]:
-    """A helper for nobody's group, which tells no page frames; this process and what it forks asks it."""
-    with serving("--group", str(NOBODY)) as found, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pte_magic.walkers.helper.socket_path", lambda: str(found.path))
-        walkers.close()
-        yield found
-        walkers.close()
 
 
 def test_nobody_gets_the_raw_entries_of_his_own_memory(served: Helper) -> None:

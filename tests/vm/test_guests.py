@@ -31,7 +31,10 @@ ALL = (
     "tests/walkers/test_contract.py",
     "tests/walkers/test_races.py",
     "tests/test_interrupts.py",
-    "tests/helper",
+    *(
+        f"tests/helper/test_{name}.py"
+        for name in ("clients", "forged_descriptors", "frames", "hanging_files", "malformed_messages", "who_may_look")
+    ),
 )
 """What is tested in a guest. The others run on the host as well, with an older Python, and without modules."""
 GUESTS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
