@@ -123,6 +123,16 @@ def test_nobody_has_no_permission_and_sees_no_frames() -> None:
 
 
 @needs_root
+def test_nobody_with_a_helper_sees_raw_entries_and_is_told_how_to_see_frames(helper: Helper) -> None:
+    found = shown("env", f"{protocol.VARIABLE}={helper.path}", user=NOBODY)
+    assert found["helper"]["works"]
+    assert found["used"] == ["helper"]
+    assert found["entries"] > 0
+    assert found["frames"] == 0
+    assert re.search(r"no page frame numbers.*`pte-magic serve --frames GROUP`", found["helper"]["note"])
+
+
+@needs_root
 def test_root_without_capabilities_as_in_a_container_has_no_permission() -> None:
     found = shown(*NO_CAPABILITIES)
     must_use_pagemap(found, r"^no permission to load eBPF programs \(CAP_BPF and CAP_PERFMON\)")

@@ -89,7 +89,7 @@ def serve(given: argparse.Namespace) -> None:
     tables = Tables(walker)
     listener = Listener(given.socket or socket_path(), allowed)
     try:
-        privileges.drop()
+        _give_up_privileges()
         gc.collect()
         gc.disable()  # it would close what another thread opened, under a number that is another file's here
         server = Server(listener.socket, tables, rules)
@@ -106,6 +106,15 @@ def serve(given: argparse.Namespace) -> None:
         walkers.close()
     journal.say("ended")
     _end()
+
+
+def _give_up_privileges() -> None:
+    try:
+        privileges.drop()
+        privileges.own_descriptors(1 << 30)  # there are none; it shows whether clients' threads can have theirs
+    except OSError as error:
+        message = f"{error.strerror or error}; Linux 5.9 or newer is needed, and close_range(2) allowed by its sandbox"
+        raise HelperError(message) from error
 
 
 def _walker(name: str | None) -> SharedMemoryWalker:
