@@ -69,7 +69,10 @@ def _masks(kernel: Kernel) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
 
 
 def _hidden_swap(entry: NDArray[np.uint64], kernel: Kernel) -> NDArray[np.uint64]:
-    states = np.array([state for state, _ in kernel.swap.types])[(entry >> np.uint64(59)).astype(np.intp)]
-    entry = np.where(states == "marker", entry, entry | _OFFSET)  # inverted: all ones are offset 0
-    found: NDArray[np.uint64] = np.where(states == "swap", entry & ~_TYPE, entry)
+    kind_of = (entry >> np.uint64(59)).astype(np.intp)
+    # A failed swap-in before 6.2, in the state of a marker, too, has a page frame there (make_swapin_error_entry()).
+    is_marker = np.array([found == ("marker", None) for found in kernel.swap.types])[kind_of]
+    is_device = np.array([state == "swap" for state, _ in kernel.swap.types])[kind_of]
+    entry = np.where(is_marker, entry, entry | _OFFSET)  # inverted: all ones are offset 0
+    found: NDArray[np.uint64] = np.where(is_device, entry & ~_TYPE, entry)
     return found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from kernel_macros import ALL, KERNELS, LEAF_MASK, PRESENT, PROTNONE, PSE, leaf, mkinvalid, swap_entry
 
@@ -31,6 +31,7 @@ entries = st.one_of(
     st.just(0),
 )
 places = st.lists(st.tuples(entries, st.sampled_from(LEVELS)), min_size=1, max_size=9)
+offsets = st.integers(0, (1 << 50) - 2)  # the last one, inverted, of device 0 would be an empty entry
 page_frames = st.integers(1, (1 << 40) - 1)
 
 
@@ -53,7 +54,8 @@ def test_all_but_the_place_stays(given_: list[tuple[int, str]], of: Kernel) -> N
     after = table(raw, codes, of, is_hidden=True)
     pd.testing.assert_frame_equal(after.drop(columns=PLACES), before.drop(columns=PLACES))
     assert after["pfn"].isna().all()
-    marks = (before["state"] == "marker").to_numpy()
+    # Failed swap-ins of 6.1, of a type of their own, hold a page frame, not what they mark.
+    marks = (before["state"] == "marker").to_numpy() & (before["kind"] != "swapin_error").fillna(value=True).to_numpy()
     assert (after["swap_offset"].notna() == marks).all()
     assert (after["swap_offset"][marks] == before["swap_offset"][marks]).all()
     special = before["swap_type"].notna() & (before["state"] != "swap")
@@ -80,16 +82,17 @@ def test_nothing_of_a_frame_is_left(one: int, other: int, level: str, is_present
         assert raw[0] == raw[1]
 
 
-@given(st.integers(0, 31), st.tuples(*[st.integers(0, (1 << 50) - 1)] * 2), st.integers(0, 31), kernels)
-def test_nothing_of_a_swap_location_is_left(kind_of: int, offsets: tuple[int, int], other: int, of: Kernel) -> None:
-    states = [state for state, _ in of.swap.types]
+@given(st.integers(0, 31), st.tuples(offsets, offsets), st.integers(0, 31), kernels)
+@example(31, (1, 2), 31, KERNELS["6.1-4"])
+def test_nothing_of_a_swap_location_is_left(kind_of: int, places_: tuple[int, int], other: int, of: Kernel) -> None:
+    states = ["frame" if kind == "swapin_error" else state for state, kind in of.swap.types]
     second = other if states[kind_of] == states[other] == "swap" else kind_of
-    raw, _ = hidden([(swap_entry(kind_of, offsets[0]), "pte"), (swap_entry(second, offsets[1]), "pte")], of)
-    assert (raw[0] == raw[1]) == (states[kind_of] != "marker" or offsets[0] == offsets[1])
+    raw, _ = hidden([(swap_entry(kind_of, places_[0]), "pte"), (swap_entry(second, places_[1]), "pte")], of)
+    assert (raw[0] == raw[1]) == (states[kind_of] != "marker" or places_[0] == places_[1])
     assert raw.all()  # an empty entry would be another state
 
 
-@given(st.integers(0, 31), st.integers(0, (1 << 50) - 1), kernels)
+@given(st.integers(0, 31), offsets, kernels)
 def test_a_frame_that_is_hidden_is_not_told_in_words(kind_of: int, offset: int, of: Kernel) -> None:
     of = Kernel(of.features, of.swap, 0, frames_hidden=True)
     for entry in (swap_entry(kind_of, offset), leaf(offset >> 10, 0x67), leaf(offset >> 10, 0x166)):
