@@ -11,8 +11,7 @@ from pte_magic import walkers
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.machine import PAGE_SIZE
 from pte_magic.space import own
-from pte_magic.walkers import stap
-from pte_magic.walkers.shared import SharedMemoryWalker
+from pte_magic.walkers import helper, stap
 
 _SEES = {
     "bpf": "raw entries of all levels, every bit",
@@ -20,6 +19,8 @@ _SEES = {
     "stap": "raw entries of all levels, every bit, read under the kernel's locks",
     "pagemap": "present, swapped, file, soft-dirty, huge; no raw entries",
 }
+_AS_PAGEMAP = ("stap", "pagemap")
+"""Walkers that show page frames to those only to whom the kernel shows them in the same /proc/PID/pagemap."""
 
 
 class Report(pd.DataFrame):
@@ -55,11 +56,11 @@ def doctor() -> pd.DataFrame:
         found = walkers.attempt(name)
         works = not isinstance(found, WalkerUnavailableError)
         note = found.why if isinstance(found, WalkerUnavailableError) else ""
-        if isinstance(found, SharedMemoryWalker) and found.frames_hidden:
+        if isinstance(found, helper.HelperWalker) and found.frames_hidden:
             note = (
                 "no page frame numbers and swap locations, which are for the group of `pte-magic serve --frames GROUP`"
             )
-        if name == "pagemap" and not _frames_are_shown():
+        if works and name in _AS_PAGEMAP and not _frames_are_shown():
             note = "no page frame numbers and swap locations without CAP_SYS_ADMIN; start Python or JupyterLab as root"
         rows.append((name, works, _SEES[name], note))
     return Report(rows, columns=["walker", "works", "sees", "note"]).astype({"works": "boolean"})
