@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pte_magic import walkers
 from pte_magic.errors import PteMagicError
-from pte_magic.helper import journal, policy, privileges
+from pte_magic.helper import install_module, journal, policy, privileges
 from pte_magic.helper.listening import Listener
 from pte_magic.helper.policy import HelperError, Policy
 from pte_magic.helper.server import Server
@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
                         help="connections at a time; each takes 1.3 MB (default: %(default)s)")  # fmt: skip
     serve_.add_argument("--max-clients-per-user", metavar="N", type=_positive, default=defaults.clients_of_a_user,
                         help="of one user (default: %(default)s)")  # fmt: skip
+    install_module.add_parser(commands)
     return parser
 
 
