@@ -11,6 +11,7 @@ from conftest import NOHUGEPAGE, PAGE, PM_PFN, NewMap, check, forked, libc, pfn,
 from loaded import wait_until_nothing_is_left
 from member import Opened, become, member, module_installed, seen
 
+import pte_magic
 from pte_magic import walkers
 from pte_magic.errors import AccessDeniedError
 from pte_magic.space import AddressSpace, own
@@ -120,14 +121,16 @@ def test_each_call_is_judged_anew(address: int, first: str) -> None:
             assert child.step() == ([False, True] if first == "root's" else [True, False])
 
 
-def test_frames_hidden_are_missing_for_users_not_zero(address: int) -> None:
-    def frame_of_it() -> tuple[bool, bool]:
-        import pte_magic  # noqa: PLC0415  (what a notebook does)
-
+def test_a_member_is_told_what_is_missing(address: int) -> None:
+    def told() -> tuple[bool, bool, str]:
         found = pte_magic.walk(address, walker="stap")
-        return bool(found["pfn"].isna().all()), bool(found["entry"].notna().all())
+        note = pte_magic.doctor().set_index("walker").loc["stap", "note"]
+        return bool(found["pfn"].isna().all()), bool(found["entry"].notna().all()), str(note)
 
-    with forked(member, frame_of_it, walkers.close) as child:
+    with forked(member, told, walkers.close) as child:
         child.step()
-        assert child.step() == (True, True)
+        no_frame, entry, note = child.step()
+        assert no_frame
+        assert entry
+        assert note.startswith("no page frame numbers and swap locations without CAP_SYS_ADMIN")
         child.step()
