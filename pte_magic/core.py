@@ -148,11 +148,13 @@ def walk_target(
 
 def built(found: Entries, meant: Target, space: AddressSpace) -> frame.PteFrame:
     """Make the frame of what was `read`."""
-    made = frame.build(found, kernel.running(found.encryption_mask), pid=space.pid)
+    made = frame.build(found, kernel.running(found.encryption_mask, found.frames_hidden), pid=space.pid)
     if meant.address is not None:
         made.attrs["address"] = meant.address
     if found.encryption_mask:
         made.attrs["encryption_mask"] = found.encryption_mask
+    if found.frames_hidden:
+        made.attrs["frames_hidden"] = True
     return made
 
 

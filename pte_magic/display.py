@@ -107,7 +107,8 @@ def _leaf(frame: pd.DataFrame) -> Description | None:
     """Return the entry at which the translation of a single address ends, taken apart; None of anything else."""
     if not is_chain(frame):
         return None
-    leaf, running = frame.iloc[-1], kernel.running(frame.attrs.get("encryption_mask", 0))
+    leaf = frame.iloc[-1]
+    running = kernel.of_frame(frame.attrs)
     return describe(int(leaf["entry"]), str(leaf["level"]), running, covers=int(leaf["size"]))
 
 

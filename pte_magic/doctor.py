@@ -12,13 +12,16 @@ from pte_magic.errors import WalkerUnavailableError
 from pte_magic.machine import PAGE_SIZE
 from pte_magic.space import own
 from pte_magic.systemtap import toolchain
-from pte_magic.walkers import stap
+from pte_magic.walkers import helper, stap
 
 _SEES = {
     "bpf": "raw entries of all levels, every bit",
+    "helper": "raw entries of all levels, as the helper reads them",
     "stap": "raw entries of all levels, every bit, read under the kernel's locks",
     "pagemap": "present, swapped, file, soft-dirty, huge; no raw entries",
 }
+_AS_PAGEMAP = ("stap", "pagemap")
+"""Walkers that show page frames to those only to whom the kernel shows them in the same /proc/PID/pagemap."""
 
 
 class Report(pd.DataFrame):
@@ -56,7 +59,11 @@ def doctor() -> pd.DataFrame:
         found = walkers.attempt(name, again=name != stap.NAME or stap.why_not() is not None or stap.is_ready())
         works = not isinstance(found, WalkerUnavailableError)
         note = found.why if isinstance(found, WalkerUnavailableError) else ""
-        if name == "pagemap" and not _frames_are_shown():
+        if isinstance(found, helper.HelperWalker) and found.frames_hidden:
+            note = (
+                "no page frame numbers and swap locations, which are for the group of `pte-magic serve --frames GROUP`"
+            )
+        if works and name in _AS_PAGEMAP and not _frames_are_shown():
             note = "no page frame numbers and swap locations without CAP_SYS_ADMIN; start Python or JupyterLab as root"
         rows.append((name, works, _SEES[name], note))
     return Report(rows, columns=["walker", "works", "sees", "note"]).astype({"works": "boolean"})

@@ -178,7 +178,8 @@ class PteFrame(pd.DataFrame):
             walker = self["walker"].iloc[row] if "walker" in self.columns else "its origin"
             message = f"row {row} has no raw entry: {walker} shows none; read it as root, by the walker bpf or stap"
             raise TargetError(message)
-        return BitField(int(entry), str(self["level"].iloc[row]), encryption_mask=self.attrs.get("encryption_mask", 0))
+        origin = {name: self.attrs[name] for name in ("encryption_mask", "frames_hidden") if name in self.attrs}
+        return BitField(int(entry), str(self["level"].iloc[row]), **origin)
 
     def map(  # type: ignore[override]  # without a function, it is ours
         self, func: Callable[[Any], Any] | None = None, na_action: Any = None, **options: Any

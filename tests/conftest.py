@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 import numpy as np
 import pytest
 from hypothesis import settings
+from serving import CLIENTS, serving
+from waiting import wait_until
 
 from pte_magic import frame, machine, walkers
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.formats import kernel
 from pte_magic.space import own
-from pte_magic.walkers import scan
+from pte_magic.walkers import protocol, scan
+from pte_magic.walkers.helper import HelperWalker
 from pte_magic.walkers.stap import StapWalker
 from pte_magic.workloads.forked import Forked
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
     from jupyter import Jupyter
     from numpy.typing import NDArray
+    from serving import Helper
 
     from pte_magic.space import AddressSpace
 
@@ -39,6 +43,9 @@ settings.load_profile("ci" if os.environ.get("CI") else "people")
 
 # Who was started in the background of a script ignores interrupts, and so does what it starts; tests send some.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Tests ask helpers that they have started, none that this machine may have.
+os.environ[protocol.VARIABLE] = "/nonexistent/pte-magic"
 
 PAGE, MIB2, GIB = mmap.PAGESIZE, 2 << 20, 1 << 30
 NONE, READ, WRITE, EXEC = 0, mmap.PROT_READ, mmap.PROT_WRITE, mmap.PROT_EXEC
@@ -205,7 +212,44 @@ ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: as after exec, /proc/
 WALKERS = tuple(name for name in walkers.NAMES if name != "stap" or Path("/proc/modules").exists())
 
 
-def _working(name: str) -> str:
+@pytest.fixture(scope="session")
+def helper() -> Iterator[Helper | None]:
+    """The helper that this process' walker of that name asks, and its forked children's, but no other program's.
+
+    It takes nobody's group, and tells page frames to root's group. None without root.
+    """
+    if os.geteuid():
+        yield None
+        return
+    options = ("--group", str(NOBODY), "--frames", "0", "--max-clients-per-user", str(CLIENTS))
+    with serving(*options) as found, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pte_magic.walkers.helper.socket_path", lambda: str(found.path))
+        walkers.close()  # who asked before was told that there is none
+        yield found
+        walkers.close()
+
+
+@pytest.fixture
+def served(helper: Helper | None) -> Iterator[Helper]:
+    """The same helper, without any client at the beginning."""
+    if helper is None:
+        pytest.skip("needs root")
+    _disconnect()
+    wait_until(helper.alone)
+    yield helper
+    _disconnect()
+
+
+def _disconnect() -> None:
+    walker = walkers._attempts.pop("helper", None)
+    walkers.get.cache_clear()
+    if isinstance(walker, HelperWalker):
+        walker.close()
+
+
+def _working(name: str, request: pytest.FixtureRequest) -> str:
+    if name == "helper":
+        request.getfixturevalue("helper")
     found = walkers.attempt(name)
     if isinstance(found, WalkerUnavailableError):
         pytest.skip(f"needs root: {found}" if os.geteuid() else str(found))
@@ -215,13 +259,13 @@ def _working(name: str) -> str:
 @pytest.fixture(params=WALKERS)
 def walker(request: pytest.FixtureRequest) -> str:
     """The name of each walker in turn that this kernel could have."""
-    return _working(request.param)
+    return _working(request.param, request)
 
 
 @pytest.fixture(params=[name for name in WALKERS if name != "pagemap"])
 def raw_walker(request: pytest.FixtureRequest) -> str:
     """The name of each walker in turn that reads raw entries."""
-    return _working(request.param)
+    return _working(request.param, request)
 
 
 @pytest.fixture
@@ -281,6 +325,14 @@ def forked(*steps: Callable[[], Any]) -> Iterator[Child]:
 
     with Forked(step, inherits_files=True) as child:
         yield Child(child.pid, child.call)
+
+
+def become(user: int) -> None:
+    """Make this process, a forked one, an ordinary user's, as if it had been started as that."""
+    os.setgroups([])
+    os.setgid(user)
+    os.setuid(user)
+    libc.prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: as after exec, /proc/self is that user's
 
 
 @pytest.fixture

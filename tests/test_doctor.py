@@ -14,10 +14,12 @@ from conftest import NOBODY, WALKERS, needs_root, python
 import pte_magic
 from pte_magic import walkers
 from pte_magic.doctor import Report
-from pte_magic.walkers import libbpf
+from pte_magic.walkers import libbpf, protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from serving import Helper
 
 SHOW = """
 import json
@@ -73,8 +75,8 @@ def test_has_a_row_for_every_walker() -> None:
 
 
 @needs_root
-def test_root_can_use_everything() -> None:
-    found = shown()
+def test_root_can_use_everything(helper: Helper) -> None:
+    found = shown("env", f"{protocol.VARIABLE}={helper.path}")
     assert [(row["works"], row["note"]) for row in found["rows"] if row["walker"] in WALKERS] == [(True, "")] * len(
         WALKERS
     )
@@ -118,6 +120,16 @@ def test_nobody_has_no_permission_and_sees_no_frames() -> None:
     must_use_pagemap(found, r"^no permission to load eBPF programs.*as root")
     assert found["frames"] == 0
     assert re.search(r"no page frame numbers.*CAP_SYS_ADMIN", found["pagemap"]["note"])
+
+
+@needs_root
+def test_nobody_with_a_helper_sees_raw_entries_and_is_told_how_to_see_frames(helper: Helper) -> None:
+    found = shown("env", f"{protocol.VARIABLE}={helper.path}", user=NOBODY)
+    assert found["helper"]["works"]
+    assert found["used"] == ["helper"]
+    assert found["entries"] > 0
+    assert found["frames"] == 0
+    assert re.search(r"no page frame numbers.*`pte-magic serve --frames GROUP`", found["helper"]["note"])
 
 
 @needs_root

@@ -31,13 +31,13 @@ STAGES = [
         "comparison",
         "views",
     },  # a frame is asked for its views
-    {"core", "doctor"},
+    {"core", "doctor", "helper"},
     {"named"},
     {"around"},
     {"watching"},
     {"cell", "stap_magic"},
     {"diff_magic"},
-    {"magics"},
+    {"magics", "__main__"},
 ]
 STAGE_OF = {name: stage for stage, names in enumerate(STAGES) for name in names}
 

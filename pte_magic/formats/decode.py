@@ -140,8 +140,8 @@ def _plan(kernel: Kernel, there: int) -> _Plan:
 _BIG = np.array([shape in LEAVES - _SMALL for shape in Shape])
 
 
-def _shapes(entry: NDArray[np.uint64], level: NDArray[np.int8], byte: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Return the `Shape` of each entry, ``uint8[n]``."""
+def shapes(entry: NDArray[np.uint64], level: NDArray[np.int8], byte: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Return the `Shape` of each entry, ``uint8[n]``; `byte` are its lowest two octets."""
     present, upper = byte[0] & 1, level != _PTE
     if not upper.any() and present.all():
         return np.full(len(entry), Shape.PAGE, np.uint8)
@@ -154,7 +154,7 @@ def _shapes(entry: NDArray[np.uint64], level: NDArray[np.int8], byte: list[NDArr
 def shape(entry: NDArray[np.uint64], level: NDArray[np.int8]) -> Shape:
     """Return how the bits of the first entry are to be read."""
     octets = entry.view(np.uint8).reshape(-1, 8)
-    return Shape(int(_shapes(entry, level, [octets[:, 0], octets[:, 1]])[0]))
+    return Shape(int(shapes(entry, level, [octets[:, 0], octets[:, 1]])[0]))
 
 
 def _frames(
@@ -192,7 +192,7 @@ def columns(entry: NDArray[np.uint64], level: NDArray[np.int8], kernel: Kernel) 
         return {}
     octets = entry.view(np.uint8).reshape(-1, 8)
     byte = [octets[:, i].copy() for i in (0, 1)] + [octets[:, i] for i in range(2, 8)]
-    shape = _shapes(entry, level, byte)
+    shape = shapes(entry, level, byte)
     plan = _plan(kernel, int(np.bitwise_or.reduce(_ONE << shape)))
     found = {"entry": Column(entry), "state": Column(_STATE[shape])}
     for name, octet, mask, swap_octet, swap_mask, missing in plan.bits:
@@ -200,7 +200,7 @@ def columns(entry: NDArray[np.uint64], level: NDArray[np.int8], kernel: Kernel) 
         if swap_octet >= 0:
             values = np.where(shape == Shape.SWAP, byte[swap_octet] & swap_mask != 0, values)
         found[name] = Column(values, missing if missing is None else missing[shape])
-    if plan.frame_bits is not None:
+    if plan.frame_bits is not None and not kernel.frames_hidden:
         no_frame = plan.no_frame if plan.no_frame is None else plan.no_frame[shape]
         found["pfn"] = Column(_frames(entry, level, shape, plan), no_frame)
     if plan.leaves:
@@ -225,6 +225,10 @@ def _decode_swap(found: dict[str, Column], entry: NDArray[np.uint64], rows: NDAr
     part = {"swap_type": Column(kind_of), "swap_offset": Column(offset)}
     swap_columns(part, kind_of, offset, kernel)
     marker = _marks(kernel)[kind_of]
+    if kernel.frames_hidden:
+        del part["pfn"]
+        part["swap_offset"] = Column(offset, ~marker)
+        part["swap_type"] = Column(kind_of, part["state"].values == STATES.index("swap"))
     if marker.any():  # a marker holds the bit in its offset
         found["uffd_wp"].values[rows[marker]] = offset[marker] & np.uint64(1) == 1
     scatter(found, part, rows, len(entry))

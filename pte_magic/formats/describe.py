@@ -37,6 +37,18 @@ _SAYS = {
     "hwpoison": "page frame {pfn} is broken, the hardware says",
     "marker": "marks an empty place: {kind}",
 }
+_SAYS_HIDDEN = _SAYS | {
+    "table": "points to the next table",
+    "present": "maps {size}",
+    "splitting": "being split or changed, not there for the CPU now: {size} in memory",
+    "protnone": "no access is allowed to these {size}, which are in memory",
+    "swap": "swapped out",
+    "migration": "on the way from one page frame to another",
+    "device": "in a device's memory",
+    "hwpoison": "its page frame is broken, the hardware says",
+}
+HIDDEN = "hidden"
+"""What is said of a page frame or swap location that was taken out of an entry."""
 
 
 class Part(NamedTuple):
@@ -107,7 +119,8 @@ def describe(entry: int, level: str, kernel: Kernel, *, covers: int | None = Non
     kind_code = values.get("kind", -1)
     kind = KINDS[kind_code] if kind_code is not None and kind_code >= 0 else ""
     known = _words(values) | {"kind": kind or "of unknown kind", "size": size(covers or 1 << _shift(level))}
-    says = _SAYS["splitting" if kind == "splitting" else state].format(**known)
+    says = (_SAYS_HIDDEN if kernel.frames_hidden else _SAYS)["splitting" if kind == "splitting" else state]
+    says = says.format(**known)
     return Description(entry, level, state, kind, says, tuple(_parts(entry, shape, state, kind, known, kernel)))
 
 
@@ -162,12 +175,14 @@ def _says(  # noqa: PLR0913, PLR0917  (as above)
     field: Field, value: int, shape: Shape, state: str, kind: str, known: dict[str, str]
 ) -> str:
     if field.name == "pfn":
+        if "pfn" not in known:
+            return HIDDEN
         inverted = ", bits inverted" if shape in decode.INVERTED else ""
         return f"page frame {known['pfn']}, physical address {known['physical']}{inverted}"
     if field.name == "offset":
-        return f"page frame {known['pfn']}" if "pfn" in known else known["swap_offset"]
+        return f"page frame {known['pfn']}" if "pfn" in known else known.get("swap_offset", HIDDEN)
     if field.name == "type":
-        return f"swap device {value}" if state == "swap" else kind or state
+        return (f"swap device {value}" if "swap_type" in known else HIDDEN) if state == "swap" else kind or state
     if field.name in {"pat", "pat_large", "pcd", "pwt"}:
         return f"{value} (memory type {known['cache']})" if "cache" in known else str(value)
     return ("yes" if value else "no") if field.width == 1 else str(value)

@@ -9,7 +9,7 @@ import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from pte_magic.formats.swap import SwapTypes, swap_types
 from pte_magic.space import own
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 BTF = Path("/sys/kernel/btf/vmlinux")
 
@@ -45,12 +45,14 @@ class Kernel:
         features: Of `FEATURES`, those that it has.
         swap: What its types of swap entries mean.
         encryption_mask: The bit that says that memory is encrypted (C-bit), or 0.
+        frames_hidden: Its entries come without page frame numbers and swap locations: see `formats.hidden`.
 
     """
 
     features: frozenset[str]
     swap: SwapTypes
     encryption_mask: int = 0
+    frames_hidden: bool = False
 
     @property
     def physical_mask(self) -> int:
@@ -59,10 +61,15 @@ class Kernel:
 
 
 @functools.cache
-def running(encryption_mask: int = 0) -> Kernel:
+def running(encryption_mask: int = 0, frames_hidden: bool = False) -> Kernel:  # noqa: FBT001, FBT002  (as of Entries)
     """Return what the running kernel does with the bits; looked up once."""
     features = _features()
-    return Kernel(features, swap_types(features, machine.levels()), encryption_mask)
+    return Kernel(features, swap_types(features, machine.levels()), encryption_mask, frames_hidden)
+
+
+def of_frame(attrs: Mapping[Any, Any]) -> Kernel:
+    """Return what the running kernel does with the bits of entries in a frame that has these ``attrs``."""
+    return running(int(attrs.get("encryption_mask", 0)), bool(attrs.get("frames_hidden", False)))
 
 
 @functools.cache

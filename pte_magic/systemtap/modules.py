@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from pte_magic.systemtap import toolchain
 from pte_magic.systemtap.guard import Guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _KEPT = 64  # modules, a megabyte each, about; more if they were used within a day
 _TICK = 1.0  # seconds
@@ -89,21 +89,45 @@ def compiled(
     if module := kept(script, release):
         os.utime(module.parent)
         return module
+    place = _place(script, release)
+    with _made(script, release, hear if verbose else None) as (module, said):
+        _keep(module, place)
+    if hear and not verbose:
+        hear(said)
+    return place / f"{script.name}.ko"
+
+
+@contextmanager
+def fresh(script: Script, release: str) -> Iterator[Path]:
+    """Compile a script, whatever is kept, and give the module, not signed, as long as the block lasts.
+
+    For who installs it for others: nothing goes into it that was kept where somebody else may write.
+
+    Raises:
+        SystemTapError: It does not compile, or something for compiling is missing; says what to type.
+        KeyboardInterrupt: There was an interrupt.
+
+    """
+    with _made(script, release, None, alone=True) as (module, _):
+        yield module
+
+
+@contextmanager
+def _made(
+    script: Script, release: str, hear: Callable[[str], None] | None, *, alone: bool = False
+) -> Iterator[tuple[Path, str]]:
+    """Compile a script in a directory that lasts as long as the block; give the module, and what stap said."""
     if why := toolchain.cannot_compile(release):
         raise SystemTapError(why)
-    place = _place(script, release)
     # Not where modules are kept: make wants named pipes, which not all file systems have.
     with Interrupts() as interrupts, tempfile.TemporaryDirectory(prefix="pte-magic-") as work:
         source = Path(work, f"{script.name}.stp")
         source.write_text(script.text, encoding="utf-8")
-        said = _compile(script, source, release, interrupts, hear if verbose else None)
+        said = _compile(script, source, release, interrupts, hear, alone=alone)
         if not interrupts.count:
-            _keep(source.with_suffix(".ko"), place)
+            yield source.with_suffix(".ko"), said
     if interrupts.count:
         raise KeyboardInterrupt
-    if hear and not verbose:
-        hear(said)
-    return place / f"{script.name}.ko"
 
 
 def _keep(module: Path, place: Path) -> None:
@@ -143,22 +167,29 @@ def _build(release: str) -> bytes:
         return platform.version().encode() if release == platform.release() else b""
 
 
-def _command(script: Script, source: Path, release: str, *, verbose: bool) -> list[str]:
+def _command(script: Script, source: Path, release: str, *, verbose: bool, alone: bool = False) -> list[str]:
     command = ["stap", "-p4", "-r", release, "-m", script.name, *["-v"] * verbose, *script.options]
-    if toolchain.signed_only():
+    if toolchain.signed_only() and not alone:
         command.append("--sign-module")
     for place in script.include:
         command += ["-I", str(place)]
     return [*command, "--", source.name, *script.arguments]
 
 
-def _compile(
-    script: Script, source: Path, release: str, interrupts: Interrupts, hear: Callable[[str], None] | None
+def _compile(  # noqa: PLR0913  (one caller)
+    script: Script,
+    source: Path,
+    release: str,
+    interrupts: Interrupts,
+    hear: Callable[[str], None] | None,
+    *,
+    alone: bool,
 ) -> str:
     """Have stap make a module beside its source; return what it said."""
-    command = _command(script, source, release, verbose=hear is not None)
+    command = _command(script, source, release, verbose=hear is not None, alone=alone)
     # stap keeps what it learnt about the kernel's headers there, which halves the time of the next compile.
-    environment = {"SYSTEMTAP_DIR": str(directory() / "stap"), "TMPDIR": str(source.parent), "LC_ALL": "C.UTF-8"}
+    learnt = (source.parent if alone else directory()) / "stap"
+    environment = {"SYSTEMTAP_DIR": str(learnt), "TMPDIR": str(source.parent), "LC_ALL": "C.UTF-8"}
     guarded = Guarded(
         command,
         last=_LAST,

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from pte_magic.systemtap import toolchain
 from pte_magic.systemtap.guard import Guarded
 
 if TYPE_CHECKING:
@@ -24,14 +25,16 @@ _TICK = 0.1  # seconds
 _LAST = """kill -INT $$
 n=0
 while kill -0 $$ && [ $n -lt 200 ]; do sleep .1; n=$((n + 1)); done
-staprun -d {name}_$$"""
+"""
+# staprun -R puts its pid at the end of the name, which stays as long (rename_module(), staprun_funcs.c).
+_UNLOAD = "staprun -d $(printf %.$(({length} - 1 - ${{#$}}))s {name})_$$"
 
 
 class Run:
     """A module that is loaded by staprun and prints; unloaded by `stop`, or when this process dies.
 
     Attributes:
-        module: The name under which it is loaded: each run has its own.
+        module: The name under which it is loaded: each run has its own, but where the kernel takes signed modules only.
         process: staprun, which becomes stapio when the module is loaded.
         complaints: The lines that they printed on stderr.
         still_loaded: Why the module could not be unloaded; empty if it was, or runs.
@@ -57,15 +60,19 @@ class Run:
             hear: Called with each line that staprun and the script report on stderr, from another thread.
 
         """
-        command = ["staprun", "-R", *(("-x", str(target)) if target is not None else ()), *options]
-        # staprun -R puts its pid at the end of the name, which stays as long (rename_module(), staprun_funcs.c).
-        last = _LAST.format(name=f"$(printf %.$(({len(module.stem) - 1} - ${{#$}}))s {module.stem})")
+        # With another name a signature is wrong. Where those are wanted, one run at a time has the module's own, and
+        # must not unload what may be another one's.
+        name, self._renamed = module.stem, not toolchain.signed_only()
+        command = ["staprun", *(["-R"] if self._renamed else []), *(("-x", str(target)) if target is not None else ())]
         self._guarded = Guarded(
-            [*command, str(module), *variables], last=last, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [*command, *options, str(module), *variables],
+            last=_LAST + (_UNLOAD.format(length=len(name), name=name) if self._renamed else ""),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         self.process = self._guarded.process
-        unique = f"_{self.process.pid}"
-        self.module = module.stem[: len(module.stem) - len(unique)] + unique
+        unique = f"_{self.process.pid}" if self._renamed else ""
+        self.module = name[: len(name) - len(unique)] + unique
         self.complaints: list[str] = []
         self.still_loaded = ""
         self._hear = hear
@@ -136,7 +143,7 @@ class Run:
         if self._guarded.watched:
             self.ask_to_stop()
             self._drain()
-            if Path("/sys/module", self.module).exists():  # staprun itself was killed
+            if self._renamed and Path("/sys/module", self.module).exists():  # staprun itself was killed
                 gone = subprocess.run(["staprun", "-d", self.module], capture_output=True, text=True, check=False)
                 if gone.returncode:
                     self.still_loaded = (

@@ -24,6 +24,17 @@ _DISABLED = Path("/proc/sys/kernel/modules_disabled")
 _MODULES = Path("/proc/modules")
 
 
+def loads_nothing() -> str | None:
+    """Return why nobody can load a module here, and what to type; None if nothing is known."""
+    if not _MODULES.exists():
+        return "this kernel loads no modules (CONFIG_MODULES is off)"
+    if _says(_DISABLED, "1"):
+        return "loading modules was turned off until the next boot (/proc/sys/kernel/modules_disabled)"
+    if shutil.which("staprun", os.F_OK) is None:  # only members of stapusr may execute it
+        return "staprun is not installed; type `sudo apt install systemtap` (or `dnf install systemtap`)"
+    return None
+
+
 def cannot_load(*, installed: bool = False) -> str | None:
     """Return why this user cannot load a module that was compiled here, and what to type; None if nothing is known.
 
@@ -31,12 +42,8 @@ def cannot_load(*, installed: bool = False) -> str | None:
         installed: The module lies where the administrator places those that the group stapusr may load.
 
     """
-    if not _MODULES.exists():
-        return "this kernel loads no modules (CONFIG_MODULES is off)"
-    if _says(_DISABLED, "1"):
-        return "loading modules was turned off until the next boot (/proc/sys/kernel/modules_disabled)"
-    if shutil.which("staprun", os.F_OK) is None:  # only members of stapusr may execute it
-        return "staprun is not installed; type `sudo apt install systemtap` (or `dnf install systemtap`)"
+    if why := loads_nothing():
+        return why
     if os.geteuid() == 0:
         return None
     missing = [name for name in ("stapusr",) + (() if installed else ("stapdev",)) if not _member(name)]

@@ -58,13 +58,21 @@ class BitField(View):
     _original = Entry().tag(sync=True, to_json=_to_hex)
     _content = traitlets.Unicode().tag(sync=True)
 
-    def __init__(self, entry: int | np.integer[Any], level: str = "pte", *, encryption_mask: int = 0) -> None:
+    def __init__(
+        self,
+        entry: int | np.integer[Any],
+        level: str = "pte",
+        *,
+        encryption_mask: int = 0,
+        frames_hidden: bool = False,
+    ) -> None:
         """Show an entry.
 
         Args:
             entry: The raw entry.
             level: Where it was found.
             encryption_mask: The bit by which its machine's entries say that memory is encrypted, or 0.
+            frames_hidden: Whether its page frame number or swap location was taken out of it.
 
         Raises:
             TargetError: No 64-bit number, or no such level.
@@ -76,7 +84,7 @@ class BitField(View):
         if isinstance(entry, bool) or not isinstance(entry, (int, np.integer)) or not 0 <= int(entry) < _LIMIT:
             message = f"{entry!r} is no 64-bit entry; type a number from 0 to {_LIMIT - 1:#x}"
             raise TargetError(message)
-        self._kernel = kernel.running(encryption_mask)
+        self._kernel = kernel.running(encryption_mask, frames_hidden)
         super().__init__(entry=int(entry), level=level, _original=int(entry))
         self._draw()
 

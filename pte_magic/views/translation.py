@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pte_magic.display import is_chain
 from pte_magic.errors import TargetError
 from pte_magic.formats import kernel
-from pte_magic.formats.describe import Description, describe
+from pte_magic.formats.describe import HIDDEN, Description, describe
 from pte_magic.units import size
 from pte_magic.views import picture
 from pte_magic.views.markup import escape, framed, scrolled
@@ -68,15 +68,15 @@ class Translation:
             raise TargetError(message)
         leaf = frame.iloc[-1]
         self.address = int(leaf["vaddr"]) if address is None else address
-        mask = int(frame.attrs.get("encryption_mask", 0))
-        running = kernel.running(mask)
+        running = kernel.of_frame(frame.attrs)
         self.entries: tuple[Description, ...] = tuple(
             describe(int(row["entry"]), level, running, covers=int(row["size"]))
             for level, (_, row) in zip(levels, frame.iterrows(), strict=True)
         )
         covered = int(leaf["size"])
         maps = self.entries[-1].state in {"present", "protnone"}
-        self.physical = (int(leaf["pfn"]) << 12) + self.address % covered if maps else None
+        is_told = maps and not running.frames_hidden
+        self.physical = (int(leaf["pfn"]) << 12) + self.address % covered if is_told else None
         self._ends = f"{levels[-1]}: {self.entries[-1].says}"
         self._size = covered
         # Of the machine that the frame comes from, which need not be this one.
@@ -100,6 +100,7 @@ class Translation:
             found.append((f"{entry.level}[{index[entry.level]}]", where, entry))
             frames = [part.says for part in entry.parts if part.name == "pfn"]
             where = f"at {frames[0].rpartition(' ')[2]}" if frames else ""
+            where = "that it points to" if frames == [HIDDEN] else where
         return found
 
     def text(self) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pte_magic.errors import TargetError, WalkerUnavailableError
 from pte_magic.interrupts import Lock, deferred
-from pte_magic.walkers import bpf, pagemap, stap
+from pte_magic.walkers import bpf, helper, pagemap, stap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pte_magic.walkers.entries import Entries
 
 AUTO = "auto"
-NAMES = (bpf.NAME, stap.NAME, pagemap.NAME)
+NAMES = (bpf.NAME, helper.NAME, stap.NAME, pagemap.NAME)
 """Names of all walkers, the one that sees most first; of two that see the same, the faster one."""
 
 
@@ -42,6 +42,7 @@ class Walker(Protocol):
 
 _MAKERS: dict[str, Callable[[], Walker]] = {
     bpf.NAME: bpf.BpfWalker,
+    helper.NAME: helper.HelperWalker,
     stap.NAME: stap.StapWalker,
     pagemap.NAME: pagemap.PagemapWalker,
 }
@@ -107,7 +108,7 @@ def close() -> None:
     used = list(_attempts.values())
     _forget()
     for walker in used:
-        if isinstance(walker, (bpf.BpfWalker, stap.StapWalker)):
+        if isinstance(walker, (bpf.BpfWalker, helper.HelperWalker, stap.StapWalker)):
             walker.close()
 
 
@@ -115,7 +116,7 @@ def _forget_the_parents() -> None:
     global _lock  # noqa: PLW0603  (another thread of the parent may have it)
     _lock = Lock()
     for walker in _attempts.values():
-        if isinstance(walker, stap.StapWalker):
+        if isinstance(walker, (helper.HelperWalker, stap.StapWalker)):
             walker.abandon()
     _forget()
 

@@ -27,10 +27,11 @@ class Entries:
         walker: Name of the walker that read them.
         protnone: Of pagemap only: which pages lie in a region that allows no access, ``bool[n]``.
         encryption_mask: The bit by which this machine's entries say that memory is encrypted, or 0.
+        frames_hidden: Page frame numbers and swap locations were taken out of them: see `formats.hidden`.
 
     """
 
-    __slots__ = ("_spans", "encoding", "encryption_mask", "entry", "protnone", "walker")
+    __slots__ = ("_spans", "encoding", "encryption_mask", "entry", "frames_hidden", "protnone", "walker")
 
     def __init__(  # noqa: PLR0913, PLR0917  (by position: names would cost a tenth of what one entry takes)
         self,
@@ -40,6 +41,7 @@ class Entries:
         walker: str,
         protnone: NDArray[np.bool_] | None = None,
         encryption_mask: int = 0,
+        frames_hidden: bool = False,  # noqa: FBT001, FBT002  (as above)
     ) -> None:
         self.entry = entry
         self._spans = spans
@@ -47,6 +49,7 @@ class Entries:
         self.walker = walker
         self.protnone = protnone
         self.encryption_mask = encryption_mask
+        self.frames_hidden = frames_hidden
 
     @property
     def spans(self) -> NDArray[Any]:
@@ -95,4 +98,5 @@ def join(parts: Sequence[Entries]) -> Entries:
         parts[0].walker,
         np.concatenate(protnone) if protnone else None,
         parts[0].encryption_mask,
+        parts[0].frames_hidden,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,9 @@ from pte_magic.walkers.entries import SPAN, Entries
 
 if TYPE_CHECKING:
     import mmap
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
 
     from pte_magic.space import AddressSpace
 
@@ -24,10 +26,12 @@ TABLES = 1
 # How the memory is laid out: the variable `w` of walk.bpf.c, and struct pte_walk_memory of stap/pte_walk.stp.
 _ASKED = struct.Struct("=3Q2I")  # origin, start, end, fd, flags
 _ANSWERED, _ANSWERED_AT = struct.Struct("=Q16x2I"), 8  # start, n_entries, n_spans
-_SPANS, _SPANS_AT = 1 << 13, 4096
 _SPAN_BYTES = SPAN.itemsize
-_ENTRIES, _ENTRIES_AT = (1 << 17) + 1024, 4096 + (1 << 13) * _SPAN_BYTES
-MEMORY_BYTES = _ENTRIES_AT + _ENTRIES * 8
+SPANS, SPANS_AT = 1 << 13, 4096
+"""How many spans there is room for, and where they begin."""
+ENTRIES, ENTRIES_AT = (1 << 17) + 1024, SPANS_AT + SPANS * _SPAN_BYTES
+"""Entries, likewise."""
+MEMORY_BYTES = ENTRIES_AT + ENTRIES * 8
 """How much memory there is; a multiple of the page size."""
 
 _RESERVE = 1 << 19  # entries of a result made room for at once; grown when a walk finds more
@@ -40,17 +44,20 @@ class SharedMemoryWalker(ABC):
     name: str
     encryption_mask: int
     """The bit by which this machine's entries say that memory is encrypted, or 0."""
+    frames_hidden: bool
+    """Whether page frames and swap locations were taken out of the entries that were read last."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._flags = 0
         self.encryption_mask = 0
+        self.frames_hidden = False
 
     def _use(self, memory: mmap.mmap) -> None:
         """Take `memory` for requests and answers."""
         self._memory = memory
-        self._spans = np.frombuffer(memory, SPAN, _SPANS, _SPANS_AT)
-        self._entries = np.frombuffer(memory, np.uint64, _ENTRIES, _ENTRIES_AT)
+        self._spans = np.frombuffer(memory, SPAN, SPANS, SPANS_AT)
+        self._entries = np.frombuffer(memory, np.uint64, ENTRIES, ENTRIES_AT)
 
     @abstractmethod
     def _run(self, space: AddressSpace) -> None:
@@ -74,9 +81,9 @@ class SharedMemoryWalker(ABC):
             reached, n, m = self._read(space, start, start, end, tables)
             spans = self._span_bytes(m)
             if reached >= end:
-                return Entries(self._entries[:n].copy(), spans, self.encoding, self.name, None, self.encryption_mask)
+                return self._entries_of(self._entries[:n].copy(), spans)
             # Memory that nothing was written to is not resident, and realloc moves pages, not bytes.
-            entry = np.empty(min((end - start) // machine.PAGE_SIZE + _ENTRIES, _RESERVE), np.uint64)
+            entry = np.empty(min((end - start) // machine.PAGE_SIZE + ENTRIES, _RESERVE), np.uint64)
             entry[:n] = self._entries[:n]
             pieces = [spans]
             while reached < end:
@@ -86,8 +93,11 @@ class SharedMemoryWalker(ABC):
                 entry[n : n + more] = self._entries[:more]
                 pieces.append(self._span_bytes(m))
                 n += more
-        entry.resize(n, refcheck=False)
-        return Entries(entry, b"".join(pieces), self.encoding, self.name, None, self.encryption_mask)
+            entry.resize(n, refcheck=False)
+            return self._entries_of(entry, b"".join(pieces))
+
+    def _entries_of(self, entry: NDArray[np.uint64], spans: NDArray[Any] | bytes) -> Entries:
+        return Entries(entry, spans, self.encoding, self.name, None, self.encryption_mask, self.frames_hidden)
 
     def chunks(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Iterator[Entries]:
         """Yield what `walk` returns, piece by piece, each a view that is valid until the next is asked for.
@@ -99,10 +109,38 @@ class SharedMemoryWalker(ABC):
         with self._lock:
             while reached < end:
                 reached, n, m = self._read(space, start, reached, end, tables)
-                yield Entries(self._entries[:n], self._spans[:m], self.encoding, self.name, None, self.encryption_mask)
+                yield self._entries_of(self._entries[:n], self._spans[:m])
+
+    def once(  # noqa: PLR0913, PLR0917  (a request is what it is)
+        self,
+        space: AddressSpace,
+        origin: int,
+        start: int,
+        end: int,
+        tables: bool,  # noqa: FBT001
+        take: Callable[[NDArray[np.uint64], NDArray[Any]], object],
+    ) -> tuple[int, int, int]:
+        """Ask the kernel once for a part of the walk that began at `origin`; return how far it came.
+
+        Args:
+            space: The address space.
+            origin: Where the whole walk began.
+            start: Where this part of it begins.
+            end: Where the whole walk ends.
+            tables: Also the entries passed on the way.
+            take: Called with the entries and spans, views that are valid until it returns.
+
+        Returns:
+            Where the next part begins, how many entries and how many spans there were.
+
+        """
+        with self._lock:
+            reached, n, m = self._read(space, origin, start, end, tables)
+            take(self._entries[:n], self._spans[:m])
+            return reached, n, m
 
     def _span_bytes(self, count: int) -> bytes:
-        return self._memory[_SPANS_AT : _SPANS_AT + count * _SPAN_BYTES]
+        return self._memory[SPANS_AT : SPANS_AT + count * _SPAN_BYTES]
 
     def _read(
         self,

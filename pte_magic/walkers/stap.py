@@ -2,7 +2,7 @@
 
 Needs SystemTap and the kernel's headers (then it is compiled once a kernel), or the module, made ready by the
 administrator; and root, or the groups of SystemTap. The module is loaded on first use and unloaded by `close`, at exit,
-or when this process dies.
+or when this process dies. It shows page frames and swap locations to those only to whom /proc/PID/pagemap shows them.
 """
 
 from __future__ import annotations
@@ -11,32 +11,32 @@ import atexit
 import fcntl
 import mmap
 import os
-import platform
 import struct
 import warnings
 from errno import EIO, ENOTTY
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pte_magic.errors import SystemTapError, WalkerUnavailableError
 from pte_magic.interrupts import Interrupts
-from pte_magic.systemtap import modules, toolchain
+from pte_magic.systemtap import installing, modules, toolchain
 from pte_magic.systemtap.messages import hints
 from pte_magic.systemtap.running import Run
 from pte_magic.walkers.shared import MEMORY_BYTES, SharedMemoryWalker
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pte_magic.space import AddressSpace
 
 NAME = "stap"
 MODULE = "pte_magic_walker"
 
 # stap/tapset/pte_walk.stp
-_ABI = 1
+_ABI = 2
 _IOCTL = 0xB6 << 8 | _ABI
 _OK, _BAD_DESCRIPTOR, _NOT_PAGEMAP, _NO_MM, _EXITED = range(5)
 _TOLD, _TOLD_AT = struct.Struct("=Q"), 40  # encryption_mask
-
+_HIDDEN_AT = 48
 _TRIES = 5  # to ask, while somebody unloads the module
 
 
@@ -48,16 +48,20 @@ def script() -> modules.Script:
 
 def installed() -> Path | None:
     """Return the module that the administrator made ready for the group stapusr, if there is one."""
-    module = Path("/lib/modules", platform.release(), "systemtap", f"{MODULE}.ko")
+    module = installing.place(MODULE)
     return module if module.exists() else None
 
 
 def why_not() -> str | None:
     """Return why the walker cannot work here, and what to type; None if nothing speaks against it."""
-    ready = installed()
-    why = toolchain.cannot_load(installed=ready is not None)
-    if why is None and ready is None and modules.kept(script()) is None:
-        why = toolchain.cannot_compile()
+    ready = installed() is not None
+    why = toolchain.cannot_load(installed=ready)
+    if why is None:
+        return None if is_ready() else toolchain.cannot_compile()
+    if not ready and toolchain.loads_nothing() is None:
+        # He is in too few groups. Who is in stapdev may load anything at all, so that is not what to type.
+        rest = toolchain.cannot_load(installed=True)
+        why = "its module is not installed; type `sudo pte-magic install-module`" + (f"; {rest}" if rest else "")
     return why
 
 
@@ -114,13 +118,13 @@ class StapWalker(SharedMemoryWalker):
         if not file:
             status = run.stop()
             said = "".join(run.complaints).strip() or f"staprun ended with status {status}"
+            if "File exists" in said and toolchain.signed_only():
+                said = "another process uses it, and with a signature it keeps its name; one at a time can be loaded"
             message = f"its module was not loaded: {said}"
             raise SystemTapError(message)
         self._fd = os.open(file, os.O_RDWR | os.O_CLOEXEC)
         if not _answers(self._fd):
-            message = (
-                f"{module} was made by another version of pte-magic; make it anew, as README says below Without root"
-            )
+            message = f"{module} is of another version of pte-magic; type `sudo pte-magic install-module`"
             raise SystemTapError(message)
         memory = mmap.mmap(self._fd, MEMORY_BYTES)
         memory.madvise(mmap.MADV_DONTFORK)  # a forked child would keep the file open, and the module's memory
@@ -168,6 +172,7 @@ class StapWalker(SharedMemoryWalker):
         if status != _OK:
             message = f"descriptor {space.fd} is not an open /proc/PID/pagemap"
             raise ValueError(message)
+        self.frames_hidden = self._memory[_HIDDEN_AT] != 0
 
     def _ask(self) -> int:
         """Ask, and load the module again if somebody unloaded it and the kernel took its file away."""

@@ -29,7 +29,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "all is there")
 
 GUEST = "tests/vm/guest"
-ALL = (GUEST, "tests/walkers/test_contract.py", "tests/walkers/test_races.py", "tests/test_interrupts.py")
+ALL = (
+    GUEST,
+    "tests/walkers/test_contract.py",
+    "tests/walkers/test_races.py",
+    "tests/test_interrupts.py",
+    *(
+        f"tests/helper/test_{name}.py"
+        for name in ("clients", "forged_descriptors", "frames", "hanging_files", "malformed_messages", "who_may_look")
+    ),
+)
 """What is tested in a guest. The others run on the host as well, with an older Python, and without modules."""
 GUESTS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     **{suite: (suite, (), ALL) for suite in SUITES},
@@ -42,6 +51,8 @@ GUESTS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
 """Each kernel with 5 levels of tables, which the emulated processor has; the newest with 4, too, as most computers."""
 
 APPEND = ("transparent_hugepage=madvise", "hugepagesz=1G", "hugepages=1", "hugepagesz=2M", "hugepages=32")
+SCALE = 0.002
+"""What is done a million times on the host is done as often times this, in a guest."""
 SECONDS = 2400
 """Far more than a guest needs on a machine that has nothing else to do."""
 
@@ -53,7 +64,7 @@ def in_guest(name: str) -> tuple[Result, int]:
     report.parent.mkdir(exist_ok=True)
     report.unlink(missing_ok=True)
     options = f"-p no:cacheprovider -p stuck --junit-xml={WORK}/reports/{name}.xml"
-    command = f"PYTHONPATH={GUEST} python -m pytest {options} {' '.join(tests)}"
+    command = f"PYTHONPATH={GUEST} PTE_MAGIC_TEST_SCALE={SCALE} python -m pytest {options} {' '.join(tests)}"
     machine = Machine((*APPEND, *append), mib=4096, numa=2, disks=("512M",))
     result = boot.boot(ready(), kernel, command, machine, timeout=SECONDS)
     return result, ran(report)

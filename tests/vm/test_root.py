@@ -12,6 +12,6 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "all is the
 
 def test_in_root() -> None:
     command = ["python", "-m", "pytest", "-p", "no:cacheprovider", f"{TREE}/tests/vm/root"]
-    done = chroot.in_root(ready().files, command, check=False, timeout=900)
+    done = chroot.in_root(ready().files, command, check=False, timeout=1800)
     if done.returncode:
         pytest.fail(done.stdout, pytrace=False)

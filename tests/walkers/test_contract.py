@@ -200,6 +200,7 @@ def test_every_page_is_as_proc_pagemap_says(walker: str, address: int, part: tup
 
 
 @needs_root
+@pytest.mark.usefixtures("helper")
 @pytest.mark.parametrize("part", RANGES[:4], ids=lambda part: f"{part[0] // PAGE}-{part[1] // PAGE}")
 def test_walkers_agree_on_what_both_know(address: int, part: tuple[int, int]) -> None:
     start, end = address + part[0], address + part[1]
@@ -215,6 +216,7 @@ def test_walkers_agree_on_what_both_know(address: int, part: tuple[int, int]) ->
 
 
 @needs_root
+@pytest.mark.usefixtures("helper")
 def test_walkers_agree_on_every_region_of_a_process_at_rest() -> None:
     # cat waits for input when it has given back its first line; then nothing of its memory changes. Not before, it is
     # sure to have an address space of its own: on 6.1 Popen was seen to return when /proc/PID/exe was still Python's.

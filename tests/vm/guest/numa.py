@@ -19,9 +19,9 @@ _MOVE_ALL = 4  # MPOL_MF_MOVE_ALL: also pages that several processes map
 _BIND = 2  # MPOL_BIND
 
 
-def move(address: int, pages: int, node: int, step: int = PAGE) -> NDArray[np.int32]:
-    """Move pages of this process to a node; return the status of each: where it is now, or a negative error."""
-    return _move_pages(address, pages, step, np.full(pages, node, np.int32))
+def move(address: int, pages: int, node: int, step: int = PAGE, pid: int = 0) -> NDArray[np.int32]:
+    """Move pages of a process (0: this one) to a node; return of each where it is now, or a negative error."""
+    return _move_pages(address, pages, step, np.full(pages, node, np.int32), pid)
 
 
 def nodes(address: int, pages: int) -> list[int]:
@@ -29,12 +29,12 @@ def nodes(address: int, pages: int) -> list[int]:
     return [int(node) for node in _move_pages(address, pages, PAGE, None)]
 
 
-def _move_pages(address: int, pages: int, step: int, to: NDArray[np.int32] | None) -> NDArray[np.int32]:
+def _move_pages(address: int, pages: int, step: int, to: NDArray[np.int32] | None, pid: int = 0) -> NDArray[np.int32]:
     where = address + np.arange(pages, dtype=np.uint64) * np.uint64(step)
     status = np.full(pages, -1, np.int32)
     target = None if to is None else ctypes.c_void_p(to.ctypes.data)
     places = (ctypes.c_void_p(where.ctypes.data), target, ctypes.c_void_p(status.ctypes.data))
-    check(libc.syscall(_MOVE_PAGES, 0, ctypes.c_ulong(pages), *places, _MOVE_ALL))
+    check(libc.syscall(_MOVE_PAGES, pid, ctypes.c_ulong(pages), *places, _MOVE_ALL))
     return status
 
 

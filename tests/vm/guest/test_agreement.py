@@ -83,6 +83,7 @@ def hugetlb(new_map: NewMap) -> int:
 MEMORY = (untouched, written, huge, no_access, no_access_to_huge, memfd, hugetlb)
 
 
+@pytest.mark.usefixtures("helper")
 def test_all_walkers_work_here() -> None:
     for name in walkers.NAMES:
         assert walkers.get(name).name == name

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import grp
-import os
-import platform
-import shutil
+import mmap
+import stat
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
-from conftest import NOBODY, PAGE, forked, libc, pfn
+from conftest import NOBODY, PAGE, forked
 from loaded import modules, wait_until_nothing_is_left
+from member import become, module_installed
+from waiting import wait_until
 
 import pte_magic
 from pte_magic import walkers
 from pte_magic.errors import WalkerUnavailableError
-from pte_magic.systemtap import modules as compiled
 from pte_magic.systemtap import toolchain
 from pte_magic.walkers import stap as walker
 from pte_magic.walkers.shared import MEMORY_BYTES
@@ -25,70 +24,53 @@ from pte_magic.walkers.shared import MEMORY_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SET_DUMPABLE = 4  # PR_SET_DUMPABLE: /proc/self is the new user's, as it is after exec
 
-
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def installed() -> Iterator[Path]:
     """The module under /lib/modules."""
-    module = compiled.kept(walker.script())
-    assert module
-    walkers.close()
-    place = Path("/lib/modules", platform.release(), "systemtap")
-    place.mkdir()
-    shutil.copy(module, place)
-    yield place / module.name
-    shutil.rmtree(place)
+    with module_installed() as module:
+        yield module
 
 
-def become(*groups: str) -> None:
-    """Turn this process, a child of the tests, into one of a user who is in these groups."""
-    os.setgroups([grp.getgrnam(name).gr_gid for name in groups])
-    os.setgid(NOBODY)
-    os.setuid(NOBODY)
-    libc.prctl(_SET_DUMPABLE, 1, 0, 0, 0)
-    os.environ["XDG_CACHE_HOME"] = "/nowhere"
+def states_of_pages() -> list[str]:
+    """Return what the stap walker says of two pages of this process, one of which was written."""
+    with mmap.mmap(-1, 2 * PAGE) as memory:
+        memory[0] = 1
+        return [str(state) for state in pte_magic.walk(memory, walker="stap")["state"]]
 
 
-def frame_of_a_page() -> tuple[int, int]:
-    """Return the address of a page of this process, and the frame that the stap walker says it has."""
-    page = np.ones(2 * PAGE, np.uint8)
-    kept.append(page)
-    address = -(-page.ctypes.data // PAGE) * PAGE
-    return address, int(pte_magic.walk(address, walker="stap")["pfn"].iloc[-1])
-
-
-kept: list[object] = []
+def test_it_is_roots_and_nobody_else_may_write_to_it(installed: Path) -> None:
+    found = installed.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (0, 0, 0o644)
+    assert not list(installed.parent.glob(".*"))
 
 
 def test_a_member_of_stapusr_loads_and_asks_it(installed: Path) -> None:
     assert walker.installed() == installed
-    with forked(lambda: become("stapusr"), frame_of_a_page, walkers.close) as child:
+    with forked(lambda: become("stapusr"), states_of_pages, walkers.close) as child:
         child.step()
-        address, frame = child.step()
-        assert frame == pfn(address, child.pid)
+        assert child.step() == ["present", "none"]
         (name,) = modules()
         assert Path("/proc", name).stat().st_uid == NOBODY
         child.step()
         wait_until_nothing_is_left()
 
 
-def test_it_is_unloaded_when_the_members_notebook_is_killed(installed: Path) -> None:
-    assert installed.exists()
-    with forked(lambda: become("stapusr"), frame_of_a_page) as child:
+def test_it_is_unloaded_when_the_members_notebook_is_killed() -> None:
+    with forked(lambda: become("stapusr"), states_of_pages) as child:
         child.step()
         child.step()
         assert modules()
     wait_until_nothing_is_left()
 
 
-@pytest.mark.usefixtures("installed")
-def test_who_is_in_no_group_is_told_which() -> None:
-    def why() -> str:
-        found = walkers.attempt("stap")
-        return found.why if isinstance(found, WalkerUnavailableError) else ""
+def why_not() -> str:
+    found = walkers.attempt("stap")
+    return found.why if isinstance(found, WalkerUnavailableError) else ""
 
-    with forked(become, why) as child:
+
+def test_who_is_in_no_group_is_told_which() -> None:
+    with forked(become, why_not) as child:
         child.step()
         assert child.step() == (
             "not root, and not in the group stapusr; type `sudo usermod --append --groups stapusr nobody` and log in "
@@ -106,7 +88,7 @@ def test_another_version_s_module_is_told_of(installed: Path) -> None:
             told[name] = found.why if isinstance(found, WalkerUnavailableError) else ""
         assert walkers.get().name == "bpf"
     assert set(told.values()) == {
-        f"{installed} was made by another version of pte-magic; make it anew, as README says below Without root"
+        f"{installed} is of another version of pte-magic; type `sudo pte-magic install-module`"
     }
     wait_until_nothing_is_left()
     assert walkers.get("stap").name == "stap"  # as soon as it is the right one
@@ -128,3 +110,32 @@ def test_doctor_tells_of_secure_boot(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     walkers.close()
     assert "this kernel takes signed modules only (Secure Boot)" in told["note"]
     assert told["note"].startswith("not compiled yet" if how == "to be compiled" else "its module was not loaded: ")
+
+
+def test_without_the_module_its_installation_is_what_to_type(installed: Path) -> None:
+    installed.rename(installed.with_suffix(".away"))
+    try:
+        for groups, more in (("stapusr",), ""), ((), "; not root, and not in the group stapusr; type `sudo usermod "):
+            with forked(partial(become, *groups), why_not) as child:
+                child.step()
+                why = child.step()
+                assert why.startswith(f"its module is not installed; type `sudo pte-magic install-module`{more}")
+                assert "stapdev" not in why
+    finally:
+        installed.with_suffix(".away").rename(installed)
+
+
+def test_with_a_signature_one_process_at_a_time_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the kernel takes signed modules only: the module keeps its name, which another one may not have."""
+    monkeypatch.setattr(toolchain, "signed_only", lambda: True)
+    with forked(lambda: become("stapusr"), states_of_pages, states_of_pages, walkers.close) as first:
+        first.step()
+        first.step()
+        assert Path("/proc", walker.MODULE).exists()
+        with forked(lambda: become("stapusr"), why_not) as second:
+            second.step()
+            assert "another process uses it" in second.step()
+        assert first.step() == ["present", "none"]
+        first.step()
+        wait_until(lambda: not Path("/sys/module", walker.MODULE).exists())
+    wait_until_nothing_is_left()

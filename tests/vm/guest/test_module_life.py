@@ -277,6 +277,7 @@ def test_kernel_addresses_are_refused(stap: StapWalker) -> None:
             stap.walk(own(), start, end)
 
 
+@pytest.mark.usefixtures("helper")
 def test_doctor_says_that_all_work(stap: StapWalker) -> None:
     told = pte_magic.doctor().set_index("walker")
     assert told["works"].all(), told

@@ -1,0 +1,77 @@
+"""Raw entries for those to whom the kernel tells no page frames: where a page is, is taken out of them.
+
+/proc/PID/pagemap shows page frame numbers and swap locations to CAP_SYS_ADMIN only (``pagemap_read()``,
+fs/proc/task_mmu.c), as frames help Rowhammer. Whoever may walk, but not see those, gets entries through `hide`.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pte_magic.formats import decode
+from pte_magic.formats.field import LEAVES, Shape
+from pte_magic.walkers.entries import LEVELS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pte_magic.formats.kernel import Kernel
+
+_PRESENT = np.uint64(1)
+_TYPE, _OFFSET = np.uint64(0x1F << 59), np.uint64(((1 << 50) - 1) << 9)
+_PAT_LARGE = 1 << 12
+_PTE = LEVELS.index("pte")
+_BIG = LEAVES - {Shape.PAGE, Shape.PROTNONE}
+
+
+def hide(entry: NDArray[np.uint64], level: NDArray[np.int8], kernel: Kernel) -> None:
+    """Take page frame numbers and swap locations out of raw x86-64 entries, in place.
+
+    Afterwards each page frame number reads as 0, its inversion undone, and so does each offset of a swap entry and the
+    number of a swap device. The types of special entries stay, and what a marker marks, as they tell no place. No entry
+    becomes empty by it, or looks like one of another state.
+
+    Args:
+        entry: Raw entries, ``uint64[n]``, contiguous.
+        level: Where each was found, ``int8[n]``, indices into ``LEVELS``.
+        kernel: The kernel that they come from.
+
+    """
+    frame = np.uint64(kernel.physical_mask)
+    if (level == _PTE).all() and (entry & _PRESENT).all():
+        np.bitwise_and(entry, ~frame, out=entry)
+        return
+    octets = entry.view(np.uint8).reshape(-1, 8)
+    shape = decode.shapes(entry, level, [octets[:, 0], octets[:, 1]])
+    cleared, filled = _masks(kernel)
+    swap = np.flatnonzero(shape == Shape.SWAP)
+    np.bitwise_and(entry, cleared[shape], out=entry)
+    np.bitwise_or(entry, filled[shape], out=entry)
+    if len(swap):
+        entry[swap] = _hidden_swap(entry[swap], kernel)
+
+
+@functools.cache
+def _masks(kernel: Kernel) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Return by shape which bits of an entry stay, and which are set then, ``uint64[shapes]`` each."""
+    cleared, filled = np.full(len(Shape), ~np.uint64(0)), np.zeros(len(Shape), np.uint64)
+    for shape in LEAVES | {Shape.TABLE}:
+        frame = kernel.physical_mask & ~(_PAT_LARGE if shape in _BIG else 0)
+        if shape in decode.INVERTED:  # all ones are frame 0
+            filled[shape] = frame
+        else:
+            cleared[shape] = ~np.uint64(frame)
+    return cleared, filled
+
+
+def _hidden_swap(entry: NDArray[np.uint64], kernel: Kernel) -> NDArray[np.uint64]:
+    kind_of = (entry >> np.uint64(59)).astype(np.intp)
+    # A failed swap-in before 6.2, in the state of a marker, too, has a page frame there (make_swapin_error_entry()).
+    is_marker = np.array([found == ("marker", None) for found in kernel.swap.types])[kind_of]
+    is_device = np.array([state == "swap" for state, _ in kernel.swap.types])[kind_of]
+    entry = np.where(is_marker, entry, entry | _OFFSET)  # inverted: all ones are offset 0
+    found: NDArray[np.uint64] = np.where(is_device, entry & ~_TYPE, entry)
+    return found

@@ -1,0 +1,121 @@
+"""``pte-magic install-module``: makes the walker of SystemTap ready for users without privileges."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pte_magic.errors import SystemTapError
+from pte_magic.systemtap import installing, modules, signing, toolchain
+from pte_magic.walkers import stap
+
+if TYPE_CHECKING:
+    import argparse
+
+_FOR_USERS = """Members of the group stapusr see raw entries with it, without page frames. Who shall be one:
+  sudo usermod --append --groups stapusr {user}
+and then logs in again. After an update of the kernel or of pte-magic, run this once more."""
+
+_ENROLLED = """The kernel takes it if the certificate is enrolled:
+  mokutil --test-key {certificate}
+tells that; `sudo mokutil --import {certificate}` and a reboot enroll it."""
+
+_NO_KEY = (
+    "this kernel takes signed modules only, and none of the keys that distributions make is there ({keys}); type "
+    "`sudo pte-magic install-module --key KEY --certificate CERTIFICATE`"
+)
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to those of ``pte-magic``."""
+    parser = commands.add_parser(
+        "install-module",
+        help="make the walker of SystemTap ready for users without privileges",
+        description="Compile the module of the walker stap and put it where SystemTap lets members of the group "
+        "stapusr load it from. They see the page-table entries of processes whose /proc/PID/pagemap they may open, "
+        "without page frames and swap locations, as in that file. Needs root.",
+    )
+    parser.set_defaults(function=install_module)
+    parser.add_argument(
+        "--release",
+        default=platform.release(),
+        help="the kernel to compile for (default: %(default)s, the running one)",
+    )
+    parser.add_argument("--key", help="private key to sign the module with, PEM, or a URI of PKCS #11")
+    parser.add_argument("--certificate", metavar="FILE", type=Path, help="X.509 certificate of that key, DER or PEM")
+    parser.add_argument("--remove", action="store_true", help="take the module away again")
+
+
+def install_module(given: argparse.Namespace) -> None:
+    """Install or remove, and say what was done.
+
+    Raises:
+        SystemTapError: It cannot, and why.
+
+    """
+    said = removed(given.release) if given.remove else installed(given.release, key(given.key, given.certificate))
+    print(said)  # noqa: T201
+
+
+def installed(release: str, signed_with: signing.Key | None) -> str:
+    """Compile the module, sign it if there is a key, and install it.
+
+    Args:
+        release: The kernel.
+        signed_with: The key, or None.
+
+    Returns:
+        What was done, and what to type next.
+
+    Raises:
+        SystemTapError: It cannot be done; says why and what to type.
+
+    """
+    if os.geteuid():
+        message = "not root, who alone may install a module; type `sudo pte-magic install-module`"
+        raise SystemTapError(message)
+    said = [f"compiled by SystemTap {toolchain.number()} for kernel {release}"]
+    with modules.fresh(stap.script(), release) as module:
+        if signed_with:
+            how = signing.sign(module, release, signed_with)
+            said.append(f"signed with {signed_with.private} ({how})")
+        else:
+            said.append("not signed: this kernel takes modules without a signature, too")
+        said.append(f"installed: {installing.install(module, release)}")
+    if signed_with:
+        said += ["", _ENROLLED.format(certificate=signed_with.certificate)]
+    return "\n".join([*said, "", _FOR_USERS.format(user=os.environ.get("SUDO_USER", "USER"))])
+
+
+def removed(release: str) -> str:
+    """Take the module away; return what was done.
+
+    Raises:
+        SystemTapError: It cannot be done; says why and what to type.
+
+    """
+    there = installing.place(stap.MODULE, release)
+    if installing.remove(stap.MODULE, release):
+        return f"removed: {there}"
+    return f"nothing to remove: there is no {there}"
+
+
+def key(private: str | None, certificate: Path | None) -> signing.Key | None:
+    """Return the key that was named, or that of this machine if its kernel wants a signature.
+
+    Raises:
+        SystemTapError: There is none, or half of one; says what to type.
+
+    """
+    if private and certificate:
+        return signing.Key(private, certificate)
+    if private or certificate:
+        message = "--key and --certificate belong together; name both"
+        raise SystemTapError(message)
+    if not toolchain.signed_only():
+        return None
+    if found := signing.key_of_this_machine():
+        return found
+    raise SystemTapError(_NO_KEY.format(keys=", ".join(one.private for one in signing.KEYS)))

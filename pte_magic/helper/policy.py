@@ -1,0 +1,78 @@
+"""What the administrator decides: who may connect, who sees page frames, how much one client may take."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pte_magic.errors import PteMagicError
+
+if TYPE_CHECKING:
+    from pte_magic.helper.peer import Peer
+
+GROUP = "pte-magic"
+"""The group that may connect, if there is one of this name and nobody said which."""
+
+
+class HelperError(PteMagicError):
+    """The helper cannot do what the administrator asked for; the message says why, and what to type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Limits and permissions.
+
+    Attributes:
+        frames: Number of the group whose members see page frame numbers and swap locations; None for nobody. Root is
+            no exception: what the kernel asks for is a capability (``pagemap_read()``), which a container's root lacks.
+        clients: Connections at a time, in all. Each takes 1.3 MB.
+        clients_of_a_user: Of one user.
+
+    """
+
+    frames: int | None = None
+    clients: int = 128
+    clients_of_a_user: int = 16
+
+    def sees_frames(self, peer: Peer) -> bool:
+        """Tell whether this peer may know where pages are."""
+        return self.frames is not None and self.frames in peer.groups
+
+
+def group(named: str) -> int:
+    """Return the number of a group that was named, or given by its number.
+
+    Raises:
+        HelperError: There is none of this name.
+
+    """
+    try:
+        return grp.getgrnam(named).gr_gid
+    except KeyError:
+        if named.isascii() and named.isdecimal():
+            return int(named)
+    message = f"group {named!r} does not exist; type `groupadd {named}`, or one of those that `getent group` lists"
+    raise HelperError(message)
+
+
+def default_group() -> int:
+    """Return who may connect if nobody said: the group of who typed sudo, else `GROUP` if there is one, else root's."""
+    try:
+        return pwd.getpwuid(int(os.environ["SUDO_UID"])).pw_gid
+    except (KeyError, ValueError):
+        pass
+    try:
+        return grp.getgrnam(GROUP).gr_gid
+    except KeyError:
+        return 0
+
+
+def name_of(gid: int) -> str:
+    """Return the name of a group, or its number if it has none."""
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)

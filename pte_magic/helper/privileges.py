@@ -1,0 +1,95 @@
+"""What the helper gives up once its walker is loaded: running it takes no privilege at all."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import operator
+import os
+import re
+import sys
+from errno import EINVAL, EPERM
+from pathlib import Path
+
+from pte_magic.helper.policy import HelperError
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+# linux/prctl.h
+_PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 4, 24, 38
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
+_CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h
+_CLOSE_RANGE, _CLOSE_RANGE_UNSHARE = 436, 2  # x86-64 and all newer tables; linux/close_range.h, since 5.9
+
+_BLAS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+NO_THREADS = dict.fromkeys((*_BLAS, "NUMEXPR_NUM_THREADS"), "1") | {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
+"""What tells libraries that numpy and pandas import to start no threads: numpy's BLAS, numexpr, Arrow's jemalloc."""
+
+
+def have_one_thread() -> None:
+    """Start this program once more, if libraries started threads: what is dropped, each thread has to drop itself.
+
+    Raises:
+        HelperError: There still are some.
+
+    """
+    others = [task.joinpath("comm") for task in Path("/proc/self/task").iterdir() if int(task.name) != os.getpid()]
+    if not others:
+        return
+    if NO_THREADS.items() <= os.environ.items():
+        names = ", ".join(path.read_text(encoding="utf-8").strip() for path in others)
+        message = f"threads of libraries ({names}) would keep the privileges; please report this"
+        raise HelperError(message)
+    os.environ.update(NO_THREADS)
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+
+
+def drop() -> None:
+    """Give up every capability for good, of this thread and those that it will start.
+
+    BPF_PROG_TEST_RUN asks for none since 5.19 (c8644cd0efe7 "bpf: refine kernel.unprivileged_bpf_disabled behaviour"):
+    holding the program's descriptor is enough. Nor does anything else that the helper does from now on.
+
+    Raises:
+        OSError: The kernel let it keep one.
+
+    """
+    _check(_prctl(_PR_SET_NO_NEW_PRIVS, 1))
+    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    for capability in range(64):
+        if _prctl(_PR_CAPBSET_DROP, capability) and ctypes.get_errno() in (EINVAL, EPERM):
+            break  # there are no more, or this is not root, which could not get any of them back
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    _check(_libc.capset(header, (ctypes.c_uint32 * 6)()))
+    # Nobody of the same user reads its memory, or takes its descriptors.
+    _check(_prctl(_PR_SET_DUMPABLE, 0))
+    if left := held():
+        message = f"capabilities {left:#x} could not be dropped"
+        raise OSError(EPERM, message)
+
+
+def held() -> int:
+    """Return the capabilities that this thread has, may take or hands on, as a mask."""
+    status = Path("/proc/thread-self/status").read_text(encoding="utf-8")
+    found = re.findall(r"^Cap(?:Inh|Prm|Eff|Amb):\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return functools.reduce(operator.or_, (int(text, 16) for text in found))
+
+
+def own_descriptors(first: int) -> None:
+    """Give this thread a table of descriptors of its own, without those from `first` on.
+
+    Raises:
+        OSError: The kernel refuses it.
+
+    """
+    _check(_libc.syscall(_CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(0xFFFFFFFF), _CLOSE_RANGE_UNSHARE))
+
+
+def _prctl(option: int, argument: int) -> int:
+    result: int = _libc.prctl(option, *map(ctypes.c_ulong, (argument, 0, 0, 0)))
+    return result
+
+
+def _check(result: int) -> None:
+    if result == -1:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

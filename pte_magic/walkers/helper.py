@@ -1,0 +1,185 @@
+"""The helper's walker: raw entries without privileges, read by ``pte-magic serve``, which has some.
+
+What is sent is the open pagemap. Whoever the kernel let open it may look at that address space, and nobody else gets
+one; the helper never hears of a pid. Protocol: docs/helper.md.
+"""
+
+from __future__ import annotations
+
+import grp
+import mmap
+import os
+import pwd
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pte_magic.errors import UnstableError, WalkerUnavailableError
+from pte_magic.walkers.protocol import (
+    ANSWER,
+    FRAMES_HIDDEN,
+    GREETING,
+    MAGIC,
+    REQUEST,
+    TABLES,
+    VERSION,
+    Status,
+    socket_path,
+)
+from pte_magic.walkers.shared import MEMORY_BYTES, SharedMemoryWalker
+
+if TYPE_CHECKING:
+    from pte_magic.space import AddressSpace
+
+NAME = "helper"
+_ONE = socket.CMSG_SPACE(4)
+
+
+class HelperWalker(SharedMemoryWalker):
+    """Walks any address space whose pagemap is open, through a helper that listens on a Unix socket.
+
+    A helper that was started again meanwhile is connected to again. While an answer is waited for, an interrupt ends
+    the connection, not the notebook; the next walk makes another.
+    """
+
+    name = NAME
+
+    def __init__(self) -> None:
+        """Connect.
+
+        Raises:
+            WalkerUnavailableError: No helper listens, or it does not let this user connect; says what to type.
+
+        """
+        super().__init__()
+        self._socket: socket.socket | None = None
+        self._closed = False
+        with self._lock:
+            self._connected()
+
+    def close(self) -> None:
+        """Close the connection, when no walk is under way. The walker is of no use afterwards."""
+        with self._lock:
+            self._closed = True
+            self._disconnect()
+
+    def abandon(self) -> None:
+        """Forget the connection in a forked child: it is the parent's, whose answers it would take."""
+        self._closed = True
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._socket:
+            self._socket.close()
+            self._socket = None
+
+    def _connected(self) -> socket.socket:
+        """Return the connection, made if there is none."""
+        if self._socket:
+            return self._socket
+        if self._closed:
+            raise WalkerUnavailableError(NAME, "this one was closed; call pte_magic.walkers.get() for another")
+        path = socket_path()
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            made.connect(path)
+            self._use(self._greeted(made, path))
+        except OSError as error:
+            made.close()
+            raise WalkerUnavailableError(NAME, _why(error, path)) from error
+        except BaseException:
+            made.close()
+            raise
+        self._socket = made
+        return made
+
+    def _greeted(self, made: socket.socket, path: str) -> mmap.mmap:
+        """Take the helper's greeting; return the memory for its answers."""
+        said, fds, _, _ = socket.recv_fds(made, GREETING.size + 1, 1, socket.MSG_CMSG_CLOEXEC)
+        try:
+            if len(said) != GREETING.size or not said.startswith(MAGIC):
+                why = f"what listens at {path} is no helper of pte-magic" if said else f"the helper at {path} has ended"
+                raise WalkerUnavailableError(NAME, f"{why}; type `sudo pte-magic serve`")
+            _, version, status, flags, size, self.encryption_mask = GREETING.unpack(said)
+            if version != VERSION:
+                why = f"the helper at {path} speaks version {version} of the protocol, this package {VERSION}"
+                raise WalkerUnavailableError(NAME, f"{why}; install the same pte-magic for both")
+            if status == Status.BUSY:
+                why = f"the helper at {path} has as many clients as it may; end some notebooks of yours"
+                raise WalkerUnavailableError(NAME, f"{why}, or type `pte-magic serve --max-clients …`")
+            if status != Status.OK or not fds or size != MEMORY_BYTES:
+                raise WalkerUnavailableError(NAME, f"the helper at {path} failed (status {status}); see its journal")
+            self.frames_hidden = bool(flags & FRAMES_HIDDEN)
+            return mmap.mmap(fds[0], MEMORY_BYTES, prot=mmap.PROT_READ)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _run(self, space: AddressSpace) -> None:
+        """Nothing is written to the memory, so `_read` asks."""
+        raise NotImplementedError
+
+    def _read(
+        self,
+        space: AddressSpace,
+        origin: int,
+        start: int,
+        end: int,
+        tables: bool = False,  # noqa: FBT001, FBT002  (as of the one overridden)
+    ) -> tuple[int, int, int]:
+        asked = REQUEST.pack(VERSION, tables * TABLES, origin, start, end)
+        version, status, n, m, reached = ANSWER.unpack(self._asked(asked, space.fileno()))
+        if status == Status.OK:
+            return reached, n, m
+        raise _error(status, version, space, reached)
+
+    def _asked(self, request: bytes, fd: int) -> bytes:
+        """Send a request, again if the helper was started again, and return the answer."""
+        for _ in range(2):
+            try:
+                socket.send_fds(self._connected(), [request], [fd])
+                answer = self._connected().recv(ANSWER.size + 1)
+            except (BrokenPipeError, ConnectionResetError):
+                answer = b""
+            except BaseException:
+                self._disconnect()  # the answer that is still to come would be taken for the next one
+                raise
+            if len(answer) == ANSWER.size:
+                return answer
+            self._disconnect()
+        raise WalkerUnavailableError(NAME, f"the helper at {socket_path()} ended the connection; see its journal")
+
+
+def _error(status: int, version: int, space: AddressSpace, reached: int) -> Exception:
+    if status == Status.UNSTABLE:
+        return UnstableError(space.pid, reached)
+    if status == Status.GONE:
+        return space.gone()
+    if status == Status.NOT_PAGEMAP:
+        return ValueError(f"descriptor {space.fd} is not an open /proc/PID/pagemap")
+    if status == Status.MALFORMED:
+        return ValueError("the helper walks whole pages of user addresses only")
+    if status == Status.VERSION:
+        return WalkerUnavailableError(NAME, f"the helper speaks version {version} of the protocol; start it again")
+    return WalkerUnavailableError(NAME, "the helper's own walker failed; see its journal, or start it again")
+
+
+def _why(error: OSError, path: str) -> str:
+    """Return why nobody answers, and what to type."""
+    if isinstance(error, PermissionError):
+        return f"{path} is not for this user; {_membership(path)}"
+    if isinstance(error, FileNotFoundError):
+        return f"no helper listens at {path}; type `sudo pte-magic serve`"
+    if isinstance(error, ConnectionError):  # nobody listens, or it ended before it greeted
+        return f"the helper at {path} has ended; type `sudo pte-magic serve`"
+    return f"{path}: {error.strerror or error}; type `sudo pte-magic serve`"
+
+
+def _membership(path: str) -> str:
+    """Return what makes this user one of those who may connect."""
+    try:
+        group = grp.getgrgid(Path(path).stat().st_gid).gr_name
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    except (OSError, KeyError):
+        return "type `sudo pte-magic serve --group GROUP` with a group of yours"
+    return f"type `sudo usermod -aG {group} {user}` and log in again"

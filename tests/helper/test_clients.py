@@ -1,0 +1,139 @@
+"""Many clients at a time: each gets what is its own, and none keeps another waiting."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+from conftest import PAGE, PM_PFN, needs_root, words
+from serving import CLIENTS, SCALE
+from talking import Talker, opened, request, still_serves, together
+from waiting import SECONDS, wait_until
+
+from pte_magic.helper.turns import Turns
+from pte_magic.walkers.protocol import Status
+from pte_magic.workloads import private_mapping
+
+if TYPE_CHECKING:
+    from serving import Helper
+
+pytestmark = needs_root
+
+REQUESTS = max(int(200 * SCALE), 10)
+FRAME = 0x000F_FFFF_FFFF_F000
+
+
+def test_of_a_hundred_clients_at_once_each_sees_its_own_pages_only(served: Helper) -> None:
+    pages = 64
+    array = private_mapping(pages)
+    address = array.ctypes.data
+
+    started = multiprocessing.get_context("fork").Barrier(CLIENTS)
+
+    def look(number: int) -> int:
+        """Write pages of one's own at the address that all have in common, and compare with pagemap again and again."""
+        array[[page for page in range(pages) if page == number % pages or number >> page % 7 & 1]] = number
+        different = 0
+        with opened() as fd, Talker(served.path) as talker:
+            started.wait(SECONDS)
+            for _ in range(REQUESTS):
+                before = words(address, pages * PAGE)
+                answer = talker.ask(fd, address, address + pages * PAGE)
+                assert (answer.status, answer.n_entries) == (Status.OK, pages)
+                seen = [(entry & FRAME) // PAGE if entry & 1 else 0 for entry in talker.entries(pages)]
+                if (words(address, pages * PAGE) == before).all():  # the kernel moved none meanwhile
+                    different += seen != [int(word) & PM_PFN for word in before]
+        return different
+
+    assert together(*(partial(look, number) for number in range(CLIENTS))) == [0] * CLIENTS
+    wait_until(served.alone)
+
+
+def test_one_more_than_may_connect_is_told_so_and_the_others_are_served(served: Helper) -> None:
+    refusals = served.log().count("refused: too many")
+    with ExitStack() as stack:
+        talkers = [stack.enter_context(Talker(served.path)) for _ in range(CLIENTS)]
+        assert {talker.status for talker in talkers} == {Status.OK}
+        for _ in range(3):
+            with Talker(served.path) as refused:
+                assert (refused.status, refused.memory) == (Status.BUSY, -1)
+        with opened() as fd:
+            assert {talker.ask(fd, PAGE).status for talker in talkers} == {Status.OK}
+    wait_until(served.alone)
+    still_serves(served.path)
+    assert served.log().count("refused: too many connections") == refusals + 3
+
+
+def test_a_client_that_reads_no_answers_keeps_nobody_waiting_and_gets_all_of_them_later(served: Helper) -> None:
+    with opened() as fd, Talker(served.path) as talker:
+        sent, waited = 0, 0
+        talker.socket.settimeout(0)
+        while waited < 3:  # until neither side takes anything any more
+            try:
+                talker.send(request(PAGE), [fd])
+                sent += 1
+            except BlockingIOError:
+                still_serves(served.path)
+                waited += 1
+        talker.socket.settimeout(SECONDS)
+        assert {talker.answer().status for _ in range(sent)} == {Status.OK}
+        assert talker.ask(fd, PAGE).status == Status.OK
+
+
+def test_a_flood_of_descriptors_leaves_none_behind(served: Helper) -> None:
+    def flood() -> None:
+        with opened() as fd, Talker(served.path) as talker:
+            for _ in range(REQUESTS):
+                talker.send(request(PAGE), [fd] * 253)  # SCM_MAX_FD, include/net/scm.h
+                assert talker.answer().status == Status.MALFORMED
+
+    files = served.descriptors()
+    together(*[flood] * 8)
+    wait_until(lambda: served.alone() and served.descriptors() == files)
+    still_serves(served.path)
+
+
+def test_turns_are_given_in_the_order_of_asking() -> None:
+    turns, order, asked = Turns(), list[int](), list[int]()
+
+    def take(number: int) -> None:
+        asked.append(number)
+        with turns:
+            order.append(number)
+
+    def waiting(count: int) -> bool:
+        return len(turns._waiting) == count
+
+    threads = [threading.Thread(target=take, args=(number,)) for number in range(20)]
+    with turns:
+        for number, thread in enumerate(threads):
+            thread.start()
+            wait_until(partial(waiting, number + 1))
+    for thread in threads:
+        thread.join()
+    assert order == asked == list(range(20))
+
+
+def test_who_asks_for_everything_without_a_pause_leaves_others_their_turns(served: Helper) -> None:
+    """Between two requests of one client, each other one that waits has had one."""
+    array = private_mapping(1 << 12)
+    array[:] = 1
+    address, end = array.ctypes.data, array.ctypes.data + array.nbytes
+    started = multiprocessing.get_context("fork").Barrier(3)
+
+    def ask() -> int:
+        with opened() as fd, Talker(served.path) as talker:
+            started.wait(SECONDS)
+            for _ in range(REQUESTS):
+                assert talker.ask(fd, address, end).status == Status.OK
+        return os.getpid()
+
+    before = len(served.requests())
+    pids = [str(pid) for pid in together(ask, ask, ask)]
+    log = [request["pid"] for request in served.requests()[before:]]
+    first = min(len(log) - log[::-1].index(pid) for pid in pids)  # until one of them has all it asked for
+    assert all(log[:first].count(pid) > REQUESTS // 10 for pid in pids)
