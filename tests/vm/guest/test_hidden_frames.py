@@ -35,8 +35,9 @@ from conftest import (
 from loaded import wait_until_nothing_is_left
 from member import member, module_installed, seen
 from numa import bind, move
+from poison import HWPOISON
 from swapping import areas, fill, page_out, swap_off, swap_on, zram
-from test_hwpoison import HWPOISON, broken
+from test_hwpoison import broken
 from waiting import SECONDS
 
 from pte_magic import frame, machine, walkers
