@@ -52,8 +52,10 @@ def test_the_wheel_carries_program_and_scripts_and_no_path_of_the_machine_that_b
     with zipfile.ZipFile(wheel) as archive:
         program = archive.read("pte_magic/walkers/walk.bpf.o")
         scripts = {path for path in archive.namelist() if path.endswith(".stp")}
+        units = [path for path in archive.namelist() if path.startswith("pte_magic/helper/units/")]
     assert program.startswith(b"\x7fELF")
     assert scripts == {f"pte_magic/{path.relative_to(PROJECT)}" for path in (PROJECT / "stap").rglob("*.stp")}
+    assert sorted(Path(path).name for path in units) == ["pte-magic.service", "pte-magic.socket"]
     assert bytes(PROJECT) not in program
     assert bytes(Path.home()) not in program
 

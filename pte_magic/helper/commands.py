@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pte_magic import walkers
 from pte_magic.errors import PteMagicError
-from pte_magic.helper import install_module, journal, policy, privileges
+from pte_magic.helper import install_module, install_service, journal, policy, privileges
 from pte_magic.helper.listening import Listener
 from pte_magic.helper.policy import HelperError, Policy
 from pte_magic.helper.server import Server
@@ -50,11 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     serve_.set_defaults(function=serve)
     defaults = Policy()
     serve_.add_argument("--socket", metavar="PATH", help=f"where to listen (default: {socket_path()})")
-    serve_.add_argument(
-        "--group",
-        help="who may connect, besides root (default: your own group if you typed sudo, else "
-        f"{policy.GROUP} if there is such a group, else nobody)",
-    )
+    serve_.add_argument("--group", help=f"who may connect, besides root ({policy.DEFAULT_GROUP})")
     serve_.add_argument(
         "--frames", metavar="GROUP", help="whose members see page frame numbers and swap locations (default: nobody)"
     )
@@ -64,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     serve_.add_argument("--max-clients-per-user", metavar="N", type=_positive, default=defaults.clients_of_a_user,
                         help="of one user (default: %(default)s)")  # fmt: skip
     install_module.add_parser(commands)
+    install_service.add_parser(commands)
     return parser
 
 

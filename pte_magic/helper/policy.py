@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 GROUP = "pte-magic"
 """The group that may connect, if there is one of this name and nobody said which."""
+DEFAULT_GROUP = f"default: your own group if you typed sudo, else {GROUP} if there is such a group, else nobody"
+"""What the commands' help says of that."""
 
 
 class HelperError(PteMagicError):

@@ -78,7 +78,8 @@ def test_who_names_it_has_it_tried_again(make: Callable[[Maker], Maker]) -> None
 
 
 def test_auto_takes_what_works_since(make: Callable[[Maker], Maker], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(walkers._MAKERS, "bpf", Maker(failures=99))
+    for name in ("bpf", "helper"):
+        monkeypatch.setitem(walkers._MAKERS, name, Maker(failures=99))
     make(Maker(failures=1))
     pagemap = walkers.get()
     assert pagemap is walkers.get("pagemap")

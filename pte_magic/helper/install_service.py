@@ -1,0 +1,125 @@
+"""``pte-magic install-service``: has systemd start the helper when somebody connects to its socket."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pte_magic.helper import installed, policy
+from pte_magic.helper.policy import HelperError
+from pte_magic.helper.privileges import NO_THREADS
+from pte_magic.walkers.protocol import DEFAULT_SOCKET
+
+if TYPE_CHECKING:
+    import argparse
+
+SOCKET, SERVICE = "pte-magic.socket", "pte-magic.service"
+TEMPLATES = Path(__file__).with_name("units")
+DIRECTORY = Path("/etc/systemd/system")
+RUNNING = Path("/run/systemd/system")  # there is one if systemd runs, sd_booted(3)
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to those of ``pte-magic``."""
+    parser = commands.add_parser(
+        "install-service",
+        help="have systemd start the helper when a notebook asks for it",
+        description=f"Write {SOCKET} and {SERVICE} to {DIRECTORY}, and have systemd listen at {DEFAULT_SOCKET}. The "
+        "service runs as a user of its own, with the Python that runs this command. Needs root.",
+    )
+    parser.set_defaults(function=install_service)
+    parser.add_argument("--group", help=f"who may connect, besides root ({policy.DEFAULT_GROUP})")
+    parser.add_argument(
+        "--frames", metavar="GROUP", help="whose members see page frame numbers and swap locations (default: nobody)"
+    )
+    parser.add_argument("--remove", action="store_true", help="stop it, and remove both files")
+
+
+def install_service(given: argparse.Namespace) -> None:
+    """Install or remove, and say what was done.
+
+    Raises:
+        HelperError: It cannot, and why.
+
+    """
+    if os.geteuid():
+        message = "not root, who alone may do this; type `sudo pte-magic install-service`"
+        raise HelperError(message)
+    if not DIRECTORY.is_dir():
+        message = f"there is no {DIRECTORY}, so no systemd; type `sudo pte-magic serve`"
+        raise HelperError(message)
+    if given.remove:
+        _remove()
+    else:
+        _install(given.group, given.frames)
+
+
+def units(group: int, frames: int | None) -> dict[str, str]:
+    """Return what is in the unit files, by their names."""
+    command = installed.SERVE if frames is None else (*installed.SERVE, "--frames", str(frames))
+    values = {
+        "socket": DEFAULT_SOCKET,
+        "group": str(group),
+        "command": " ".join(map(_quoted, command)),
+        "environment": "Environment=" + " ".join(f"{name}={value}" for name, value in NO_THREADS.items()),
+        "home": "read-only" if installed.in_a_home() else "yes",
+    }
+    return {name: (TEMPLATES / name).read_text(encoding="utf-8").format_map(values) for name in (SOCKET, SERVICE)}
+
+
+def _install(group: str | None, frames: str | None) -> None:
+    allowed = policy.default_group() if group is None else policy.group(group)
+    seen = None if frames is None else policy.group(frames)
+    installed.check_reachable()
+    for name, text in units(allowed, seen).items():
+        _say(f"{'replaced' if (DIRECTORY / name).exists() else 'wrote'} {DIRECTORY / name}")
+        (DIRECTORY / name).write_text(text, encoding="utf-8")
+        (DIRECTORY / name).chmod(0o644)
+    whose = "nobody" if seen is None else f"members of group {policy.name_of(seen)}"
+    _say(f"members of group {policy.name_of(allowed)} may connect to {DEFAULT_SOCKET}; page frames for {whose}")
+    for place in installed.others():
+        _say(f"beware: others than root may change what the service runs, at {place}; better type {installed.HOW}")
+    _systemctl(["daemon-reload"], ["enable", SOCKET], ["restart", SOCKET])
+
+
+def _remove() -> None:
+    there = [DIRECTORY / name for name in (SOCKET, SERVICE) if (DIRECTORY / name).exists()]
+    if not there:
+        _say(f"nothing to remove: there is no {DIRECTORY / SOCKET}")
+        return
+    if RUNNING.exists():
+        _systemctl(["disable", "--now", SOCKET, SERVICE])
+    (DIRECTORY / "sockets.target.wants" / SOCKET).unlink(missing_ok=True)
+    for path in there:
+        path.unlink()
+        _say(f"removed {path}")
+    _systemctl(["daemon-reload"])
+    with suppress(OSError):  # it was not made, or somebody has put something else there
+        Path(DEFAULT_SOCKET).parent.rmdir()
+
+
+def _systemctl(*commands: list[str]) -> None:
+    """Have systemd do something, if it runs; say what."""
+    lines = [" ".join(["systemctl", *command]) for command in commands]
+    if not RUNNING.exists():
+        _say(f"systemd does not run here; where it does, type {' and '.join(f'`{line}`' for line in lines)}")
+        return
+    for line in lines:
+        done = subprocess.run(line.split(), capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode:
+            message = f"`{line}` failed: {done.stderr.strip()}; `systemctl status {SOCKET}` says more"
+            raise HelperError(message)
+        _say(f"did `{line}`")
+
+
+def _quoted(word: str) -> str:
+    """Return a word for ExecStart=, as it is (systemd.service(5), "Command lines")."""
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return word if escaped == word and " " not in word else f'"{escaped}"'
+
+
+def _say(text: str) -> None:
+    print(text)  # noqa: T201

@@ -1,0 +1,68 @@
+"""Where the Python is that runs this, and who else can run or change it: a service will run it, too."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pte_magic
+from pte_magic.helper import policy
+from pte_magic.helper.policy import HelperError
+
+SERVE = (sys.executable, "-P", "-m", "pte_magic", "serve")
+"""The command that serves; -P keeps the directory where it is run out of it."""
+HOW = (
+    "`sudo python3 -m venv /opt/pte-magic`, `sudo /opt/pte-magic/bin/pip install pte-magic` and "
+    "`sudo /opt/pte-magic/bin/pte-magic install-service`"
+)
+"""How to install where all may read, and only root may write."""
+
+_HOMES = (Path("/home"), Path("/root"), Path("/run/user"))  # what ProtectHome= hides
+_NOBODY = 65534
+
+
+def check_reachable() -> None:
+    """Raise unless a user who owns nothing can run this Python with this package.
+
+    Raises:
+        HelperError: He cannot; says why and what to type.
+
+    """
+    try:
+        done = subprocess.run(  # noqa: S603
+            [*SERVE, "--help"],
+            user=_NOBODY, group=_NOBODY, extra_groups=[], capture_output=True, text=True, check=False, cwd="/",
+        )  # fmt: skip
+    except PermissionError as error:
+        why = str(error.strerror)
+    else:
+        why = "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["it failed"])[-1]
+    if why:
+        message = f"the service's own user cannot run {sys.executable} ({why}); install where all may read: {HOW}"
+        raise HelperError(message)
+
+
+def places() -> list[Path]:
+    """Return where Python and what it imports are, by all their names."""
+    imported = sys.path[not sys.flags.safe_path :]  # without the script's directory
+    given = [sys.executable, sys.prefix, sys.base_prefix, str(Path(pte_magic.__file__).parent), *imported]
+    names = {name for path in given if path for name in (Path(path).absolute(), Path(path).resolve())}
+    return sorted(name for name in names if name.exists())
+
+
+def in_a_home() -> bool:
+    """Tell whether some of it is in somebody's home."""
+    return any(path.is_relative_to(home) for path in places() for home in _HOMES)
+
+
+def others() -> list[str]:
+    """Return where others than root may change it, with their names: whatever is below such a directory, is theirs."""
+    found: list[Path] = []
+    for path in sorted({above for place in places() for above in (place, *place.parents)}):
+        about = path.stat()
+        sticky = about.st_mode & 0o1000
+        by_others = about.st_mode & 0o002 or (about.st_mode & 0o020 and about.st_gid)
+        if (about.st_uid or (by_others and not sticky)) and not any(path.is_relative_to(upper) for upper in found):
+            found.append(path)
+    return [f"{path} (of user {path.stat().st_uid}, group {policy.name_of(path.stat().st_gid)})" for path in found]
