@@ -59,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
                         help="connections at a time; each takes 1.3 MB (default: %(default)s)")  # fmt: skip
     serve_.add_argument("--max-clients-per-user", metavar="N", type=_positive, default=defaults.clients_of_a_user,
                         help="of one user (default: %(default)s)")  # fmt: skip
+    serve_.add_argument("--max-rows", metavar="N", type=_positive,
+                        help="entries of one answer, then another client has its turn (default: 131072)")  # fmt: skip
     install_module.add_parser(commands)
     install_service.add_parser(commands)
     return parser
@@ -67,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 def _positive(text: str) -> int:
     number = int(text) if text.isascii() and text.isdecimal() else 0
     if number < 1:
-        message = f"{text!r} is no number of connections; type 1 or more"
+        message = f"{text!r} is no number from 1 on"
         raise argparse.ArgumentTypeError(message)
     return number
 
@@ -82,9 +84,9 @@ def serve(given: argparse.Namespace) -> None:
     privileges.have_one_thread()
     frames = None if given.frames is None else policy.group(given.frames)
     allowed = policy.default_group() if given.group is None else policy.group(given.group)
-    rules = Policy(frames, given.max_clients, given.max_clients_per_user)
+    rules = Policy(frames, given.max_clients, given.max_clients_per_user, given.max_rows)
     walker = _walker(given.walker)
-    tables = Tables(walker)
+    tables = Tables(walker, rules.rows)
     listener = Listener(given.socket or socket_path(), allowed)
     try:
         _give_up_privileges()

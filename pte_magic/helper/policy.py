@@ -32,12 +32,14 @@ class Policy:
             no exception: what the kernel asks for is a capability (``pagemap_read()``), which a container's root lacks.
         clients: Connections at a time, in all. Each takes 1.3 MB.
         clients_of_a_user: Of one user.
+        rows: Entries of one answer, about; then it is another client's turn. None for what the walker reads at once.
 
     """
 
     frames: int | None = None
     clients: int = 128
     clients_of_a_user: int = 16
+    rows: int | None = None
 
     def sees_frames(self, peer: Peer) -> bool:
         """Tell whether this peer may know where pages are."""

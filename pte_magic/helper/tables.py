@@ -10,6 +10,7 @@ from pte_magic.errors import NoAddressSpaceError, PteMagicError, UnstableError
 from pte_magic.formats import hidden, kernel
 from pte_magic.helper import journal
 from pte_magic.helper.turns import Turns
+from pte_magic.machine import PAGE_SIZE
 from pte_magic.space import AddressSpace
 from pte_magic.walkers.protocol import Status
 
@@ -48,8 +49,10 @@ class Outcome(NamedTuple):
 class Tables:
     """Page tables, as a walker in the kernel reads them."""
 
-    def __init__(self, walker: SharedMemoryWalker) -> None:
+    def __init__(self, walker: SharedMemoryWalker, rows: int | None = None) -> None:
+        """Take a walker; an answer has about `rows` entries at most, or as many as it reads at once."""
         self.walker = walker
+        self._rows = rows
         self.encryption_mask = walker.encryption_mask
         self._kernel = kernel.running(walker.encryption_mask)
         self._turns = Turns()
@@ -71,6 +74,8 @@ class Tables:
 
         """
         take = put if frames else self._without_frames(put)
+        if self._rows:  # an entry covers a page or more; the client goes on from where this part ended
+            end = min(end, start + self._rows * PAGE_SIZE)
         try:
             with self._turns:
                 reached, n, m = self.walker.once(space, origin, start, end, tables, take)

@@ -10,16 +10,21 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conftest import PAGE, PM_PFN, needs_root, words
-from serving import CLIENTS, SCALE
+from serving import CLIENTS, SCALE, Helper
 from talking import Talker, opened, request, still_serves, together
 from waiting import SECONDS, wait_until
 
+from pte_magic import walkers
 from pte_magic.helper.turns import Turns
+from pte_magic.space import own
+from pte_magic.walkers.helper import HelperWalker
 from pte_magic.walkers.protocol import Status
 from pte_magic.workloads import private_mapping
 
 if TYPE_CHECKING:
-    from serving import Helper
+    from pathlib import Path
+
+    import pytest
 
 pytestmark = needs_root
 
@@ -51,6 +56,32 @@ def test_of_a_hundred_clients_at_once_each_sees_its_own_pages_only(served: Helpe
 
     assert together(*(partial(look, number) for number in range(CLIENTS))) == [0] * CLIENTS
     wait_until(served.alone)
+
+
+def test_a_longer_walk_than_an_answer_may_be_is_the_same_walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers of three rows and of all of them: of memory with pages, holes and the tables above."""
+    array = private_mapping(1300)
+    array[[0, 1, 2, 3, 511, 512, 700, 1299]] = 1
+    start = array.ctypes.data
+    end = start + 1300 * PAGE
+    whole = {
+        tables: walkers.get("bpf").walk(own(), start - PAGE, end + PAGE, tables=tables) for tables in (False, True)
+    }
+    tmp_path.chmod(0o755)
+    helper = Helper(tmp_path, "--frames", "0", "--max-rows", "3")
+    try:
+        monkeypatch.setattr("pte_magic.walkers.helper.socket_path", lambda: str(helper.path))
+        walker = HelperWalker()
+        for tables, expected in whole.items():
+            found = walker.walk(own(), start - PAGE, end + PAGE, tables=tables)
+            for name in ("entry", "vaddr", "size", "level"):
+                assert (getattr(found, name) == getattr(expected, name)).all(), name
+        walker.close()
+        rows = [int(line["rows"]) for line in helper.requests()]
+        assert len(rows) > 1300 // 3
+        assert max(rows) <= 3 + 4 * 2  # with the tables on the way to the first address, and to one on the way
+    finally:
+        helper.end()
 
 
 def test_one_more_than_may_connect_is_told_so_and_the_others_are_served(served: Helper) -> None:

@@ -205,7 +205,8 @@ def test_a_path_that_is_too_long_for_a_socket_is_told(tmp_path: Path) -> None:
 def test_bad_options_are_one_line_with_the_value() -> None:
     assert said("--group", "no-such-group").startswith("pte-magic: group 'no-such-group' does not exist; type ")
     assert said("--frames", "no-such-group").startswith("pte-magic: group 'no-such-group' does not exist; type ")
-    assert "'0' is no number of connections; type 1 or more" in said("--max-clients", "0", status=2)
+    assert "'0' is no number from 1 on" in said("--max-clients", "0", status=2)
+    assert "'many' is no number from 1 on" in said("--max-rows", "many", status=2)
 
 
 @needs_root
