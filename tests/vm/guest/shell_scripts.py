@@ -51,8 +51,8 @@ SHELL = ("stap", "-g", "dump_pte.stp")
 def environment() -> dict[str, str]:
     """Return the environment in which stap finds in a guest what it compiled in the root.
 
-    Its cache goes by the size of its own directories, too, which another file system has another one for. So it is shown
-    a copy of them that the root and the guests share.
+    Its cache goes by the size of its own directories, too, which is not the same on all file systems. So it is shown a
+    copy of them that the root and the guests share.
     """
     copy = Path(os.environ["SYSTEMTAP_DIR"]).with_name("systemtap-runtime")
     if not copy.exists():
