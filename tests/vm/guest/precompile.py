@@ -26,8 +26,7 @@ def main() -> None:
         with redirect_stderr(io.StringIO()):  # how long each takes, every second
             for script in missing:
                 modules.compiled(script, release)
-            if shell_scripts.DUMP_PTE in missing:
-                shell_scripts.compile_as_a_person_would(release)
+            shell_scripts.compile_as_a_person_would(release)
         if missing:
             sys.stdout.write(f"{release}: {len(missing)} modules compiled in {time.monotonic() - began:.0f} s\n")
             sys.stdout.flush()

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import tempfile
+from contextlib import suppress
+from pathlib import Path
 
 from pte_magic.systemtap import modules, toolchain
 
@@ -44,9 +48,34 @@ SHELL = ("stap", "-g", "dump_pte.stp")
 """As README and the script itself say, in the script's directory."""
 
 
+def environment() -> dict[str, str]:
+    """Return the environment in which stap finds in a guest what it compiled in the root.
+
+    Its cache goes by the size of its own directories, too, which is not the same on all file systems. So it is shown a
+    copy of them that the root and the guests share.
+    """
+    copy = Path(os.environ["SYSTEMTAP_DIR"]).with_name("systemtap-runtime")
+    if not copy.exists():
+        with tempfile.TemporaryDirectory(dir=copy.parent) as part:
+            made = Path(part, "made")
+            shutil.copytree("/usr/share/systemtap/runtime", made)
+            with suppress(OSError):  # another process was quicker
+                made.rename(copy)
+    return os.environ | {"SYSTEMTAP_RUNTIME": str(copy)}
+
+
 def compile_as_a_person_would(release: str) -> None:
     """Have stap compile dump_pte.stp into its own cache, in which it looks when somebody types the same in a guest."""
-    command = [*SHELL, "-p4", "-r", release, hex(ADDRESS)]
-    done = subprocess.run(command, cwd=toolchain.SCRIPTS, env=os.environ, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
+    module = modules.kept(DUMP_PTE, release)
+    assert module
+    done = module.with_name("as-typed")
+    if done.exists():
+        return
+    # It looks which program the target runs.
+    command = [*SHELL, "-x", str(os.getpid()), "-p4", "-r", release, hex(ADDRESS)]
+    stap = subprocess.run(
+        command, cwd=toolchain.SCRIPTS, env=environment(), capture_output=True, text=True, check=False
+    )
+    if stap.returncode:
+        raise RuntimeError(stap.stderr)
+    done.touch()

@@ -22,12 +22,13 @@ from conftest import (
     forked,
     libc,
     madvise,
+    munmap,
     pfn,
     words,
     write,
 )
 from poison import HWPOISON, mended
-from shell_scripts import ADDRESS, SHELL
+from shell_scripts import ADDRESS, SHELL, environment
 from swapping import file_system, make_file, page_out, swap_off, swap_on
 from test_shell import dumped, small
 from test_userfaultfd import WP_SHARED, Uffd
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _unmapped() -> Iterator[None]:
     yield
-    libc.munmap(ADDRESS, GIB)
+    munmap(ADDRESS, GIB)
 
 
 def types(state: str) -> set[str]:
@@ -64,7 +65,7 @@ def test_swapped_out(tmp_path: Path) -> None:
         page_out(ADDRESS)
         entries, last = dumped(os.getpid())
         word = int(words(ADDRESS)[0])
-        libc.munmap(ADDRESS, PAGE)
+        munmap(ADDRESS, PAGE)
         swap_off(area)
     assert entries[-1][0] == "pte"
     assert last == f"swapped out: area {word & 31}, page {word >> 5 & (1 << 50) - 1} of it"
@@ -114,7 +115,7 @@ def test_as_a_person_types_it(words: tuple[str, ...]) -> None:
     small()
     done = subprocess.run(
         [*words, "-x", str(os.getpid()), hex(ADDRESS)],
-        cwd=toolchain.SCRIPTS, capture_output=True, text=True, timeout=240, check=False,
+        cwd=toolchain.SCRIPTS, env=environment(), capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == f"pid {os.getpid()}, address {ADDRESS:#x}"

@@ -24,6 +24,7 @@ from conftest import (
     libc,
     madvise,
     mprotect,
+    munmap,
     walked,
     write,
 )
@@ -117,7 +118,7 @@ def test_dump_pte_of_its_own_caller() -> None:
         assert entries[-1][0] == "pte"
         assert last == f"4 KiB leaf at pte: physical address {frame * PAGE:#x}"
     finally:
-        libc.munmap(ADDRESS, 2 * MIB2)
+        munmap(ADDRESS, 2 * MIB2)
 
 
 @pytest.mark.parametrize(("pid", "says"), [(2, "no address space: a kernel thread, or a process that has exited")])
