@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,9 @@ from pte_magic.space import own
 from pte_magic.workloads.syscalls import Range, call, whole_pages
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
     from numpy.typing import NDArray
 
 _MADV_PAGEOUT, _MADV_COLLAPSE = 21, 25  # asm-generic/mman-common.h; Python has no names for them
@@ -24,7 +29,9 @@ _PRESENT, _FILE = np.uint64(1 << 63), np.uint64(1 << 61)  # Documentation/admin-
 def page_out(array: np.ndarray[Any, Any], seconds: float = 10) -> None:
     """Have the kernel take all pages of an array out of memory: to swap, or to the file that they are from.
 
-    It is asked again (madvise(2), MADV_PAGEOUT, since 5.4) until no page is left: one just used stays at first.
+    It is asked again (madvise(2), MADV_PAGEOUT, since 5.4) until no page is left. A page that was just touched for the
+    first time is in a list of the CPU on which that was, and stays: only madvise on that CPU empties the list
+    (``lru_add_drain()``, mm/swap.c). So it is asked on each CPU in turn.
 
     Args:
         array: Whole pages, such as a `private_mapping` or rows of it.
@@ -36,6 +43,7 @@ def page_out(array: np.ndarray[Any, Any], seconds: float = 10) -> None:
     """
     where = whole_pages(array)
     until = time.monotonic() + seconds
+    turns = _on_each_cpu()
     while (stay := _present(where)).any():
         if not (stay & _FILE).all() and not _can_swap():
             message = "there is nowhere to swap to; as root, make a file of 256 MiB, then: mkswap FILE; swapon FILE"
@@ -44,7 +52,8 @@ def page_out(array: np.ndarray[Any, Any], seconds: float = 10) -> None:
             pages = where.size // PAGE_SIZE
             message = f"{len(stay)} of {pages} pages stayed: another process maps them, or there is no room for them"
             raise WorkloadError(message)
-        call("madvise", *where, _MADV_PAGEOUT)
+        with next(turns):
+            call("madvise", *where, _MADV_PAGEOUT)
 
 
 def collapse(array: np.ndarray[Any, Any]) -> None:
@@ -59,6 +68,24 @@ def collapse(array: np.ndarray[Any, Any]) -> None:
 
     """
     call("madvise", *whole_pages(array), _MADV_COLLAPSE)
+
+
+def _on_each_cpu() -> Iterator[AbstractContextManager[object]]:
+    """Yield for ever what has this thread run anywhere, then on each of its CPUs in turn."""
+    yield nullcontext()
+    for cpu in itertools.cycle(sorted(os.sched_getaffinity(0))):
+        yield _on_cpu(cpu)
+
+
+@contextmanager
+def _on_cpu(cpu: int) -> Iterator[None]:
+    before = os.sched_getaffinity(0)
+    with suppress(OSError):  # it was taken away from us, or from the machine
+        os.sched_setaffinity(0, {cpu})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _present(where: Range) -> NDArray[np.uint64]:
