@@ -27,7 +27,7 @@ def nodes(array: np.ndarray[Any, Any]) -> NDArray[np.int32]:
         ``int32[pages]``: the node of each page; below 0, a page that is not in memory (``-errno``).
 
     Raises:
-        WorkloadError: The array does not consist of whole pages.
+        WorkloadError: The array does not consist of whole pages, or a container's filter forbids the system call.
 
     """
     return _move_pages(array, None)
@@ -44,7 +44,7 @@ def move_to(node: int, array: np.ndarray[Any, Any]) -> NDArray[np.int32]:
         As of `nodes`, afterwards; below 0, a page that could not be moved (``-errno``).
 
     Raises:
-        WorkloadError: There is no such node, or the array does not consist of whole pages.
+        WorkloadError: There is no such node, or else as of `nodes`.
 
     """
     return _move_pages(array, node)
@@ -58,6 +58,9 @@ def _move_pages(array: np.ndarray[Any, Any], node: int | None) -> NDArray[np.int
     at = 0 if target is None else target.ctypes.data
     try:
         call("syscall", _MOVE_PAGES, 0, len(pages), pages.ctypes.data, at, status.ctypes.data, _MPOL_MF_MOVE)
+    except PermissionError as error:  # ENOSYS, EINVAL and so on are about nodes
+        message = "move_pages(2) is not permitted here; a container needs --security-opt seccomp=unconfined for it"
+        raise WorkloadError(message) from error
     except OSError as error:
         what = "move_pages(2)" if node is None else f"node {node}"
         message = f"{what}: {error.strerror}; see /sys/devices/system/node/online for the nodes that there are"
