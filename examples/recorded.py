@@ -21,19 +21,20 @@ TO = "PTE_MAGIC_RECORD_TO"
 """Environment variable: the directory where frames with raw entries are to be recorded. Without it none is."""
 
 
-def recorded(name: str, frame: PteFrame, *, complete: bool = True) -> None:
+def recorded(name: str, frame: pd.DataFrame | None, *, complete: bool = True) -> None:
     """Show the recorded frame of a step, labelled as such, if this machine's own one lacks raw entries.
 
     Args:
         name: Of the file in ``data/``, without its suffix.
-        frame: What the step gave here. If it has all raw entries, it is recorded, or else nothing is done.
+        frame: What the step gave here. If it has all raw entries, it is recorded, or else nothing is done. None if the
+            step is not possible here.
         complete: Whether it has what the step is about; False where this machine has no swap space, for example.
 
     Raises:
         FileNotFoundError: There is no such file.
 
     """
-    if complete and frame["entry"].notna().all():
+    if complete and frame is not None and frame["entry"].notna().all():
         if to := os.environ.get(TO):
             record(frame, Path(to) / f"{name}.parquet")
         return
@@ -46,17 +47,19 @@ def recorded(name: str, frame: PteFrame, *, complete: bool = True) -> None:
     display(found)
 
 
-def record(frame: PteFrame, path: Path) -> None:
+def record(frame: pd.DataFrame, path: Path) -> None:
     """Write a frame to a file, with the kernel's release and today's date; the machine's name is nobody's business."""
     path.parent.mkdir(exist_ok=True)
-    kept = frame.drop(columns="host")
+    kept = frame.drop(columns="host", errors="ignore")
     release = re.match(r"[\d.]*\d", platform.release())
     kept.attrs |= {"kernel": release[0] if release else "?", "date": datetime.now(UTC).date().isoformat()}
     kept.to_parquet(path, engine="pyarrow", compression="zstd")
 
 
-def load(path: Path) -> PteFrame:
+def load(path: Path) -> pd.DataFrame:
     """Return a frame that was recorded: its columns have the dtypes that they had, its `attrs` ``kernel`` and ``date``.
+
+    What no walker made, but a script that a notebook ran, is a DataFrame as any other.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -64,6 +67,6 @@ def load(path: Path) -> PteFrame:
 
     """
     found = pd.read_parquet(path, engine="pyarrow")
-    frame = PteFrame(found)
+    frame = PteFrame(found) if "walker" in found.columns else found
     frame.attrs = found.attrs
     return frame
