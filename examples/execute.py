@@ -70,17 +70,30 @@ def executed(path: Path) -> Any:
 
 
 def tidy(notebook: nbformat.NotebookNode) -> None:
-    """Take out what says nothing about page tables: versions, the host's name, places for widgets that do not run."""
+    """Take out what says nothing about page tables: versions, the host's name, places for widgets, how text arrived."""
     notebook.metadata = nbformat.from_dict(METADATA)
     host = re.compile(rf"\bhost {re.escape(machine.host())}\b")
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
+        if "outputs" in cell:
+            cell.outputs = joined(cell.outputs)
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(WIDGET, None)
             for holder in (output, output.get("data", {})):
                 for key, text in holder.items():
                     if isinstance(text, str) and key in {"text", "text/plain", "text/html"}:
                         holder[key] = host.sub("host laptop", text)
+
+
+def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Make one text of what was printed in one go: on a busy machine it arrives in pieces, of half a line even."""
+    found: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        if found and output.output_type == found[-1].output_type == "stream" and output.name == found[-1].name:
+            found[-1].text += output.text
+        else:
+            found.append(output)
+    return found
 
 
 def main() -> None:
