@@ -15,11 +15,9 @@ from machine import Machine
 from prepared import prepared
 from recipe import PROJECT
 from rootfs import LabError
+from tutorials import SWAP
 
-COMMAND = """
-mkswap -q /dev/vdb && swapon /dev/vdb || exit 1
-python examples/execute.py\
-"""
+COMMAND = f"{SWAP}python examples/execute.py"
 SECONDS = 1800
 
 
@@ -27,7 +25,7 @@ def main() -> int:
     """Boot a guest with two nodes and swap space; return an exit status. What was executed is kept only if all was."""
     root = prepared("newest")
     with tempfile.TemporaryDirectory(prefix="examples-", dir=root.work) as made:
-        machine = Machine(mib=4096, cpus=2, numa=2, disks=("512M",))
+        machine = Machine(mib=4096, cpus=2, numa=2)
         to = f"{WORK}/{Path(made).name}"
         command = f"{COMMAND} --to {to} {' '.join(sys.argv[1:]) or '--lab'}"
         result = boot.boot(root, "newest", command, machine, timeout=SECONDS, on_line=print_now)

@@ -3,7 +3,7 @@
     lab.py build                      make the root, if there is none yet
     lab.py run 6.12 -- COMMAND ...    boot a kernel, run a command, exit as it did
     lab.py shell 6.12                 a shell in a guest
-    lab.py jupyter 6.12               JupyterLab in a guest, for the browser outside
+    lab.py jupyter 6.12               JupyterLab in a guest with two nodes and swap space, for the browser outside
     lab.py root -- COMMAND ...        run a command in the root with this machine's own kernel: compile modules
 
 A kernel is the beginning of a release ("6.12"), a suite ("trixie"), or "newest".
@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import boot as booting
 import chroot
-from chroot import TREE, WORK
+from chroot import WORK
 from machine import Machine
 from prepared import prepared
 from rootfs import LabError, ready
+from tutorials import NOTEBOOKS, SWAP, copied
 
 if TYPE_CHECKING:
     import subprocess
@@ -32,11 +33,10 @@ if TYPE_CHECKING:
 __all__ = ["LabError", "Machine", "boot", "in_root", "ready"]
 
 SHELL = "cd; exec bash"
-JUPYTER = f"""
-mkdir -p {WORK}/notebooks
-cp -rn {TREE}/examples/. {WORK}/notebooks/
-cd {WORK}/notebooks
-exec jupyter lab --allow-root --no-browser --ip=0.0.0.0 --port={{port}} --port-retries=0
+JUPYTER = f"""{SWAP}
+cd {WORK}/{NOTEBOOKS}
+exec jupyter lab --allow-root --no-browser --ip=0.0.0.0 --port={{port}} --port-retries=0 \\
+    --LabApp.default_url=/lab/tree/{{tutorials}}/README.md
 """
 
 
@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
         guest.add_argument("--append", action="append", default=[], help='a word for the kernel, such as "no5lvl"')
         guest.add_argument("--mib", type=int, default=3072, help="MiB of memory")
         guest.add_argument("--cpus", type=int, default=1)
-        guest.add_argument("--numa", type=int, default=1, help="number of nodes")
+        guest.add_argument("--numa", type=int, default=2 if name == "jupyter" else 1, help="number of nodes")
         guest.add_argument("--disk", action="append", default=[], help='size ("512M") of an empty disk: /dev/vdb ...')
         if name == "run":
             guest.add_argument("--timeout", type=float, default=600, help="seconds")
@@ -76,12 +76,14 @@ def guest(options: argparse.Namespace) -> int:
     """Boot what the command line asks for; return an exit status."""
     ports = ((options.port, options.port),) if options.what == "jupyter" else ()
     parts = {"mib": options.mib, "cpus": options.cpus, "numa": options.numa}
-    prepared(options.kernel)
+    root = prepared(options.kernel)
     machine = Machine(tuple(options.append), disks=tuple(options.disk), ports=ports, **parts)
     if options.what == "run":
         result = boot(options.kernel, options.command, machine, timeout=options.timeout, on_line=print_now)
     else:
-        command = SHELL if options.what == "shell" else JUPYTER.format(port=options.port)
+        command = SHELL
+        if options.what == "jupyter":
+            command = JUPYTER.format(port=options.port, tutorials=copied(root.work))
         result = boot(options.kernel, command, machine, timeout=None, interactive=True)
     if report := result.report():
         sys.stderr.write(f"{report}\n")
