@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -14,14 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import nbformat
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
-HERE = [path for path in NOTEBOOKS if path.stem != "10_systemtap"]
-"""What runs on any machine. tests/vm/guest has the one that loads modules."""
 NOBODY = 65534
 SECONDS = 600
 LIMIT = 200 << 10
@@ -80,7 +80,13 @@ def courses() -> Iterator[dict[int, Course]]:
             directory.mkdir(exist_ok=True)
             os.chown(directory, user, -1)
         process = start(
-            "execute.py", "--to", home / "to", *(path.stem for path in HERE), user=user, TMPDIR=home / "tmp", MARK=mark
+            "execute.py",
+            "--to",
+            home / "to",
+            *(path.stem for path in NOTEBOOKS),
+            user=user,
+            TMPDIR=home / "tmp",
+            MARK=mark,
         )
         started[user] = Course(home, mark, process)
     yield started
@@ -98,11 +104,25 @@ def test_every_tutorial_holds_and_leaves_nothing(courses: dict[int, Course], use
     out, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 0, out + err
     made = sorted((home / "to").glob("*.ipynb"))
-    assert [path.name for path in made] == [path.name for path in HERE]
+    assert [path.name for path in made] == [path.name for path in NOTEBOOKS]
     assert list((home / "tmp").iterdir()) == []
     assert processes(mark) == []
     for path in made:
         is_tidy(path)
+        used = walkers_of_cells(path)
+        if user == 0:
+            assert used & {"bpf", "stap"}, path.stem
+        elif os.geteuid() == 0:
+            assert used == {"pagemap"}, path.stem
+
+
+def walkers_of_cells(path: Path) -> set[str]:
+    """Return the walkers that the results of cells say were used; what was recorded is no result, but displayed."""
+    outputs = [output for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", [])]
+    texts = [
+        output.get("text") or output.data["text/plain"] for output in outputs if output.output_type != "display_data"
+    ]
+    return {name for text in texts for name in re.findall(r"(?:\bwalker |^walkers?: )(\w+)", text, re.MULTILINE)}
 
 
 def test_a_tutorial_that_fails_leaves_nothing_either(tmp_path: Path) -> None:
@@ -143,6 +163,27 @@ def is_tidy(path: Path) -> None:
             assert "text/plain" in output.get("data", {"text/plain": ""})
 
 
+SOURCE = re.compile(r"`(?:arch|fs|kernel|mm)/[\w./-]+\.[ch]`|\b\w+\([2-8]\)|Intel SDM|docs\.kernel\.org")
+"""A file of the kernel, a man page, a manual."""
+
+
+@names
+def test_a_tutorial_has_all_parts_of_a_lesson(path: Path) -> None:
+    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+    assert cells[0].startswith("# ")
+    assert "**Question.**" in cells[0]
+    text = "\n\n".join(cells)
+    exercise = text.index("**Exercise.**")
+    for part in (r"\*\*Predict(ion\.|:)\*\*|\*\*Prediction:\*\*", r"\*\*What the bits say\.\*\*", r"\*\*Why\b"):
+        assert re.search(part, text[:exercise]), part
+    reasons = [SOURCE.search(paragraph) for paragraph in re.findall(r"\*\*Why\b.*?(?=\n\n|\Z)", text, re.DOTALL)]
+    assert all(reasons), reasons
+    hidden = re.search(r"<details><summary>Solution</summary>\n\n(.+?)\n\n</details>", text[exercise:], re.DOTALL)
+    assert hidden
+    for code in re.findall(r"```python\n(.*?)```", hidden[1], re.DOTALL):
+        ast.parse(TransformerManager().transform_cell(code))
+
+
 def test_the_table_of_contents_names_every_tutorial_in_order() -> None:
     text = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     at = [text.index(f"({path.name})") for path in NOTEBOOKS]
@@ -160,8 +201,15 @@ def test_the_demo_as_root_prints_raw_entries_of_its_array() -> None:
     done = demo(0)
     assert done.returncode == 0, done.stderr
     assert "walker bpf" in done.stdout
-    assert "0x80000" in done.stdout  # a raw entry with NX set
-    assert "2 MiB" in done.stdout
+    rows = re.findall(
+        r"^0 +0x[0-9a-f]{12} +4 KiB +pte +(0x[0-9a-f]{16}) +present +(0x[0-9a-f]+) ", done.stdout, re.MULTILINE
+    )
+    told = re.search(r"^pagemap says  \['(0x[0-9a-f]+)', ", done.stdout, re.MULTILINE)
+    assert rows
+    assert told
+    entry, frame = int(rows[0][0], 16), int(rows[0][1], 16)
+    assert entry >> 63  # NX
+    assert entry >> 12 & (1 << 40) - 1 == frame == int(told[1], 16)
     assert done.stderr == ""
 
 

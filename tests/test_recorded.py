@@ -26,7 +26,7 @@ LIMIT = 1 << 20
 LABEL = r"Recorded on Linux \d+\.\d+.* on 20\d\d-\d\d-\d\d, not from this machine:\n"
 
 
-def load(name: str) -> PteFrame:
+def load(name: str) -> pd.DataFrame:
     return recorded.load(recorded.DATA / f"{name}.parquet")
 
 
@@ -52,8 +52,11 @@ def test_a_file_tells_kernel_and_date_no_machine_and_frames_that_are_in_the_entr
     assert date.fromisoformat(attributes["date"])
     assert "host" not in schema.names
     frame = recorded.load(path)
+    if path.stem in {"10_faults", "10_both"}:  # by a script of the notebook
+        assert not isinstance(frame, pte_magic.PteFrame)
+        return
     assert isinstance(frame, pte_magic.PteFrame)
-    assert set(frame["walker"]) == {"bpf"}
+    assert set(frame["walker"]) == {"stap" if path.stem == "10_by_stap" else "bpf"}
     small = frame[(frame["state"] == "present") & (frame["level"] == "pte")]
     told = small["entry"].to_numpy(np.uint64) >> np.uint64(12) & np.uint64((1 << 40) - 1)
     assert (small["pfn"].to_numpy(np.uint64) == told).all()
@@ -72,6 +75,12 @@ def test_the_frames_show_what_was_done() -> None:
     assert len(load("08_searched")) == 4096
     assert 0 < load("08_searched")["accessed"].sum() < 100
     assert load("09_request")["accessed"].any()
+    assert load("10_by_stap")["state"].tolist() == ["present"] + ["none"] * 15
+    faults, both = load("10_faults"), load("10_both")
+    assert faults[["code", "level", "entry"]].drop_duplicates().to_numpy().tolist() == [[6, "pte", "0x0"]]
+    assert both["code"].tolist() == [4] * 4 + [7] * 4  # reads, then writes: arch/x86/include/asm/trap_pf.h
+    assert both["entry"][:4].unique().tolist() == ["0x0"]
+    assert len(set(both["entry"][4:])) == 1  # the zero page
     assert not set(load("11_before")["pfn"]) & set(load("11_after")["pfn"])
     assert load("12_chain")["state"].tolist()[-4:] == ["table", "table", "table", "present"]
 
