@@ -28,17 +28,19 @@ from conftest import (
     libc,
     madvise,
     mprotect,
+    munmap,
     needs_root,
     pfn,
     read,
     resident,
     rows,
+    smaps,
     walked,
     write,
 )
 from differences import told
 
-from pte_magic.space import AddressSpace
+from pte_magic.space import AddressSpace, own
 
 if TYPE_CHECKING:
     from conftest import NewMap
@@ -112,10 +114,20 @@ def test_memory_that_is_not_needed_is_unmapped(new_map: NewMap) -> None:
     assert told(before.diff(rows(address, 4 * PAGE))) == {address + i * PAGE: {"unmapped"} for i in (1, 2)}
 
 
+def huge_page(new_map: NewMap) -> int:
+    """Return the address of a huge page; have the kernel make room for one if none is free."""
+    for _ in range(3):
+        address = new_map(MIB2, advice=HUGEPAGE)
+        write(address, MIB2)
+        if smaps(address, "AnonHugePages") == MIB2:
+            return address
+        Path("/proc/sys/vm/compact_memory").write_text("1", encoding="ascii")
+    pytest.skip("needs a free huge page, which this machine has none of at the moment")
+
+
 @needs_root
 def test_a_huge_page_is_split_and_made_again(new_map: NewMap) -> None:
-    address = new_map(MIB2, advice=HUGEPAGE)
-    write(address, MIB2)
+    address = huge_page(new_map)
     before = rows(address, MIB2)
     assert before["size"].tolist() == [MIB2]
     mprotect(address + 3 * PAGE, PAGE, READ)
@@ -126,7 +138,10 @@ def test_a_huge_page_is_split_and_made_again(new_map: NewMap) -> None:
     assert told(found) == expected
     assert found["pfn_before"].tolist() == found["pfn_after"].tolist()
     mprotect(address + 3 * PAGE, PAGE, READ | WRITE)
-    madvise(address, MIB2, COLLAPSE)
+    try:
+        madvise(address, MIB2, COLLAPSE)
+    except OSError as error:
+        pytest.skip(f"needs a kernel with MADV_COLLAPSE (6.1) and a huge page: {error}")
     again = between.diff(rows(address, MIB2))
     assert (again["vaddr"].tolist(), again["size"].tolist()) == ([address], [MIB2])
     assert {"became 2 MiB", "new page frame"} <= set(again["change"][0].split(", "))
@@ -201,6 +216,75 @@ def test_another_mapping_in_the_same_place(new_map: NewMap) -> None:
     madvise(address, 2 * PAGE, NOHUGEPAGE)
     write(address)
     assert told(between.diff(rows(address, 2 * PAGE))) == {address: {"mapped"}}
+
+
+def test_a_page_that_is_mapped_twice_and_only_here_again(new_map: NewMap) -> None:
+    address = new_map(2 * PAGE, advice=NOHUGEPAGE)
+    write(address, 2 * PAGE)
+    both = {address, address + PAGE}
+    before = rows(address, 2 * PAGE, "pagemap")
+    with forked(lambda: write(address + PAGE)) as child:
+        between = rows(address, 2 * PAGE, "pagemap")
+        assert told(before.diff(between)) == {page: {"also mapped elsewhere"} for page in both}
+        child.step()
+        after = rows(address, 2 * PAGE, "pagemap")
+        assert told(between.diff(after)) == {address + PAGE: {"mapped only here"}}  # the child has a copy of that one
+    assert told(between.diff(rows(address, 2 * PAGE, "pagemap"))) == {page: {"mapped only here"} for page in both}
+
+
+def test_a_page_of_a_file_is_copied_and_given_back(new_map: NewMap, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(PAGE))
+    fd = os.open(tmp_path / "file", os.O_RDONLY)
+    address = new_map(PAGE, READ | WRITE, PRIVATE, fd)
+    os.close(fd)
+    read(address)
+    before = rows(address, PAGE, "pagemap")
+    write(address)
+    between = rows(address, PAGE, "pagemap")
+    assert "anonymous page" in told(before.diff(between))[address]
+    madvise(address, PAGE, DONTNEED)
+    read(address)
+    assert "page of a file or shared memory" in told(between.diff(rows(address, PAGE, "pagemap")))[address]
+
+
+@needs_root
+def test_memory_that_gets_a_page_and_is_closed(new_map: NewMap) -> None:
+    address = new_map(PAGE, advice=NOHUGEPAGE)
+    before = rows(address)
+    write(address)
+    mprotect(address, PAGE, NONE)
+    assert told(before.diff(rows(address))) == {address: {"mapped without access"}}
+
+
+@needs_root
+def test_tables_come_and_go_and_come_again(new_map: NewMap) -> None:
+    address = new_map(MIB2, advice=NOHUGEPAGE)  # nothing else lies in its table
+
+    def tables() -> PteFrame:
+        return walked("bpf", own(), address, address + MIB2, tables=True)
+
+    def of_the_table(before: PteFrame, after: PteFrame) -> list[str]:
+        found = before.diff(after)
+        return found.loc[found["level"] == "pmd", "change"].tolist()
+
+    none = tables()
+    write(address)
+    first = tables()
+    assert of_the_table(none, first) == ["table added"]
+    munmap(address, MIB2)
+    gone = tables()
+    assert of_the_table(first, gone) == ["table removed"]
+    other = new_map(MIB2, advice=NOHUGEPAGE)
+    write(other)  # may have got the page that the table was in
+    for _ in range(9):
+        assert libc.mmap(address, MIB2, READ | WRITE, PRIVATE | ANONYMOUS | FIXED, -1, 0) == address
+        madvise(address, MIB2, NOHUGEPAGE)
+        write(address)
+        if of_the_table(first, tables()):
+            break
+        munmap(address, MIB2)
+        write(new_map(MIB2, advice=NOHUGEPAGE))
+    assert of_the_table(first, tables()) == ["other table"]
 
 
 @needs_root

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from agreement import agree, kpageflags
-from conftest import HUGEPAGE, NOHUGEPAGE, PAGE, NewMap, forked, madvise, pfn, read, write
+from conftest import HUGEPAGE, NOHUGEPAGE, PAGE, NewMap, forked, madvise, pfn, read, walked, write
+from differences import told
 
 from pte_magic.errors import WorkloadError
+from pte_magic.space import AddressSpace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +59,11 @@ def test_broken_page_is_an_entry_with_its_frame(new_map: NewMap, broken: list[in
     with forked(*steps) as child:
         child.step()
         broken.append(pfn(address + PAGE, child.pid))
-        child.step()
+        with AddressSpace(child.pid) as space:
+            sound = walked("bpf", space, address + PAGE, address + 2 * PAGE)
+            child.step()
+            failed = walked("bpf", space, address + PAGE, address + 2 * PAGE)
+        assert "its memory failed" in told(sound.diff(failed))[address + PAGE]
         found = agree(address, 4 * PAGE, child.pid)
         assert list(found["state"]) == ["present", "hwpoison", "present", "present"]
         assert found["pfn"][1] == broken[0]

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pytest
 from agreement import agree
 from conftest import (
     HUGEPAGE,
@@ -21,9 +22,11 @@ from conftest import (
     forked,
     madvise,
     mprotect,
+    rows,
     words,
     write,
 )
+from differences import told as in_words
 from numa import bind, move
 
 from pte_magic import frame, walkers
@@ -101,6 +104,28 @@ def test_small_pages_that_are_moved_are_old_moving_or_new(new_map: NewMap) -> No
     with forked():
         move_to_and_fro(address, size, KINDS)
         agree(address, size)
+
+
+def test_words_of_pages_that_are_moved(new_map: NewMap) -> None:
+    address = new_map(MIB2, advice=NOHUGEPAGE)
+    bind(address, MIB2, 0)
+    write(address, MIB2)
+    node, until = 1, time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        before = rows(address, MIB2)
+        one = move_once(address, MIB2, MIB2 // PAGE, node)
+        after = rows(address, MIB2)
+        for entries in one.seen["bpf"]:
+            between = frame.build(entries, kernel.running(), pid=own().pid)
+            moving = set(between.loc[between["state"] == "migration", "vaddr"])
+            if moving:
+                away, back = in_words(before.diff(between)), in_words(between.diff(after))
+                assert {at for at, words in away.items() if "being moved" in words} == moving
+                assert {at for at, words in back.items() if "moved" in words} == moving
+                assert all("new page frame" in back[at] for at in moving)
+                return
+        node = 1 - node
+    pytest.fail("no page was seen on its way")
 
 
 def test_huge_page_that_is_moved_is_old_moving_or_new(new_map: NewMap) -> None:

@@ -22,10 +22,12 @@ from conftest import (
     mprotect,
     pfn,
     read,
+    rows,
     smaps,
     words,
     write,
 )
+from differences import told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +91,11 @@ def test_entry_has_the_protection_key_of_its_region(
     address = new_map(2 * MIB2, advice=advice)
     write(address, size)
     assert agree(address).iloc[0]["pkey"] == 0
+    before = rows(address, size)
     check(libc.pkey_mprotect(ctypes.c_void_p(address), ctypes.c_size_t(2 * MIB2), READ | WRITE, key))
+    changed = told(before.diff(rows(address, size)))
+    assert list(changed) == [address]
+    assert f"protection key {key}" in changed[address]  # before 6.2 a huge page is write-protected by this, too
     write(address + MIB2, size)  # this one is new, the other was changed
     found = agree(address, 2 * MIB2)
     there = found[found["state"] == "present"]

@@ -21,9 +21,11 @@ from conftest import (
     check,
     libc,
     madvise,
+    rows,
     words,
     write,
 )
+from differences import told
 from swapping import file_system, make_file, page_out, swap_off, swap_on
 
 if TYPE_CHECKING:
@@ -89,22 +91,33 @@ def test_page_that_is_there_loses_write_and_says_why(
 ) -> None:
     address = new_map(2 * MIB2, advice=advice)
     write(address, MIB2 + size)
+    before = rows(address, size)
     one = uffd(WP)
     one.protect(address, size, 2 * MIB2)
+    between = rows(address, size)
+    assert told(before.diff(between)) == {address: {"write-protected", "write-protected by userfaultfd"}}
     found = agree(address, 2 * MIB2)
     assert (found["size"][0], found["uffd_wp"][0], found["rw"][0]) == (size, True, False)
     assert found["uffd_wp"].sum() == 1
     one.allow(address, size)
+    assert "no longer write-protected by userfaultfd" in told(between.diff(rows(address, size)))[address]
     assert not agree(address, 2 * MIB2)["uffd_wp"].any()
 
 
 def test_empty_memory_gets_markers(new_map: NewMap, uffd: Callable[[int], Uffd]) -> None:
     address = new_map(4 * PAGE, advice=NOHUGEPAGE)
     one = uffd(WP_UNPOPULATED)
+    before = rows(address, 2 * PAGE)
     one.protect(address, 2 * PAGE, 4 * PAGE)
     _is_marked(address)
+    between = rows(address, 2 * PAGE)
+    assert all("marked for userfaultfd" in words for words in told(before.diff(between)).values())
+    assert len(before.diff(between)) == 2
     one.allow(address, 2 * PAGE)
     write(address, 4 * PAGE)
+    words_after = told(between.diff(rows(address, 2 * PAGE)))
+    assert list(words_after) == [address, address + PAGE]
+    assert all({"mapped", "no longer marked for userfaultfd"} <= words for words in words_after.values())
     assert set(agree(address, 4 * PAGE)["state"]) == {"present"}
 
 
@@ -136,7 +149,10 @@ def _is_marked(address: int) -> None:
 
 def test_poisoned_memory_is_marked(new_map: NewMap, uffd: Callable[[int], Uffd]) -> None:
     address = new_map(4 * PAGE, advice=NOHUGEPAGE)
+    before = rows(address, 4 * PAGE)
     uffd(POISON).poison(address, 2 * PAGE)
+    poisoned = {address: {"marked as poisoned"}, address + PAGE: {"marked as poisoned"}}
+    assert told(before.diff(rows(address, 4 * PAGE))) == poisoned
     found = agree(address, 4 * PAGE)
     assert list(found["state"]) == ["marker", "marker", "none", "none"]
     assert list(found["kind"][:2]) == ["poisoned", "poisoned"]

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import HUGEPAGE, MIB2, NOHUGEPAGE, PAGE, forked, madvise, pfn, read, rows, walked, write
+from conftest import (
+    FIXED,
+    HUGEPAGE,
+    MIB2,
+    NOHUGEPAGE,
+    PAGE,
+    READ,
+    SHARED,
+    forked,
+    libc,
+    madvise,
+    pfn,
+    read,
+    rows,
+    walked,
+    write,
+)
 from differences import told
 from merging import MERGEABLE, merging
 from swapping import fill, page_out, swap_off, swap_on, zram
@@ -44,6 +61,33 @@ def test_swapped_out_and_in_again(new_map: NewMap) -> None:
 
 
 @pytest.mark.usefixtures("_swap")
+def test_swapped_out_before_it_was_looked_at(new_map: NewMap) -> None:
+    address = new_map(2 * PAGE, advice=NOHUGEPAGE)
+    before = rows(address, 2 * PAGE)
+    fill(address, 1)
+    page_out(address, PAGE)
+    assert told(before.diff(rows(address, 2 * PAGE))) == {address: {"mapped to swap"}}
+
+
+@pytest.mark.usefixtures("_swap")
+def test_shared_in_swap_by_a_fork_and_alone_in_another_place_later(new_map: NewMap) -> None:
+    address = new_map(PAGE, advice=NOHUGEPAGE)
+    fill(address, 1)
+    page_out(address)
+    before = rows(address)
+    with forked():
+        between = rows(address)
+    assert told(before.diff(between)) == {address: {"shared in swap"}}
+    with zram("64M") as second:
+        swap_on(second, priority=200)  # from now on, pages go there
+        write(address, value=2)
+        page_out(address)
+        after = rows(address)
+        swap_off(second)
+    assert told(between.diff(after)) == {address: {"other place in swap", "exclusive in swap"}}
+
+
+@pytest.mark.usefixtures("_swap")
 def test_a_huge_page_swapped_out(new_map: NewMap) -> None:
     address = new_map(MIB2, advice=HUGEPAGE)
     write(address, MIB2, value=7)
@@ -70,6 +114,22 @@ def test_merged_until_one_is_written(new_map: NewMap) -> None:
         found = between.diff(rows(address, 4 * PAGE))
         assert found["vaddr"].tolist() == [address + PAGE]
         assert {"new page frame", "made writable"} <= set(found["change"][0].split(", "))
+
+
+def test_memory_of_a_device_in_the_place_of_a_page(new_map: NewMap) -> None:
+    address = new_map(PAGE, advice=NOHUGEPAGE)
+    write(address)
+    before = rows(address)
+    resources = sorted(Path("/sys/bus/pci/devices").glob("*/resource[0-5]"))
+    assert resources
+    for resource in resources:
+        fd = os.open(resource, os.O_RDWR)
+        mapped = libc.mmap(address, PAGE, READ, SHARED | FIXED, fd, 0)
+        os.close(fd)
+        if mapped == address:  # not of ports
+            break
+    found = told(before.diff(rows(address)))[address]
+    assert {"new page frame", "memory type UC-"} <= found  # pgprot_device() of pci_mmap_resource_range()
 
 
 def test_soft_dirty_is_cleared_and_set(new_map: NewMap) -> None:
