@@ -145,7 +145,7 @@ MAPPED.close()
         ([b"abc", 5], {}, "an end goes with an address; bytes b'abc' is none"),
         ([b""], {}, "the bytes holds 0 bytes"),
         ([MAPPED], {}, "the mmap gives no access to its memory: mmap closed or invalid"),
-        (["all"], {"walker": "gdb"}, "walker 'gdb' does not exist; type one of auto, bpf, stap, pagemap"),
+        (["all"], {"walker": "gdb"}, "walker 'gdb' does not exist; type one of auto, bpf, helper, stap, pagemap"),
         (["all"], {"pid": 1 << 30}, "pid 1073741824: no such process; "),
         (["all"], {"pid": 0}, "pid 0: no such process; "),
         (["all"], {"pid": -1}, "pid -1: no such process; "),

@@ -261,7 +261,7 @@ def test_the_difference_is_kept_and_silenced(shell: Shell) -> None:
         ("nonsense", "'nonsense' is no address, START-END, region or name defined here; regions of pid"),
         ("m, 1/0", "1/0: ZeroDivisionError: division by zero"),
         ("999999999 [heap]", "pid 999999999: no such process; "),
-        ("-w gdb m", "walker 'gdb' does not exist; type one of auto, bpf, stap, pagemap"),
+        ("-w gdb m", "walker 'gdb' does not exist; type one of auto, bpf, helper, stap, pagemap"),
         ("--settle soon m", "argument -s/--settle: 'soon' is no number of seconds"),
         ("--settle -1 m", "argument -s/--settle: "),
         ("-o 5x m", "argument -o/--out: '5x' is no name for a variable"),

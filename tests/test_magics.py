@@ -237,7 +237,7 @@ def test_an_odd_range_says_that_it_was_widened(shell: Shell) -> None:
         ("0x2000-0x1000", "0x2000-0x1000: the end lies before the start; "),
         ("np.empty(0)", "the ndarray holds 0 bytes, so there is no page to look at"),
         ("Gpu()", "the Gpu lies in the memory of a CUDA GPU, "),
-        ("--walker gdb a", "walker 'gdb' does not exist; type one of auto, bpf, stap, pagemap"),
+        ("--walker gdb a", "walker 'gdb' does not exist; type one of auto, bpf, helper, stap, pagemap"),
         ("--nonsense a", "unrecognized arguments: --nonsense"),
         ("--decode", "argument -d/--decode: expected one argument"),
         ("--decode nonsense", "name 'nonsense' is not defined"),

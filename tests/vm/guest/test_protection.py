@@ -93,9 +93,9 @@ def test_entry_has_the_protection_key_of_its_region(
     assert agree(address).iloc[0]["pkey"] == 0
     before = rows(address, size)
     check(libc.pkey_mprotect(ctypes.c_void_p(address), ctypes.c_size_t(2 * MIB2), READ | WRITE, key))
-    words = told(before.diff(rows(address, size)))
-    assert list(words) == [address]
-    assert f"protection key {key}" in words[address]  # before 6.2 a huge page is write-protected by this, too
+    changed = told(before.diff(rows(address, size)))
+    assert list(changed) == [address]
+    assert f"protection key {key}" in changed[address]  # before 6.2 a huge page is write-protected by this, too
     write(address + MIB2, size)  # this one is new, the other was changed
     found = agree(address, 2 * MIB2)
     there = found[found["state"] == "present"]
