@@ -36,6 +36,7 @@ import pte_magic
 from pte_magic import machine, walkers
 from pte_magic.errors import AccessDeniedError, NoAddressSpaceError, NoSuchProcessError, PteMagicError
 from pte_magic.space import AddressSpace, own
+from pte_magic.walkers import protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -257,7 +258,11 @@ def test_forked_child_has_its_own_space(walker: str, new_map: NewMap) -> None:
 
 
 @needs_root
-def test_pid_namespace_shows_the_pids_that_are_seen_in_it(walker: str) -> None:
+def test_pid_namespace_shows_the_pids_that_are_seen_in_it(
+    walker: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if walker == "helper":
+        monkeypatch.setenv(protocol.VARIABLE, str(request.getfixturevalue("helper").path))
     code = f"""
 import ctypes, json, os, mmap, time
 import numpy as np

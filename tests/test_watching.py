@@ -33,8 +33,9 @@ def looks(seen: Watch) -> int:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_left() -> Iterator[None]:
-    pte_magic.walk(b"x")  # what is opened once is open
+def _nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    walker = request.getfixturevalue("walker") if "walker" in request.fixturenames else "auto"
+    pte_magic.walk(b"x", walker=walker)  # what is opened once is open
     gc.collect()  # what other tests left may end during this one
     before = descriptors(), threading.active_count()
     yield
