@@ -52,11 +52,14 @@ def test_entries_of_a_process_that_maps_and_unmaps(shell: Shell, new_map: NewMap
     address, stop = new_map(PAGE, advice=NOHUGEPAGE), new_map(PAGE, flags=SHARED | ANONYMOUS)
     write(address)
     rounds = 2000
+    processors = sorted(os.sched_getaffinity(0))
 
     def storm() -> int:
         write(address)
         done = 0
         while not read(stop):
+            # Wherever the timer's interrupt comes, at times it is this process that it interrupts.
+            os.sched_setaffinity(0, {processors[done // 50 % len(processors)]})
             beside = libc.mmap(None, 4 * MIB2, READ | WRITE, PRIVATE | ANONYMOUS, -1, 0)
             write(beside, 64 * PAGE)
             munmap(beside, 4 * MIB2)
