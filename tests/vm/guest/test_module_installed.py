@@ -102,10 +102,10 @@ def test_doctor_tells_of_secure_boot(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     (tmp_path / "lockdown").write_text("none [integrity] confidentiality\n", encoding="ascii")
     monkeypatch.setattr(toolchain, "_LOCKDOWN", tmp_path / "lockdown")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    if how == "refused":
-        place = tmp_path / f"{walker.MODULE}.ko"
+    place = tmp_path / f"{walker.MODULE}.ko" if how == "refused" else None
+    if place:
         place.write_bytes(b"no module")
-        monkeypatch.setattr(walker, "installed", lambda: place)
+    monkeypatch.setattr(walker, "installed", lambda: place)
     told = pte_magic.doctor().set_index("walker").loc["stap"]
     walkers.close()
     assert "this kernel takes signed modules only (Secure Boot)" in told["note"]

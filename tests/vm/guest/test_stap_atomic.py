@@ -51,7 +51,7 @@ def test_entries_of_a_process_that_maps_and_unmaps(shell: Shell, new_map: NewMap
     """An entry that is there all the time is found, or not looked at; the guest fails if the kernel complains."""
     address, stop = new_map(PAGE, advice=NOHUGEPAGE), new_map(PAGE, flags=SHARED | ANONYMOUS)
     write(address)
-    rounds = 2000
+    rounds = 6000
     processors = sorted(os.sched_getaffinity(0))
 
     def storm() -> int:
@@ -59,7 +59,7 @@ def test_entries_of_a_process_that_maps_and_unmaps(shell: Shell, new_map: NewMap
         done = 0
         while not read(stop):
             # Wherever the timer's interrupt comes, at times it is this process that it interrupts.
-            os.sched_setaffinity(0, {processors[done // 50 % len(processors)]})
+            os.sched_setaffinity(0, {processors[done // 100 % len(processors)]})
             beside = libc.mmap(None, 4 * MIB2, READ | WRITE, PRIVATE | ANONYMOUS, -1, 0)
             write(beside, 64 * PAGE)
             munmap(beside, 4 * MIB2)
