@@ -23,6 +23,7 @@ SCALE = float(os.environ.get("PTE_MAGIC_TEST_SCALE", "1"))
 """How often tests do what they do very often: a machine that is played by software has no time for a million."""
 CLIENTS = max(int(100 * SCALE), 10)
 """How many of one user the tests' common helper takes at a time."""
+_START = 5 * SECONDS  # it imports pandas: a minute, in a guest on a busy machine
 COMMAND = (sys.executable, "-W", "error", "-m", "pte_magic", "serve")
 
 ENVIRONMENT = os.environ | privileges.NO_THREADS
@@ -50,7 +51,16 @@ class Helper:
             begun = log.tell()
             command = (*COMMAND, "--socket", str(self.path), *self._options)
             self.process = subprocess.Popen(command, stderr=log, cwd="/", env=ENVIRONMENT)
-        wait_until(lambda: "serving for" in self.log()[begun:] or self.process.poll() is not None, instead=self.log)
+        try:
+            wait_until(
+                lambda: "serving for" in self.log()[begun:] or self.process.poll() is not None,
+                instead=self.log,
+                seconds=_START,
+            )
+        except AssertionError:
+            self.process.kill()
+            self.process.wait()
+            raise
         assert self.process.poll() is None, self.log()
         self._threads = self.threads()
 

@@ -12,9 +12,11 @@ SECONDS = 60.0
 """For what takes one: a machine that is played by software, among others, may be slow."""
 
 
-def wait_until(happened: Callable[[], object], *, instead: Callable[[], object] = str) -> None:
+def wait_until(
+    happened: Callable[[], object], *, instead: Callable[[], object] = str, seconds: float = SECONDS
+) -> None:
     """Wait until something has happened; fail, and say what is the case instead, if it takes too long."""
-    until = time.monotonic() + SECONDS
+    until = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < until, instead()
         time.sleep(0.02)
