@@ -46,8 +46,11 @@ class Terminal:
         return self.text[began:]
 
     def close(self) -> None:
-        self.program.kill()
-        self.program.wait()
+        self.program.terminate()  # it ends its guest then
+        try:
+            self.program.wait(SECONDS)
+        finally:
+            self.program.kill()
         os.close(self._ours)
 
 
@@ -59,7 +62,9 @@ def test_a_shell_in_a_guest_has_the_terminal_and_all_walkers() -> None:
         terminal.type("ipython --simple-prompt --no-banner --no-confirm-exit", until="In [1]: ")
         terminal.type("%load_ext pte_magic", until="In [2]: ")
         terminal.type("a = bytearray(9999)", until="In [3]: ")
-        assert "present" in terminal.type("%pte a --walker stap", until="walker stap")
+        shown = terminal.type("%pte a --walker stap", until="In [4]: ")
+        assert "present" in shown
+        assert ", walker stap" in shown
         terminal.type("exit", until="# ")
         os.write(terminal._ours, b"exit 3\r")
         assert terminal.program.wait(SECONDS) == 3
