@@ -189,7 +189,9 @@ def test_the_example_of_readme(shell: Shell) -> None:
     cell = shell.run(f"%%stap{line}\n{text}")
     level, found, *flags = cell.result.split()
     assert (level, int(found, 16)) == ("pte", entry), cell
-    assert {"present", "rw", "user", "accessed", "dirty", "nx"} <= set(flags)
+    assert {"present", "user", "accessed", "nx"} <= set(flags)
+    # Whoever forked since the page was written has left it read-only, and its dirty bit elsewhere.
+    assert ("rw" in flags, "dirty" in flags) == (bool(entry & 1 << 1), bool(entry & 1 << 6))
 
 
 def test_unloading_the_extension_unloads_the_walkers_module(shell: Shell) -> None:
