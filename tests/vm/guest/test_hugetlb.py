@@ -130,13 +130,17 @@ def test_a_table_that_processes_share_is_taken_away_meanwhile(new_map: NewMap) -
         child.step()
         assert pud(address) == pud(address, child.pid)
         truncating = pool.submit(child.step)
-        with AddressSpace(child.pid) as theirs:
-            until = time.monotonic() + 5
-            while time.monotonic() < until:
-                for space in (own(), theirs):
-                    found = walked("stap", space, address, address + GIB)
-                    assert set(found["state"]) <= {"none", "present"}
-                    assert int(found["size"].sum()) == GIB
-        write(stop)
+        try:
+            with AddressSpace(child.pid) as theirs:
+                until = time.monotonic() + 5
+                while time.monotonic() < until:
+                    for space in (own(), theirs):
+                        found = walked("stap", space, address, address + GIB)
+                        assert set(found["state"]) <= {"none", "present"}
+                        # The table may go at any of the 512 steps: all that it served is then one empty entry.
+                        assert found["vaddr"].iloc[0] == address
+                        assert found["vaddr"].iloc[-1] + found["size"].iloc[-1] == address + GIB
+        finally:
+            write(stop)
         assert truncating.result() > 10
     os.close(fd)

@@ -186,10 +186,9 @@ def test_interrupts_without_patience(cache: Path) -> None:
             time.sleep(0.05)
 
     def interrupted() -> None:
-        with ThreadPoolExecutor(1) as pool:
+        with Interrupts(), ThreadPoolExecutor(1) as pool:  # those that come too late come before the pool has ended
             pool.submit(interrupt)
-            with Interrupts():  # those that come too late
-                compiled("probe begin { print(5) }")
+            compiled("probe begin { print(5) }")
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
