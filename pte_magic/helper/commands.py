@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         given.function(given)
     except PteMagicError as error:
-        print(f"pte-magic: {error}", file=sys.stderr)  # noqa: T201
+        print(f"pte-magic: {error}", file=sys.stderr)  # noqa: T201  (a command says so to who typed it)
         return 1
     return 0
 

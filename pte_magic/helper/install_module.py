@@ -56,7 +56,7 @@ def install_module(given: argparse.Namespace) -> None:
 
     """
     said = removed(given.release) if given.remove else installed(given.release, key(given.key, given.certificate))
-    print(said)  # noqa: T201
+    print(said)  # noqa: T201  (a command says what it did)
 
 
 def installed(release: str, signed_with: signing.Key | None) -> str:

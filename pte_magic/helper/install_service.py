@@ -122,4 +122,4 @@ def _quoted(word: str) -> str:
 
 
 def _say(text: str) -> None:
-    print(text)  # noqa: T201
+    print(text)  # noqa: T201  (a command says what it did)

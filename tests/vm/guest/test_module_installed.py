@@ -125,6 +125,14 @@ def test_without_the_module_its_installation_is_what_to_type(installed: Path) ->
         installed.with_suffix(".away").rename(installed)
 
 
+def test_a_member_is_told_of_a_module_of_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walker, "_IOCTL", walker._IOCTL + 1)
+    with forked(lambda: become("stapusr"), why_not) as child:
+        child.step()
+        assert child.step().endswith("is of another version of pte-magic; type `sudo pte-magic install-module`")
+        wait_until_nothing_is_left()
+
+
 def test_with_a_signature_one_process_at_a_time_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where the kernel takes signed modules only: the module keeps its name, which another one may not have."""
     monkeypatch.setattr(toolchain, "signed_only", lambda: True)
