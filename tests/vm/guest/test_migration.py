@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from conftest import (
     PM_SWAP,
     READ,
     forked,
+    libc,
     madvise,
     mprotect,
     rows,
@@ -58,6 +60,11 @@ class Round(NamedTuple):
     new: NDArray[np.uint64]
     seen: dict[str, list[Entries]]
     told: list[NDArray[np.uint64]]
+
+
+def vmsplice(pipe: int, address: int, size: int) -> None:
+    """Put pages into a pipe as they are: vmsplice(2)."""
+    assert libc.vmsplice(pipe, (ctypes.c_size_t * 2)(address, size), ctypes.c_ulong(1), 0) == size
 
 
 def frames(address: int, size: int) -> NDArray[np.uint64]:
@@ -134,6 +141,38 @@ def test_huge_page_that_is_moved_is_old_moving_or_new(new_map: NewMap) -> None:
     write(address, MIB2)
     move_to_and_fro(address, MIB2, ["migration_write"])
     assert list(agree(address, MIB2)["level"]) == ["pmd"]
+
+
+@pytest.mark.parametrize("name", [*WALKERS, "pagemap"])
+def test_page_that_somebody_uses_is_moving_for_a_moment_and_stays(new_map: NewMap, name: str) -> None:
+    address = new_map(MIB2, advice=NOHUGEPAGE)
+    size = 8 * PAGE
+    bind(address, size, 0)
+    write(address, size)
+    was, walker = frames(address, size), walkers.get(name)
+    receiver, sender = os.pipe()
+    until, moving, stop = time.monotonic() + SECONDS, 0, False
+
+    def try_to_move() -> None:
+        while not stop:
+            assert (move(address, size // PAGE, 1) != 1).all()
+
+    with os.fdopen(receiver, "rb"), os.fdopen(sender, "wb"), ThreadPoolExecutor(1) as pool:
+        vmsplice(sender, address, size)  # the pipe refers to the pages, so none can be moved
+        trying = pool.submit(try_to_move)
+        try:
+            while moving < 5 and time.monotonic() < until and not trying.done():
+                found = walker.walk(own(), address, address + size)
+                table = frame.build(found, kernel.running(), pid=own().pid)
+                if name not in LOCKLESS or not (table["state"] == "none").any():
+                    assert set(table["state"]) <= {"present", "migration"}
+                    assert (table["pfn"] == was).all()
+                    moving += int((table["state"] == "migration").any())
+        finally:
+            stop = True
+        trying.result()
+        assert (frames(address, size) == was).all()
+    assert moving, "no page was seen on its way"
 
 
 def move_to_and_fro(address: int, size: int, kinds: list[str]) -> None:
