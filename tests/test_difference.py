@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import (
@@ -15,9 +16,12 @@ from differences import GUARD, NX, START, change, huge, made, page, pages, protn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pte_magic import frame
 from pte_magic.comparison.words import WORDS
 from pte_magic.errors import TargetError
 from pte_magic.formats import kernel
+from pte_magic.formats.hidden import hide
+from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
 if TYPE_CHECKING:
     from pte_magic import PteFrame
@@ -297,3 +301,18 @@ def test_runs_and_summaries_of_a_difference_lose_nothing(first: list[Any], secon
         assert table.summary()["entries"].to_dict() == counts
         assert table.summary()["bytes"].to_dict() == found.groupby("change")["size"].sum().to_dict()
     assert repr(runs).splitlines()[0] == repr(found).splitlines()[0]
+
+
+@pytest.mark.parametrize("hidden_first", [True, False])
+def test_frames_that_were_not_shown_are_no_difference(*, hidden_first: bool) -> None:
+    raw = [page(5), page(6), swap(7), protnone(8), page(9)]
+    shown = pages(*raw, page(10, 0x65))
+    blank = np.array([*raw, page(10)], np.uint64)
+    hide(blank, np.full(len(blank), LEVELS.index("pte"), np.int8), kernel.running())
+    span = np.array([(START, PAGE, len(blank), LEVELS.index("pte"))], SPAN)
+    blank_frame = frame.build(Entries(blank, span, "x86_64", "helper"), kernel.running(frames_hidden=True), pid=1)
+    blank_frame.attrs["frames_hidden"] = True
+    found = blank_frame.diff(shown) if hidden_first else shown.diff(blank_frame)
+    assert list(found["flipped"]) == [1 << 1]  # of the last page, R/W
+    assert list(found["change"]) == ["write-protected" if hidden_first else "made writable"]
+    assert not found["before"].isna().any()

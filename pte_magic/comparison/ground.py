@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas.arrays import IntegerArray
 
 from pte_magic import machine
+from pte_magic.formats import kernel
 from pte_magic.formats.decode import CACHES
 from pte_magic.formats.field import KINDS, STATES
+from pte_magic.formats.hidden import hide
 from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
@@ -46,6 +49,23 @@ def entries(frame: pd.DataFrame) -> tuple[NDArray[np.uint64], Bools]:
         return np.zeros(len(frame), np.uint64), np.zeros(len(frame), np.bool_)
     column: Any = frame["entry"].array
     return column.to_numpy(np.uint64, na_value=0), ~np.asarray(column.isna())
+
+
+def alike(before: pd.DataFrame, after: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return two frames, both without page frame numbers in their entries if one of them is: they tell nothing."""
+    is_hidden = [bool(frame.attrs.get("frames_hidden")) for frame in (before, after)]
+    if is_hidden[0] == is_hidden[1]:
+        return before, after
+    return (before, _hidden(after)) if is_hidden[0] else (_hidden(before), after)
+
+
+def _hidden(frame: pd.DataFrame) -> pd.DataFrame:
+    raw, known = entries(frame)
+    raw = np.array(raw)  # pandas' own may not be written to
+    hide(raw, codes(frame, "level"), kernel.of_frame(frame.attrs))
+    found = frame.copy(deep=False)
+    found["entry"] = IntegerArray(raw, ~known)
+    return found
 
 
 class Pair(NamedTuple):

@@ -9,7 +9,7 @@ import pandas as pd
 from pandas.arrays import IntegerArray
 
 from pte_magic.comparison import alignment
-from pte_magic.comparison.ground import Ground, codes, entries, taken
+from pte_magic.comparison.ground import Ground, alike, codes, entries, taken
 from pte_magic.comparison.told import told
 from pte_magic.comparison.words import NOT_LOOKED
 from pte_magic.formats.field import STATES
@@ -27,6 +27,7 @@ _NONE = STATES.index("none")
 
 def compare(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of `pte_magic.difference.PteDiff`, with how many entries were compared and how many changed."""
+    before, after = alike(before, after)
     ends, tables = alignment.side(before, "before")
     ends_after, tables_after = alignment.side(after, "after")
     ground, compared = _ends(before, after, ends, ends_after)
