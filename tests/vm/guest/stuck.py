@@ -5,6 +5,7 @@ SystemTap's programs end with Python, so they are looked at before.
 
 from __future__ import annotations
 
+import atexit
 import faulthandler
 import os
 import threading
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 SECONDS = 600
 _output = os.fdopen(os.dup(2), "w", encoding="utf-8")  # pytest takes the other one away while a test runs
+atexit.register(_output.close)
 
 
 @pytest.hookimpl(wrapper=True)
