@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.api.internals import create_dataframe_from_blocks
 from pandas.arrays import BooleanArray, IntegerArray
 
-from pte_magic import display, machine, walkers
+from pte_magic import display, hardware, walkers
 from pte_magic.difference import compare
 from pte_magic.errors import TargetError
 from pte_magic.formats import decode, pagemap
@@ -123,7 +123,7 @@ class PteFrame(pd.DataFrame):
         """Tell for each row but the first whether it continues the one before it, ``bool[n-1]``."""
         size, vaddr = self["size"].to_numpy(), self["vaddr"].to_numpy()
         same: NDArray[np.bool_] = (vaddr[1:] == vaddr[:-1] + size[:-1]) & (size[1:] == size[:-1])
-        step = size[:-1] // np.uint64(machine.PAGE_SIZE)
+        step = size[:-1] // np.uint64(hardware.PAGE_SIZE)
         moves = {"pfn": step, "swap_offset": np.where(self["state"][:-1] == "swap", step, 0)}
         for name in self.columns:
             if name in (*_WHERE, "entry"):
@@ -266,7 +266,7 @@ def build(entries: Entries, kernel: Kernel, *, pid: int) -> PteFrame:
     found["level"] = decode.Column(level)
     blocks: list[tuple[Any, NDArray[np.intp]]] = [(where, np.array([0, 1]))]
     blocks += [(array, _places()[name]) for name, array in arrays(found, n).items()]
-    for name, dtype in (("host", _one_category(machine.host())), ("walker", _WALKERS)):
+    for name, dtype in (("host", _one_category(hardware.host())), ("walker", _WALKERS)):
         code = 0 if name == "host" else walkers.NAMES.index(entries.walker)
         codes = np.full(n, code, np.int8)
         blocks.append((pd.Categorical.from_codes(codes, dtype=dtype, validate=False), _places()[name]))

@@ -23,7 +23,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from serving import CLIENTS, serving
 from waiting import wait_until
 
-from pte_magic import frame, machine, walkers
+from pte_magic import frame, hardware, walkers
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.formats import kernel
 from pte_magic.space import own
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from serving import Helper
 
     from pte_magic.space import AddressSpace
+    from pte_magic.walkers.entries import Entries
 
 settings.register_profile("people", deadline=None)  # a loaded machine is no fault
 settings.register_profile("ci", deadline=None, derandomize=True)  # what fails there is the change's doing
@@ -216,6 +217,14 @@ ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: as after exec, /proc/
 """
 
 
+def assert_equal(found: Entries, expected: Entries) -> None:
+    """Compare what two walks returned, all of it."""
+    for name in ("entry", "vaddr", "size", "level", "protnone"):
+        assert np.array_equal(getattr(found, name), getattr(expected, name)), name
+    for name in ("encoding", "walker", "encryption_mask", "frames_hidden"):
+        assert getattr(found, name) == getattr(expected, name), name
+
+
 # A kernel that loads no modules has no use for SystemTap; the guests of tests/vm have.
 WALKERS = tuple(name for name in walkers.NAMES if name != "stap" or Path("/proc/modules").exists())
 
@@ -348,7 +357,7 @@ def physical_limit() -> int:
     """First page frame number after all memory of this machine."""
     ram = re.findall(r"-([0-9a-f]+) : System RAM", Path("/proc/iomem").read_text(encoding="ascii"))
     limit = max((int(end, 16) for end in ram), default=0) // PAGE
-    return limit if limit > 1 else 1 << (machine.physical_bits() - 12)
+    return limit if limit > 1 else 1 << (hardware.physical_bits() - 12)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

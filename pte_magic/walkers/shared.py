@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pte_magic import machine
+from pte_magic import hardware
 from pte_magic.interrupts import Lock
 from pte_magic.walkers.entries import SPAN, Entries
 
@@ -83,7 +83,7 @@ class SharedMemoryWalker(ABC):
             if reached >= end:
                 return self._entries_of(self._entries[:n].copy(), spans)
             # Memory that nothing was written to is not resident, and realloc moves pages, not bytes.
-            entry = np.empty(min((end - start) // machine.PAGE_SIZE + ENTRIES, _RESERVE), np.uint64)
+            entry = np.empty(min((end - start) // hardware.PAGE_SIZE + ENTRIES, _RESERVE), np.uint64)
             entry[:n] = self._entries[:n]
             pieces = [spans]
             while reached < end:
@@ -100,7 +100,16 @@ class SharedMemoryWalker(ABC):
         return Entries(entry, spans, self.encoding, self.name, None, self.encryption_mask, self.frames_hidden)
 
     def chunks(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Iterator[Entries]:
-        """Yield what `walk` returns, piece by piece, each a view that is valid until the next is asked for.
+        """Yield what `walk` returns, piece by piece, each of 132,096 entries at most; between two, others may walk."""
+        reached = start
+        while reached < end:
+            with self._lock:
+                reached, n, m = self._read(space, start, reached, end, tables)
+                found = self._entries_of(self._entries[:n].copy(), self._span_bytes(m))
+            yield found
+
+    def views(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Iterator[Entries]:
+        """Yield what `chunks` yields, each a view that is valid until the next is asked for.
 
         Nothing is copied: the arrays are the memory that the walker in the kernel wrote. Other threads' walks wait
         until the iteration ends; this thread's raise RuntimeError.

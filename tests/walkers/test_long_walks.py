@@ -17,26 +17,27 @@ from conftest import (
     PAGE,
     PM_PFN,
     PRIVATE,
+    assert_equal,
     by_page,
     needs_root,
     walked,
     words,
 )
 
-from pte_magic import machine, walkers
+from pte_magic import hardware, walkers
 from pte_magic.space import own
 from pte_magic.walkers.bpf import BpfWalker
-from pte_magic.walkers.entries import LEVELS
+from pte_magic.walkers.entries import LEVELS, Entries, join
 
 KPF_PGTABLE = 1 << 26
 
 
 def test_all_is_every_user_address_once(walker: str) -> None:
-    found = walkers.get(walker).walk(own(), 0, machine.user_limit())
+    found = walkers.get(walker).walk(own(), 0, hardware.user_limit())
     spans = found.spans
     assert spans["vaddr"][0] == 0
     assert (spans["vaddr"][1:] == (spans["vaddr"] + spans["size"] * spans["count"])[:-1]).all()
-    assert spans["vaddr"][-1] + spans["size"][-1] * spans["count"][-1] == machine.user_limit()
+    assert spans["vaddr"][-1] + spans["size"][-1] * spans["count"][-1] == hardware.user_limit()
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_tables_come_before_what_they_cover_and_change_nothing_else(gigabyte: mm
     at = np.flatnonzero(table)
     assert at.size
     below = full.level[at + 1].astype(int) - full.level[at]
-    assert set(below) <= ({1} if machine.levels() == 5 else {1, 2})
+    assert set(below) <= ({1} if hardware.levels() == 5 else {1, 2})
     assert (full.vaddr[at + 1] - full.vaddr[at] < full.size[at]).all()
     assert (full.vaddr[1:] >= full.vaddr[:-1]).all()
     for level in range(LEVELS.index("pte")):
@@ -105,19 +106,28 @@ def test_tables_are_page_tables_in_kpageflags(gigabyte: mmap.mmap) -> None:
             assert int.from_bytes(os.pread(file.fileno(), 8, int(frame) * 8), "little") & KPF_PGTABLE
 
 
+@pytest.mark.parametrize("tables", [False, True])
+def test_chunks_are_the_walk_in_pieces(walker: str, gigabyte: mmap.mmap, *, tables: bool) -> None:
+    start, end = _place(gigabyte)
+    asked = walkers.get(walker)
+    whole = asked.walk(own(), start, end, tables=tables)
+    pieces = []
+    for piece in asked.chunks(own(), start, end, tables=tables):
+        pieces.append(piece)
+        assert len(piece) <= 1 << 18
+        assert len(asked.walk(own(), start, start + PAGE)) == 1  # others may walk meanwhile, this thread, too
+    assert len(pieces) > 1
+    assert_equal(join(pieces), whole)
+
+
 @needs_root
 @pytest.mark.parametrize("tables", [False, True])
-def test_chunks_are_the_walk_in_pieces(gigabyte: mmap.mmap, *, tables: bool) -> None:
+def test_views_are_the_walk_in_pieces(gigabyte: mmap.mmap, *, tables: bool) -> None:
     start, end = _place(gigabyte)
     bpf = walkers.get("bpf")
     assert isinstance(bpf, BpfWalker)
     whole = bpf.walk(own(), start, end, tables=tables)
-    entry, vaddr, level = [], [], []
-    for chunk in bpf.chunks(own(), start, end, tables=tables):
-        entry.append(chunk.entry.copy())
-        vaddr.append(chunk.vaddr)
-        level.append(chunk.level)
-    assert len(entry) > 1
-    assert (np.concatenate(entry) == whole.entry).all()
-    assert (np.concatenate(vaddr) == whole.vaddr).all()
-    assert (np.concatenate(level) == whole.level).all()
+    pieces = bpf.views(own(), start, end, tables=tables)
+    copied = [Entries(view.entry.copy(), view.spans.copy(), view.encoding, view.walker) for view in pieces]
+    assert len(copied) > 1
+    assert_equal(join(copied), whole)
