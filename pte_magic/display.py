@@ -26,10 +26,10 @@ MISSING = "-"
 _HEX = {
     "vaddr": "#014x",
     **dict.fromkeys(("entry", "before", "after", "flipped"), "#018x"),
-    **dict.fromkeys(("pfn", "pfn_before", "pfn_after", "swap_offset"), "#x"),
+    **dict.fromkeys(("pfn", "pfn_before", "pfn_after", "swap_offset", "page_flags"), "#x"),
 }
 _SIZES = {"size", "bytes"}
-_CONSTANT = ("cache", "pkey", "host", "pid", "walker")
+_CONSTANT = ("cache", "pkey", "host", "pid", "walker", "node", "cgroup", "region", "permissions")
 
 
 def formatters(frame: pd.DataFrame) -> dict[Any, Callable[[Any], str]]:
@@ -124,12 +124,21 @@ def _worth_showing(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     empty = [name for name in frame.columns if frame[name].isna().all()]
     values = {name: frame[name].dropna().unique() for name in _CONSTANT if name in frame.columns}
     same = {name: found[0] for name, found in values.items() if len(found) == 1}
+    unset = [name for name in _unset_flags(frame) if name not in empty]
     if empty:
         shape += f"; {len(empty)} of them missing throughout, not shown"
+    if unset:
+        shape += f"; {len(unset)} flags of page frames set nowhere, not shown"
     notes = [f"[{shape}]", *short]
     if same:
-        notes.append(", ".join(f"{name} {value}" for name, value in same.items()))
-    return frame.drop(columns=[*empty, *same]), notes
+        notes.append(", ".join(f"{name} {'without a name' if value == '' else value}" for name, value in same.items()))
+    return frame.drop(columns=[*empty, *unset, *same]), notes
+
+
+def _unset_flags(frame: pd.DataFrame) -> list[Any]:
+    """Return the flags of page frames, of which there are many, that are set in no row."""
+    flags = [name for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.BooleanDtype)]
+    return [name for name in flags if str(name).startswith("kpf_") and not frame[name].any()]
 
 
 def ends(frame: pd.DataFrame) -> tuple[pd.DataFrame, int | None]:

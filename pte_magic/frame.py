@@ -155,6 +155,42 @@ class PteFrame(pd.DataFrame):
             .agg(entries=("bytes", "size"), bytes=("bytes", "sum"))
         )
 
+    def frames(self) -> PteFrame:
+        """Join each entry with what the kernel knows of its page frame, and with the region in which it lies.
+
+        Both are asked for now: of a frame that the kernel has moved or freed since the walk, the columns say what it is
+        now, and regions are those of the process that has this pid now. An entry of 2 MiB or 1 GiB is told of its first
+        frame.
+
+        Returns:
+            The same rows, with these columns more (or anew) at the end:
+
+            ===============  ========  ==============================================================================
+            ``map_count``    UInt64    how many page-table entries map the frame: see `physical.map_count`
+            ``node``         UInt16    NUMA node: see `physical.node`
+            ``cgroup``       category  path of the memory cgroup that is charged for it, as in /proc/PID/cgroup; its
+                                       inode if it has no path here: see `physical.cgroup`
+            ``region``       category  name of the region in /proc/PID/maps, empty if it has none; missing outside of
+                                       regions, where an empty entry covers several, and if the process has gone
+            ``permissions``  category  the region's, such as ``rw-p``
+            ``page_flags``   UInt64    what /proc/kpageflags says: see `physical.flags`
+            ``kpf_…``        boolean   flags that are often asked for, ``kpf_anon`` for KPF_ANON
+            ===============  ========  ==============================================================================
+
+            Without a frame's number they are missing; all but ``node`` and the region also without the right to read
+            /proc/kpageflags, which is root's.
+
+        Raises:
+            TargetError: The frame lacks addresses or frames, has runs for rows, or is of another host.
+
+        Example:
+            >>> pte_magic.walk("all").frames().groupby("region", observed=True)["kpf_thp"].mean()  # doctest: +SKIP
+
+        """
+        from pte_magic.page_frames import join  # noqa: PLC0415  (this module is to its left)
+
+        return join(self)
+
     def bits(self, row: int | None = None) -> BitField:
         """Return a picture of one raw entry, which decodes whatever its bits are changed to.
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pte_magic.frame import PteFrame
 
-_VIEWS = ("runs", "summary", "bits", "translation", "map")
+_VIEWS = ("runs", "summary", "frames", "bits", "translation", "map")
 _OPTIONS = (
     "--walker",
     "--tables",
@@ -54,6 +54,7 @@ class PteMagics(Magics):
     @argument("-T", "--no-tables", action="store_false", dest="tables", help="only the entry at which the walk ends")
     @argument("-r", "--runs", action="store_true", help="merge neighbours that differ only in their address")
     @argument("-s", "--summary", action="store_true", help="entries and bytes by state and page size")
+    @argument("-f", "--frames", action="store_true", help="what the kernel knows of each page frame, and of its region")
     @argument("-b", "--bits", action="store_true", help="a picture of the bits of an entry; click to see what if")
     @argument("-x", "--translation", action="store_true", help="a picture of an address on its way through the tables")
     @argument("-m", "--map", action="store_true", help="a picture of a range, a cell an entry")
@@ -72,6 +73,7 @@ class PteMagics(Magics):
         %pte [heap]         a region of /proc/PID/maps: [heap], [stack], libc, a file
         %pte all            the whole address space
         %pte 1234 [heap]    the same of another process; the pid may be an expression: %pte child.pid a
+        %pte --frames a     who else maps its page frames, their flags, node and memory cgroup; as root
         %pte --bits a       the bits of the first entry, to play with
         %pte --map a        a picture of all entries, a cell each
         %pte --translation 0x7f12345678    one address on its way through the tables

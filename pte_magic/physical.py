@@ -56,7 +56,8 @@ FLAGS = {
 
 _WORD = 8
 _PAST_ALL = np.uint64(1 << 40)  # no physical address has more than 52 bits
-_NEAR = 16  # to read this many words more costs less than another call
+_NEAR = 8  # to read this many words more costs less than another call
+_AT_ONCE = np.uint64(1 << 20)  # frames: not to be deaf to interrupts
 _NODES = Path("/sys/devices/system/node")
 _BLOCK_SIZE = Path("/sys/devices/system/memory/block_size_bytes")
 _VERSION_1 = re.compile(r"^\d+:(\S+,)?memory(,\S+)?:", re.MULTILINE)
@@ -76,6 +77,15 @@ class Told(NamedTuple):
     missing: NDArray[np.bool_]
 
 
+class PageFrames(NamedTuple):
+    """What was told of page frames, as the functions of these names tell it."""
+
+    flags: Told
+    map_count: Told
+    cgroup: Told
+    node: Told
+
+
 def flags(pfn: NDArray[np.uint64]) -> Told:
     """Return the flags of page frames as /proc/kpageflags has them; `FLAGS` names the bits.
 
@@ -87,7 +97,8 @@ def flags(pfn: NDArray[np.uint64]) -> Told:
     page that is anonymous or on an LRU list. ``referenced``, ``dirty``, ``lru``, ``active`` and most others belong to
     the folio as a whole; in 6.1 its frames but the first may lack them.
     """
-    return _read("kpageflags", pfn)
+    (found,) = _read(pfn, "kpageflags")
+    return found
 
 
 def map_count(pfn: NDArray[np.uint64]) -> Told:
@@ -99,7 +110,8 @@ def map_count(pfn: NDArray[np.uint64]) -> Told:
     A kernel with CONFIG_NO_PAGE_MAPCOUNT (since 6.15) does not count by page within a folio larger than a page: it is
     told how often its pages are mapped on average, rounded, and at least 1 if any of them is.
     """
-    return _read("kpagecount", pfn)
+    (found,) = _read(pfn, "kpagecount")
+    return found
 
 
 def cgroup(pfn: NDArray[np.uint64]) -> Told:
@@ -108,51 +120,61 @@ def cgroup(pfn: NDArray[np.uint64]) -> Told:
     Missing as of `flags`, where no group is charged, and on a kernel without /proc/kpagecgroup (CONFIG_MEMCG). 6.1
     tells nothing of the frames of a folio but the first.
     """
-    found = _read("kpagecgroup", pfn)
-    return Told(found.values, found.missing | (found.values == 0))
+    (found,) = _read(pfn, "kpagecgroup")
+    return _charged(found)
 
 
-def _read(name: str, pfn: NDArray[np.uint64]) -> Told:
-    """Return what a file of /proc, which is an array of words by page frame, has for some: one call a run of them."""
-    found = Told(np.zeros(len(pfn), np.uint64), np.ones(len(pfn), np.bool_))
+def everything(pfn: NDArray[np.uint64]) -> PageFrames:
+    """Return all of it; quicker than one after the other."""
+    flags, map_count, cgroup = _read(pfn, "kpageflags", "kpagecount", "kpagecgroup")
+    return PageFrames(flags, map_count, _charged(cgroup), node(pfn))
+
+
+def _charged(inodes: Told) -> Told:
+    values, missing = inodes
+    return Told(values, missing | (values == 0))
+
+
+def _read(pfn: NDArray[np.uint64], *names: str) -> list[Told]:
+    """Return what files of /proc, which are arrays of words by page frame, have for some: one call a run of them."""
     if not len(pfn):
-        return found
+        return [_nothing(0) for _ in names]
+    pfn = np.minimum(pfn, _PAST_ALL)
+    start, length = _runs(np.sort(pfn))
+    run = np.searchsorted(start, pfn, side="right") - 1
+    within = (pfn - start[run]).astype(np.int64)
+    where = list(zip((length * _WORD).tolist(), (start * _WORD).tolist(), strict=True))
+    return [_read_file(name, where, run, within) for name in names]
+
+
+def _read_file(name: str, where: list[tuple[int, int]], run: NDArray[np.int64], within: NDArray[np.int64]) -> Told:
     try:
         fd = os.open(f"/proc/{name}", os.O_RDONLY | os.O_CLOEXEC)
     except (PermissionError, FileNotFoundError):
-        return found
+        return _nothing(len(run))
     try:
-        pfn = np.minimum(pfn, _PAST_ALL)
-        start, length = _runs(np.sort(pfn))
-        begin = np.cumsum(length) - length
-        words = np.empty(int(length.sum()), np.uint64)
-        got = [
-            _fill(fd, words[first : first + count], number)
-            for number, count, first in zip(start.tolist(), length.tolist(), begin.tolist(), strict=True)
-        ]
+        read = [os.pread(fd, count, at) for count, at in where]
     finally:
         os.close(fd)
-    run = np.searchsorted(start, pfn, side="right") - 1
-    within = (pfn - start[run]).astype(np.int64)
-    np.greater_equal(within, np.array(got)[run], out=found.missing)
-    np.copyto(found.values, words[begin[run] + within], where=~found.missing)
-    return found
+    got = np.array([len(part) // _WORD for part in read])  # memory may end before a run does
+    words = np.frombuffer(b"".join([*read, bytes(_WORD)]), np.uint64)
+    missing = within >= got[run]
+    at = (np.cumsum(got) - got)[run] + within
+    at[missing] = -1  # the zero at the end
+    return Told(words[at], missing)
 
 
-def _runs(ordered: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+def _nothing(count: int) -> Told:
+    return Told(np.zeros(count, np.uint64), np.ones(count, np.bool_))
+
+
+def _runs(ordered: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Return the first frame and the length of each run of page frames that are next to each other, or nearly so."""
-    after = np.flatnonzero(np.diff(ordered) > _NEAR) + 1
+    block = ordered // _AT_ONCE
+    after = np.flatnonzero((np.diff(ordered) > _NEAR) | (block[1:] != block[:-1])) + 1
     start = ordered[np.append(0, after)]
     last = ordered[np.append(after, len(ordered)) - 1]
-    return start, (last - start).astype(np.int64) + 1
-
-
-def _fill(fd: int, words: NDArray[np.uint64], start: int) -> int:
-    """Read the words from page frame `start` on; return how many there are, as memory may end before."""
-    done = 0
-    while done < len(words) and (got := os.preadv(fd, [words[done:].data], (start + done) * _WORD)):
-        done += got // _WORD
-    return done
+    return start, last - start + np.uint64(1)
 
 
 def cgroup_paths(inodes: Iterable[int]) -> dict[int, str]:
@@ -195,7 +217,7 @@ def node(pfn: NDArray[np.uint64]) -> Told:
     """
     blocks = _node_of_blocks()
     if not blocks:
-        return Told(np.zeros(len(pfn), np.uint64), np.ones(len(pfn), np.bool_))
+        return _nothing(len(pfn))
     nodes = np.full(max(blocks) + 2, -1, np.int64)
     nodes[list(blocks)] = list(blocks.values())
     frames = int(_BLOCK_SIZE.read_text(encoding="ascii"), 16) // PAGE_SIZE

@@ -120,6 +120,7 @@ def test_the_bits_and_the_way_of_an_address_are_shown(shell: Shell) -> None:
     [
         ("--bits --map a", "--bits and --map are different views; type one of them"),
         ("--runs --summary a", "--runs and --summary are different views; type one of them"),
+        ("--frames --map a", "--frames and --map are different views; type one of them"),
         ("--bits --walker pagemap a", "row 0 has no raw entry: pagemap shows none; read it as root, by the walker"),
         ("--translation a", "no way of one address; type pte_magic.walk(ADDRESS), as root"),
     ],
@@ -139,6 +140,9 @@ def test_options_are_those_of_the_functions(shell: Shell) -> None:
     address = pages_of(shell, "a")[0]
     pd.testing.assert_frame_equal(shell.run("%pte --runs a").result, shell.run("%pte a").result.runs())
     pd.testing.assert_frame_equal(shell.run("%pte -s a").result, shell.run("%pte a").result.summary())
+    framed = shell.run("%pte --frames a").result
+    assert list(framed) == list(shell.run("%pte -f a").result) == list(pte_magic.walk(shell.ip.user_ns["a"]).frames())
+    assert framed["permissions"].tolist() == ["rw-p"] * len(framed)
     pd.testing.assert_frame_equal(shell.run("%pte -t a").result, pte_magic.walk(shell.ip.user_ns["a"], tables=True))
     pd.testing.assert_frame_equal(shell.run(f"%pte {address:#x}").result, pte_magic.walk(address))
     pd.testing.assert_frame_equal(shell.run(f"%pte -T {address}").result, pte_magic.walk(address, tables=False))
@@ -263,6 +267,7 @@ def test_options_are_completed(shell: Shell) -> None:
         "--no-tables",
         "--runs",
         "--summary",
+        "--frames",
         "--watch",
         "--every",
         "--decode",

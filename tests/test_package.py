@@ -18,12 +18,25 @@ ROOT = Path(pte_magic.__file__).parent
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.py" or path.parent != ROOT)
 # The way of the data (DESIGN.md), left to right; no module imports from its right.
 STAGES = [
-    {"target", "memory", "dlpack", "space", "machine", "errors", "expressions", "interrupts", "options", "units"},
+    {
+        "target",
+        "memory",
+        "dlpack",
+        "space",
+        "machine",
+        "physical",
+        "errors",
+        "expressions",
+        "interrupts",
+        "options",
+        "units",
+    },
     {"systemtap", "workloads"},
     {"walkers"},
     {"formats"},
     {
         "frame",
+        "page_frames",
         "display",
         "overview",
         "difference",
