@@ -15,7 +15,7 @@ KERNEL ?= newest
 
 test examples bench-vm vm vm-lab: PACKAGES += $(VM_PACKAGES)
 test bench screenshots: PACKAGES += chromium
-test: PACKAGES += systemd
+test: PACKAGES += iproute2 systemd
 
 demo: .venv/ready
 	@$(BIN)/python examples/demo.py

@@ -92,6 +92,9 @@ class PteFrame(pd.DataFrame):
     ``walker``          category          what read the entry
     ==================  ================  ==========================================================================
 
+    `pandas.concat` of frames of several hosts makes ``host`` a column of text; with ``union_categories=True`` (pandas
+    3.1) it remains a category, which takes a byte a row instead of twenty.
+
     `decode` makes frames without the columns that a mere value does not have. `attrs` of a frame of a single address
     hold this ``address``.
     """

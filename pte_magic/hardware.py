@@ -1,10 +1,9 @@
-"""Facts about the running machine, read once: its name, its address width, its page size."""
+"""Facts about the running machine: its name, and read once, its address width and its page size."""
 
 from __future__ import annotations
 
 import functools
 import os
-import platform
 import re
 from pathlib import Path
 
@@ -15,10 +14,12 @@ PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 """Bytes of the smallest page."""
 
 
-@functools.cache
 def host() -> str:
-    """Return the name of this machine, as in the ``host`` column."""
-    return platform.node()
+    """Return the name of this machine, as in the ``host`` column.
+
+    Not kept, as `platform.node` does: a process may enter another UTS namespace, with another name (setns(2)).
+    """
+    return os.uname().nodename
 
 
 @functools.cache

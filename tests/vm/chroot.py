@@ -44,9 +44,21 @@ exit 0
 """
 
 
-def isolated(command: Sequence[str]) -> list[str]:
-    """Put a command into namespaces of its own: once it or this process ends, nothing runs on or stays mounted."""
-    namespaces = ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--mount-proc"]
+def isolated(command: Sequence[str], *more: str) -> list[str]:
+    """Put a command into namespaces of its own: once it or this process ends, nothing runs on or stays mounted.
+
+    `more` are further options of unshare(1), such as ``--net``.
+    """
+    namespaces = [
+        "unshare",
+        "--mount",
+        "--propagation=private",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        *more,
+    ]
     return ["setpriv", "--pdeathsig=KILL", "--", *namespaces, "--", *command]
 
 
