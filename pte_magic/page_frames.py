@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from pandas.arrays import BooleanArray, IntegerArray
 
-from pte_magic import machine, physical
+from pte_magic import hardware, physical
 from pte_magic.errors import AccessDeniedError, NoAddressSpaceError, NoSuchProcessError, TargetError
 from pte_magic.physical import Told
 from pte_magic.space import AddressSpace
@@ -75,10 +75,10 @@ def _check(frame: PteFrame) -> None:
     if "entries" in frame.columns:
         message = "this frame has a row a run, and frames() tells of each entry; call it on the frame before .runs()"
         raise TargetError(message)
-    others = set(frame["host"].dropna().unique()) - {machine.host()}
+    others = set(frame["host"].dropna().unique()) - {hardware.host()}
     if others:
         message = (
-            f"these entries are of the host {min(others)!r}, and {machine.host()!r} knows nothing of its page frames"
+            f"these entries are of the host {min(others)!r}, and {hardware.host()!r} knows nothing of its page frames"
         )
         message += "; call frames() there"
         raise TargetError(message)

@@ -26,6 +26,7 @@ class Answer(NamedTuple):
     n_entries: int
     n_spans: int
     reached: int
+    at: int
 
 
 class Talker:
@@ -44,6 +45,7 @@ class Talker:
         said, fds, _, _ = socket.recv_fds(self.socket, GREETING.size + 1, 1)
         self.greeting = GREETING.unpack(said)
         self.memory = fds[0] if fds else -1
+        self._at = 0
 
     @property
     def status(self) -> int:
@@ -60,17 +62,19 @@ class Talker:
         said = self.socket.recv(1 << 12)
         if not said:
             raise EOFError
-        return Answer(*ANSWER.unpack(said))
+        answer = Answer(*ANSWER.unpack(said))
+        self._at = answer.at
+        return answer
 
     def ask(self, fd: int, start: int, end: int | None = None, *, flags: int = 0, origin: int | None = None) -> Answer:
         """Ask for a range, or for one page; the descriptor is any."""
         self.send(request(start, end, flags=flags, origin=origin), [fd])
         return self.answer()
 
-    def entries(self, count: int) -> tuple[int, ...]:
-        """Return the first entries of the memory for answers."""
+    def entries(self, count: int, at: int | None = None) -> tuple[int, ...]:
+        """Return the first entries of the area of the last answer, or of another one."""
         with mmap.mmap(self.memory, 0, prot=mmap.PROT_READ) as memory:
-            return struct.unpack_from(f"={count}Q", memory, ENTRIES_AT)
+            return struct.unpack_from(f"={count}Q", memory, (self._at if at is None else at) + ENTRIES_AT)
 
     def close(self) -> None:
         self.socket.close()

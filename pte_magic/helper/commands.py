@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve_.add_argument("--walker", choices=_LOCAL, help=f"what walks (default: {_LOCAL[0]} if it works)")
     serve_.add_argument("--max-clients", metavar="N", type=_positive, default=defaults.clients,
-                        help="connections at a time; each takes 1.3 MB (default: %(default)s)")  # fmt: skip
+                        help="connections at a time; each takes 2.5 MB (default: %(default)s)")  # fmt: skip
     serve_.add_argument("--max-clients-per-user", metavar="N", type=_positive, default=defaults.clients_of_a_user,
                         help="of one user (default: %(default)s)")  # fmt: skip
     serve_.add_argument("--max-rows", metavar="N", type=_positive,

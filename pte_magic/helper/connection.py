@@ -19,15 +19,16 @@ from pte_magic.helper.tables import Outcome, Received
 from pte_magic.walkers.protocol import (
     ANSWER,
     FRAMES_HIDDEN,
+    GO_ON,
     GREETING,
     MAGIC,
+    MEMORY,
     REQUEST,
     TABLES,
     VERSION,
     Status,
     is_range,
 )
-from pte_magic.walkers.shared import MEMORY_BYTES
 
 if TYPE_CHECKING:
     from pte_magic.helper.peer import Peer
@@ -39,7 +40,7 @@ _ONE_DESCRIPTOR = socket.CMSG_LEN(array.array("i").itemsize)
 
 def greeting(status: Status, flags: int = 0, encryption_mask: int = 0) -> bytes:
     """Return what the helper says first."""
-    return GREETING.pack(MAGIC, VERSION, status, flags, MEMORY_BYTES if status == Status.OK else 0, encryption_mask)
+    return GREETING.pack(MAGIC, VERSION, status, flags, MEMORY if status == Status.OK else 0, encryption_mask)
 
 
 class Connection:
@@ -58,6 +59,7 @@ class Connection:
         self._who = f"uid {peer.uid} pid {peer.pid}"
         self._tables = tables
         self._frames = frames
+        self._last = Outcome(Status.MALFORMED)
         self._bad = 0
 
     def serve(self) -> None:
@@ -88,14 +90,21 @@ class Connection:
             outcome = self._outcome(data, spaces[0]) if whole and spaces else Outcome(Status.MALFORMED)
             if outcome.status == Status.MALFORMED:
                 self._complain()
-        self._socket.send(ANSWER.pack(VERSION, *outcome))
+        self._last = outcome
+        self._socket.send(ANSWER.pack(VERSION, *outcome, self._memory.at))
         return True
 
     def _outcome(self, data: bytes, space: Received) -> Outcome:
         version, flags, origin, start, end = REQUEST.unpack(data)
         if version != VERSION:
             return Outcome(Status.VERSION)
-        if flags & ~TABLES or not is_range(origin, start, end):
+        if flags & ~(TABLES | GO_ON):
+            return Outcome(Status.MALFORMED)
+        if flags & GO_ON:
+            if self._last.status != Status.OK or self._last.reached >= end:
+                return self._last._replace(n_entries=0, n_spans=0)
+            start = self._last.reached
+        if not is_range(origin, start, end):
             return Outcome(Status.MALFORMED)
         found = self._tables.read(
             space, origin, start, end, tables=bool(flags & TABLES), frames=self._frames, put=self._memory.put

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import mmap
 import os
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
-from pte_magic.walkers.entries import SPAN
-from pte_magic.walkers.shared import ENTRIES, ENTRIES_AT, MEMORY_BYTES, SPANS, SPANS_AT
+from pte_magic.walkers.protocol import AREAS, MEMORY
+from pte_magic.walkers.shared import views
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
@@ -28,21 +28,25 @@ class AnswerMemory:
     It is the helper's, not the client's: memory of a client's control group can be taken away under the helper's hands
     (``memory.max`` = 0 sends it to swap and never lets it come back), and the helper would wait for ever in a page
     fault. All of it is allocated at once, lest the client's reading allocates it.
+
+    Attributes:
+        at: Where the area of the last answer begins.
+
     """
 
     def __init__(self) -> None:
         fd = os.memfd_create("pte-magic-answers", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.fchmod(fd, 0o400)
-            os.posix_fallocate(fd, 0, MEMORY_BYTES)
+            os.posix_fallocate(fd, 0, MEMORY)
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
             # This thread's descriptors are its own: /proc/self has those of the process' first one.
             self._theirs = os.open(f"/proc/thread-self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
-            self._map = mmap.mmap(fd, MEMORY_BYTES)
+            self._map = mmap.mmap(fd, MEMORY)
         finally:
             os.close(fd)
-        self._spans = np.frombuffer(self._map, SPAN, SPANS, SPANS_AT)
-        self._entries = np.frombuffer(self._map, np.uint64, ENTRIES, ENTRIES_AT)
+        self._areas = itertools.cycle([(at, *views(self._map, at)) for at in AREAS])
+        self.at = 0
 
     def hand_over(self) -> int:
         """Return the descriptor to read it; the caller closes it."""
@@ -50,9 +54,10 @@ class AnswerMemory:
         return fd
 
     def put(self, entry: NDArray[np.uint64], spans: NDArray[Any]) -> None:
-        """Write an answer, in the place of the one before."""
-        self._entries[: len(entry)] = entry
-        self._spans[: len(spans)] = spans
+        """Write an answer to the area that the one before did not use."""
+        self.at, to_spans, to_entry = next(self._areas)
+        to_entry[: len(entry)] = entry
+        to_spans[: len(spans)] = spans
 
     def __enter__(self) -> Self:
         return self
@@ -61,6 +66,6 @@ class AnswerMemory:
         """Give the memory back, also if the client keeps its descriptor for ever."""
         if self._theirs >= 0:
             os.close(self._theirs)
-        del self._spans, self._entries
+        del self._areas
         self._map.madvise(mmap.MADV_REMOVE)
         self._map.close()

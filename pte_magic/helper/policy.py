@@ -30,7 +30,7 @@ class Policy:
     Attributes:
         frames: Number of the group whose members see page frame numbers and swap locations; None for nobody. Root is
             no exception: what the kernel asks for is a capability (``pagemap_read()``), which a container's root lacks.
-        clients: Connections at a time, in all. Each takes 1.3 MB.
+        clients: Connections at a time, in all. Each takes 2.5 MB.
         clients_of_a_user: Of one user.
         rows: Entries of one answer, about; then it is another client's turn. None for what the walker reads at once.
 

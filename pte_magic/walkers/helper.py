@@ -11,35 +11,41 @@ import mmap
 import os
 import pwd
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pte_magic import hardware
 from pte_magic.errors import UnstableError, WalkerUnavailableError
 from pte_magic.walkers.protocol import (
     ANSWER,
+    AREAS,
     FRAMES_HIDDEN,
+    GO_ON,
     GREETING,
     MAGIC,
+    MEMORY,
     REQUEST,
     TABLES,
     VERSION,
     Status,
     socket_path,
 )
-from pte_magic.walkers.shared import MEMORY_BYTES, SharedMemoryWalker
+from pte_magic.walkers.shared import SharedMemoryWalker, views
 
 if TYPE_CHECKING:
     from pte_magic.space import AddressSpace
 
 NAME = "helper"
-_ONE = socket.CMSG_SPACE(4)
+_MUCH = hardware.PAGE_SIZE << 17  # bytes: more may be more than an answer has room for
 
 
 class HelperWalker(SharedMemoryWalker):
     """Walks any address space whose pagemap is open, through a helper that listens on a Unix socket.
 
-    A helper that was started again meanwhile is connected to again. While an answer is waited for, an interrupt ends
-    the connection, not the notebook; the next walk makes another.
+    A helper that was started again meanwhile is connected to again. Of a walk that takes several requests, one is on
+    its way ahead, so that the helper walks while its last answer is read here. What is still to come when a walk was
+    given up, as by an interrupt, goes with its connection: the next walk makes another.
     """
 
     name = NAME
@@ -53,6 +59,8 @@ class HelperWalker(SharedMemoryWalker):
         """
         super().__init__()
         self._socket: socket.socket | None = None
+        self._awaited = 0  # answers to requests that were sent
+        self._going_on: tuple[int, ...] = ()  # what they are of: address space, flags, origin, start, end
         self._closed = False
         with self._lock:
             self._connected()
@@ -72,6 +80,7 @@ class HelperWalker(SharedMemoryWalker):
         if self._socket:
             self._socket.close()
             self._socket = None
+        self._awaited = 0
 
     def _connected(self) -> socket.socket:
         """Return the connection, made if there is none."""
@@ -83,7 +92,8 @@ class HelperWalker(SharedMemoryWalker):
         made = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             made.connect(path)
-            self._use(self._greeted(made, path))
+            memory = self._greeted(made, path)
+            self._areas = {at: views(memory, at) for at in AREAS}
         except OSError as error:
             made.close()
             raise WalkerUnavailableError(NAME, _why(error, path)) from error
@@ -107,10 +117,10 @@ class HelperWalker(SharedMemoryWalker):
             if status == Status.BUSY:
                 why = f"the helper at {path} has as many clients as it may; end some notebooks of yours"
                 raise WalkerUnavailableError(NAME, f"{why}, or type `pte-magic serve --max-clients …`")
-            if status != Status.OK or not fds or size != MEMORY_BYTES:
+            if status != Status.OK or not fds or size != MEMORY:
                 raise WalkerUnavailableError(NAME, f"the helper at {path} failed (status {status}); see its journal")
             self.frames_hidden = bool(flags & FRAMES_HIDDEN)
-            return mmap.mmap(fds[0], MEMORY_BYTES, prot=mmap.PROT_READ)
+            return mmap.mmap(fds[0], MEMORY, prot=mmap.PROT_READ)
         finally:
             for fd in fds:
                 os.close(fd)
@@ -127,27 +137,51 @@ class HelperWalker(SharedMemoryWalker):
         end: int,
         tables: bool = False,  # noqa: FBT001, FBT002  (as of the one overridden)
     ) -> tuple[int, int, int]:
-        asked = REQUEST.pack(VERSION, tables * TABLES, origin, start, end)
-        version, status, n, m, reached = ANSWER.unpack(self._asked(asked, space.fileno()))
-        if status == Status.OK:
-            return reached, n, m
-        raise _error(status, version, space, reached)
+        fd, flags = space.fileno(), tables * TABLES
+        if self._awaited and self._going_on != (id(space), flags, origin, start, end):
+            self._disconnect()  # what is to come is of another walk, given up or not yet done
+        request = REQUEST.pack(VERSION, flags, origin, start, end)
+        if not self._awaited:
+            self._ask(request, fd)
+        if self._awaited == 1 and end - start > _MUCH:  # the area of the answer before was read
+            self._ask(REQUEST.pack(VERSION, flags | GO_ON, origin, start, end), fd)
+        version, status, n, m, reached, at = ANSWER.unpack(self._answer(request, fd))
+        if status != Status.OK:
+            raise _error(status, version, space, reached)
+        self._spans, self._entries = self._areas[at]
+        while self._awaited and reached >= end:  # nothing was left for the other request
+            self._received()
+        self._going_on = id(space), flags, origin, reached, end
+        return reached, n, m
 
-    def _asked(self, request: bytes, fd: int) -> bytes:
-        """Send a request, again if the helper was started again, and return the answer."""
-        for _ in range(2):
-            try:
-                socket.send_fds(self._connected(), [request], [fd])
-                answer = self._connected().recv(ANSWER.size + 1)
-            except (BrokenPipeError, ConnectionResetError):
-                answer = b""
-            except BaseException:
-                self._disconnect()  # the answer that is still to come would be taken for the next one
-                raise
-            if len(answer) == ANSWER.size:
-                return answer
+    def _ask(self, request: bytes, fd: int) -> None:
+        """Send a request; `_received` finds out whether it arrived."""
+        connected = self._connected()
+        self._awaited += 1
+        with suppress(BrokenPipeError, ConnectionResetError):
+            socket.send_fds(connected, [request], [fd])
+
+    def _received(self) -> bytes:
+        """Return the next answer; nothing if the helper ended the connection."""
+        try:
+            answer = self._connected().recv(ANSWER.size + 1)
+        except ConnectionResetError:
+            answer = b""
+        if len(answer) != ANSWER.size:
             self._disconnect()
-        raise WalkerUnavailableError(NAME, f"the helper at {socket_path()} ended the connection; see its journal")
+            return b""
+        self._awaited -= 1
+        return answer
+
+    def _answer(self, request: bytes, fd: int) -> bytes:
+        """Return the answer to a request that was sent; send it again if the helper was started again."""
+        answer = self._received()
+        if not answer:
+            self._ask(request, fd)
+            answer = self._received()
+        if not answer:
+            raise WalkerUnavailableError(NAME, f"the helper at {socket_path()} ended the connection; see its journal")
+        return answer
 
 
 def _error(status: int, version: int, space: AddressSpace, reached: int) -> Exception:

@@ -1,7 +1,8 @@
 """What a notebook and the helper say to each other: docs/helper.md describes it. Both sides use this and nothing else.
 
 A Unix socket of type SOCK_SEQPACKET. The helper greets who connects, and sends a descriptor of the memory for its
-answers, which only the helper can write to. Then each request, with the descriptor of a pagemap, gets one answer.
+answers, which only the helper can write to. Then each request, with the descriptor of a pagemap, gets one answer. That
+memory has two areas, which answers use in turn: while a client reads one, the helper writes the next.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import struct
 from enum import IntEnum
 
 from pte_magic import hardware
+from pte_magic.walkers.shared import MEMORY_BYTES
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"pte\0"
 VARIABLE, DEFAULT_SOCKET = "PTE_MAGIC_SOCKET", "/run/pte-magic/socket"
 
@@ -20,11 +22,18 @@ GREETING = struct.Struct("=4sIIIQQ")
 """Magic, version, status, flags (`FRAMES_HIDDEN`), bytes of the memory, encryption mask. With one descriptor, if OK."""
 REQUEST = struct.Struct("=IIQQQ")
 """Version, flags (`TABLES`), origin (where the whole walk began), start, end. With one descriptor, a pagemap's."""
-ANSWER = struct.Struct("=IIIIQ")
-"""Version, status, entries and spans in the memory, address from which the next request goes on."""
+ANSWER = struct.Struct("=IIIIQQ")
+"""Version, status, entries and spans, address from which the next request goes on, where their area begins."""
+
+AREAS = (0, MEMORY_BYTES)
+"""Where in the memory the areas begin, each laid out as the memory of a walker in the kernel."""
+MEMORY = len(AREAS) * MEMORY_BYTES
+"""Bytes of the memory."""
 
 TABLES = 1
 """Flag of a request: also the entries passed on the way."""
+GO_ON = 2
+"""Flag of a request: it begins where the answer before ended, whatever start is. So it can be sent before that came."""
 FRAMES_HIDDEN = 1
 """Flag of a greeting: all entries come without page frame numbers and swap locations."""
 

@@ -26,15 +26,20 @@ TABLES = 1
 # How the memory is laid out: the variable `w` of walk.bpf.c, and struct pte_walk_memory of stap/pte_walk.stp.
 _ASKED = struct.Struct("=3Q2I")  # origin, start, end, fd, flags
 _ANSWERED, _ANSWERED_AT = struct.Struct("=Q16x2I"), 8  # start, n_entries, n_spans
-_SPAN_BYTES = SPAN.itemsize
 SPANS, SPANS_AT = 1 << 13, 4096
 """How many spans there is room for, and where they begin."""
-ENTRIES, ENTRIES_AT = (1 << 17) + 1024, SPANS_AT + SPANS * _SPAN_BYTES
+ENTRIES, ENTRIES_AT = (1 << 17) + 1024, SPANS_AT + SPANS * SPAN.itemsize
 """Entries, likewise."""
 MEMORY_BYTES = ENTRIES_AT + ENTRIES * 8
 """How much memory there is; a multiple of the page size."""
 
 _RESERVE = 1 << 19  # entries of a result made room for at once; grown when a walk finds more
+
+
+def views(memory: mmap.mmap, at: int = 0) -> tuple[NDArray[Any], NDArray[np.uint64]]:
+    """Return the spans and the entries of what is laid out like that from byte `at` on: all that there is room for."""
+    spans = np.frombuffer(memory, SPAN, SPANS, at + SPANS_AT)
+    return spans, np.frombuffer(memory, np.uint64, ENTRIES, at + ENTRIES_AT)
 
 
 class SharedMemoryWalker(ABC):
@@ -56,8 +61,7 @@ class SharedMemoryWalker(ABC):
     def _use(self, memory: mmap.mmap) -> None:
         """Take `memory` for requests and answers."""
         self._memory = memory
-        self._spans = np.frombuffer(memory, SPAN, SPANS, SPANS_AT)
-        self._entries = np.frombuffer(memory, np.uint64, ENTRIES, ENTRIES_AT)
+        self._spans, self._entries = views(memory)
 
     @abstractmethod
     def _run(self, space: AddressSpace) -> None:
@@ -79,7 +83,7 @@ class SharedMemoryWalker(ABC):
         """
         with self._lock:
             reached, n, m = self._read(space, start, start, end, tables)
-            spans = self._span_bytes(m)
+            spans = self._spans[:m].tobytes()
             if reached >= end:
                 return self._entries_of(self._entries[:n].copy(), spans)
             # Memory that nothing was written to is not resident, and realloc moves pages, not bytes.
@@ -91,7 +95,7 @@ class SharedMemoryWalker(ABC):
                 if n + more > len(entry):
                     entry.resize(2 * len(entry), refcheck=False)
                 entry[n : n + more] = self._entries[:more]
-                pieces.append(self._span_bytes(m))
+                pieces.append(self._spans[:m].tobytes())
                 n += more
             entry.resize(n, refcheck=False)
             return self._entries_of(entry, b"".join(pieces))
@@ -105,7 +109,7 @@ class SharedMemoryWalker(ABC):
         while reached < end:
             with self._lock:
                 reached, n, m = self._read(space, start, reached, end, tables)
-                found = self._entries_of(self._entries[:n].copy(), self._span_bytes(m))
+                found = self._entries_of(self._entries[:n].copy(), self._spans[:m].tobytes())
             yield found
 
     def views(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Iterator[Entries]:
@@ -147,9 +151,6 @@ class SharedMemoryWalker(ABC):
             reached, n, m = self._read(space, origin, start, end, tables)
             take(self._entries[:n], self._spans[:m])
             return reached, n, m
-
-    def _span_bytes(self, count: int) -> bytes:
-        return self._memory[SPANS_AT : SPANS_AT + count * _SPAN_BYTES]
 
     def _read(
         self,

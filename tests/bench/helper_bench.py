@@ -24,30 +24,35 @@ from pte_magic.walkers import protocol
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier
 
+ROUNDS = 7
 SECONDS = 3.0
 CLIENTS = (1, 10, 100)
 
 
-def walked(name: str, start: int, size: int, number: int) -> float:
-    """Return the seconds that a walker takes."""
-    walker = walkers.get(name)
-    return fastest(lambda: walker.walk(own(), start, start + size), number=number)
+def both(start: int, size: int, number: int) -> tuple[float, float]:
+    """Return the seconds of a walk by the eBPF walker in this process, and through the helper, measured in turns."""
+    best = [float("inf"), float("inf")]
+    for _ in range(ROUNDS):
+        for which, name in enumerate(("bpf", "helper")):
+            walker = walkers.get(name)
+            seconds = fastest(lambda walk=walker.walk: walk(own(), start, start + size), 1, number)  # type: ignore[misc]
+            best[which] = min(best[which], seconds)
+    return best[0], best[1]
 
 
-def against_root() -> None:
+def against_root(what: str) -> None:
     """Measure one page, and 1 M entries, through the helper and by the eBPF walker in this process."""
     page = np.ones(PAGE_SIZE, np.uint8)
-    small = [walked(name, page.ctypes.data & -PAGE_SIZE, PAGE_SIZE, 2000) for name in ("bpf", "helper")]
+    here, there = both(page.ctypes.data & -PAGE_SIZE, PAGE_SIZE, 2000)
     report(
-        "one page through the helper: time over the same in this process", small[1] / small[0], "none",
-        reached=True, measured=f"{small[1] * 1e6:.1f} us, {small[0] * 1e6:.1f} us",
+        f"one page through the helper{what}: time over the same in this process", there / here, "none",
+        reached=True, measured=f"{there * 1e6:.1f} us, {here * 1e6:.1f} us",
     )  # fmt: skip
     with resident(4 * GIB) as start:
-        large = [walked(name, start, 4 * GIB, 3) for name in ("bpf", "helper")]
-    ratio = large[1] / large[0]
+        here, there = both(start, 4 * GIB, 3)
     report(
-        "1 M entries through the helper: time over the same in this process", ratio, "at most 1.3",
-        reached=ratio <= 1.3, measured=f"{large[1] * 1e3:.2f} ms, {large[0] * 1e3:.2f} ms",
+        f"1 M entries through the helper{what}: time over the same in this process", there / here, "at most 1.3",
+        reached=there / here <= 1.3, measured=f"{there * 1e3:.2f} ms, {here * 1e3:.2f} ms",
     )  # fmt: skip
 
 
@@ -86,11 +91,13 @@ def together(path: Path) -> None:
 def main() -> None:
     """Print the table."""
     print("| what | ratio | goal | reached | measured |\n|---|---|---|---|---|")
-    with serving("--frames", "0", "--max-clients-per-user", str(max(CLIENTS) + 1)) as helper:
-        os.environ[protocol.VARIABLE] = str(helper.path)
-        against_root()
-        together(helper.path)
-        walkers.close()
+    for what, options in (("", ("--frames", "0")), (", page frames taken out", ())):
+        with serving("--max-clients-per-user", str(max(CLIENTS) + 1), *options) as helper:
+            os.environ[protocol.VARIABLE] = str(helper.path)
+            against_root(what)
+            if not what:
+                together(helper.path)
+            walkers.close()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
+import pytest
 from conftest import PAGE, PM_PFN, needs_root, words
 from serving import CLIENTS, SCALE, Helper
 from talking import Talker, opened, request, still_serves, together
@@ -18,13 +19,13 @@ from pte_magic import walkers
 from pte_magic.helper.turns import Turns
 from pte_magic.space import own
 from pte_magic.walkers.helper import HelperWalker
-from pte_magic.walkers.protocol import Status
+from pte_magic.walkers.protocol import AREAS, Status
 from pte_magic.workloads import private_mapping
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    import pytest
 
 pytestmark = needs_root
 
@@ -58,7 +59,21 @@ def test_of_a_hundred_clients_at_once_each_sees_its_own_pages_only(served: Helpe
     wait_until(served.alone)
 
 
-def test_a_longer_walk_than_an_answer_may_be_is_the_same_walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=[0, 1 << 60], ids=["ahead", "one by one"])
+def by_threes(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Helper]:
+    """A helper whose answers have three rows, which this process' walker asks for the next one before it needs that.
+
+    Or not before, as it does when all that it wants may be one answer.
+    """
+    monkeypatch.setattr("pte_magic.walkers.helper._MUCH", request.param)
+    tmp_path.chmod(0o755)
+    helper = Helper(tmp_path, "--frames", "0", "--max-rows", "3")
+    monkeypatch.setattr("pte_magic.walkers.helper.socket_path", lambda: str(helper.path))
+    yield helper
+    helper.end()
+
+
+def test_a_longer_walk_than_an_answer_may_be_is_the_same_walk(by_threes: Helper) -> None:
     """Answers of three rows and of all of them: of memory with pages, holes and the tables above."""
     array = private_mapping(1300)
     array[[0, 1, 2, 3, 511, 512, 700, 1299]] = 1
@@ -67,21 +82,44 @@ def test_a_longer_walk_than_an_answer_may_be_is_the_same_walk(tmp_path: Path, mo
     whole = {
         tables: walkers.get("bpf").walk(own(), start - PAGE, end + PAGE, tables=tables) for tables in (False, True)
     }
-    tmp_path.chmod(0o755)
-    helper = Helper(tmp_path, "--frames", "0", "--max-rows", "3")
-    try:
-        monkeypatch.setattr("pte_magic.walkers.helper.socket_path", lambda: str(helper.path))
-        walker = HelperWalker()
-        for tables, expected in whole.items():
-            found = walker.walk(own(), start - PAGE, end + PAGE, tables=tables)
-            for name in ("entry", "vaddr", "size", "level"):
-                assert (getattr(found, name) == getattr(expected, name)).all(), name
-        walker.close()
-        rows = [int(line["rows"]) for line in helper.requests()]
-        assert len(rows) > 1300 // 3
-        assert max(rows) <= 3 + 4 * 2  # with the tables on the way to the first address, and to one on the way
-    finally:
-        helper.end()
+    walker = HelperWalker()
+    for tables, expected in whole.items():
+        found = walker.walk(own(), start - PAGE, end + PAGE, tables=tables)
+        for name in ("entry", "vaddr", "size", "level"):
+            assert (getattr(found, name) == getattr(expected, name)).all(), name
+    walker.close()
+    rows = [int(line["rows"]) for line in by_threes.requests()]
+    assert len(rows) > 1300 // 3
+    assert max(rows) <= 3 + 4 * 2  # with the tables on the way to the first address, and to one on the way
+
+
+def test_the_next_answer_leaves_the_one_before_alone(served: Helper) -> None:
+    array = private_mapping(8)
+    array[[0, 1, 6]] = 1
+    start, end = array.ctypes.data, array.ctypes.data + array.nbytes
+    with opened() as fd, Talker(served.path) as talker:
+        first = talker.ask(fd, start, end)
+        before = talker.entries(8)
+        assert [entry & 1 for entry in before] == [1, 1, 0, 0, 0, 0, 1, 0]
+        second = talker.ask(fd, start + PAGE, end)
+        assert (talker.entries(7), talker.entries(8, first.at)) == (before[1:], before)
+        assert {first.at, second.at} == set(AREAS)
+        assert talker.ask(fd, start, end).at == first.at
+
+
+def test_what_is_left_of_a_walk_that_was_given_up_is_not_taken_for_another_s(by_threes: Helper) -> None:
+    array = private_mapping(20)
+    array[::2] = 1
+    start, end = array.ctypes.data, array.ctypes.data + array.nbytes
+    walker = HelperWalker()
+    for first in (0, 1, 0):
+        for part in walker.chunks(own(), start + (1 - first) * PAGE, end):
+            assert len(part) == 3
+            break
+        found = walker.walk(own(), start + first * PAGE, end)
+        assert [entry & 1 for entry in found.entry.tolist()] == [1 - page % 2 for page in range(first, 20)]
+    walker.close()
+    wait_until(by_threes.alone)
 
 
 def test_one_more_than_may_connect_is_told_so_and_the_others_are_served(served: Helper) -> None:

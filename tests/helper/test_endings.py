@@ -85,9 +85,11 @@ def test_clients_that_are_killed_at_any_point_are_forgotten(served: Helper) -> N
     still_serves(served.path)
 
 
+@pytest.mark.parametrize("much", [0, 1 << 60], ids=["ahead", "one by one"])
 def test_a_helper_that_was_killed_at_any_point_is_asked_again_when_it_is_back(
-    served: Helper, client: HelperWalker
+    much: int, served: Helper, client: HelperWalker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("pte_magic.walkers.helper._MUCH", much)
     array = private_mapping(1 << 10)
     array[:] = 1
     start, end = array.ctypes.data, array.ctypes.data + array.nbytes

@@ -15,8 +15,7 @@ from talking import Talker, opened
 from waiting import wait_until
 
 import pte_magic
-from pte_magic.walkers.protocol import FRAMES_HIDDEN, TABLES, Status
-from pte_magic.walkers.shared import MEMORY_BYTES
+from pte_magic.walkers.protocol import FRAMES_HIDDEN, MEMORY, TABLES, Status
 from pte_magic.workloads import private_mapping
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ def test_a_client_cannot_write_to_the_memory_nor_change_its_size(served: Helper)
                 lambda: os.write(fd, b"x"),
                 lambda: mmap.mmap(fd, 0),
                 lambda: os.ftruncate(fd, 0),
-                lambda: os.posix_fallocate(fd, 0, 2 * MEMORY_BYTES),
+                lambda: os.posix_fallocate(fd, 0, 2 * MEMORY),
                 lambda: fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE),
                 lambda: os.fchmod(fd, 0o777),
                 *(lambda mode=mode: os.open(f"/proc/self/fd/{fd}", mode) for mode in _MODES),
@@ -124,10 +123,10 @@ def test_a_client_cannot_write_to_the_memory_nor_change_its_size(served: Helper)
 
 def test_the_memory_is_given_back_when_the_connection_ends_though_its_descriptor_is_kept(served: Helper) -> None:
     talker = Talker(served.path)
-    assert os.fstat(talker.memory).st_blocks * 512 >= MEMORY_BYTES
+    assert os.fstat(talker.memory).st_blocks * 512 >= MEMORY
     talker.socket.close()
     try:
         wait_until(lambda: os.fstat(talker.memory).st_blocks == 0)
-        assert os.fstat(talker.memory).st_size == MEMORY_BYTES  # so that nobody who still reads meets SIGBUS
+        assert os.fstat(talker.memory).st_size == MEMORY  # so that nobody who still reads meets SIGBUS
     finally:
         os.close(talker.memory)

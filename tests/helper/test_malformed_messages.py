@@ -15,8 +15,7 @@ from talking import Talker, opened, request, still_serves, together
 from waiting import wait_until
 
 from pte_magic import hardware
-from pte_magic.walkers.protocol import GREETING, MAGIC, REQUEST, VERSION, Status
-from pte_magic.walkers.shared import MEMORY_BYTES
+from pte_magic.walkers.protocol import GO_ON, GREETING, MAGIC, MEMORY, REQUEST, VERSION, Status
 
 if TYPE_CHECKING:
     from serving import Helper
@@ -30,8 +29,8 @@ PIPELINED = 8  # messages sent before their answers are read: net.unix.max_dgram
 
 def test_the_greeting_says_what_it_is_and_brings_the_memory(served: Helper) -> None:
     with Talker(served.path) as talker:
-        assert talker.greeting[:5] == (MAGIC, VERSION, Status.OK, 0, MEMORY_BYTES)
-        assert os.fstat(talker.memory).st_size == MEMORY_BYTES
+        assert talker.greeting[:5] == (MAGIC, VERSION, Status.OK, 0, MEMORY)
+        assert os.fstat(talker.memory).st_size == MEMORY
     assert GREETING.size == 32
     assert REQUEST.size == 32
 
@@ -42,7 +41,7 @@ MALFORMED = {
     "truncated": request(PAGE)[:-1],
     "oversized": request(PAGE) + b"x",
     "very oversized": request(PAGE) * 4096,
-    "unknown flag": request(PAGE, flags=2),
+    "unknown flag": request(PAGE, flags=4),
     "all flags": request(PAGE, flags=0xFFFF_FFFF),
     "empty range": request(PAGE, PAGE),
     "backwards": request(2 * PAGE, PAGE),
@@ -61,7 +60,7 @@ def test_a_malformed_message_is_answered_and_the_next_is_served(what: str, serve
     with opened() as fd, Talker(served.path) as talker:
         for _ in range(3):
             talker.send(MALFORMED[what], [fd])
-            assert talker.answer()[1:] == (Status.MALFORMED, 0, 0, 0)
+            assert talker.answer()[1:5] == (Status.MALFORMED, 0, 0, 0)
             assert talker.ask(fd, END - PAGE).status == Status.OK
 
 
@@ -71,6 +70,15 @@ def test_a_request_without_a_descriptor_or_with_two_is_malformed(served: Helper)
         assert talker.answer().status == Status.MALFORMED
         talker.send(request(PAGE), [fd, fd])
         assert talker.answer().status == Status.MALFORMED
+
+
+def test_going_on_takes_an_answer_to_go_on_from(served: Helper) -> None:
+    with opened() as fd, Talker(served.path) as talker:
+        assert talker.ask(fd, PAGE, flags=GO_ON).status == Status.MALFORMED
+        assert talker.ask(fd, PAGE, 3 * PAGE).status == Status.OK
+        assert talker.ask(fd, 0, 2 * PAGE, flags=GO_ON)[1:4] == (Status.OK, 0, 0)  # it has come further
+        assert talker.ask(fd, 0, END + PAGE, flags=GO_ON).status == Status.MALFORMED
+        assert talker.ask(fd, 0, END, flags=GO_ON).status == Status.MALFORMED
 
 
 def test_another_version_is_told_which_this_one_is(served: Helper) -> None:
@@ -109,7 +117,7 @@ def noise(chance: random.Random) -> bytes:
         return bytes(message)
     edges = (0, 1, PAGE, PAGE - 1, END, END - PAGE, 1 << 63, (1 << 64) - PAGE, (1 << 64) - 1, chance.getrandbits(64))
     origin, start, end = (chance.choice(edges) for _ in range(3))
-    return REQUEST.pack(chance.choice((VERSION, chance.getrandbits(32))), chance.getrandbits(2), origin, start, end)
+    return REQUEST.pack(chance.choice((VERSION, chance.getrandbits(32))), chance.getrandbits(3), origin, start, end)
 
 
 def fuzz(helper: Helper, seed: int, count: int) -> int:

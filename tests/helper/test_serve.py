@@ -22,7 +22,7 @@ from waiting import SECONDS, wait_until
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.helper import policy
 from pte_magic.walkers.helper import HelperWalker
-from pte_magic.walkers.protocol import GREETING, MAGIC, Status
+from pte_magic.walkers.protocol import GREETING, MAGIC, VERSION, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,10 +129,10 @@ def test_where_no_helper_listens_the_walker_says_what_to_type(monkeypatch: pytes
     ("greeting", "message"),
     [
         (b"hello", "is no helper of pte-magic"),
-        (GREETING.pack(MAGIC, 2, 0, 0, 0, 0), "speaks version 2 of the protocol, this package 1"),
-        (GREETING.pack(MAGIC, 1, Status.BUSY, 0, 0, 0), "as many clients as it may"),
-        (GREETING.pack(MAGIC, 1, Status.FAILED, 0, 0, 0), r"failed \(status 7\)"),
-        (GREETING.pack(MAGIC, 1, Status.OK, 0, 0, 0), r"failed \(status 0\)"),
+        (GREETING.pack(MAGIC, 1, 0, 0, 0, 0), "speaks version 1 of the protocol, this package 2"),
+        (GREETING.pack(MAGIC, VERSION, Status.BUSY, 0, 0, 0), "as many clients as it may"),
+        (GREETING.pack(MAGIC, VERSION, Status.FAILED, 0, 0, 0), r"failed \(status 7\)"),
+        (GREETING.pack(MAGIC, VERSION, Status.OK, 0, 0, 0), r"failed \(status 0\)"),
         (b"", "has ended"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import (
+    ACCESSED,
     ANONYMOUS,
     GIB,
     MIB2,
@@ -25,7 +27,7 @@ from conftest import (
 )
 
 from pte_magic import hardware, walkers
-from pte_magic.space import own
+from pte_magic.space import AddressSpace, own
 from pte_magic.walkers.bpf import BpfWalker
 from pte_magic.walkers.entries import LEVELS, Entries, join
 
@@ -72,7 +74,7 @@ def test_tables_come_before_what_they_cover_and_change_nothing_else(gigabyte: mm
     plain, full = bpf.walk(own(), start, end), bpf.walk(own(), start, end, tables=True)
     table = (full.level < LEVELS.index("pte")) & (full.entry & 0x81 == 1)
     for one, other in (
-        (plain.entry, full.entry),
+        (plain.entry | ACCESSED, full.entry | ACCESSED),
         (plain.vaddr, full.vaddr),
         (plain.size, full.size),
         (plain.level, full.level),
@@ -118,6 +120,20 @@ def test_chunks_are_the_walk_in_pieces(walker: str, gigabyte: mmap.mmap, *, tabl
         assert len(asked.walk(own(), start, start + PAGE)) == 1  # others may walk meanwhile, this thread, too
     assert len(pieces) > 1
     assert_equal(join(pieces), whole)
+
+
+def test_chunks_of_walks_that_take_turns_are_those_of_each(walker: str, gigabyte: mmap.mmap) -> None:
+    start, end = _place(gigabyte)
+    asked, within = walkers.get(walker), (start + 77 * PAGE, end - 5 * PAGE)
+    with AddressSpace(os.getpid()) as same:
+        walks = [asked.chunks(own(), start, end), asked.chunks(same, *within), asked.chunks(own(), *within)]
+        found: list[list[Entries]] = [[], [], []]
+        for turn in itertools.zip_longest(*walks):
+            for i, piece in enumerate(turn):
+                found[i] += [piece] if piece else []
+        assert min(len(pieces) for pieces in found) > 1
+        for pieces, part in zip(found, ((start, end), within, within), strict=True):
+            assert_equal(join(pieces), asked.walk(own(), *part))
 
 
 @needs_root
