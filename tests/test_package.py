@@ -18,8 +18,20 @@ ROOT = Path(pte_magic.__file__).parent
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.py" or path.parent != ROOT)
 # The way of the data (DESIGN.md), left to right; no module imports from its right.
 STAGES = [
-    {"target", "memory", "dlpack", "space", "machine", "errors", "expressions", "interrupts", "options", "units"},
-    {"systemtap", "workloads"},
+    {
+        "target",
+        "memory",
+        "dlpack",
+        "space",
+        "hardware",
+        "errors",
+        "expressions",
+        "interrupts",
+        "options",
+        "units",
+        "physical",
+    },
+    {"physical", "systemtap", "workloads"},
     {"walkers"},
     {"formats"},
     {
@@ -31,7 +43,9 @@ STAGES = [
         "comparison",
         "views",
     },  # a frame is asked for its views
-    {"core", "doctor", "helper"},
+    {"core", "doctor", "helper", "sharing"},
+    {"visiting"},
+    {"processes"},
     {"named"},
     {"around"},
     {"watching"},
