@@ -63,7 +63,7 @@ class PteMagics(Magics):
     @argument("-e", "--every", type=seconds, metavar="SECONDS", help="with --watch: between two looks; 1 by default")
     @argument("-d", "--decode", metavar="VALUE", help="decode a raw entry; no process is needed")
     @argument("-l", "--level", default="pte", help="level of the entry to decode: pgd, p4d, pud, pmd or pte")
-    @argument("-M", "--machine", action="store_true", help="all processes of this machine, a row each")
+    @argument("-M", "--machine", action="store_true", help="all processes; with --map, all physical memory")
     @argument("target", nargs="*", help="[PID] TARGET; see below")
     def pte(self, line: str = "", local_ns: dict[str, Any] | None = None) -> object:
         """Show the page-table entries behind something, as a DataFrame or as a picture.
@@ -81,6 +81,7 @@ class PteMagics(Magics):
         %pte --watch a      a live picture of what happens to a; its button stops it, or running the cell again
         %pte --decode 0x8000000153016067
         %pte --machine      all processes of this machine: resident on which pages, shared, swapped
+        %pte --machine --map    physical memory by owner
         %pte                which walkers work here, and what to type where one does not
         df = %pte a         keep it: a DataFrame, one row an entry
         %%pte a             run the cell below, and show what it changed; %%pte? tells more
@@ -124,10 +125,11 @@ def _walk(text: str, namespace: dict[str, Any], *, walker: str, tables: bool | N
 
 
 def _machine(text: str, views: list[str], *, walker: str) -> object:
-    if text or views:
-        message = "--machine is about all processes; type %pte --machine"
+    if text or views not in ([], ["map"]):
+        message = "--machine is about all processes; type %pte --machine, or %pte --machine --map"
         raise UsageError(message)
-    return machine(walker=walker)
+    found = machine(walker=walker)
+    return found.map() if views else found
 
 
 def _watch(text: str, namespace: dict[str, Any], *, walker: str, every: float) -> Watch:

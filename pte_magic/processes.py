@@ -9,9 +9,13 @@ import numpy as np
 import pandas as pd
 
 from pte_magic import display, hardware, units, visiting, walkers
+from pte_magic.errors import TargetError
+from pte_magic.owners import owners
 from pte_magic.sharing import GIB, MIB2, MapCounts, frames
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pte_magic.sharing import Mapped
     from pte_magic.space import AddressSpace
     from pte_magic.walkers import Walker
@@ -55,6 +59,34 @@ class Processes(pd.DataFrame):
     @property
     def _constructor(self) -> type[Processes]:
         return Processes
+
+    def map(  # type: ignore[override]  # without a function, it is ours
+        self, func: Callable[[Any], Any] | None = None, na_action: Any = None, **options: Any
+    ) -> Any:
+        """Return a picture of physical memory by owner, as it is now; with a function, do as `pandas.DataFrame.map`.
+
+        A cell is a run of page frames, in the colour of who has most of it: one of the first processes of this table,
+        other processes, several at once, the page cache, the kernel, or nobody. The legend counts frame by frame.
+
+        Args:
+            func: What pandas is to call with each value.
+            na_action: Of pandas.
+            options: Of pandas.
+
+        Raises:
+            TargetError: Page frames are not told to this user, or the table is none of this machine.
+
+        """
+        if func is not None:
+            return super().map(func, na_action=na_action, **options)
+        from pte_magic.views import looks, physical_map  # noqa: PLC0415  (widgets take as long to import as all else)
+
+        if not {"pid", "name", "host", "walker"} <= set(self.columns) or set(self["host"]) != {hardware.host()}:
+            message = "this is no table of processes of this machine; type pte_magic.machine().map()"
+            raise TargetError(message)
+        first = self.iloc[: len(looks.PROCESSES)]
+        names = [f"{name} (pid {pid})" for name, pid in zip(first["name"], first["pid"], strict=True)]
+        return physical_map.PhysicalMap(*owners(self["pid"].tolist(), names, walkers.get(self["walker"].iloc[0])))
 
     def __repr__(self) -> str:
         shown, limit, notes = self._shown()

@@ -45,6 +45,7 @@ STAGES = [
     },  # a frame is asked for its views
     {"core", "doctor", "helper", "sharing"},
     {"visiting"},
+    {"owners"},
     {"processes"},
     {"named"},
     {"around"},

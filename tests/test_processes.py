@@ -9,7 +9,6 @@ import pickle
 import re
 import signal
 import subprocess
-from collections import Counter
 from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+from accounting import meminfo, turnover
 from conftest import (
     ANONYMOUS,
     DONTNEED,
@@ -42,7 +42,7 @@ from conftest import (
     smaps,
     write,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from shells import Shell
 from waiting import wait_until
@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 
 GIB = 1 << 30
 CLONE_VM = 0x100
+SHARING = {"pss", "uss"}
+MIB16 = 16 << 20
 
 
 def accounted(pid: int) -> dict[str, int]:
@@ -64,7 +66,7 @@ def accounted(pid: int) -> dict[str, int]:
     return {name: int(number) << 10 for name, number in re.findall(r"^(\w+):\s+(\d+) kB$", lines, re.MULTILINE)}
 
 
-def expected(pid: int, huge_zeros: int = 0) -> dict[str, int | None]:
+def expected(pid: int, huge_zeros: int = 0) -> dict[str, int]:
     """Return the same, as the columns have it: with hugetlb, without tables that are only kept ready.
 
     The kernel keeps one for each anonymous huge page, also for the huge zero page, which is in none of its sizes.
@@ -86,25 +88,30 @@ def expected(pid: int, huge_zeros: int = 0) -> dict[str, int | None]:
 def told(table: Processes, pid: int) -> dict[str, int | None]:
     """Return the row of a process, whole KiB: so the kernel tells them."""
     (row,) = table[table["pid"] == pid].to_dict("records")
-    return {name: None if row[name] is pd.NA else int(row[name]) >> 10 << 10 for name in expected(pid)}
+    return {name: None if pd.isna(row[name]) else int(row[name]) >> 10 << 10 for name in expected(pid)}
 
 
 def agree(pid: int, walker: str, *, lacks: set[str], huge_zeros: int = 0) -> None:
     """Wait for a look at a process that agrees with the kernel in everything.
 
-    The process holds still, but what it shares with others becomes less shared when one of these ends: so the kernel
-    is asked before and after, and if that was not the same, or somebody came and went, there is another look.
+    The process holds still, so its own sizes are exactly the kernel's. What it shares becomes less shared when others
+    write, or end: so the kernel is asked before and after, until that is about the same; ours lies in between.
     """
     seen: list[Any] = []
 
     def do() -> bool:
         before = expected(pid, huge_zeros)
         ours = told(pte_magic.machine(walker=walker), pid)
-        seen[:] = [ours, before]
+        after = expected(pid, huge_zeros)
+        seen[:] = [before, ours, after]
         assert {name for name, value in ours.items() if value is None} == lacks
-        return expected(pid, huge_zeros) == before and all(ours[name] in {before[name], None} for name in ours)
+        return all(
+            value is None or (low <= value <= high and high - low <= (high // 50 if name in SHARING else 0))
+            for name, value in ours.items()
+            for low, high in [sorted((before[name], after[name]))]
+        )
 
-    wait_until(do, instead=lambda: f"{seen[0]} for the kernel's {seen[1]}")
+    wait_until(do, instead=lambda: "\n".join(map(str, seen)))
 
 
 @pytest.fixture
@@ -119,7 +126,7 @@ def still(new_map: NewMap) -> Iterator[Child]:
     """A child that has memory of all kinds that this machine has, alone or with another child; it holds still."""
     small, zeros, gone, hidden = (new_map(64 * PAGE, advice=NOHUGEPAGE) for _ in range(4))
     huge, huge_zero = (new_map(2 * MIB2, advice=HUGEPAGE) for _ in range(2))
-    shared = new_map(64 * PAGE, READ | WRITE, SHARED | ANONYMOUS)
+    shared = new_map(MIB16, READ | WRITE, SHARED | ANONYMOUS)
 
     def use() -> None:
         write(small, 40 * PAGE)
@@ -131,9 +138,9 @@ def still(new_map: NewMap) -> Iterator[Child]:
         write(huge, 2 * MIB2)
         madvise(huge, PAGE, DONTNEED)  # the first huge page is split
         read(huge_zero)
-        write(shared, 12 * PAGE)
+        write(shared, MIB16)
 
-    with forked(use) as child, forked(lambda: read(shared, 5 * PAGE)) as other:
+    with forked(use) as child, forked(lambda: read(shared, MIB16 // 4 * 3)) as other:
         child.step()
         other.step()
         assert smaps(huge, "AnonHugePages", child.pid) == MIB2
@@ -146,10 +153,10 @@ def test_every_figure_is_the_kernels(still: Child, walker: str, lacks: set[str])
 
 def test_a_page_that_is_mapped_twice_by_one_process_is_shared(new_map: NewMap, walker: str, lacks: set[str]) -> None:
     fd = os.memfd_create("test")
-    os.ftruncate(fd, 8 * PAGE)
-    once, again = (new_map(8 * PAGE, READ | WRITE, SHARED, fd) for _ in range(2))
+    os.ftruncate(fd, MIB16)
+    once, again = (new_map(MIB16, READ | WRITE, SHARED, fd) for _ in range(2))
     os.close(fd)
-    with forked(lambda: write(once, 8 * PAGE), lambda: read(again, 3 * PAGE)) as child:
+    with forked(lambda: write(once, MIB16), lambda: read(again, MIB16 // 2)) as child:
         child.step()
         child.step()
         agree(child.pid, walker, lacks=lacks)
@@ -221,7 +228,6 @@ def test_there_is_a_row_for_every_process_and_none_for_kernel_threads() -> None:
 @needs_root
 def test_the_shares_add_up_to_what_the_machine_maps() -> None:
     """/proc/meminfo tells mapped pages, each once. What changed in between is at most what was allocated and freed."""
-    Path("/proc/sys/vm/stat_refresh").read_bytes()  # what processors have counted for themselves is added
     tight: list[tuple[int, int, int]] = []
 
     def look() -> bool:
@@ -238,15 +244,8 @@ def test_the_shares_add_up_to_what_the_machine_maps() -> None:
 
 
 def mapped_by_anybody() -> int:
-    found = dict(re.findall(r"^(\w+):\s+(\d+) kB$", Path("/proc/meminfo").read_text(encoding="utf-8"), re.MULTILINE))
-    return (int(found["AnonPages"]) + int(found["Mapped"])) << 10
-
-
-def turnover() -> int:
-    """Return how many bytes were allocated and freed since the machine started."""
-    Path("/proc/sys/vm/stat_refresh").read_bytes()
-    lines = Path("/proc/vmstat").read_text(encoding="utf-8")
-    return sum(map(int, re.findall(r"^(?:pgalloc_\w+|pgfree|pgfault) (\d+)$", lines, re.MULTILINE))) * PAGE
+    found = meminfo()
+    return found["AnonPages"] + found["Mapped"]
 
 
 def accounted_resident(pid: int) -> int:
@@ -309,7 +308,7 @@ def test_text_and_html_say_the_same(still: Child) -> None:
     table = pte_magic.machine()
     mine = table[table["pid"].isin([still.pid, os.getpid()])]
     text = repr(mine)
-    html = unescape(re.sub(r"<[^>]+>", " ", mine._repr_html_() or ""))
+    html = unescape(re.sub(r"<style.*?</style>|<[^>]+>", " ", mine._repr_html_() or "", flags=re.DOTALL))
     assert html.split() == text.split()
     assert text.startswith("2 processes; ")
     assert f"host {table['host'].iloc[0]}, walker {table['walker'].iloc[0]}" in text
@@ -338,19 +337,21 @@ def test_the_magic_is_the_function(shell: Shell) -> None:
 
 pages = st.lists(
     st.tuples(st.sampled_from([PAGE, MIB2, GIB]), st.integers(0, 3), st.sampled_from([0, 1, 511, 512, 1 << 18])),
-    max_size=6,
+    max_size=4,
 )
 
 
-@given(st.lists(pages, max_size=4))
+@settings(max_examples=30)  # of up to a million frames
+@given(st.lists(pages, max_size=3))
 def test_frames_are_counted_by_entries_that_map_them(processes: list[list[tuple[int, int, int]]]) -> None:
-    counts, wanted = MapCounts(), Counter[int]()
+    counts, seen = MapCounts(), [np.empty(0, np.uint64)]
     for process in processes:
         size = np.array([size for size, _, _ in process], np.uint64)
         start = [(number * GIB // PAGE + within) * PAGE // size * (size // PAGE) for size, number, within in process]
         what = Mapped(size, np.array(start, np.uint64), framed=True, leveled=True, swapped=0, tables=0)
         counts.add(what)
-        for found in frames(what):
-            wanted.update(Counter(dict(zip(*np.unique(found, return_counts=True), strict=True))))
-    seen = np.array(sorted(wanted), np.uint64)
-    assert counts.of(seen).tolist() == [wanted[frame] for frame in seen.tolist()] if len(seen) else True
+        for first, length in zip(start, (size // PAGE).tolist(), strict=True):
+            seen.append(np.arange(first, first + length, dtype=np.uint64))
+        assert sum(map(len, frames(what))) == sum(size.tolist()) // PAGE
+    frame, times = np.unique(np.concatenate(seen), return_counts=True)
+    assert (counts.of(frame) == times).all()
