@@ -11,12 +11,12 @@ import signal
 import subprocess
 from html import unescape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
-from accounting import meminfo, turnover
+from accounting import compare, meminfo, turnover
 from conftest import (
     ANONYMOUS,
     DONTNEED,
@@ -56,62 +56,7 @@ if TYPE_CHECKING:
 
 GIB = 1 << 30
 CLONE_VM = 0x100
-SHARING = {"pss", "uss"}
 MIB16 = 16 << 20
-
-
-def accounted(pid: int) -> dict[str, int]:
-    """Return what the kernel says of a process, in bytes: smaps_rollup and status."""
-    lines = "".join(Path(f"/proc/{pid}/{name}").read_text(encoding="utf-8") for name in ("smaps_rollup", "status"))
-    return {name: int(number) << 10 for name, number in re.findall(r"^(\w+):\s+(\d+) kB$", lines, re.MULTILINE)}
-
-
-def expected(pid: int, huge_zeros: int = 0) -> dict[str, int]:
-    """Return the same, as the columns have it: with hugetlb, without tables that are only kept ready.
-
-    The kernel keeps one for each anonymous huge page, also for the huge zero page, which is in none of its sizes.
-    """
-    found = accounted(pid)
-    hugetlb = found["Private_Hugetlb"] + found["Shared_Hugetlb"]
-    huge = found["AnonHugePages"] + found["ShmemPmdMapped"] + found["FilePmdMapped"] + hugetlb
-    return {
-        "resident": found["Rss"] + hugetlb,
-        "resident_4k": found["Rss"] + hugetlb - huge,
-        "resident_2m": huge,
-        "swapped": found["VmSwap"],
-        "page_tables": found["VmPTE"] - (found["AnonHugePages"] // MIB2 + huge_zeros) * PAGE,
-        "pss": found["Pss"] + found["Private_Hugetlb"],
-        "uss": found["Private_Clean"] + found["Private_Dirty"] + found["Private_Hugetlb"],
-    }
-
-
-def told(table: Processes, pid: int) -> dict[str, int | None]:
-    """Return the row of a process, whole KiB: so the kernel tells them."""
-    (row,) = table[table["pid"] == pid].to_dict("records")
-    return {name: None if pd.isna(row[name]) else int(row[name]) >> 10 << 10 for name in expected(pid)}
-
-
-def agree(pid: int, walker: str, *, lacks: set[str], huge_zeros: int = 0) -> None:
-    """Wait for a look at a process that agrees with the kernel in everything.
-
-    The process holds still, so its own sizes are exactly the kernel's. What it shares becomes less shared when others
-    write, or end: so the kernel is asked before and after, until that is about the same; ours lies in between.
-    """
-    seen: list[Any] = []
-
-    def do() -> bool:
-        before = expected(pid, huge_zeros)
-        ours = told(pte_magic.machine(walker=walker), pid)
-        after = expected(pid, huge_zeros)
-        seen[:] = [before, ours, after]
-        assert {name for name, value in ours.items() if value is None} == lacks
-        return all(
-            value is None or (low <= value <= high and high - low <= (high // 50 if name in SHARING else 0))
-            for name, value in ours.items()
-            for low, high in [sorted((before[name], after[name]))]
-        )
-
-    wait_until(do, instead=lambda: "\n".join(map(str, seen)))
 
 
 @pytest.fixture
@@ -148,7 +93,7 @@ def still(new_map: NewMap) -> Iterator[Child]:
 
 
 def test_every_figure_is_the_kernels(still: Child, walker: str, lacks: set[str]) -> None:
-    agree(still.pid, walker, lacks=lacks, huge_zeros=1)
+    compare(still.pid, walker, lacks=lacks, huge_zeros=1)
 
 
 def test_a_page_that_is_mapped_twice_by_one_process_is_shared(new_map: NewMap, walker: str, lacks: set[str]) -> None:
@@ -159,7 +104,7 @@ def test_a_page_that_is_mapped_twice_by_one_process_is_shared(new_map: NewMap, w
     with forked(lambda: write(once, MIB16), lambda: read(again, MIB16 // 2)) as child:
         child.step()
         child.step()
-        agree(child.pid, walker, lacks=lacks)
+        compare(child.pid, walker, lacks=lacks)
 
 
 @needs_root
@@ -179,8 +124,8 @@ def test_a_process_between_vfork_and_exec_is_not_counted_twice(walker: str, lack
     with forked(borrow, end) as child:
         borrower = child.step()
         assert borrower > 0
-        agree(child.pid, walker, lacks=lacks)
-        agree(borrower, walker, lacks=lacks)
+        compare(child.pid, walker, lacks=lacks)
+        compare(borrower, walker, lacks=lacks)
         child.step()
 
 
