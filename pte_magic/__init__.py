@@ -8,6 +8,7 @@ from pte_magic.core import decode, entries, walk
 from pte_magic.doctor import doctor
 from pte_magic.errors import PteMagicError
 from pte_magic.frame import PteFrame
+from pte_magic.processes import Processes, machine
 from pte_magic.watching import watch
 
 if TYPE_CHECKING:
@@ -19,12 +20,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BitField",
+    "Processes",
     "PteFrame",
     "PteMagicError",
     "decode",
     "doctor",
     "entries",
     "load_ipython_extension",
+    "machine",
     "walk",
     "watch",
 ]
