@@ -119,7 +119,7 @@ def _regions(frame: PteFrame) -> dict[str, pd.Categorical]:
     last = first + (frame["size"].to_numpy() - np.uint64(1))
     regions: list[Region] = []
     at = np.full(len(frame), -1)
-    for one in np.unique(pid):
+    for one in np.unique(pid[np.diff(pid, prepend=-1) != 0]):  # few, and mostly in a row
         rows, those = pid == one, _regions_of(int(one))
         within = _only(those, first[rows], last[rows])
         at[rows] = np.where(within < 0, -1, within + len(regions))
@@ -151,7 +151,7 @@ def _named(names: Sequence[str], at: NDArray[np.int64]) -> pd.Categorical:
     """Return ``names[at]``, missing where it is negative; categories are the names that occur."""
     code: dict[str, int] = {}
     codes = np.full(len(names) + 1, -1)
-    for one in np.unique(at[at >= 0]).tolist():
+    for one in np.flatnonzero(np.bincount(at[at >= 0])).tolist():
         codes[one] = code.setdefault(names[one], len(code))
     dtype: pd.CategoricalDtype[Any] = pd.CategoricalDtype(list(code))
     return pd.Categorical.from_codes(codes[at], dtype=dtype)

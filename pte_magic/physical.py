@@ -57,7 +57,7 @@ FLAGS = {
 _WORD = 8
 _PAST_ALL = np.uint64(1 << 40)  # no physical address has more than 52 bits
 _NEAR = 8  # to read this many words more costs less than another call
-_AT_ONCE = np.uint64(1 << 20)  # frames: not to be deaf to interrupts
+_AT_ONCE = 1 << 20  # frames: not to be deaf to interrupts
 _NODES = Path("/sys/devices/system/node")
 _BLOCK_SIZE = Path("/sys/devices/system/memory/block_size_bytes")
 _VERSION_1 = re.compile(r"^\d+:(\S+,)?memory(,\S+)?:", re.MULTILINE)
@@ -136,45 +136,71 @@ def _charged(inodes: Told) -> Told:
 
 
 def _read(pfn: NDArray[np.uint64], *names: str) -> list[Told]:
-    """Return what files of /proc, which are arrays of words by page frame, have for some: one call a run of them."""
+    """Return what files of /proc, which are arrays of words by page frame, have for some."""
     if not len(pfn):
         return [_nothing(0) for _ in names]
-    pfn = np.minimum(pfn, _PAST_ALL)
-    start, length = _runs(np.sort(pfn))
-    run = np.searchsorted(start, pfn, side="right") - 1
-    within = (pfn - start[run]).astype(np.int64)
-    where = list(zip((length * _WORD).tolist(), (start * _WORD).tolist(), strict=True))
-    return [_read_file(name, where, run, within) for name in names]
+    wanted = _wanted(np.minimum(pfn, _PAST_ALL))
+    return [_read_file(name, wanted) for name in names]
 
 
-def _read_file(name: str, where: list[tuple[int, int]], run: NDArray[np.int64], within: NDArray[np.int64]) -> Told:
+class _Wanted(NamedTuple):
+    """Which runs of page frames are read, and where among these is what was asked for.
+
+    Attributes:
+        start: First frame of each run, ``int64[k]``, ascending.
+        length: How many frames it has, ``int64[k]``.
+        at: Place of each frame that was asked for, counted in frames of all runs, ``int64[n]``.
+
+    """
+
+    start: NDArray[np.int64]
+    length: NDArray[np.int64]
+    at: NDArray[np.int64]
+
+
+def _wanted(pfn: NDArray[np.uint64]) -> _Wanted:
+    """Find the runs: of frames that are next to each other, or nearly so."""
+    frame = pfn.astype(np.int64)
+    # Mostly they come in pieces that ascend already; there are far fewer of these to sort.
+    begins = np.flatnonzero((np.diff(frame, prepend=-2) != 1) | (frame % _AT_ONCE == 0))
+    size = np.diff(begins, append=len(frame))
+    first = frame[begins]
+    order = np.argsort(first)
+    start = first[order]
+    end = np.maximum.accumulate(start + size[order])
+    is_new = np.append(True, (start[1:] > end[:-1] + _NEAR) | (start[1:] // _AT_ONCE != start[:-1] // _AT_ONCE))
+    run = np.empty_like(order)
+    run[order] = np.cumsum(is_new) - 1
+    last = np.append(np.flatnonzero(is_new)[1:], len(start)) - 1
+    start = start[is_new]
+    length = end[last] - start
+    place = (np.cumsum(length) - length)[run] + first - start[run]
+    return _Wanted(start, length, np.arange(len(frame)) + np.repeat(place - begins, size))
+
+
+def _read_file(name: str, wanted: _Wanted) -> Told:
+    """Read one call a run."""
+    start, length, at = wanted
     try:
         fd = os.open(f"/proc/{name}", os.O_RDONLY | os.O_CLOEXEC)
     except (PermissionError, FileNotFoundError):
-        return _nothing(len(run))
+        return _nothing(len(at))
+    where = list(zip((length * _WORD).tolist(), (start * _WORD).tolist(), strict=True))
     try:
-        read = [os.pread(fd, count, at) for count, at in where]
+        read = [os.pread(fd, size, offset) for size, offset in where]
     finally:
         os.close(fd)
-    got = np.array([len(part) // _WORD for part in read])  # memory may end before a run does
-    words = np.frombuffer(b"".join([*read, bytes(_WORD)]), np.uint64)
-    missing = within >= got[run]
-    at = (np.cumsum(got) - got)[run] + within
-    at[missing] = -1  # the zero at the end
-    return Told(words[at], missing)
+    got = np.array([len(part) for part in read]) // _WORD
+    if (got == length).all():
+        return Told(np.frombuffer(b"".join(read), np.uint64)[at], np.zeros(len(at), np.bool_))
+    # Memory ends before a run does.
+    words = b"".join(part.ljust(size, b"\0") for part, (size, _) in zip(read, where, strict=True))
+    absent = np.arange(length.sum()) >= np.repeat(np.cumsum(length) - length + got, length)
+    return Told(np.frombuffer(words, np.uint64)[at], absent[at])
 
 
 def _nothing(count: int) -> Told:
     return Told(np.zeros(count, np.uint64), np.ones(count, np.bool_))
-
-
-def _runs(ordered: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Return the first frame and the length of each run of page frames that are next to each other, or nearly so."""
-    block = ordered // _AT_ONCE
-    after = np.flatnonzero((np.diff(ordered) > _NEAR) | (block[1:] != block[:-1])) + 1
-    start = ordered[np.append(0, after)]
-    last = ordered[np.append(after, len(ordered)) - 1]
-    return start, last - start + np.uint64(1)
 
 
 def cgroup_paths(inodes: Iterable[int]) -> dict[int, str]:

@@ -28,10 +28,10 @@ WORD = 8  # bytes of an entry, and of a word of pagemap
 
 
 @contextmanager
-def resident(size: int) -> Iterator[int]:
+def resident(size: int, advice: int = mmap.MADV_NOHUGEPAGE) -> Iterator[int]:
     """Give the address of `size` bytes, every 4 KiB page of them touched; nothing outlives the block."""
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    memory.madvise(mmap.MADV_NOHUGEPAGE)
+    memory.madvise(advice)
     pages = np.frombuffer(memory, np.uint8)
     pages[::PAGE_SIZE] = 1
     yield pages.ctypes.data

@@ -1,0 +1,125 @@
+"""What `frames()` tells of memory that only a guest has: of two nodes, merged, of hugetlb, of a group of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import (
+    ANONYMOUS,
+    HUGEPAGE,
+    HUGETLB,
+    MIB2,
+    NOHUGEPAGE,
+    PAGE,
+    PRIVATE,
+    SHARED,
+    NewMap,
+    forked,
+    madvise,
+    munmap,
+    read,
+    write,
+)
+from groups import memory_group, own_group
+from merging import KSM, MERGEABLE, UNMERGEABLE, merging
+from numa import bind, move, nodes
+from waiting import wait_until
+
+import pte_magic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PAGES = 16
+
+
+def seen(address: int, size: int) -> pte_magic.PteFrame:
+    return pte_magic.walk(address, address + size).frames()
+
+
+@pytest.mark.parametrize("node", [0, 1])
+def test_node_is_where_memory_was_bound_to(new_map: NewMap, node: int) -> None:
+    address = new_map(PAGES * PAGE, advice=NOHUGEPAGE)
+    bind(address, PAGES * PAGE, node)
+    write(address, PAGES * PAGE)
+    assert seen(address, PAGES * PAGE)["node"].tolist() == nodes(address, PAGES) == [node] * PAGES
+
+
+def test_node_of_each_page_and_of_a_huge_one_that_is_moved(new_map: NewMap) -> None:
+    address = new_map(PAGES * PAGE, advice=NOHUGEPAGE)
+    write(address, PAGES * PAGE)
+    move(address, PAGES, 0)
+    move(address, PAGES // 2, 1)
+    assert seen(address, PAGES * PAGE)["node"].tolist() == nodes(address, PAGES) == [1] * 8 + [0] * 8
+
+    huge = new_map(MIB2, advice=HUGEPAGE)
+    bind(huge, MIB2, 0)
+    write(huge, MIB2)
+    for node in (1, 0):
+        assert move(huge, 1, node) == [node]
+        found = seen(huge, MIB2)
+        assert found[["size", "node"]].to_numpy().tolist() == [[MIB2, node]]
+        assert found["kpf_thp"].all()
+
+
+def test_a_merged_page_is_counted_as_often_as_it_is_mapped(new_map: NewMap) -> None:
+    address = new_map(PAGES * PAGE, advice=NOHUGEPAGE)
+    write(address, PAGES * PAGE, value=77)
+    assert not seen(address, PAGES * PAGE)["kpf_ksm"].any()
+    with merging():
+        madvise(address, PAGES * PAGE, MERGEABLE)
+        wait_until(lambda: int((KSM / "pages_sharing").read_text(encoding="ascii")) >= PAGES - 1)
+        found = seen(address, PAGES * PAGE)
+        assert found["kpf_ksm"].all()
+        assert found["map_count"].tolist() == [PAGES] * PAGES
+        madvise(address, PAGES * PAGE, UNMERGEABLE)
+    found = seen(address, PAGES * PAGE)
+    assert not found["kpf_ksm"].any()
+    assert found["map_count"].tolist() == [1] * PAGES
+
+
+def test_a_page_of_hugetlb(new_map: NewMap) -> None:
+    pool = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
+    before = pool.read_text(encoding="ascii")
+    pool.write_text(str(int(before) + 2), encoding="ascii")
+    address = new_map(MIB2, flags=PRIVATE | ANONYMOUS | HUGETLB | 21 << 26)
+    write(address, 1)
+    found = seen(address, MIB2)
+    assert found["size"].tolist() == [MIB2]
+    assert found[["kpf_huge", "kpf_compound_head", "kpf_anon", "kpf_mmap"]].all(axis=None)
+    assert not found["kpf_thp"].any()
+    assert found["map_count"].tolist() == [1]
+    with forked():
+        assert seen(address, MIB2)["map_count"].tolist() == [2]
+    munmap(address, MIB2)
+    pool.write_text(before, encoding="ascii")
+
+
+@pytest.fixture
+def _groups_below() -> Iterator[None]:
+    """Have groups below this process' own one account for memory, if they do not yet."""
+    control = Path("/sys/fs/cgroup", own_group().removeprefix("/"), "cgroup.subtree_control")
+    if not control.exists() or "memory" in control.read_text(encoding="ascii").split():
+        yield
+        return
+    control.write_text("+memory", encoding="ascii")
+    yield
+    control.write_text("-memory", encoding="ascii")
+
+
+@pytest.mark.usefixtures("_groups_below")
+def test_memory_is_charged_to_who_touched_it_first(new_map: NewMap) -> None:
+    address = new_map(2 * PAGE, flags=SHARED | ANONYMOUS)
+    with memory_group() as group:
+
+        def enter_and_write() -> None:
+            group.enter()
+            write(address)
+
+        with forked(enter_and_write) as child:
+            child.step()
+            write(address + PAGE)
+            read(address)
+            assert seen(address, 2 * PAGE)["cgroup"].tolist() == [group.path, own_group()]
