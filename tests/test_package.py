@@ -30,6 +30,7 @@ STAGES = [
         "interrupts",
         "options",
         "units",
+        "progress",
     },
     {"systemtap", "workloads"},
     {"walkers"},
@@ -47,7 +48,8 @@ STAGES = [
     {"core", "doctor", "helper", "sharing"},
     {"visiting"},
     {"owners"},
-    {"processes"},
+    {"processes", "streaming"},
+    {"snapshots"},
     {"named"},
     {"around"},
     {"watching"},
@@ -92,7 +94,7 @@ def test_every_module_is_documented_and_imports() -> None:
         assert importlib.import_module(name).__doc__, name
 
 
-@pytest.mark.parametrize("other", ["IPython", "ipywidgets", "anywidget", "pyarrow", "torch"])
+@pytest.mark.parametrize("other", ["IPython", "ipywidgets", "anywidget", "pyarrow", "torch", "tqdm"])
 def test_importing_and_walking_needs_no(other: str) -> None:
     code = f"import sys, pte_magic; pte_magic.walk(b'x' * 99); print({other!r} in sys.modules)"
     # pandas itself imports pyarrow where that is installed
