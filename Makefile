@@ -56,7 +56,7 @@ vm-lab: .venv/ready
 .venv/ready: pyproject.toml hatch_build.py pte_magic/walkers/walk.bpf.c | system
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=…")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --editable '.[lab,test]'
+	$(BIN)/pip install --quiet --editable '.[hosts,lab,test]'
 	@touch $@
 
 # What Debian and its relatives call the packages; elsewhere they are expected to be there.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
+import dask
 import network
 import numpy as np
 import pandas as pd
@@ -73,12 +74,13 @@ class Cluster:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     network.make()
-    made = Cluster(tmp_path_factory.mktemp("cluster"))
-    try:
-        with made.workers(*NAMES):
-            yield made
-    finally:
-        made.close()
+    directory = tmp_path_factory.mktemp("cluster")
+    with (
+        dask.config.set({"temporary-directory": str(directory)}),
+        closing(Cluster(directory)) as made,
+        made.workers(*NAMES),
+    ):
+        yield made
 
 
 def looked() -> tuple[PteFrame, int, NDArray[np.uint64]]:
