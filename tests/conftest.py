@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from serving import Helper
 
     from pte_magic.space import AddressSpace
+    from pte_magic.walkers.entries import Entries
 
 settings.register_profile("people", deadline=None)  # a loaded machine is no fault
 settings.register_profile("ci", deadline=None, derandomize=True)  # what fails there is the change's doing
@@ -214,6 +215,14 @@ os.setgid({user})
 os.setuid({user})
 ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: as after exec, /proc/self is that user's
 """
+
+
+def assert_equal(found: Entries, expected: Entries) -> None:
+    """Compare what two walks returned, all of it."""
+    for name in ("entry", "vaddr", "size", "level", "protnone"):
+        assert np.array_equal(getattr(found, name), getattr(expected, name)), name
+    for name in ("encoding", "walker", "encryption_mask", "frames_hidden"):
+        assert getattr(found, name) == getattr(expected, name), name
 
 
 # A kernel that loads no modules has no use for SystemTap; the guests of tests/vm have.

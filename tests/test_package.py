@@ -18,7 +18,19 @@ ROOT = Path(pte_magic.__file__).parent
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.py" or path.parent != ROOT)
 # The way of the data (DESIGN.md), left to right; no module imports from its right.
 STAGES = [
-    {"target", "memory", "dlpack", "space", "machine", "errors", "expressions", "interrupts", "options", "units"},
+    {
+        "target",
+        "memory",
+        "dlpack",
+        "space",
+        "machine",
+        "errors",
+        "expressions",
+        "interrupts",
+        "options",
+        "units",
+        "progress",
+    },
     {"systemtap", "workloads"},
     {"walkers"},
     {"formats"},
@@ -32,6 +44,8 @@ STAGES = [
         "views",
     },  # a frame is asked for its views
     {"core", "doctor", "helper"},
+    {"streaming"},
+    {"snapshots"},
     {"named"},
     {"around"},
     {"watching"},
@@ -76,7 +90,7 @@ def test_every_module_is_documented_and_imports() -> None:
         assert importlib.import_module(name).__doc__, name
 
 
-@pytest.mark.parametrize("other", ["IPython", "ipywidgets", "anywidget", "pyarrow", "torch"])
+@pytest.mark.parametrize("other", ["IPython", "ipywidgets", "anywidget", "pyarrow", "torch", "tqdm"])
 def test_importing_and_walking_needs_no(other: str) -> None:
     code = f"import sys, pte_magic; pte_magic.walk(b'x' * 99); print({other!r} in sys.modules)"
     # pandas itself imports pyarrow where that is installed

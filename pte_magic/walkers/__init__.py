@@ -11,7 +11,7 @@ from pte_magic.interrupts import Lock, deferred
 from pte_magic.walkers import bpf, helper, pagemap, stap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pte_magic.space import AddressSpace
     from pte_magic.walkers.entries import Entries
@@ -37,6 +37,12 @@ class Walker(Protocol):
 
         Each entry at which the walk ends is one row, an empty one at whatever level it was met. The first and the last
         may cover more than the range.
+        """
+
+    def chunks(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Iterator[Entries]:
+        """Yield the same piece by piece, in bounded memory: joined, the pieces are what `walk` returns.
+
+        Nothing is held between two pieces: the loop's body may walk, too, and may leave the loop.
         """
 
 

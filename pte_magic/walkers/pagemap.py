@@ -9,7 +9,7 @@ import numpy as np
 
 from pte_magic.machine import PAGE_SIZE
 from pte_magic.walkers import scan
-from pte_magic.walkers.entries import LEVELS, SPAN, Entries
+from pte_magic.walkers.entries import LEVELS, SPAN, Entries, join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
     from pte_magic.space import AddressSpace, Region
 
+    _Part = tuple[NDArray[np.uint64], NDArray[np.void], bool]  # words, spans, whether the region allows no access
+
 NAME = "pagemap"
-_WORDS = 1 << 18  # words read at once
+_WORDS = 1 << 17  # words read at once
 _MIB2, _GIB = 2 << 20, 1 << 30
 _MAPPED = np.uint64(3 << 62)  # PM_PRESENT | PM_SWAP
 _UNKNOWN, _PTE = -1, LEVELS.index("pte")
@@ -49,31 +51,53 @@ class PagemapWalker:
             NoAddressSpaceError: The process has exited or called exec.
 
         """
+        found = list(self.chunks(space, start, end, tables=tables))
+        return join(found) if found else self._entries_of([])
+
+    def chunks(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Iterator[Entries]:
+        """Yield what `walk` returns, piece by piece, each of 262,144 entries at most."""
         del tables
         if start >= end:
-            return Entries(np.empty(0, np.uint64), np.empty(0, SPAN), self.encoding, self.name, np.empty(0, np.bool_))
+            return
         _words(space, start, 1)  # a torn-down address space has no regions either
-        parts = []
-        for piece_start, piece_end, region in _pieces(space, start, end):
-            if region is None:
-                parts.append(_nothing(piece_start, piece_end))
-            else:
-                parts += [
-                    (words, spans, region.permissions.startswith("---"))
-                    for words, spans in _read_region(space, region, piece_start, piece_end)
-                ]
-        _words(space, start, 1)  # gone meanwhile: what was found empty need not have been
+        parts: list[_Part] = []
+        count = 0
+        for part in _parts(space, start, end):
+            parts.append(part)
+            count += len(part[0])
+            if count >= _WORDS:
+                yield self._checked(space, parts)
+                parts, count = [], 0
+        if parts:
+            yield self._checked(space, parts)
+
+    def _checked(self, space: AddressSpace, parts: list[_Part]) -> Entries:
+        _words(space, 0, 1)  # gone meanwhile: what was found empty need not have been
+        return self._entries_of(parts)
+
+    def _entries_of(self, parts: list[_Part]) -> Entries:
         return Entries(
-            np.concatenate([words for words, _, _ in parts]),
-            np.concatenate([spans for _, spans, _ in parts]),
+            np.concatenate([np.empty(0, np.uint64), *(words for words, _, _ in parts)]),
+            np.concatenate([np.empty(0, SPAN), *(spans for _, spans, _ in parts)]),
             self.encoding,
             self.name,
-            np.concatenate([np.full(len(words), protnone) for words, _, protnone in parts]),
+            np.concatenate([np.empty(0, np.bool_), *(np.full(len(words), protnone) for words, _, protnone in parts)]),
         )
 
 
-def _nothing(start: int, end: int) -> tuple[NDArray[np.uint64], NDArray[np.void], bool]:
-    return np.zeros(1, np.uint64), np.array([(start, end - start, 1, _UNKNOWN)], SPAN), False
+def _parts(space: AddressSpace, start: int, end: int) -> Iterator[_Part]:
+    """Yield what is in ``[start, end)``, `_WORDS` entries at a time at most."""
+    for piece_start, piece_end, region in _pieces(space, start, end):
+        if region is None:
+            yield *_nothing(piece_start, piece_end), False
+        else:
+            protnone = region.permissions.startswith("---")
+            for words, spans in _read_region(space, region, piece_start, piece_end):
+                yield words, spans, protnone
+
+
+def _nothing(start: int, end: int) -> tuple[NDArray[np.uint64], NDArray[np.void]]:
+    return np.zeros(1, np.uint64), np.array([(start, end - start, 1, _UNKNOWN)], SPAN)
 
 
 def _pieces(space: AddressSpace, start: int, end: int) -> Iterator[tuple[int, int, Region | None]]:
@@ -96,25 +120,29 @@ def _read_region(
     space: AddressSpace, region: Region, start: int, end: int
 ) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.void]]]:
     """Yield words and spans of a part of one region."""
-    runs = scan.populated(space, start, end)
-    if runs is None:
-        yield from _read_pages(space, start, end, _UNKNOWN)
-        return
-    for run_start, run_end, categories in runs.tolist():
-        size = _huge_size(space, region) if categories & scan.PAGE_IS_HUGE else 0
-        if size:  # one entry, also if only a part of it was asked for
-            first, last = run_start & -size, -(-run_end // size) * size
-        else:
-            first, last = run_start, run_end
-        if first > start:
-            yield _nothing(start, first)[:2]
-        if size:
-            yield _read_huge(space, first, last, size)
-        else:
-            yield from _read_pages(space, first, last, _PTE)
-        start = last
+    reached = start
+    while reached < end:
+        scanned = scan.populated(space, reached, end)
+        if scanned is None:
+            yield from _read_pages(space, start, end, _UNKNOWN)
+            return
+        runs, reached = scanned
+        for run_start, run_end, categories in runs.tolist():
+            size = _huge_size(space, region) if categories & scan.PAGE_IS_HUGE else 0
+            if size:  # one entry, also if only a part of it was asked for
+                first, last = run_start & -size, -(-run_end // size) * size
+            else:
+                first, last = run_start, run_end
+            if first > start:
+                yield _nothing(start, first)
+            if size:
+                yield from _read_huge(space, first, last, size)
+            else:
+                yield from _read_pages(space, first, last, _PTE)
+            start = last
+        reached = max(reached, start)
     if start < end:
-        yield _nothing(start, end)[:2]
+        yield _nothing(start, end)
 
 
 def _huge_size(space: AddressSpace, region: Region) -> int:
@@ -124,10 +152,14 @@ def _huge_size(space: AddressSpace, region: Region) -> int:
     return _MIB2
 
 
-def _read_huge(space: AddressSpace, start: int, end: int, size: int) -> tuple[NDArray[np.uint64], NDArray[np.void]]:
-    heads = [_words(space, address, 1) for address in range(start, end, size)]
+def _read_huge(
+    space: AddressSpace, start: int, end: int, size: int
+) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.void]]]:
+    """Yield words and spans of huge pages."""
     level = LEVELS.index("pud" if size == _GIB else "pmd")
-    return np.concatenate(heads), np.array([(start, size, len(heads), level)], SPAN)
+    for first in range(start, end, _WORDS * size):
+        heads = [_words(space, address, 1) for address in range(first, min(end, first + _WORDS * size), size)]
+        yield np.concatenate(heads), np.array([(first, size, len(heads), level)], SPAN)
 
 
 def _read_pages(

@@ -39,12 +39,13 @@ class _ScanArgument(ctypes.Structure):
 _PAGEMAP_SCAN = 3 << 30 | ctypes.sizeof(_ScanArgument) << 16 | ord("f") << 8 | 16  # _IOWR('f', 16, struct pm_scan_arg)
 
 
-def populated(space: AddressSpace, start: int, end: int) -> NDArray[np.void] | None:
-    """Return the runs of pages in ``[start, end)`` that are present or swapped.
+def populated(space: AddressSpace, start: int, end: int) -> tuple[NDArray[np.void], int] | None:
+    """Return the first runs of pages in ``[start, end)`` that are present or swapped.
 
     Returns:
         ``PAGE_REGION[n]``, ascending, with ``PAGE_IS_PRESENT``, ``_SWAPPED`` and ``_HUGE`` (mapped by a huge page)
-        as categories; None if the kernel has no PAGEMAP_SCAN.
+        as categories, and the address up to which the kernel looked: ask again from there. None if the kernel has no
+        PAGEMAP_SCAN.
 
     Raises:
         NoAddressSpaceError: The process has exited or called exec.
@@ -52,26 +53,22 @@ def populated(space: AddressSpace, start: int, end: int) -> NDArray[np.void] | N
     """
     runs = np.empty(_RUNS, PAGE_REGION)
     wanted = PAGE_IS_PRESENT | PAGE_IS_SWAPPED
-    found = []
-    while start < end:
-        argument = _ScanArgument(
-            size=ctypes.sizeof(_ScanArgument),
-            start=start,
-            end=end,
-            vec=runs.ctypes.data,
-            vec_len=_RUNS,
-            category_anyof_mask=wanted,
-            return_mask=wanted | PAGE_IS_HUGE,
-        )
-        try:
-            count = fcntl.ioctl(space, _PAGEMAP_SCAN, argument)
-        except OSError as error:
-            if error.errno == errno.ENOTTY:
-                return None
-            if error.errno == errno.ESRCH:
-                raise space.gone() from error
-            raise
-        found.append(runs[:count].copy())
-        # walk_end stays behind what was reported when the kernel's own buffer of 512 runs was flushed in between.
-        start = max([argument.walk_end, *runs["end"][:count][-1:].tolist()])
-    return np.concatenate(found) if found else np.empty(0, PAGE_REGION)
+    argument = _ScanArgument(
+        size=ctypes.sizeof(_ScanArgument),
+        start=start,
+        end=end,
+        vec=runs.ctypes.data,
+        vec_len=_RUNS,
+        category_anyof_mask=wanted,
+        return_mask=wanted | PAGE_IS_HUGE,
+    )
+    try:
+        count = fcntl.ioctl(space, _PAGEMAP_SCAN, argument)
+    except OSError as error:
+        if error.errno == errno.ENOTTY:
+            return None
+        if error.errno == errno.ESRCH:
+            raise space.gone() from error
+        raise
+    # walk_end stays behind what was reported when the kernel's own buffer of 512 runs was flushed in between.
+    return runs[:count], max([argument.walk_end, *runs["end"][:count][-1:].tolist()])

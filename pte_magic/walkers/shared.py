@@ -100,7 +100,16 @@ class SharedMemoryWalker(ABC):
         return Entries(entry, spans, self.encoding, self.name, None, self.encryption_mask, self.frames_hidden)
 
     def chunks(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Iterator[Entries]:
-        """Yield what `walk` returns, piece by piece, each a view that is valid until the next is asked for.
+        """Yield what `walk` returns, piece by piece, each of 132,096 entries at most; between two, others may walk."""
+        reached = start
+        while reached < end:
+            with self._lock:
+                reached, n, m = self._read(space, start, reached, end, tables)
+                found = self._entries_of(self._entries[:n].copy(), self._span_bytes(m))
+            yield found
+
+    def views(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Iterator[Entries]:
+        """Yield what `chunks` yields, each a view that is valid until the next is asked for.
 
         Nothing is copied: the arrays are the memory that the walker in the kernel wrote. Other threads' walks wait
         until the iteration ends; this thread's raise RuntimeError.

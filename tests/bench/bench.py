@@ -65,7 +65,7 @@ def bulk() -> None:
         words = bytearray(4 * GIB // PAGE_SIZE * WORD)
         pagemap = fastest(lambda: os.preadv(own().fd, [words], start // PAGE_SIZE * WORD))
         array = fastest(lambda: pte_magic.entries(start, end, walker="bpf"))
-        in_place = fastest(lambda: [len(chunk) for chunk in walker.chunks(own(), start, end)])
+        in_place = fastest(lambda: [len(chunk) for chunk in walker.views(own(), start, end)])
         frame = fastest(lambda: pte_magic.walk(start, end, walker="bpf"))
     base = f"pagemap {pagemap * 1e3:.1f} ms"
     goals = ((array, "array of its own", 10), (in_place, "consumed in place", 20))

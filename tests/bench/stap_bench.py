@@ -32,7 +32,7 @@ def bulk(walker: StapWalker) -> None:
         words = bytearray(SIZE // PAGE_SIZE * WORD)
         pagemap = fastest(lambda: os.preadv(own().fd, [words], start // PAGE_SIZE * WORD))
         array = fastest(lambda: pte_magic.entries(start, start + SIZE, walker="stap"))
-        in_place = fastest(lambda: [len(chunk) for chunk in walker.chunks(own(), start, start + SIZE)])
+        in_place = fastest(lambda: [len(chunk) for chunk in walker.views(own(), start, start + SIZE)])
     for seconds, how in ((array, "array of its own"), (in_place, "consumed in place")):
         ratio = pagemap / seconds
         report(

@@ -246,8 +246,8 @@ def test_a_walk_that_fails_leaves_no_descriptor_and_the_walker_works(bpf: BpfWal
     assert len(bpf.walk(own(), 0, machine.user_limit())) > 1
 
 
-def test_chunks_left_early_let_others_walk(bpf: BpfWalker) -> None:
-    pieces = bpf.chunks(own(), 0, machine.user_limit())
+def test_views_left_early_let_others_walk(bpf: BpfWalker) -> None:
+    pieces = bpf.views(own(), 0, machine.user_limit())
     next(pieces)
     pieces.close()  # type: ignore[attr-defined]
     with ThreadPoolExecutor(1) as pool:

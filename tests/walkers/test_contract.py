@@ -27,7 +27,9 @@ from conftest import (
     WALKERS,
     WRITE,
     NewMap,
+    assert_equal,
     by_page,
+    forked,
     madvise,
     mprotect,
     munmap,
@@ -40,6 +42,7 @@ from conftest import (
 from waiting import wait_until
 
 from pte_magic import machine, walkers
+from pte_magic.errors import NoAddressSpaceError
 from pte_magic.space import AddressSpace, own
 from pte_magic.walkers.entries import LEVELS, join
 
@@ -260,3 +263,30 @@ def test_joined_entries_are_the_walks_one_after_the_other(walker: str, new_map: 
     joined = join(parts)
     for name in ("entry", "vaddr", "size", "level"):
         assert (getattr(joined, name) == np.concatenate([getattr(part, name) for part in parts])).all()
+
+
+@pytest.mark.parametrize("part", RANGES, ids=lambda part: f"{part[0] // PAGE}-{part[1] // PAGE}")
+def test_chunks_joined_are_the_walk(walker: str, address: int, part: tuple[int, int]) -> None:
+    start, end = address + part[0], address + part[1]
+    asked = walkers.get(walker)
+    for _ in range(10):
+        before = asked.walk(own(), start, end)
+        found = join(list(asked.chunks(own(), start, end)))
+        if np.array_equal(before.entry, asked.walk(own(), start, end).entry):  # the kernel touched none meanwhile
+            assert_equal(found, before)
+            return
+    pytest.fail("entries changed at ten attempts to look at them")
+
+
+def test_nothing_has_no_chunks(walker: str) -> None:
+    asked = walkers.get(walker)
+    assert list(asked.chunks(own(), PAGE, PAGE)) == []
+    if walker == "pagemap":
+        assert len(asked.walk(own(), PAGE, PAGE)) == 0
+
+
+def test_chunks_end_when_the_process_does(walker: str) -> None:
+    with forked() as child:
+        space = AddressSpace(child.pid)
+    with space, pytest.raises(NoAddressSpaceError):
+        list(walkers.get(walker).chunks(space, 0, machine.user_limit()))

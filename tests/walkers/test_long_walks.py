@@ -17,6 +17,7 @@ from conftest import (
     PAGE,
     PM_PFN,
     PRIVATE,
+    assert_equal,
     by_page,
     needs_root,
     walked,
@@ -26,7 +27,7 @@ from conftest import (
 from pte_magic import machine, walkers
 from pte_magic.space import own
 from pte_magic.walkers.bpf import BpfWalker
-from pte_magic.walkers.entries import LEVELS
+from pte_magic.walkers.entries import LEVELS, Entries, join
 
 KPF_PGTABLE = 1 << 26
 
@@ -105,19 +106,28 @@ def test_tables_are_page_tables_in_kpageflags(gigabyte: mmap.mmap) -> None:
             assert int.from_bytes(os.pread(file.fileno(), 8, int(frame) * 8), "little") & KPF_PGTABLE
 
 
+@pytest.mark.parametrize("tables", [False, True])
+def test_chunks_are_the_walk_in_pieces(walker: str, gigabyte: mmap.mmap, *, tables: bool) -> None:
+    start, end = _place(gigabyte)
+    asked = walkers.get(walker)
+    whole = asked.walk(own(), start, end, tables=tables)
+    pieces = []
+    for piece in asked.chunks(own(), start, end, tables=tables):
+        pieces.append(piece)
+        assert len(piece) <= 1 << 18
+        assert len(asked.walk(own(), start, start + PAGE)) == 1  # others may walk meanwhile, this thread, too
+    assert len(pieces) > 1
+    assert_equal(join(pieces), whole)
+
+
 @needs_root
 @pytest.mark.parametrize("tables", [False, True])
-def test_chunks_are_the_walk_in_pieces(gigabyte: mmap.mmap, *, tables: bool) -> None:
+def test_views_are_the_walk_in_pieces(gigabyte: mmap.mmap, *, tables: bool) -> None:
     start, end = _place(gigabyte)
     bpf = walkers.get("bpf")
     assert isinstance(bpf, BpfWalker)
     whole = bpf.walk(own(), start, end, tables=tables)
-    entry, vaddr, level = [], [], []
-    for chunk in bpf.chunks(own(), start, end, tables=tables):
-        entry.append(chunk.entry.copy())
-        vaddr.append(chunk.vaddr)
-        level.append(chunk.level)
-    assert len(entry) > 1
-    assert (np.concatenate(entry) == whole.entry).all()
-    assert (np.concatenate(vaddr) == whole.vaddr).all()
-    assert (np.concatenate(level) == whole.level).all()
+    pieces = bpf.views(own(), start, end, tables=tables)
+    copied = [Entries(view.entry.copy(), view.spans.copy(), view.encoding, view.walker) for view in pieces]
+    assert len(copied) > 1
+    assert_equal(join(copied), whole)

@@ -85,9 +85,11 @@ def test_pages_mapped_only_here_are_exclusive(new_map: NewMap) -> None:
 
 def test_scan_finds_what_smaps_calls_huge(new_map: NewMap) -> None:
     address = mixed(new_map)
-    runs = scan.populated(own(), address, address + SIZE)
-    if runs is None:
+    scanned = scan.populated(own(), address, address + SIZE)
+    if scanned is None:
         pytest.skip("needs a kernel with PAGEMAP_SCAN (6.7)")
+    runs, reached = scanned
+    assert reached == address + SIZE
     huge = runs[runs["categories"] & scan.PAGE_IS_HUGE != 0]
     assert int((huge["end"] - huge["start"]).sum()) == smaps(address, "AnonHugePages") == MIB2
     pages = np.zeros(SIZE // PAGE, np.bool_)
