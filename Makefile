@@ -37,6 +37,7 @@ bench: .venv/ready
 	$(BIN)/python tests/bench/map_bench.py
 	$(BIN)/python tests/bench/helper_bench.py
 	PAGE_TYPES=$(PAGE_TYPES) $(BIN)/python tests/bench/frames_bench.py
+	$(BIN)/python tests/bench/hosts_bench.py
 	$(BIN)/python tests/bench/snapshot_bench.py
 
 bench-vm: .venv/ready
@@ -58,7 +59,7 @@ vm-lab: .venv/ready
 .venv/ready: pyproject.toml hatch_build.py pte_magic/walkers/walk.bpf.c | system
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=…")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --editable '.[lab,test]'
+	$(BIN)/pip install --quiet --editable '.[hosts,lab,test]'
 	@touch $@
 
 # What Debian and its relatives call the packages; elsewhere they are expected to be there.

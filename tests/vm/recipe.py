@@ -40,11 +40,8 @@ NO_FILES = (
 )
 DPKG = ("force-unsafe-io", *(f"path-exclude={path}/*" for path in NO_FILES))
 
-NOT_IN_GUESTS = {
-    *("hatchling", "mypy", "pandas-stubs", "ruff"),  # they build and check
-    *("axe-playwright-python", "playwright"),  # and drive a browser that is not there
-    *("dask", "distributed", "duckdb", "ipyparallel"),  # or other hosts
-}
+NOT_IN_GUESTS = {"axe-playwright-python", "hatchling", "mypy", "pandas-stubs", "playwright", "ruff"}
+"""They build and check, and drive a browser that is not there."""
 
 
 def requirements() -> list[str]:

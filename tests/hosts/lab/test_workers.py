@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
+import dask
+import dask.dataframe
+import duckdb
 import network
 import numpy as np
 import pandas as pd
@@ -24,7 +30,6 @@ from pte_magic.errors import NoSuchProcessError, TargetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -73,12 +78,13 @@ class Cluster:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     network.make()
-    made = Cluster(tmp_path_factory.mktemp("cluster"))
-    try:
-        with made.workers(*NAMES):
-            yield made
-    finally:
-        made.close()
+    directory = tmp_path_factory.mktemp("cluster")
+    with (
+        dask.config.set({"temporary-directory": str(directory)}),
+        closing(Cluster(directory)) as made,
+        made.workers(*NAMES),
+    ):
+        yield made
 
 
 def looked() -> tuple[PteFrame, int, NDArray[np.uint64]]:
@@ -137,6 +143,49 @@ def test_an_error_of_a_task_is_raised_here_as_what_it_was(cluster: Cluster) -> N
     task = cluster.client.submit(pte_magic.walk, "[no such region]", pure=False)
     with pytest.raises(TargetError, match=r"\[no such region\]"):
         task.result()
+
+
+def resident(pid: int) -> int:
+    """Return the bytes of a process that pagemap calls present."""
+    count = 0
+    with Path(f"/proc/{pid}/maps").open(encoding="utf-8") as maps, Path(f"/proc/{pid}/pagemap").open("rb", 0) as file:
+        for line in maps:
+            start, end = (int(word, 16) for word in line.split()[0].split("-"))
+            if end < 1 << 63:  # else the page of vsyscalls, which is everybody's
+                file.seek(start // 4096 * 8)
+                count += int((np.frombuffer(file.read((end - start) // 4096 * 8), np.uint64) >> np.uint64(63)).sum())
+    return count * 4096
+
+
+def saved(directory: str) -> tuple[str, int, int]:
+    """Write a snapshot of a process that stands still; return its host, its pid, and how much is resident."""
+    host, pid = os.uname().nodename, sleeper()
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+    while True:
+        before = resident(pid)
+        pte_magic.snapshot(directory, [pid], walker="bpf")
+        if resident(pid) == before:  # then no page was taken away meanwhile
+            return host, pid, before
+        shutil.rmtree(Path(directory, f"host={host}"))
+
+
+def test_a_snapshot_of_all_hosts_is_asked_by_duckdb_and_by_dask(cluster: Cluster, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    told = sorted(cluster.client.run(saved, str(data)).values())
+    assert [host for host, _, _ in told] == sorted(NAMES)
+    question = """
+        SELECT host, pid, sum(size)::BIGINT FROM read_parquet(?, hive_partitioning = true)
+        WHERE entry & 1 = 1 GROUP BY ALL ORDER BY ALL
+    """
+    answer: Any = duckdb.sql(question, params=[f"{data}/**/*.parquet"])
+    assert answer.fetchall() == told
+    rows = dask.dataframe.read_parquet(data, columns=["entry", "size", "host", "pid"])
+    sums = rows[rows["entry"] % 2 == 1].groupby(["host", "pid"], observed=True)["size"].sum().compute()
+    assert sorted((str(host), int(pid), int(total)) for (host, pid), total in sums.items()) == told
+    table = pte_magic.load(data).frame()
+    again = table[table["state"] == "present"].groupby(["host", "pid"], observed=True)["size"].sum().reset_index()
+    assert [*again.itertuples(index=False, name=None)] == told
 
 
 def end() -> None:
