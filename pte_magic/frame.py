@@ -174,7 +174,7 @@ class PteFrame(pd.DataFrame):
             ``cgroup``       category  path of the memory cgroup that is charged for it, as in /proc/PID/cgroup; its
                                        inode if it has no path here: see `physical.cgroup`
             ``region``       category  name of the region in /proc/PID/maps, empty if it has none; missing outside of
-                                       regions, where an empty entry covers several, and if the process has gone
+                                       regions, where an empty entry covers several, and of a process that has gone
             ``permissions``  category  the region's, such as ``rw-p``
             ``page_flags``   UInt64    what /proc/kpageflags says: see `physical.flags`
             ``kpf_…``        boolean   flags that are often asked for, ``kpf_anon`` for KPF_ANON

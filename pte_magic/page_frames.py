@@ -153,5 +153,5 @@ def _named(names: Sequence[str], at: NDArray[np.int64]) -> pd.Categorical:
     codes = np.full(len(names) + 1, -1)
     for one in np.flatnonzero(np.bincount(at[at >= 0])).tolist():
         codes[one] = code.setdefault(names[one], len(code))
-    dtype: pd.CategoricalDtype[Any] = pd.CategoricalDtype(list(code))
+    dtype: pd.CategoricalDtype[Any] = pd.CategoricalDtype(pd.Index(list(code), dtype="str"))  # str, also if none occurs
     return pd.Categorical.from_codes(codes[at], dtype=dtype)

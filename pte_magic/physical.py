@@ -1,7 +1,7 @@
 """What the kernel tells of page frames, whoever maps them: flags, map count, memory cgroup, NUMA node.
 
 Each function takes the numbers of page frames (units of the smallest page), in any order and as often as they come, and
-returns of each a value, and whether it is missing. It is told what is true now, not what was when a table was read.
+returns of each a value, and whether it is missing. What they tell is true now, not when a table was read.
 
 Sources: fs/proc/page.c, include/uapi/linux/kernel-page-flags.h, Documentation/admin-guide/mm/pagemap.rst.
 """
