@@ -36,6 +36,7 @@ bench: .venv/ready
 	$(BIN)/python tests/bench/bench.py
 	$(BIN)/python tests/bench/map_bench.py
 	$(BIN)/python tests/bench/helper_bench.py
+	$(BIN)/python tests/bench/snapshot_bench.py
 
 bench-vm: .venv/ready
 	@$(BIN)/python tests/vm/lab.py run $(KERNEL) --timeout 1800 -- python tests/bench/stap_bench.py

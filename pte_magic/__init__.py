@@ -9,6 +9,9 @@ from pte_magic.doctor import doctor
 from pte_magic.errors import PteMagicError
 from pte_magic.frame import PteFrame
 from pte_magic.processes import Processes, machine
+from pte_magic.snapshots.loading import load
+from pte_magic.snapshots.taking import snapshot
+from pte_magic.streaming import stream
 from pte_magic.watching import watch
 
 if TYPE_CHECKING:
@@ -26,8 +29,11 @@ __all__ = [
     "decode",
     "doctor",
     "entries",
+    "load",
     "load_ipython_extension",
     "machine",
+    "snapshot",
+    "stream",
     "walk",
     "watch",
 ]

@@ -48,7 +48,7 @@ def walk(
 
     """
     with nullcontext(own()) if pid is None else AddressSpace(pid) as space:
-        return walk_target(_meant(target, end, space), space, walker=walker, tables=tables)
+        return walk_target(meant_by(target, end, space), space, walker=walker, tables=tables)
 
 
 def entries(target: object, end: int | None = None, *, pid: int | None = None, walker: str = "auto") -> Entries:
@@ -69,9 +69,9 @@ def entries(target: object, end: int | None = None, *, pid: int | None = None, w
 
     """
     if pid is None:
-        return read(_meant(target, end, own()), own(), walker, tables=False)
+        return read(meant_by(target, end, own()), own(), walker, tables=False)
     with AddressSpace(pid) as space:
-        return read(_meant(target, end, space), space, walker, tables=False)
+        return read(meant_by(target, end, space), space, walker, tables=False)
 
 
 def decode(entry: ArrayLike, *, level: str = "pte", arch: str = "x86_64") -> frame.PteFrame:
@@ -129,7 +129,7 @@ def resolve(target: object, end: int | None, space: AddressSpace) -> Target:
     return targets.of_object(target)
 
 
-def _meant(target: object, end: int | None, space: AddressSpace) -> Target:
+def meant_by(target: object, end: int | None, space: AddressSpace) -> Target:
     """Resolve a target, and tell the caller of the public function what was done to it."""
     meant = resolve(target, end, space)
     if meant.note:
@@ -151,10 +151,6 @@ def built(found: Entries, meant: Target, space: AddressSpace) -> frame.PteFrame:
     made = frame.build(found, kernel.running(found.encryption_mask, found.frames_hidden), pid=space.pid)
     if meant.address is not None:
         made.attrs["address"] = meant.address
-    if found.encryption_mask:
-        made.attrs["encryption_mask"] = found.encryption_mask
-    if found.frames_hidden:
-        made.attrs["frames_hidden"] = True
     return made
 
 

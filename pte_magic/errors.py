@@ -78,6 +78,18 @@ class UnstableError(PteMagicError):
         )
 
 
+class MissingPackageError(PteMagicError, ImportError):
+    """A package that is needed for this only is not installed."""
+
+    def __init__(self, package: str = "pyarrow", extra: str = "parquet") -> None:
+        super().__init__(package, extra)
+        self.package = package
+        self.extra = extra
+
+    def __str__(self) -> str:
+        return f"{self.package} is not installed; type `pip install 'pte-magic[{self.extra}]'`"
+
+
 class SystemTapError(PteMagicError):
     """SystemTap refused a script, or the kernel the module made of it; the message is what they said."""
 

@@ -253,8 +253,21 @@ class PteFrame(pd.DataFrame):
         return display.html(self)
 
 
-def build(entries: Entries, kernel: Kernel, *, pid: int) -> PteFrame:
-    """Make a frame of what a walker found."""
+def build(
+    entries: Entries, kernel: Kernel, *, pid: int, host: str | None = None, hosts: tuple[str, ...] = ()
+) -> PteFrame:
+    """Make a frame of what a walker found.
+
+    Args:
+        entries: What it found.
+        kernel: What the kernel that they come from does with their bits.
+        pid: Whose they are.
+        host: Of which machine; of this one if None.
+        hosts: Of which machines others are that this frame will be joined with, so that all are of one dtype.
+
+    """
+    host = host or hardware.host()
+    hosts = hosts or (host,)
     n = len(entries)
     where = np.empty((2, n), np.uint64)
     where[0], where[1] = entries.vaddr, entries.size
@@ -266,15 +279,21 @@ def build(entries: Entries, kernel: Kernel, *, pid: int) -> PteFrame:
     found["level"] = decode.Column(level)
     blocks: list[tuple[Any, NDArray[np.intp]]] = [(where, np.array([0, 1]))]
     blocks += [(array, _places()[name]) for name, array in arrays(found, n).items()]
-    for name, dtype in (("host", _one_category(hardware.host())), ("walker", _WALKERS)):
-        code = 0 if name == "host" else walkers.NAMES.index(entries.walker)
-        codes = np.full(n, code, np.int8)
+    for name, dtype, code in (
+        ("host", _categories(hosts), hosts.index(host)),
+        ("walker", _WALKERS, walkers.NAMES.index(entries.walker)),
+    ):
+        codes = np.full(n, code, np.min_scalar_type(-len(dtype.categories)))
         blocks.append((pd.Categorical.from_codes(codes, dtype=dtype, validate=False), _places()[name]))
     blocks.append((np.full((1, n), pid, np.int64), _places()["pid"]))
     # The usual constructor takes half a millisecond for this many columns, this one a tenth.
     plain = create_dataframe_from_blocks(blocks, index=pd.RangeIndex(n), columns=_column_index())
     take: Any = PteFrame  # the stubs do not know how pandas' subclasses take the columns of a frame over
     made: PteFrame = take._from_mgr(plain._mgr, axes=plain.axes)  # noqa: SLF001  (PteFrame(plain) is a third of a small frame's time)
+    if entries.encryption_mask:
+        made.attrs["encryption_mask"] = entries.encryption_mask
+    if entries.frames_hidden:
+        made.attrs["frames_hidden"] = True
     return made
 
 
@@ -308,8 +327,8 @@ def arrays(found: dict[str, decode.Column], n: int) -> dict[str, Any]:
 
 
 @functools.cache
-def _one_category(name: str) -> Any:
-    return pd.CategoricalDtype([name])
+def _categories(names: tuple[str, ...]) -> Any:
+    return pd.CategoricalDtype(list(names))
 
 
 @functools.cache

@@ -30,8 +30,9 @@ STAGES = [
         "options",
         "units",
         "physical",
+        "progress",
     },
-    {"physical", "systemtap", "workloads"},
+    {"systemtap", "workloads"},
     {"walkers"},
     {"formats"},
     {
@@ -46,7 +47,8 @@ STAGES = [
     {"core", "doctor", "helper", "sharing"},
     {"visiting"},
     {"owners"},
-    {"processes"},
+    {"processes", "streaming"},
+    {"snapshots"},
     {"named"},
     {"around"},
     {"watching"},
@@ -91,7 +93,7 @@ def test_every_module_is_documented_and_imports() -> None:
         assert importlib.import_module(name).__doc__, name
 
 
-@pytest.mark.parametrize("other", ["IPython", "ipywidgets", "anywidget", "pyarrow", "torch"])
+@pytest.mark.parametrize("other", ["IPython", "ipywidgets", "anywidget", "pyarrow", "torch", "tqdm"])
 def test_importing_and_walking_needs_no(other: str) -> None:
     code = f"import sys, pte_magic; pte_magic.walk(b'x' * 99); print({other!r} in sys.modules)"
     # pandas itself imports pyarrow where that is installed

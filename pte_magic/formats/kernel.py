@@ -63,8 +63,18 @@ class Kernel:
 @functools.cache
 def running(encryption_mask: int = 0, frames_hidden: bool = False) -> Kernel:  # noqa: FBT001, FBT002  (as of Entries)
     """Return what the running kernel does with the bits; looked up once."""
-    features = _features()
-    return Kernel(features, swap_types(features, hardware.levels()), encryption_mask, frames_hidden)
+    return known(_features(), hardware.levels(), encryption_mask, frames_hidden)
+
+
+@functools.cache
+def known(
+    features: frozenset[str],
+    levels: int,
+    encryption_mask: int,
+    frames_hidden: bool,  # noqa: FBT001  (as of Entries)
+) -> Kernel:
+    """Return what a kernel with these `FEATURES` and levels of page tables does with the bits."""
+    return Kernel(features, swap_types(features, levels), encryption_mask, frames_hidden)
 
 
 def of_frame(attrs: Mapping[Any, Any]) -> Kernel:

@@ -85,6 +85,25 @@ class Entries:
         """Index into `LEVELS` of each entry, ``int8[n]``, -1 where unknown; computed when asked."""
         return np.repeat(self.spans["level"].astype(np.int8), self.spans["count"])
 
+    def part(self, first: int, last: int) -> Entries:
+        """Return the entries ``first`` to ``last - 1``; their array is a view of this one's."""
+        ends = np.cumsum(self.spans["count"], dtype=np.int64)
+        starts = ends - self.spans["count"]
+        at = slice(int(np.searchsorted(ends, first, "right")), int(np.searchsorted(starts, last)))
+        spans = self.spans[at].copy()
+        skipped = np.maximum(first - starts[at], 0)
+        spans["vaddr"] += skipped.astype(np.uint64) * spans["size"]
+        spans["count"] = np.minimum(ends[at], last) - starts[at] - skipped
+        return Entries(
+            self.entry[first:last],
+            spans,
+            self.encoding,
+            self.walker,
+            None if self.protnone is None else self.protnone[first:last],
+            self.encryption_mask,
+            self.frames_hidden,
+        )
+
 
 def join(parts: Sequence[Entries]) -> Entries:
     """Return the entries of `parts`, which one walker read, one after the other."""

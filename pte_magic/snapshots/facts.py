@@ -1,0 +1,98 @@
+"""What is to be known of a process' entries to decode them later, and elsewhere: kept with them as JSON."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self
+
+from pte_magic import hardware
+from pte_magic.errors import TargetError
+from pte_magic.formats import kernel as kernels
+
+if TYPE_CHECKING:
+    from pte_magic.formats.kernel import Kernel
+    from pte_magic.walkers.entries import Entries
+
+KEY = b"pte_magic"
+"""Under which name they are in the metadata of a Parquet file's schema."""
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Where entries come from.
+
+    Attributes:
+        time: When they were read, in UTC, ISO 8601.
+        host: Name of the machine.
+        pid: The process, in the pid namespace of the snapshot.
+        release: Of the kernel, as ``uname -r`` says.
+        machine: As ``uname -m`` says.
+        walker: What read them.
+        encoding: Their format, as of `Entries`.
+        levels: Of page tables, 4 or 5.
+        features: What the kernel does with the bits: of `formats.kernel.FEATURES`, those that it has.
+        encryption_mask: As of `Entries`.
+        frames_hidden: As of `Entries`.
+        version: Of the layout of the file.
+
+    """
+
+    time: str
+    host: str
+    pid: int
+    release: str
+    machine: str
+    walker: str
+    encoding: str
+    levels: int
+    features: tuple[str, ...]
+    encryption_mask: int
+    frames_hidden: bool
+    version: int = VERSION
+
+    @classmethod
+    def of(cls, found: Entries, pid: int) -> Self:
+        """Return those of entries that were just read on this machine."""
+        return cls(
+            datetime.now(UTC).isoformat(),
+            hardware.host(),
+            pid,
+            platform.release(),
+            platform.machine(),
+            found.walker,
+            found.encoding,
+            hardware.levels(),
+            tuple(sorted(kernels.running().features)),
+            found.encryption_mask,
+            found.frames_hidden,
+        )
+
+    @classmethod
+    def read(cls, metadata: dict[bytes, bytes] | None, file: object) -> Self:
+        """Return those in the metadata of a file's schema.
+
+        Raises:
+            TargetError: There are none, or of another version.
+
+        """
+        if not metadata or KEY not in metadata:
+            message = f"{file} is no file of a snapshot; name a directory that pte_magic.snapshot() has written"
+            raise TargetError(message)
+        told = json.loads(metadata[KEY])
+        if told["version"] != VERSION:
+            message = f"{file} is of version {told['version']} of the layout, this package reads {VERSION}; upgrade it"
+            raise TargetError(message)
+        return cls(**{**told, "features": tuple(told["features"])})
+
+    def metadata(self) -> dict[bytes, bytes]:
+        """Return them as metadata of a schema."""
+        return {KEY: json.dumps({name: getattr(self, name) for name in self.__slots__}).encode()}
+
+    @property
+    def kernel(self) -> Kernel:
+        """What the kernel that the entries come from does with their bits."""
+        return kernels.known(frozenset(self.features), self.levels, self.encryption_mask, self.frames_hidden)

@@ -1,0 +1,179 @@
+"""`Snapshot`: entries as frames, of which only what is asked for is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import pandas as pd
+
+from pte_magic import frame, progress
+from pte_magic.errors import TargetError
+from pte_magic.snapshots import reading
+from pte_magic.streaming import ROWS, regrouped
+from pte_magic.walkers.entries import join
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from pte_magic.frame import PteFrame
+    from pte_magic.snapshots.facts import Facts
+    from pte_magic.walkers.entries import Entries
+
+_EVERYTHING = 1 << 57
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """Where the entries of one process are."""
+
+    path: Path
+    host: str
+    pid: int
+
+
+class Snapshot:
+    """Entries of many processes, as they were; made by `load`.
+
+    Attributes:
+        path: The directory that they lie in.
+
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Look which files there are.
+
+        Raises:
+            TargetError: None.
+
+        """
+        self.path = path
+        found = [_File(file, *_origin(file)) for file in path.glob("host=*/pid=*/*.parquet")]
+        if not found:
+            message = f"{str(path)!r} holds no snapshot; name a directory that pte_magic.snapshot() has written"
+            raise TargetError(message)
+        self._files = sorted(found, key=lambda file: (file.host, file.pid))
+
+    def processes(self) -> pd.DataFrame:
+        """Tell what there is, without reading entries.
+
+        Returns:
+            A row a process, by ``host`` and ``pid``: ``time`` (datetime64, UTC) at which it was read, ``kernel`` (its
+            release), ``walker``, ``bytes`` (int64, of its file).
+
+        """
+        told = []
+        with progress.bar("processes", len(self._files), "process") as bar:
+            for process in self._files:
+                with reading.opened(process.path) as (_, facts):
+                    told.append(facts)
+                bar.update()
+        index = pd.MultiIndex.from_tuples([(file.host, file.pid) for file in self._files], names=["host", "pid"])
+        columns = {
+            "time": pd.to_datetime([facts.time for facts in told], utc=True),
+            "kernel": [facts.release for facts in told],
+            "walker": [facts.walker for facts in told],
+            "bytes": [file.path.stat().st_size for file in self._files],
+        }
+        return pd.DataFrame(columns, index)
+
+    def frame(
+        self, *, host: str | None = None, pid: int | None = None, start: int | None = None, end: int | None = None
+    ) -> PteFrame:
+        """Return entries as `walk` would have at that time, on that machine.
+
+        Args:
+            host: Of this machine only.
+            pid: Of this process only.
+            start: First address asked for.
+            end: First address not asked for, after `start`.
+
+        Raises:
+            TargetError: There is no such machine or process.
+
+        """
+        files, asked = self._of(host, pid), _range(start, end)
+        made = []
+        with progress.bar("load", len(files), "process") as bar:
+            for file in files:
+                with reading.opened(file.path) as (parquet, facts):
+                    found = list(reading.chunks(parquet, facts, *asked))
+                if found:
+                    made.append(_built(join(found), facts, file, _hosts(files)))
+                bar.update()
+        if not made:
+            message = f"no entries of {self.path} lie in {asked[0]:#x}-{asked[1]:#x}"
+            raise TargetError(message)
+        whole: Any = made[0] if len(made) == 1 else pd.concat(made, ignore_index=True)
+        return whole  # type: ignore[no-any-return]  # the stubs call it a DataFrame
+
+    def stream(
+        self,
+        *,
+        host: str | None = None,
+        pid: int | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        rows: int = ROWS,
+    ) -> Iterator[PteFrame]:
+        """Yield the same as frames of bounded size, each of one process: the way through what does not fit in memory.
+
+        Args:
+            host: As of `frame`.
+            pid: As of `frame`.
+            start: As of `frame`.
+            end: As of `frame`.
+            rows: How many rows a frame has at most; a row takes about 100 bytes.
+
+        Raises:
+            TargetError: As of `frame`, at once.
+
+        """
+        if rows < 1:
+            message = f"rows={rows}: a frame has one row at least"
+            raise TargetError(message)
+        return _streamed(self._of(host, pid), *_range(start, end), rows)
+
+    def _of(self, host: str | None, pid: int | None) -> list[_File]:
+        found = [file for file in self._files if host in (None, file.host) and pid in (None, file.pid)]
+        if not found:
+            asked = " ".join(f"{name} {value!r}" for name, value in (("host", host), ("pid", pid)) if value is not None)
+            message = f"{asked} is not in {self.path}; type .processes() to see who is"
+            raise TargetError(message)
+        return found
+
+    def __repr__(self) -> str:
+        return f"<Snapshot {str(self.path)!r}: {len(self._files)} processes of {', '.join(_hosts(self._files))}>"
+
+
+def _origin(file: Path) -> tuple[str, int]:
+    try:
+        return unquote(file.parent.parent.name.removeprefix("host=")), int(file.parent.name.removeprefix("pid="))
+    except ValueError:
+        message = f"{file.parent} is named after no process; a snapshot has directories host=HOST/pid=PID"
+        raise TargetError(message) from None
+
+
+def _range(start: int | None, end: int | None) -> tuple[int, int]:
+    first, last = start or 0, _EVERYTHING if end is None else end
+    if not 0 <= first < last:
+        message = f"{first:#x}-{last:#x}: the end lies before the start"
+        raise TargetError(message)
+    return first, min(last, _EVERYTHING)
+
+
+def _streamed(files: list[_File], start: int, end: int, rows: int) -> Iterator[PteFrame]:
+    for file in files:
+        with reading.opened(file.path) as (parquet, facts):
+            for part in regrouped(reading.chunks(parquet, facts, start, end), rows):
+                yield _built(part, facts, file, _hosts(files))
+
+
+def _built(found: Entries, facts: Facts, file: _File, hosts: tuple[str, ...]) -> PteFrame:
+    return frame.build(found, facts.kernel, pid=file.pid, host=file.host, hosts=hosts)
+
+
+def _hosts(files: Iterable[_File]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(file.host for file in files))

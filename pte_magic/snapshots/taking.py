@@ -1,0 +1,184 @@
+"""`snapshot`: the entries of many processes, to a Parquet data set."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from pte_magic import progress, walkers
+from pte_magic.errors import MissingPackageError, NoAddressSpaceError, PteMagicError, TargetError
+from pte_magic.interrupts import Interrupts
+from pte_magic.space import AddressSpace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pte_magic.walkers import Walker
+
+ALL = "all"
+_THREADS = 8  # at most: the walker in the kernel is asked by one at a time
+_PAUSE = 0.2  # seconds between two looks at how far it came
+
+
+def snapshot(
+    path: str | os.PathLike[str], pids: int | Iterable[int] | str | None = None, *, walker: str = "auto"
+) -> pd.DataFrame:
+    """Write the page-table entries of whole processes to a Parquet data set, a file a process.
+
+    The files are ``PATH/host=HOST/pid=PID/part-0.parquet``, which pandas, Dask and DuckDB read with ``host`` and
+    ``pid`` as columns; `load` gives them back as frames. What is written is raw entries: `snapshots.rows` describes the
+    columns. Time, kernel, walker and format are JSON in each schema's metadata, under ``pte_magic``. Several machines
+    may write to the same directory. A file gets its name when it is complete, so whatever interrupts leaves whole ones.
+
+    Args:
+        path: A directory, which is made, and has no snapshot of this machine yet.
+        pids: Whose entries: this process' own if None, a pid, several, or ``"all"``.
+        walker: As of `walk`.
+
+    Returns:
+        A row a process, by ``pid``: ``rows`` (int64, entries), ``bytes`` (int64, of its file), ``seconds`` (float64)
+        and ``error`` (str, missing if there was none). Of ``"all"``, kernel threads and zombies have no row.
+
+    Raises:
+        PteMagicError: Says in one line what is wrong, and what to type. If one of several processes cannot be read,
+            that is told in its row.
+        KeyboardInterrupt: Says how many processes were written.
+
+    Example:
+        >>> pte_magic.snapshot("before", "all")  # doctest: +SKIP
+
+    """
+    try:
+        from pte_magic.snapshots import writing  # noqa: PLC0415  (pyarrow is an extra)
+    except ModuleNotFoundError as error:
+        raise MissingPackageError from error
+    wanted = _wanted(pids)
+    reader = walkers.get(walker)
+    directory = writing.of_host(Path(path))
+    try:
+        directory.mkdir(parents=True)
+    except FileExistsError:
+        message = f"{directory} exists; name a directory without a snapshot of this machine, or remove that one"
+        raise TargetError(message) from None
+    try:
+        done = _Work(reader, directory, writing.write, skips=pids == ALL).all_of(wanted)
+    finally:
+        with suppress(OSError):  # there are files in it
+            directory.rmdir()
+    if len(done) == 1 and not isinstance(pids, str) and isinstance(done[0].error, PteMagicError):
+        raise done[0].error
+    return _table(done)
+
+
+def _wanted(pids: int | Iterable[int] | str | None) -> list[int]:
+    if pids is None:
+        return [os.getpid()]
+    if isinstance(pids, int):
+        return [pids]
+    if pids == ALL:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208  (names only)
+    try:
+        return [*dict.fromkeys(int(pid) for pid in pids)]
+    except (TypeError, ValueError):
+        message = f"{pids!r} names no processes; type a pid, a list of pids, or {ALL!r}"
+        raise TargetError(message) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What became of a process."""
+
+    pid: int
+    rows: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    error: Exception | None = None
+    skipped: bool = False
+
+
+class _Work:
+    """The threads that write, and how far they came."""
+
+    def __init__(self, reader: Walker, directory: Path, write: Callable[..., int], *, skips: bool) -> None:
+        self._reader = reader
+        self._directory = directory
+        self._write = write
+        self._skips = skips
+        self._stopped = threading.Event()
+        self._done: SimpleQueue[_Done] = SimpleQueue()
+        self._rows = 0  # of all threads, and only shown: a count that is lost does no harm
+
+    def all_of(self, pids: list[int]) -> list[_Done]:
+        """Write a file for each process; return what became of them, those left out that have no address space."""
+        done: list[_Done] = []
+        pool = ThreadPoolExecutor(min(_THREADS, len(os.sched_getaffinity(0))))
+        try:
+            with progress.bar("snapshot", len(pids), "process") as bar:
+                for pid in pids:
+                    pool.submit(self._one, pid)
+                while len(done) < len(pids):
+                    with suppress(Empty):
+                        done.append(self._done.get(timeout=_PAUSE))
+                        _raise_if_fatal(done[-1])
+                        bar.update()
+                    bar.set_postfix_str(f"{self._rows:,} rows")
+        except KeyboardInterrupt:
+            self._end(pool)
+            written = len(list(self._directory.glob("pid=*/*.parquet")))
+            message = f"{written} of {len(pids)} processes were written to {self._directory} and can be loaded"
+            raise KeyboardInterrupt(message) from None
+        finally:
+            self._end(pool)
+        return [process for process in done if not process.skipped]
+
+    def _end(self, pool: ThreadPoolExecutor) -> None:
+        """Have the threads end after their current piece, and wait for that, whatever interrupts come."""
+        with Interrupts():
+            self._stopped.set()
+            pool.shutdown(cancel_futures=True)
+
+    def _one(self, pid: int) -> None:
+        """Write one process; this is a thread's task, and it always tells what became of it."""
+        rows, size, skipped = 0, 0, self._skips
+        error: Exception | None = None
+        began = time.perf_counter()
+
+        def went_on(count: int) -> bool:
+            nonlocal rows
+            rows += count
+            self._rows += count
+            return not self._stopped.is_set()
+
+        try:
+            with AddressSpace(pid) as space:
+                skipped = False
+                size = self._write(self._reader, space, self._directory, went_on)
+        except Exception as caught:  # noqa: BLE001  (the main thread raises it, or tells it)
+            error = caught
+        skipped = skipped and isinstance(error, NoAddressSpaceError)
+        self._done.put(_Done(pid, rows if size else 0, size, time.perf_counter() - began, error, skipped))
+
+
+def _raise_if_fatal(done: _Done) -> None:
+    """Raise what no other process would be spared, such as a full disk."""
+    if done.error and not isinstance(done.error, PteMagicError):
+        raise done.error
+
+
+def _table(done: list[_Done]) -> pd.DataFrame:
+    done = sorted(done, key=lambda process: process.pid)
+    columns = {name: [getattr(process, name) for process in done] for name in ("rows", "bytes", "seconds")}
+    errors = pd.array([str(process.error) if process.error else None for process in done], dtype="str")
+    index = pd.Index([process.pid for process in done], dtype="int64", name="pid")
+    return pd.DataFrame({**columns, "error": errors}, index).astype(
+        {"rows": "int64", "bytes": "int64", "seconds": "float64"}
+    )

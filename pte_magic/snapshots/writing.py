@@ -1,0 +1,78 @@
+"""Writes the entries of one process to a file, which is there when it is complete."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pte_magic import hardware
+from pte_magic.snapshots import rows
+from pte_magic.snapshots.facts import Facts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pte_magic.space import AddressSpace
+    from pte_magic.walkers import Walker
+    from pte_magic.walkers.entries import Entries
+
+NAME = "part-0.parquet"
+
+
+class Stopped(Exception):  # noqa: N818  (no error)
+    """It was told to stop; nothing was written."""
+
+
+def of_host(path: Path) -> Path:
+    """Return where this machine's files lie in a data set."""
+    return path / f"host={quote(hardware.host(), safe='')}"
+
+
+def write(walker: Walker, space: AddressSpace, directory: Path, went_on: Callable[[int], bool]) -> int:
+    """Write the file of one process.
+
+    Args:
+        walker: What reads its entries.
+        space: Its address space.
+        directory: This machine's.
+        went_on: Called with the number of entries read since the last call; tells whether to go on.
+
+    Returns:
+        How many bytes the file has.
+
+    Raises:
+        Stopped: It was told to stop.
+        PteMagicError: The process has ended, or its tables do not hold still.
+        OSError: Of the file system.
+
+    """
+    temporary = directory / f".{space.pid}.tmp"  # names with a dot belong to no data set
+    try:
+        _write(walker, space, temporary, went_on)
+        place = directory / f"pid={space.pid}" / NAME
+        place.parent.mkdir(exist_ok=True)
+        temporary.rename(place)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+    return place.stat().st_size
+
+
+def _write(walker: Walker, space: AddressSpace, file: Path, went_on: Callable[[int], bool]) -> None:
+    chunks = walker.chunks(space, 0, hardware.user_limit())
+    first: Entries = next(chunks)
+    schema = rows.SCHEMA.with_metadata(Facts.of(first, space.pid).metadata())
+    with pa.OSFile(str(file), "wb") as sink, pq.ParquetWriter(sink, schema, **rows.OPTIONS) as writer:
+        writer.write_table(rows.table(first))
+        if not went_on(len(first)):
+            raise Stopped
+        for chunk in chunks:
+            writer.write_table(rows.table(chunk))
+            if not went_on(len(chunk)):
+                raise Stopped

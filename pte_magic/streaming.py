@@ -1,0 +1,91 @@
+"""`stream`: the entries of a target as frames of bounded size, one after the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pte_magic import core, walkers
+from pte_magic.errors import TargetError
+from pte_magic.space import AddressSpace, own
+from pte_magic.walkers.entries import Entries, join
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pte_magic.frame import PteFrame
+    from pte_magic.target import Target
+    from pte_magic.walkers import Walker
+
+ROWS = 1 << 18
+"""Rows of a frame: 25 MB, or 1 GiB in pages of 4 KiB."""
+
+
+def stream(
+    target: object, end: int | None = None, *, pid: int | None = None, walker: str = "auto", rows: int = ROWS
+) -> Iterator[PteFrame]:
+    """Yield the page-table entries behind a target as frames of bounded size, in ascending order of address.
+
+    Together they are what `walk` returns, but each is read when it is asked for: what changes meanwhile is in the later
+    ones and not in the earlier. The loop's body may walk, too.
+
+    Args:
+        target: As of `walk`.
+        end: As of `walk`.
+        pid: As of `walk`.
+        walker: As of `walk`.
+        rows: How many rows a frame has at most; a row takes about 100 bytes.
+
+    Returns:
+        A generator. Closing it, or leaving it to itself, closes the address space.
+
+    Raises:
+        PteMagicError: Says in one line what is wrong, and what to type. What is wrong with the arguments is said at
+            once; what comes later, such as the end of the process, where the loop goes on.
+
+    Example:
+        >>> for frame in pte_magic.stream("all", pid=1234):  # doctest: +SKIP
+        ...     print(frame.summary())
+
+    """
+    if rows < 1:
+        message = f"rows={rows}: a frame has one row at least"
+        raise TargetError(message)
+    reader = walkers.get(walker)
+    space = own() if pid is None else AddressSpace(pid)
+    try:
+        meant = core.meant_by(target, end, space)
+    except BaseException:
+        if pid is not None:
+            space.close()
+        raise
+    return _frames(reader, meant, space, rows, target, close=pid is not None)
+
+
+def _frames(  # noqa: PLR0913  (what a generator needs is given to it)
+    reader: Walker, meant: Target, space: AddressSpace, rows: int, held: object, *, close: bool
+) -> Iterator[PteFrame]:
+    """Yield the frames. The object whose memory it is stays with this generator, or its memory would be free again."""
+    try:
+        chunks = (chunk for start, end in meant.ranges for chunk in reader.chunks(space, start, end))
+        for part in regrouped(chunks, rows):
+            yield core.built(part, meant, space)
+    finally:
+        del held
+        if close:
+            space.close()
+
+
+def regrouped(chunks: Iterable[Entries], rows: int) -> Iterator[Entries]:
+    """Yield the same entries, `rows` at a time and the rest in the end."""
+    kept: list[Entries] = []
+    count = 0
+    for chunk in chunks:
+        kept.append(chunk)
+        count += len(chunk)
+        while count >= rows:
+            whole = join(kept)
+            yield whole.part(0, rows)
+            kept = [whole.part(rows, count)]
+            count -= rows
+    if count:
+        yield join(kept)
