@@ -41,7 +41,7 @@ def hide(entry: NDArray[np.uint64], level: NDArray[np.int8], kernel: Kernel) -> 
 
     """
     frame = np.uint64(kernel.physical_mask)
-    if (level == _PTE).all() and (entry & _PRESENT).all():
+    if (level == _PTE).all() and np.bitwise_and.reduce(entry) & _PRESENT:
         np.bitwise_and(entry, ~frame, out=entry)
         return
     octets = entry.view(np.uint8).reshape(-1, 8)

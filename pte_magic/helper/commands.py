@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         "serve",
         help="walk page tables for notebooks without privileges",
         description="Walk page tables for notebooks without privileges: those of processes whose /proc/PID/pagemap the "
-        "kernel lets them open. Needs root, or CAP_BPF and CAP_PERFMON, until its walker is loaded.",
+        "kernel lets them open. Needs root until its walker is loaded; for bpf, CAP_BPF and CAP_PERFMON are enough.",
     )
     serve_.set_defaults(function=serve)
     defaults = Policy()
@@ -87,8 +87,13 @@ def serve(given: argparse.Namespace) -> None:
     rules = Policy(frames, given.max_clients, given.max_clients_per_user, given.max_rows)
     walker = _walker(given.walker)
     tables = Tables(walker, rules.rows)
+    if rules.frames is not None and not tables.shows_frames:
+        message = f"--frames {given.frames}: walker {walker.name} shows none to this user; type `sudo pte-magic serve`"
+        raise HelperError(message)
     listener = Listener(given.socket or socket_path(), allowed)
     try:
+        if isinstance(walker, stap.StapWalker):
+            walker.settle()
         _give_up_privileges()
         gc.collect()
         gc.disable()  # it would close what another thread opened, under a number that is another file's here

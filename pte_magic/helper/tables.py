@@ -11,7 +11,7 @@ from pte_magic.formats import hidden, kernel
 from pte_magic.hardware import PAGE_SIZE
 from pte_magic.helper import journal
 from pte_magic.helper.turns import Turns
-from pte_magic.space import AddressSpace
+from pte_magic.space import AddressSpace, own
 from pte_magic.walkers.protocol import Status
 
 if TYPE_CHECKING:
@@ -47,7 +47,15 @@ class Outcome(NamedTuple):
 
 
 class Tables:
-    """Page tables, as a walker in the kernel reads them."""
+    """Page tables, as a walker in the kernel reads them.
+
+    Attributes:
+        walker: It.
+        encryption_mask: The bit by which entries say that memory is encrypted, or 0.
+        shows_frames: Whether it reads page frame numbers and swap locations of everybody's. SystemTap's module does if
+            its file was opened with CAP_SYS_ADMIN.
+
+    """
 
     def __init__(self, walker: SharedMemoryWalker, rows: int | None = None) -> None:
         """Take a walker; an answer has about `rows` entries at most, or as many as it reads at once."""
@@ -56,6 +64,8 @@ class Tables:
         self.encryption_mask = walker.encryption_mask
         self._kernel = kernel.running(walker.encryption_mask)
         self._turns = Turns()
+        walker.walk(own(), 0, PAGE_SIZE)
+        self.shows_frames = not walker.frames_hidden
         self._hide(np.zeros(1, np.uint64), np.zeros(1, np.int8))  # what it has to look up, it looks up now
 
     def read(  # noqa: PLR0913  (a request is what it is)

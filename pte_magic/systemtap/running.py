@@ -76,24 +76,29 @@ class Run:
         self.complaints: list[str] = []
         self.still_loaded = ""
         self._hear = hear
+        self._listens = True
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
     def _listen(self) -> None:
-        with _stream(self.process.stderr) as stream:
-            rest = b""
-            while data := self._read(stream):
-                *lines, rest = (rest + data).split(b"\n")
-                for line in lines:
-                    self._heard(line + b"\n")
-            if rest:
-                self._heard(rest)
+        stream, rest = _stream(self.process.stderr), b""
+        while self._listens and (data := self._read(stream, _TICK)) != b"":
+            *lines, rest = (rest + (data or b"")).split(b"\n")
+            for line in lines:
+                self._heard(line + b"\n")
+        if rest:
+            self._heard(rest)
 
     def _heard(self, line: bytes) -> None:
         text = line.decode(errors="replace")
         self.complaints.append(text)
         if self._hear:
             self._hear(text)
+
+    def listen_no_more(self) -> None:
+        """Hear no more complaints, and have no thread for it: for who can do without what is reported from now on."""
+        self._listens = False
+        self._listener.join()
 
     def first_line(self) -> str:
         """Return the first line that the script prints; empty if it printed none and has ended."""
@@ -152,6 +157,8 @@ class Run:
                     self._heard(f"ERROR: {self.still_loaded}\n".encode())
             self._guarded.dismiss()
             _stream(self.process.stdout).close()
+            if not self._listener.is_alive():
+                _stream(self.process.stderr).close()
         return self.process.returncode
 
     def _drain(self) -> None:

@@ -37,6 +37,10 @@ _IOCTL = 0xB6 << 8 | _ABI
 _OK, _BAD_DESCRIPTOR, _NOT_PAGEMAP, _NO_MM, _EXITED = range(5)
 _TOLD, _TOLD_AT = struct.Struct("=Q"), 40  # encryption_mask
 _HIDDEN_AT = 48
+_REFUSED = (
+    "this kernel takes signed modules only, and refuses {}, which has no signature, or that of a key that the kernel "
+    "does not know; type `sudo pte-magic install-module`, which says how to enroll the key"
+)
 _TRIES = 5  # to ask, while somebody unloads the module
 
 
@@ -87,6 +91,7 @@ class StapWalker(SharedMemoryWalker):
             raise WalkerUnavailableError(NAME, why)
         self._pid = os.getpid()
         self._closed = False
+        self._settled = False
         self._fd = -1
         self._loaded: Run | None = None
         self._load()
@@ -110,7 +115,8 @@ class StapWalker(SharedMemoryWalker):
             raise KeyboardInterrupt
 
     def _begin(self, interrupts: Interrupts) -> None:
-        module = installed() or modules.compiled(script())
+        ready = installed()
+        module = ready or modules.compiled(script())
         # The default buffers for output, 16 MB a processor, would be for one line.
         self._loaded = run = Run(module, options=("-b", "1"))
         interrupts.call(run.ask_to_stop)
@@ -120,6 +126,8 @@ class StapWalker(SharedMemoryWalker):
             said = "".join(run.complaints).strip() or f"staprun ended with status {status}"
             if "File exists" in said and toolchain.signed_only():
                 said = "another process uses it, and with a signature it keeps its name; one at a time can be loaded"
+            if ready and "Key was rejected" in said:
+                raise WalkerUnavailableError(NAME, _REFUSED.format(module))
             message = f"its module was not loaded: {said}"
             raise SystemTapError(message)
         self._fd = os.open(file, os.O_RDWR | os.O_CLOEXEC)
@@ -130,6 +138,16 @@ class StapWalker(SharedMemoryWalker):
         memory.madvise(mmap.MADV_DONTFORK)  # a forked child would keep the file open, and the module's memory
         self._use(memory)
         (self.encryption_mask,) = _TOLD.unpack_from(memory, _TOLD_AT)
+
+    def settle(self) -> None:
+        """Make do with what is loaded now: before this process gives up the privileges that loading it again takes.
+
+        Nothing else takes any. The module's file stays open, and whether it shows page frames depends on who opened it.
+        No thread is left, which would keep the privileges.
+        """
+        self._settled = True
+        if self._loaded:
+            self._loaded.listen_no_more()
 
     def close(self) -> None:
         """Unload the module, when no walk is under way. The walker is of no use afterwards."""
@@ -186,6 +204,8 @@ class StapWalker(SharedMemoryWalker):
                 pass
             if self._closed:
                 raise WalkerUnavailableError(NAME, "this one was closed; call pte_magic.walkers.get() for another")
+            if self._settled:
+                raise WalkerUnavailableError(NAME, "somebody unloaded its module; start this program again")
             asked = self._memory[:_TOLD_AT]
             self._unload()
             self._load()

@@ -17,6 +17,8 @@ from waiting import wait_until
 import pte_magic
 from pte_magic import walkers
 from pte_magic.errors import WalkerUnavailableError
+from pte_magic.helper import commands
+from pte_magic.helper.policy import HelperError
 from pte_magic.systemtap import toolchain
 from pte_magic.walkers import stap as walker
 from pte_magic.walkers.shared import MEMORY_BYTES
@@ -61,6 +63,25 @@ def test_it_is_unloaded_when_the_members_notebook_is_killed() -> None:
         child.step()
         child.step()
         assert modules()
+    wait_until_nothing_is_left()
+
+
+def frames_for_nobody() -> str:
+    """Return what a helper says that shall show page frames to a group."""
+    given = commands._parser().parse_args(["serve", "--walker", "stap", "--frames", str(NOBODY), "--socket", "/none"])
+    try:
+        commands.serve(given)
+    except HelperError as error:
+        return str(error)
+    finally:
+        walkers.close()
+    return ""
+
+
+def test_a_member_s_helper_is_told_no_page_frames_and_says_so() -> None:
+    with forked(lambda: become("stapusr"), frames_for_nobody) as child:
+        child.step()
+        assert child.step() == (f"--frames {NOBODY}: walker stap shows none to this user; type `sudo pte-magic serve`")
     wait_until_nothing_is_left()
 
 

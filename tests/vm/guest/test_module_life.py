@@ -21,6 +21,7 @@ from waiting import SECONDS, wait_until
 
 import pte_magic
 from pte_magic import hardware, walkers
+from pte_magic.errors import WalkerUnavailableError
 from pte_magic.space import own
 from pte_magic.walkers.stap import StapWalker
 
@@ -224,6 +225,20 @@ def test_walks_go_on_when_somebody_unloads_the_module(stap: StapWalker) -> None:
             stop.set()
         for future in walking:
             future.result(SECONDS)
+
+
+def test_who_gave_up_privileges_makes_do_with_what_is_loaded(stap: StapWalker) -> None:
+    """No thread is left that would still have them, and what somebody unloads is told of, not loaded again."""
+    threads, loaded = threading.active_count(), stap._loaded
+    assert loaded
+    stap.settle()
+    assert threading.active_count() == threads - 1
+    assert len(stap.walk(own(), 0, hardware.user_limit()))
+    loaded.process.send_signal(signal.SIGINT)
+    wait_until(lambda: loaded.module not in modules())
+    for _ in range(2):
+        with pytest.raises(WalkerUnavailableError, match="somebody unloaded its module; start this program again"):
+            stap.walk(own(), PAGE, 2 * PAGE)
 
 
 def test_a_killed_staprun_is_cleaned_up_after() -> None:
