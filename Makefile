@@ -1,4 +1,5 @@
 # make demo   page-table entries of a real array, printed
+# make service   as root: JupyterLab and the helper for all users of this machine, in /opt/pte-magic
 # make examples   execute the tutorials and keep what they show, some of them in a kernel of the lab (as root)
 # make test   linters, types, all tests, some of them in kernels of several Debians (as root)
 # make vm     a shell in one of these kernels, KERNEL=6.12 for example; make vm-lab: JupyterLab there
@@ -11,7 +12,9 @@ PACKAGES := libbpf1 python3-venv
 VM_PACKAGES := debian-archive-keyring mmdebstrap qemu-system-x86
 KERNEL ?= newest
 
-.PHONY: demo examples test lint bench bench-vm lab screenshots vm vm-lab system clean
+SERVICE := /opt/pte-magic
+
+.PHONY: demo service examples test lint bench bench-vm lab screenshots vm vm-lab python system clean
 
 test examples bench-vm vm vm-lab: PACKAGES += $(VM_PACKAGES)
 test bench screenshots: PACKAGES += chromium
@@ -19,6 +22,15 @@ test: PACKAGES += iproute2 systemd
 
 demo: .venv/ready
 	@$(BIN)/python examples/demo.py
+
+# Where only root may write, as a service with privileges runs it; from a copy, so that nothing of root's is left here.
+service: python system
+	@test "$$(id -u)" = 0 || { echo "Only root can install for all users: type sudo make service"; exit 1; }
+	@umask 022; set -e; copy=$$(mktemp -d); trap 'rm -r "$$copy"' EXIT; \
+	cp -r LICENSE README.md hatch_build.py pyproject.toml pte_magic stap "$$copy"; \
+	$(PYTHON) -m venv $(SERVICE); \
+	$(SERVICE)/bin/pip install --quiet "$$copy[lab]"; \
+	$(SERVICE)/bin/pte-magic install-service
 
 examples: .venv/ready
 	$(BIN)/python examples/execute.py
@@ -56,11 +68,13 @@ vm-lab: .venv/ready
 	@$(BIN)/python tests/vm/lab.py jupyter $(KERNEL)
 
 # An editable install compiles the eBPF program into the tree.
-.venv/ready: pyproject.toml hatch_build.py pte_magic/walkers/walk.bpf.c | system
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=…")'
+.venv/ready: pyproject.toml hatch_build.py pte_magic/walkers/walk.bpf.c | python system
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --editable '.[hosts,lab,test]'
 	@touch $@
+
+python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=…")'
 
 # What Debian and its relatives call the packages; elsewhere they are expected to be there.
 system:

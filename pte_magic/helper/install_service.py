@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from pte_magic.helper import installed, policy
 from pte_magic.helper.policy import HelperError
 from pte_magic.helper.privileges import NO_THREADS
-from pte_magic.walkers.protocol import DEFAULT_SOCKET
+from pte_magic.walkers.protocol import DEFAULT_SOCKET, UNIT
 
 if TYPE_CHECKING:
     import argparse
 
-SOCKET, SERVICE = "pte-magic.socket", "pte-magic.service"
+SOCKET, SERVICE = UNIT.name, "pte-magic.service"
 TEMPLATES = Path(__file__).with_name("units")
-DIRECTORY = Path("/etc/systemd/system")
+DIRECTORY = UNIT.parent
 RUNNING = Path("/run/systemd/system")  # there is one if systemd runs, sd_booted(3)
 
 

@@ -12,10 +12,7 @@ from pte_magic.helper.policy import HelperError
 
 SERVE = (sys.executable, "-P", "-m", "pte_magic", "serve")
 """The command that serves; -P keeps the directory where it is run out of it."""
-HOW = (
-    "`sudo python3 -m venv /opt/pte-magic`, `sudo /opt/pte-magic/bin/pip install pte-magic` and "
-    "`sudo /opt/pte-magic/bin/pte-magic install-service`"
-)
+HOW = "`sudo make service` in the source tree of pte-magic, which installs it in /opt/pte-magic"
 """How to install where all may read, and only root may write."""
 
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))  # what ProtectHome= hides
@@ -39,7 +36,7 @@ def check_reachable() -> None:
     else:
         why = "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["it failed"])[-1]
     if why:
-        message = f"the service's own user cannot run {sys.executable} ({why}); install where all may read: {HOW}"
+        message = f"the service's own user cannot run {sys.executable} ({why}); type {HOW}"
         raise HelperError(message)
 
 

@@ -20,6 +20,7 @@ from pte_magic.errors import UnstableError, WalkerUnavailableError
 from pte_magic.walkers.protocol import (
     ANSWER,
     AREAS,
+    DEFAULT_SOCKET,
     FRAMES_HIDDEN,
     GO_ON,
     GREETING,
@@ -27,6 +28,7 @@ from pte_magic.walkers.protocol import (
     MEMORY,
     REQUEST,
     TABLES,
+    UNIT,
     VERSION,
     Status,
     socket_path,
@@ -109,7 +111,7 @@ class HelperWalker(SharedMemoryWalker):
         try:
             if len(said) != GREETING.size or not said.startswith(MAGIC):
                 why = f"what listens at {path} is no helper of pte-magic" if said else f"the helper at {path} has ended"
-                raise WalkerUnavailableError(NAME, f"{why}; type `sudo pte-magic serve`")
+                raise WalkerUnavailableError(NAME, f"{why}; type `{_start(path)}`")
             _, version, status, flags, size, self.encryption_mask = GREETING.unpack(said)
             if version != VERSION:
                 why = f"the helper at {path} speaks version {version} of the protocol, this package {VERSION}"
@@ -203,10 +205,16 @@ def _why(error: OSError, path: str) -> str:
     if isinstance(error, PermissionError):
         return f"{path} is not for this user; {_membership(path)}"
     if isinstance(error, FileNotFoundError):
-        return f"no helper listens at {path}; type `sudo pte-magic serve`"
+        return f"no helper listens at {path}; type `{_start(path)}`"
     if isinstance(error, ConnectionError):  # nobody listens, or it ended before it greeted
-        return f"the helper at {path} has ended; type `sudo pte-magic serve`"
-    return f"{path}: {error.strerror or error}; type `sudo pte-magic serve`"
+        return f"the helper at {path} has ended; type `{_start(path)}`"
+    return f"{path}: {error.strerror or error}; type `{_start(path)}`"
+
+
+def _start(path: str) -> str:
+    """Return the command that has somebody listen there."""
+    installed = path == DEFAULT_SOCKET and UNIT.exists()
+    return f"sudo systemctl restart {UNIT.name}" if installed else "sudo pte-magic serve"
 
 
 def _membership(path: str) -> str:

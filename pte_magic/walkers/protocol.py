@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import struct
 from enum import IntEnum
+from pathlib import Path
 
 from pte_magic import hardware
 from pte_magic.walkers.shared import MEMORY_BYTES
@@ -17,6 +18,8 @@ from pte_magic.walkers.shared import MEMORY_BYTES
 VERSION = 2
 MAGIC = b"pte\0"
 VARIABLE, DEFAULT_SOCKET = "PTE_MAGIC_SOCKET", "/run/pte-magic/socket"
+UNIT = Path("/etc/systemd/system/pte-magic.socket")
+"""By which systemd listens there, if ``pte-magic install-service`` wrote it."""
 
 GREETING = struct.Struct("=4sIIIQQ")
 """Magic, version, status, flags (`FRAMES_HIDDEN`), bytes of the memory, encryption mask. With one descriptor, if OK."""

@@ -183,6 +183,16 @@ class Jupyter:
             path.unlink()
         assert not self._wrong, "\n".join(self._wrong)
 
+    @contextmanager
+    def of(self, server: Server) -> Iterator[Jupyter]:
+        """Look at another server, in a window of its own."""
+        other = Jupyter(server, self._browser, self._scale)
+        try:
+            yield other
+        finally:
+            if other._page:
+                other._page.context.close()
+
     def _load(self) -> Page:
         context = self._browser.new_context(device_scale_factor=self._scale)
         context.set_default_timeout(SECONDS * 1000)
@@ -208,7 +218,7 @@ def running(scale: float = 1) -> Iterator[Jupyter]:
     with ExitStack() as stack:
         server = stack.enter_context(serving())
         chromium = stack.enter_context(sync_playwright()).chromium
-        environment: dict[str, Any] = server.environment | {"HOME": str(server.root.with_name("home"))}
+        environment: dict[str, Any] = dict(server.environment)
         browser = chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, env=environment)
         stack.callback(browser.close)
         yield Jupyter(server, browser, scale)

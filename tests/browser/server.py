@@ -53,8 +53,12 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
-    """Start a server; in the end it is gone, with its kernels and files, whatever happened."""
+def serving(user: int | None = None, **variables: str) -> Iterator[Server]:
+    """Start a server; in the end it is gone, with its kernels and files, whatever happened.
+
+    It is of a `user`, if that is not this one, in no other group than the one of the same number; and `variables` are
+    in its environment.
+    """
     with tempfile.TemporaryDirectory(prefix="pte-browser-", ignore_cleanup_errors=True) as name:
         home = Path(name)
         places = {place: home / place for place in ("config", "data", "runtime", "ipython", "notebooks", "home")}
@@ -67,6 +71,8 @@ def serving() -> Iterator[Server]:
             "JUPYTER_RUNTIME_DIR": str(places["runtime"]),
             "IPYTHONDIR": str(places["ipython"]),
             "JUPYTER_TOKEN": secrets.token_hex(),
+            "HOME": str(places["home"]),
+            **variables,
         }
         for setting in ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "JUPYTER_CONFIG_PATH", "JUPYTER_PATH"):
             environment.pop(setting, None)
@@ -74,10 +80,15 @@ def serving() -> Iterator[Server]:
             path = places["config"] / "lab" / "user-settings" / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(values), encoding="utf-8")
+        if user is not None:
+            home.chmod(0o755)
+            for path in home.rglob("*"):
+                os.chown(path, user, user)
         command = [sys.executable, "-m", "jupyterlab", *OPTIONS, f"--ServerApp.root_dir={places['notebooks']}"]
         # If the tests are killed, so is it, and kernels end when they see that. TERM comes once for each thread of a
         # parent that dies, and the second one lets the server hang.
-        command = ["setpriv", "--pdeathsig", "KILL", *command]
+        become = [] if user is None else [f"--reuid={user}", f"--regid={user}", "--clear-groups", "--inh-caps=-all"]
+        command = ["setpriv", "--pdeathsig", "KILL", *become, *command]
         log = home / "log"
         with (
             log.open("wb") as output,

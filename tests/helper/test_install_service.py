@@ -141,7 +141,7 @@ def test_a_python_that_others_cannot_run_is_refused(
     monkeypatch.setattr(installed, "SERVE", (str(private / "python"), *installed.SERVE[1:]))
     assert commands.main(["install-service", "--group", "0"]) == 1
     assert re.search(
-        r"own user cannot run \S+ \(Permission denied\); install .*: `sudo python3 -m venv ", capsys.readouterr().err
+        r"own user cannot run \S+ \(Permission denied\); type `sudo make service` in ", capsys.readouterr().err
     )
     assert not list(directory.iterdir())
 

@@ -37,6 +37,23 @@ for kind in debugfs:debug tracefs:tracing; do mount -t ${{kind%:*}} none /sys/ke
 hostname lab
 ip link set lo up
 {setup}
+if [ "$lab_init" = systemd ]; then
+    mount -o remount,mode=755 /run
+    tr -d - < /proc/sys/kernel/random/uuid > /etc/machine-id
+    echo lab > /etc/hostname
+    echo 127.0.0.1 localhost lab > /etc/hosts
+    touch /etc/.updated /var/.updated
+    for unit in d.service d-control.socket d-kernel.socket -trigger.service; do
+        ln -s /dev/null /etc/systemd/system/systemd-udev$unit
+    done
+    printf '[Service]\\nType=exec\\nExecStart=/bin/sh {run}/main\\n' > /etc/systemd/system/lab.service
+    exec /lib/systemd/systemd --unit=lab.service
+fi
+exec sh {run}/main
+"""
+"""The guest's first program. The word ``lab_init=systemd`` for the kernel has it be systemd, without udev."""
+
+MAIN = """
 cd {tree}
 tainted=$(cat /proc/sys/kernel/tainted)
 echo '<5>{mark}' > /dev/kmsg
@@ -45,6 +62,7 @@ touch {run}/started
 echo $? $tainted $(cat /proc/sys/kernel/tainted) > {run}/ending
 busybox poweroff -f
 """
+"""Runs the command, and says how it ended."""
 
 NETWORK = """
 modprobe virtio_net
@@ -88,7 +106,8 @@ def boot(  # noqa: PLR0913  (all but three have defaults)
         run.joinpath("initrd").write_bytes(initramfs(root.files, release))
         line = command if isinstance(command, str) else shlex.join(command)
         run.joinpath("command").write_text(_exports() + line, encoding="utf-8")
-        run.joinpath("init").write_text(_init(run.name, network=bool(machine.ports), interactive=interactive))
+        for program, text in _programs(run.name, network=bool(machine.ports), interactive=interactive).items():
+            run.joinpath(program).write_text(text, encoding="utf-8")
         shared = {"tree": (PROJECT, ",readonly=on"), "work": (root.work, "")}
         qemu = machine.qemu(root.files / "boot" / f"vmlinuz-{release}", root.disk, run, shared)
         for _ in range(2):
@@ -151,8 +170,8 @@ def _exports() -> str:
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in ENVIRONMENT.items())
 
 
-def _init(run: str, *, network: bool, interactive: bool) -> str:
-    """Return the guest's first program."""
+def _programs(run: str, *, network: bool, interactive: bool) -> dict[str, str]:
+    """Return the guest's first programs, by their names."""
     where = f"{WORK}/runs/{run}"
     if interactive:
         columns, rows = shutil.get_terminal_size()
@@ -161,4 +180,5 @@ def _init(run: str, *, network: bool, interactive: bool) -> str:
     else:
         command = f"{{ stty -opost < /dev/hvc0; TERM=dumb bash {where}/command < /dev/null; }} > /dev/hvc0 2>&1"
     setup = NETWORK if network else ""
-    return INIT.format(setup=setup, tree=TREE, mark=MARK, run=where, command=command)
+    main = MAIN.format(tree=TREE, mark=MARK, run=where, command=command)
+    return {"init": INIT.format(setup=setup, run=where), "main": main}

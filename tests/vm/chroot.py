@@ -6,17 +6,17 @@ import shlex
 import subprocess
 from typing import IO, TYPE_CHECKING
 
-from recipe import PROJECT
+from recipe import PROJECT, PYTHON
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-TREE, WORK = "/opt/pte-magic", "/var/lib/pte-magic-lab"
+TREE, WORK = "/srv/pte-magic", "/var/lib/pte-magic-lab"
 """Where root and guests see the project's tree, read-only, and a directory to write to that the host sees too."""
 
 ENVIRONMENT = {
-    "PATH": "/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "PATH": f"{PYTHON}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
     "LANG": "C.UTF-8",
     "XDG_CACHE_HOME": f"{WORK}/cache",

@@ -22,7 +22,11 @@ PACKAGES = (
     *("python3", "python3-venv", "libbpf1"),
     *("busybox-static", "iproute2", "kmod", "mount", "procps", "util-linux"),  # what a guest starts with
     *("e2fsprogs", "less", "nano"),  # for tests with file systems, and for people
+    *("passwd", "sudo", "systemd"),  # for the helper's service, and an ordinary user of it
 )
+
+PYTHON = "/opt/pte-magic"
+"""The virtual environment: where `make service` would make one, and finds all that it would have to download."""
 
 APT = {
     "Acquire::Check-Valid-Until": "false",  # a mirror may be frozen at some day
@@ -40,15 +44,17 @@ NO_FILES = (
 )
 DPKG = ("force-unsafe-io", *(f"path-exclude={path}/*" for path in NO_FILES))
 
-NOT_IN_GUESTS = {"axe-playwright-python", "hatchling", "mypy", "pandas-stubs", "playwright", "ruff"}
-"""They build and check, and drive a browser that is not there."""
+NOT_IN_GUESTS = {"axe-playwright-python", "mypy", "pandas-stubs", "playwright", "ruff"}
+"""They check, and drive a browser that is not there."""
+COMPILER = "ziglang>=0.13"
+"""What compiles the eBPF program where there is no clang (hatch_build.py)."""
 
 
 def requirements() -> list[str]:
     """Return what pip installs: all that the project and its notebooks and tests need, but for the linters."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     optional = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *optional["lab"], *optional["test"]]
+    wanted = [*project["dependencies"], *optional["lab"], *optional["test"], COMPILER]
     return sorted(line for line in wanted if re.split(r"[^\w.-]", line)[0] not in NOT_IN_GUESTS)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from chroot import TREE, WORK, in_root, isolated
-from recipe import APT, DPKG, PACKAGES, SUITES, requirements
+from recipe import APT, DPKG, PACKAGES, PYTHON, SUITES, requirements
 
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 
@@ -99,12 +99,12 @@ def newest_kernels(root: Path, log: IO[str]) -> list[str]:
 def python(root: Path, log: IO[str]) -> None:
     """Make a virtual environment that finds the project where the tree will be."""
     wanted = " ".join(f"'{line}'" for line in requirements())
-    step(root, log, "python3 -m venv /opt/venv")
-    step(root, log, f"/opt/venv/bin/pip install --quiet --quiet --no-cache-dir {wanted}")
-    step(root, log, f"echo {TREE} > $(echo /opt/venv/lib/python3*/site-packages)/pte-magic.pth")
+    step(root, log, f"python3 -m venv {PYTHON}")
+    step(root, log, f"{PYTHON}/bin/pip install --quiet --quiet --no-cache-dir {wanted}")
+    step(root, log, f"echo {TREE} > $(echo {PYTHON}/lib/python3*/site-packages)/pte-magic.pth")
     # pytest rewrites its plugins, of which Hypothesis is one, and keeps the result: here once, else in every guest.
     (root / "tmp/test_it.py").write_text(PROPERTY, encoding="utf-8")
-    step(root, log, "cd /tmp && /opt/venv/bin/python -m pytest -p no:cacheprovider test_it.py")
+    step(root, log, f"cd /tmp && {PYTHON}/bin/python -m pytest -p no:cacheprovider test_it.py")
     step(root, log, "rm -rf /tmp/* /tmp/.hypothesis")
 
 

@@ -48,9 +48,10 @@ GUESTS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
         tuple(f"{GUEST}/test_{name}.py" for name in ("levels", "shell", "tutorials")),
     ),
     f"{SUITES[-1]}-signed": (SUITES[-1], ("module.sig_enforce=1", "lockdown=integrity"), ("tests/vm/signed",)),
+    f"{SUITES[-1]}-systemd": (SUITES[-1], ("lab_init=systemd",), ("tests/vm/systemd",)),
 }
-"""Each kernel with 5 levels of tables, which the emulated processor has; the newest with 4, too, as most computers, and
-as under Secure Boot."""
+"""Each kernel with 5 levels of tables, which the emulated processor has; the newest with 4, too, as most computers, as
+under Secure Boot, and booted by systemd."""
 
 APPEND = ("transparent_hugepage=madvise", "hugepagesz=1G", "hugepages=1", "hugepagesz=2M", "hugepages=32")
 SCALE = 0.002
