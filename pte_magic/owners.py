@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pte_magic import physical, visiting
+from pte_magic import physical, progress, visiting
 from pte_magic.errors import TargetError
 from pte_magic.hardware import PAGE_SIZE
 from pte_magic.sharing import frames
@@ -67,9 +67,11 @@ def owners(pids: Sequence[int], names: Sequence[str], reader: Walker) -> Owners:
     kind = np.concatenate(kinds)
     kind[~_memory(len(kind))] = _NONE
     number = np.zeros(len(kind), np.uint16)
-    for at, pid in enumerate(pids, 1):
-        claim = functools.partial(_claim, reader=reader, number=number, mine=min(at, int(_SHARED) - 1))
-        visiting.with_space(pid, {}, claim)
+    with progress.bar("owners", len(pids), "process") as bar:
+        for at, pid in enumerate(pids, 1):
+            claim = functools.partial(_claim, reader=reader, number=number, mine=min(at, int(_SHARED) - 1))
+            visiting.with_space(pid, {}, claim)
+            bar.update()
     named = len(names)
     code = kind + np.uint8(named)
     code[number > named] = named + _OTHER

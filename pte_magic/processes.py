@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import pwd
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from pte_magic import display, hardware, units, visiting, walkers
+from pte_magic import display, hardware, progress, units, visiting, walkers
 from pte_magic.errors import TargetError
 from pte_magic.owners import owners
 from pte_magic.sharing import GIB, MIB2, MapCounts, frames
@@ -134,11 +135,17 @@ def machine(*, walker: str = "auto") -> Processes:
     counts = MapCounts() if visiting.sees_frames(reader) else None
     pids = visiting.pids()
     left_out: dict[int, str] = {}
-    if counts:
+    rows = []
+    with progress.bar("machine", len(pids) * (2 if counts else 1), "process") as bar:
+        if counts:
+            for pid in pids:
+                visiting.with_space(pid, {}, functools.partial(_count, reader=reader, counts=counts))
+                bar.update()
         for pid in pids:
-            visiting.with_space(pid, {}, lambda space: _count(space, reader, counts))
-    rows = [visiting.with_space(pid, left_out, lambda space: _row(space, reader, counts)) for pid in pids]
-    return _table([row for row in rows if row], reader.name, left_out)
+            row = visiting.with_space(pid, left_out, functools.partial(_row, reader=reader, counts=counts))
+            rows += [row] if row else []
+            bar.update()
+    return _table(rows, reader.name, left_out)
 
 
 def _count(space: AddressSpace, reader: Walker, counts: MapCounts) -> None:
