@@ -225,6 +225,11 @@ def assert_equal(found: Entries, expected: Entries) -> None:
         assert getattr(found, name) == getattr(expected, name), name
 
 
+def settled(table: frame.PteFrame) -> frame.PteFrame:
+    """Return a frame without the accessed bit: the kernel clears it now and then, to see whether it comes again."""
+    return table.assign(entry=table["entry"] & 0xFFFF_FFFF_FFFF_FFDF, accessed=None)
+
+
 # A kernel that loads no modules has no use for SystemTap; the guests of tests/vm have.
 WALKERS = tuple(name for name in walkers.NAMES if name != "stap" or Path("/proc/modules").exists())
 
