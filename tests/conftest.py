@@ -230,6 +230,22 @@ def assert_equal(found: Entries, expected: Entries) -> None:
         assert getattr(found, name) == getattr(expected, name), name
 
 
+def unchanged(walk: Callable[[], Entries], look: Callable[[], list[Entries]]) -> tuple[Entries, list[Entries]]:
+    """Return what a walk finds and what another look does, when the kernel touched no entry meanwhile."""
+    before = walk()
+    for _ in range(10):
+        found, after = look(), walk()
+        if np.array_equal(before.entry, after.entry):
+            return before, found
+        before = after
+    pytest.fail("entries changed at ten attempts to look at them")
+
+
+def settled(table: frame.PteFrame) -> frame.PteFrame:
+    """Return a frame without the accessed bit: the kernel clears it now and then, to see whether it comes again."""
+    return table.assign(entry=table["entry"] & 0xFFFF_FFFF_FFFF_FFDF, accessed=None)
+
+
 # A kernel that loads no modules has no use for SystemTap; the guests of tests/vm have.
 WALKERS = tuple(name for name in walkers.NAMES if name != "stap" or Path("/proc/modules").exists())
 

@@ -1,4 +1,4 @@
-"""How much memory a snapshot of a process needs at its peak, measured in a process of its own."""
+"""Processes that wait to be looked at, and how much memory a snapshot of one needs at its peak."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import mmap, os, sys
 fd = os.memfd_create("pages")
 os.ftruncate(fd, {file})
 maps = [mmap.mmap(fd, {file}, mmap.MAP_SHARED | {populate}) for _ in range({count})]
-print("mapped", flush=True)
+print("up", flush=True)
 sys.stdin.read()
 """
 
@@ -36,16 +36,20 @@ print(re.search(r"VmHWM:\\s*([0-9]+) kB", open("/proc/self/status").read())[1])
 
 
 @contextmanager
+def waiting(*command: str) -> Iterator[int]:
+    """Run a program that says that it is up, and then waits for the end of its input; give its pid."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"up\n"
+        yield process.pid
+
+
+@contextmanager
 def mapping(size: int) -> Iterator[int]:
     """Give the pid of a process that has `size` bytes in its page tables; all are the same half GiB of memory."""
     code = _MAPPER.format(file=_FILE, populate=_POPULATE, count=size // _FILE)
-    command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin
-        assert process.stdout
-        assert process.stdout.readline() == b"mapped\n"
-        yield process.pid
-        process.stdin.close()
+    with waiting(sys.executable, "-c", code) as pid:
+        yield pid
 
 
 def peak(pid: int, path: Path, pages: int, walker: str = "auto") -> int:

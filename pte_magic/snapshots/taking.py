@@ -134,7 +134,7 @@ class _Work:
         except KeyboardInterrupt:
             self._end(pool)
             written = len(list(self._directory.glob("pid=*/*.parquet")))
-            message = f"{written} of {len(pids)} processes were written to {self._directory} and can be loaded"
+            message = f"{written} processes of {len(pids)} pids were written to {self._directory} and can be loaded"
             raise KeyboardInterrupt(message) from None
         finally:
             self._end(pool)

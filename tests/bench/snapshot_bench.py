@@ -57,7 +57,7 @@ def machine_wide() -> None:
 
 def snapshots() -> None:
     """Measure the whole machine, with this process of some GiB, and that process alone."""
-    with tempfile.TemporaryDirectory(dir=Path(__file__).parent) as directory, resident(RESIDENT):
+    with tempfile.TemporaryDirectory() as directory, resident(RESIDENT):
         places = (Path(directory) / str(number) for number in count())
         compare("the whole machine", machine_wide, lambda: pte_magic.snapshot(next(places), "all"))
         compare(

@@ -22,6 +22,7 @@ from conftest import (
     assert_equal,
     by_page,
     needs_root,
+    unchanged,
     walked,
     words,
 )
@@ -112,12 +113,16 @@ def test_tables_are_page_tables_in_kpageflags(gigabyte: mmap.mmap) -> None:
 def test_chunks_are_the_walk_in_pieces(walker: str, gigabyte: mmap.mmap, *, tables: bool) -> None:
     start, end = _place(gigabyte)
     asked = walkers.get(walker)
-    whole = asked.walk(own(), start, end, tables=tables)
-    pieces = []
-    for piece in asked.chunks(own(), start, end, tables=tables):
-        pieces.append(piece)
-        assert len(piece) <= 1 << 18
-        assert len(asked.walk(own(), start, start + PAGE)) == 1  # others may walk meanwhile, this thread, too
+
+    def look() -> list[Entries]:
+        pieces = []
+        for piece in asked.chunks(own(), start, end, tables=tables):
+            pieces.append(piece)
+            assert len(piece) <= 1 << 18
+            assert len(asked.walk(own(), start, start + PAGE)) == 1  # others may walk meanwhile, this thread, too
+        return pieces
+
+    whole, pieces = unchanged(lambda: asked.walk(own(), start, end, tables=tables), look)
     assert len(pieces) > 1
     assert_equal(join(pieces), whole)
 
@@ -142,8 +147,11 @@ def test_views_are_the_walk_in_pieces(gigabyte: mmap.mmap, *, tables: bool) -> N
     start, end = _place(gigabyte)
     bpf = walkers.get("bpf")
     assert isinstance(bpf, BpfWalker)
-    whole = bpf.walk(own(), start, end, tables=tables)
-    pieces = bpf.views(own(), start, end, tables=tables)
-    copied = [Entries(view.entry.copy(), view.spans.copy(), view.encoding, view.walker) for view in pieces]
+
+    def look() -> list[Entries]:
+        views = bpf.views(own(), start, end, tables=tables)
+        return [Entries(view.entry.copy(), view.spans.copy(), view.encoding, view.walker) for view in views]
+
+    whole, copied = unchanged(lambda: bpf.walk(own(), start, end, tables=tables), look)
     assert len(copied) > 1
     assert_equal(join(copied), whole)

@@ -1,0 +1,26 @@
+"""Parts of entries."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from conftest import PAGE, assert_equal
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pte_magic.walkers.entries import SPAN, Entries, join
+
+
+@given(st.lists(st.integers(1, 5), min_size=1), st.booleans(), st.data())
+def test_parts_joined_are_the_whole(counts: list[int], told: bool, data: st.DataObject) -> None:  # noqa: FBT001
+    n = sum(counts)
+    starts = np.cumsum(counts) - counts
+    spans = np.array([(at * PAGE, PAGE, count, 4) for at, count in zip(starts, counts, strict=True)], SPAN)
+    protnone = np.arange(n) % 3 == 0 if told else None
+    whole = Entries(np.arange(n, dtype=np.uint64), spans, "x86_64", "bpf", protnone, 1 << 47, True)  # noqa: FBT003
+    cuts = sorted({0, n, *data.draw(st.lists(st.integers(0, n)))})
+    parts = [whole.part(*cut) for cut in pairwise(cuts)]
+    assert [len(part) for part in parts] == [last - first for first, last in pairwise(cuts)]
+    assert all((part.spans["count"] > 0).all() for part in parts)
+    assert_equal(join(parts), whole)
