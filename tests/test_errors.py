@@ -20,6 +20,7 @@ EVERY = [
     errors.UnstableError(4711, 0x1000),
     errors.SystemTapError("parse error"),
     errors.WorkloadError("0 pages"),
+    errors.MissingPackageError("tables", "hdf"),
 ]
 
 
@@ -48,7 +49,17 @@ def test_error_is_what_python_calls_it(error: errors.PteMagicError, builtin: typ
     [
         *zip(
             EVERY,
-            [["0x1"], ["4711"], ["4711"], ["4711", "zombie"], ["bpf", "BTF"], ["4711", "0x1000"], [], ["0 pages"]],
+            [
+                ["0x1"],
+                ["4711"],
+                ["4711"],
+                ["4711", "zombie"],
+                ["bpf", "BTF"],
+                ["4711", "0x1000"],
+                [],
+                ["0 pages"],
+                ["tables", "hdf"],
+            ],
             strict=True,
         )
     ],
