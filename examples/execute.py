@@ -19,7 +19,7 @@ import nbformat
 from nbclient import NotebookClient
 from recorded import TO
 
-from pte_magic import machine
+from pte_magic import hardware
 
 HERE = Path(__file__).parent
 LAB = ("06_swap", "07_protection", "08_accessed_and_dirty", "10_systemtap", "11_numa_and_migration")
@@ -72,7 +72,7 @@ def executed(path: Path) -> Any:
 def tidy(notebook: nbformat.NotebookNode) -> None:
     """Take out what says nothing about page tables: versions, the host's name, places for widgets, how text arrived."""
     notebook.metadata = nbformat.from_dict(METADATA)
-    host = re.compile(rf"\bhost {re.escape(machine.host())}\b")
+    host = re.compile(rf"\bhost {re.escape(hardware.host())}\b")
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if "outputs" in cell:

@@ -8,6 +8,7 @@ from pte_magic.core import decode, entries, walk
 from pte_magic.doctor import doctor
 from pte_magic.errors import PteMagicError
 from pte_magic.frame import PteFrame
+from pte_magic.processes import Processes, machine
 from pte_magic.snapshots.loading import load
 from pte_magic.snapshots.taking import snapshot
 from pte_magic.streaming import stream
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BitField",
+    "Processes",
     "PteFrame",
     "PteMagicError",
     "decode",
@@ -29,6 +31,7 @@ __all__ = [
     "entries",
     "load",
     "load_ipython_extension",
+    "machine",
     "snapshot",
     "stream",
     "walk",

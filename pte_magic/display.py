@@ -28,7 +28,11 @@ _HEX = {
     **dict.fromkeys(("entry", "before", "after", "flipped"), "#018x"),
     **dict.fromkeys(("pfn", "pfn_before", "pfn_after", "swap_offset"), "#x"),
 }
-_SIZES = {"size", "bytes"}
+_SIZES = {
+    *("size", "bytes", "resident", "resident_4k", "resident_2m", "resident_1g"),
+    *("swapped", "page_tables", "pss", "uss"),
+}
+_SHARES = {"huge_share"}
 _CONSTANT = ("cache", "pkey", "host", "pid", "walker")
 
 
@@ -42,6 +46,8 @@ def _formatter(name: str, dtype: Any) -> Callable[[Any], str]:
         return lambda value: _number(value, lambda found: format(found, _HEX[name]))
     if name in _SIZES:
         return lambda value: _number(value, size)
+    if name in _SHARES:
+        return lambda value: MISSING if pd.isna(value) else f"{value:.1%}"
     if isinstance(dtype, pd.BooleanDtype):
         return lambda value: MISSING if pd.isna(value) else str(int(value))
     return lambda value: MISSING if pd.isna(value) else str(value)
@@ -79,14 +85,14 @@ def html(frame: pd.DataFrame) -> str | None:
     return "".join([paragraph(headline(frame)), html_table(words(shown), limit), paragraph(notes), bits_of_leaf])
 
 
-def html_table(table: pd.DataFrame, limit: int | None) -> str:
+def html_table(table: pd.DataFrame, limit: int | None, label: str = "table of entries") -> str:
     """Return what `words` made as an HTML table of at most `limit` rows; a size keeps its unit beside it."""
     for at, name in enumerate(table.columns):
         if name in _SIZES:
             table.isetitem(at, [value.replace(" ", "\N{NO-BREAK SPACE}") for value in table.iloc[:, at]])
     made: str = table.to_html(max_rows=limit, notebook=True)
     made = made.replace("<th></th>", "<td></td>", 1)  # above the index: no header of anything
-    return scrolled(made, "table of entries")
+    return scrolled(made, label)
 
 
 def paragraph(lines: list[str]) -> str:
@@ -121,15 +127,26 @@ def _worth_showing(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     if not len(frame) or not frame.columns.is_unique or not {"level", "state"} <= set(frame.columns):
         return frame, [f"[{shape}]"]
     frame, short = shortened(frame)  # each column says in the runs what it says in the rows
+    frame, notes = telling(frame, shape, _CONSTANT)
+    return frame, [notes[0], *short, *notes[1:]]
+
+
+def telling(frame: pd.DataFrame, shape: str, constant: tuple[str, ...]) -> tuple[pd.DataFrame, list[str]]:
+    """Return the columns of a frame that tell something of each row; and lines for the others, first the shape.
+
+    Args:
+        frame: What is to be shown.
+        shape: What is said of its shape.
+        constant: Columns that are shown below the table if their value is the same throughout.
+
+    """
     empty = [name for name in frame.columns if frame[name].isna().all()]
-    values = {name: frame[name].dropna().unique() for name in _CONSTANT if name in frame.columns}
+    values = {name: frame[name].dropna().unique() for name in constant if name in frame.columns}
     same = {name: found[0] for name, found in values.items() if len(found) == 1}
     if empty:
         shape += f"; {len(empty)} of them missing throughout, not shown"
-    notes = [f"[{shape}]", *short]
-    if same:
-        notes.append(", ".join(f"{name} {value}" for name, value in same.items()))
-    return frame.drop(columns=[*empty, *same]), notes
+    told = ", ".join(f"{name} {value}" for name, value in same.items())
+    return frame.drop(columns=[*empty, *same]), [f"[{shape}]", *([told] if told else [])]
 
 
 def ends(frame: pd.DataFrame) -> tuple[pd.DataFrame, int | None]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from pte_magic import walkers
 from pte_magic.errors import WalkerUnavailableError
-from pte_magic.machine import PAGE_SIZE
+from pte_magic.hardware import PAGE_SIZE
 from pte_magic.space import own
 from pte_magic.systemtap import toolchain
 from pte_magic.walkers import helper, stap

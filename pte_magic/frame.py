@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.api.internals import create_dataframe_from_blocks
 from pandas.arrays import BooleanArray, IntegerArray
 
-from pte_magic import display, machine, walkers
+from pte_magic import display, hardware, walkers
 from pte_magic.difference import compare
 from pte_magic.errors import TargetError
 from pte_magic.formats import decode, pagemap
@@ -126,7 +126,7 @@ class PteFrame(pd.DataFrame):
         """Tell for each row but the first whether it continues the one before it, ``bool[n-1]``."""
         size, vaddr = self["size"].to_numpy(), self["vaddr"].to_numpy()
         same: NDArray[np.bool_] = (vaddr[1:] == vaddr[:-1] + size[:-1]) & (size[1:] == size[:-1])
-        step = size[:-1] // np.uint64(machine.PAGE_SIZE)
+        step = size[:-1] // np.uint64(hardware.PAGE_SIZE)
         moves = {"pfn": step, "swap_offset": np.where(self["state"][:-1] == "swap", step, 0)}
         for name in self.columns:
             if name in (*_WHERE, "entry"):
@@ -269,7 +269,7 @@ def build(
         hosts: Of which machines others are that this frame will be joined with, so that all are of one dtype.
 
     """
-    host = host or machine.host()
+    host = host or hardware.host()
     hosts = hosts or (host,)
     n = len(entries)
     where = np.empty((2, n), np.uint64)

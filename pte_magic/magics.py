@@ -17,6 +17,7 @@ from pte_magic.errors import PteMagicError
 from pte_magic.expressions import evaluate
 from pte_magic.named import named
 from pte_magic.options import seconds
+from pte_magic.processes import machine
 from pte_magic.space import own
 from pte_magic.stap_magic import StapMagics
 from pte_magic.watching import Watch, stop_all
@@ -37,6 +38,7 @@ _OPTIONS = (
     "--every",
     "--decode",
     "--level",
+    "--machine",
 )
 _TYPED = re.compile(r"^(?:.*=)?\s*%(%?)pte\s(?:.*\s)?(\S*)$")
 
@@ -61,6 +63,7 @@ class PteMagics(Magics):
     @argument("-e", "--every", type=seconds, metavar="SECONDS", help="with --watch: between two looks; 1 by default")
     @argument("-d", "--decode", metavar="VALUE", help="decode a raw entry; no process is needed")
     @argument("-l", "--level", default="pte", help="level of the entry to decode: pgd, p4d, pud, pmd or pte")
+    @argument("-M", "--machine", action="store_true", help="all processes; with --map, all physical memory")
     @argument("target", nargs="*", help="[PID] TARGET; see below")
     def pte(self, line: str = "", local_ns: dict[str, Any] | None = None) -> object:
         """Show the page-table entries behind something, as a DataFrame or as a picture.
@@ -77,6 +80,8 @@ class PteMagics(Magics):
         %pte --translation 0x7f12345678    one address on its way through the tables
         %pte --watch a      a live picture of what happens to a; its button stops it, or running the cell again
         %pte --decode 0x8000000153016067
+        %pte --machine      all processes of this machine: resident on which pages, shared, swapped
+        %pte --machine --map    physical memory by owner
         %pte                which walkers work here, and what to type where one does not
         df = %pte a         keep it: a DataFrame, one row an entry
         %%pte a             run the cell below, and show what it changed; %%pte? tells more
@@ -92,7 +97,7 @@ class PteMagics(Magics):
             if arguments.decode is not None:
                 decoded = core.decode(evaluate(arguments.decode, namespace), level=arguments.level)
                 return decoded.bits() if arguments.bits else decoded
-            if not text:
+            if not text and not arguments.machine:
                 return doctor()
             views = [name for name in (*_VIEWS, "watch") if getattr(arguments, name)]
             if len(views) > 1:
@@ -101,6 +106,8 @@ class PteMagics(Magics):
             if arguments.every and not arguments.watch:
                 message = "--every goes with --watch; type %pte --watch --every SECONDS TARGET"
                 raise UsageError(message)
+            if arguments.machine:
+                return _machine(text, views, walker=arguments.walker)
             if arguments.watch:
                 return _watch(text, namespace, walker=arguments.walker, every=arguments.every or 1.0)
             frame = _walk(text, namespace, walker=arguments.walker, tables=arguments.tables)
@@ -115,6 +122,14 @@ def _walk(text: str, namespace: dict[str, Any], *, walker: str, tables: bool | N
         if found.meant.note:
             print(found.meant.note)  # noqa: T201  (the note is output of the cell, above its table)
         return core.walk_target(found.meant, found.space, walker=walker, tables=tables)
+
+
+def _machine(text: str, views: list[str], *, walker: str) -> object:
+    if text or views not in ([], ["map"]):
+        message = "--machine is about all processes; type %pte --machine, or %pte --machine --map"
+        raise UsageError(message)
+    found = machine(walker=walker)
+    return found.map() if views else found
 
 
 def _watch(text: str, namespace: dict[str, Any], *, walker: str, every: float) -> Watch:

@@ -124,6 +124,11 @@ class AddressSpace:
         found = (_MAPS_LINE.fullmatch(line) for line in lines)
         return [Region(int(m[1], 16), int(m[2], 16), m[3], m[4]) for m in found if m]
 
+    def status(self) -> dict[str, str]:
+        """Return the lines of ``/proc/PID/status`` by their names, such as ``Uid``; raises as `regions`."""
+        lines = (line.partition(":") for line in self._read("status").splitlines())
+        return {name: value.strip() for name, _, value in lines}
+
     def kernel_page_sizes(self) -> dict[int, int]:
         """Return the page size of each region in bytes, by the region's first address (``KernelPageSize`` of smaps)."""
         sizes: dict[int, int] = {}

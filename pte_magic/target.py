@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from pte_magic.errors import TargetError
-from pte_magic.machine import PAGE_SIZE, user_limit
+from pte_magic.hardware import PAGE_SIZE, user_limit
 from pte_magic.memory import memory
 
 if TYPE_CHECKING:

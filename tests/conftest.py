@@ -23,7 +23,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from serving import CLIENTS, serving
 from waiting import wait_until
 
-from pte_magic import frame, machine, walkers
+from pte_magic import frame, hardware, walkers
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.formats import kernel
 from pte_magic.space import own
@@ -357,7 +357,7 @@ def physical_limit() -> int:
     """First page frame number after all memory of this machine."""
     ram = re.findall(r"-([0-9a-f]+) : System RAM", Path("/proc/iomem").read_text(encoding="ascii"))
     limit = max((int(end, 16) for end in ram), default=0) // PAGE
-    return limit if limit > 1 else 1 << (machine.physical_bits() - 12)
+    return limit if limit > 1 else 1 << (hardware.physical_bits() - 12)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

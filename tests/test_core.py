@@ -16,7 +16,7 @@ from conftest import PAGE, PM_PFN, PM_PRESENT, NewMap, descriptors, forked, munm
 
 import pte_magic
 from pte_magic import walkers
-from pte_magic.machine import user_limit
+from pte_magic.hardware import user_limit
 
 LIMIT = user_limit()
 Ask = Callable[..., Any]

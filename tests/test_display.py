@@ -93,7 +93,7 @@ def test_html_shows_hex_and_no_missing_values_of_pandas() -> None:
 
 
 def test_html_escapes_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pte_magic.machine.host", lambda: "<b>&")
+    monkeypatch.setattr("pte_magic.hardware.host", lambda: "<b>&")
     html = str(made([PAGE])._repr_html_())
     assert "host &lt;b&gt;&amp;" in html
     assert "<b>" not in html

@@ -13,7 +13,7 @@ from conftest import PAGE, needs_root
 from shells import Cell, Shell
 
 import pte_magic
-from pte_magic.machine import user_limit
+from pte_magic.hardware import user_limit
 from pte_magic.views.map import PageMap
 
 if TYPE_CHECKING:

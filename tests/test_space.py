@@ -33,7 +33,7 @@ from conftest import (
 )
 
 import pte_magic
-from pte_magic import machine, walkers
+from pte_magic import hardware, walkers
 from pte_magic.errors import AccessDeniedError, NoAddressSpaceError, NoSuchProcessError, PteMagicError
 from pte_magic.space import AddressSpace, own
 from pte_magic.walkers import protocol
@@ -185,12 +185,12 @@ print(len(os.listdir("/proc/self/fd")) - before)
 @pytest.mark.parametrize("reaped", [False, True])
 def test_process_that_exited_since_it_was_opened_is_gone(walker: str, *, reaped: bool) -> None:
     with program() as process, AddressSpace(process.pid) as space:
-        assert len(walkers.get(walker).walk(space, 0, machine.user_limit()))
+        assert len(walkers.get(walker).walk(space, 0, hardware.user_limit()))
         process.kill()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         if reaped:
             process.wait()
-        for start, end in ((0, machine.user_limit()), (0, PAGE)):
+        for start, end in ((0, hardware.user_limit()), (0, PAGE)):
             with pytest.raises(NoAddressSpaceError, match=rf"pid {process.pid}: (a zombie|exited)"):
                 walkers.get(walker).walk(space, start, end)
 
@@ -209,9 +209,9 @@ def test_process_that_called_exec_since_it_was_opened_is_gone(walker: str) -> No
                 process.stdin.flush()
                 assert process.stdout.readline() == "up\n"
                 with pytest.raises(NoAddressSpaceError, match="exec"):
-                    walkers.get(walker).walk(old, 0, machine.user_limit())
+                    walkers.get(walker).walk(old, 0, hardware.user_limit())
                 with AddressSpace(process.pid) as new:
-                    assert len(walkers.get(walker).walk(new, 0, machine.user_limit()))
+                    assert len(walkers.get(walker).walk(new, 0, hardware.user_limit()))
         finally:
             process.kill()
 
@@ -301,7 +301,7 @@ def test_stopped_process_can_be_walked(walker: str) -> None:
         process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
         with AddressSpace(process.pid) as space:
-            assert len(walkers.get(walker).walk(space, 0, machine.user_limit()))
+            assert len(walkers.get(walker).walk(space, 0, hardware.user_limit()))
 
 
 @pytest.mark.parametrize(

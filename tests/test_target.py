@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pte_magic import target as targets
 from pte_magic.errors import TargetError
-from pte_magic.machine import user_limit
+from pte_magic.hardware import user_limit
 from pte_magic.space import AddressSpace, own
 
 LIMIT = user_limit()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pte_magic import machine
+from pte_magic import hardware
 from pte_magic.comparison.ground import codes
 from pte_magic.errors import TargetError
 
@@ -78,7 +78,7 @@ def side(frame: pd.DataFrame, when: str) -> tuple[Side, Side]:
     keys = np.sort(_keys(tables))
     twice = np.concatenate([ends.first[1:][ends.first[1:] < ends.end[:-1]], keys[1:][keys[1:] == keys[:-1]]])
     if len(twice):
-        message = f"{int(twice[0]) & -machine.PAGE_SIZE:#x} is covered by several rows of the frame {when}"
+        message = f"{int(twice[0]) & -hardware.PAGE_SIZE:#x} is covered by several rows of the frame {when}"
         message = f"{message}; select the rows of one process and one walk, such as frame[frame.pid == PID]"
         raise TargetError(message)
     return ends, tables
@@ -130,7 +130,7 @@ def tables(before: Side, after: Side) -> Pieces:
         row[at] = one.row
         sizes[at] = one.end - one.first
         rows.append(row)
-    return Pieces(union & ~np.uint64(machine.PAGE_SIZE - 1), sizes, *rows)
+    return Pieces(union & ~np.uint64(hardware.PAGE_SIZE - 1), sizes, *rows)
 
 
 def _keys(one: Side) -> NDArray[np.uint64]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pte_magic import machine
+from pte_magic import hardware
 from pte_magic.formats import decode
 from pte_magic.formats.field import KINDS, STATES, Field, Shape
 from pte_magic.formats.x86_64 import fields
@@ -133,7 +133,7 @@ def _value(column: decode.Column) -> Any:
 
 def _shift(level: str) -> int:
     """Return how many bits of an address an entry leaves to the levels below, or to the offset."""
-    folded = level == "pgd" and machine.levels() != machine.FIVE_LEVELS  # there is no p4d then
+    folded = level == "pgd" and hardware.levels() != hardware.FIVE_LEVELS  # there is no p4d then
     return 12 + 9 * (len(LEVELS) - 1 - LEVELS.index(level) - folded)
 
 

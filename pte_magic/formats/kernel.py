@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pte_magic import machine
+from pte_magic import hardware
 from pte_magic.formats.swap import SwapTypes, swap_types
 from pte_magic.space import own
 
@@ -63,7 +63,7 @@ class Kernel:
 @functools.cache
 def running(encryption_mask: int = 0, frames_hidden: bool = False) -> Kernel:  # noqa: FBT001, FBT002  (as of Entries)
     """Return what the running kernel does with the bits; looked up once."""
-    return known(_features(), machine.levels(), encryption_mask, frames_hidden)
+    return known(_features(), hardware.levels(), encryption_mask, frames_hidden)
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pte_magic.machine import FIVE_LEVELS
+from pte_magic.hardware import FIVE_LEVELS
 
 _TYPES = 1 << 5  # MAX_SWAPFILES_SHIFT
 

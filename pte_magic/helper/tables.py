@@ -8,9 +8,9 @@ import numpy as np
 
 from pte_magic.errors import NoAddressSpaceError, PteMagicError, UnstableError
 from pte_magic.formats import hidden, kernel
+from pte_magic.hardware import PAGE_SIZE
 from pte_magic.helper import journal
 from pte_magic.helper.turns import Turns
-from pte_magic.machine import PAGE_SIZE
 from pte_magic.space import AddressSpace
 from pte_magic.walkers.protocol import Status
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
-from pte_magic import machine
+from pte_magic import hardware
 from pte_magic.errors import TargetError
 from pte_magic.formats import kernel as kernels
 
@@ -59,13 +59,13 @@ class Facts:
         """Return those of entries that were just read on this machine."""
         return cls(
             datetime.now(UTC).isoformat(),
-            machine.host(),
+            hardware.host(),
             pid,
             platform.release(),
             platform.machine(),
             found.walker,
             found.encoding,
-            machine.levels(),
+            hardware.levels(),
             tuple(sorted(kernels.running().features)),
             found.encryption_mask,
             found.frames_hidden,

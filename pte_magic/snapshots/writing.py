@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pte_magic import machine
+from pte_magic import hardware
 from pte_magic.snapshots import rows
 from pte_magic.snapshots.facts import Facts
 
@@ -30,7 +30,7 @@ class Stopped(Exception):  # noqa: N818  (no error)
 
 def of_host(path: Path) -> Path:
     """Return where this machine's files lie in a data set."""
-    return path / f"host={quote(machine.host(), safe='')}"
+    return path / f"host={quote(hardware.host(), safe='')}"
 
 
 def write(walker: Walker, space: AddressSpace, directory: Path, went_on: Callable[[int], bool]) -> int:
@@ -65,7 +65,7 @@ def write(walker: Walker, space: AddressSpace, directory: Path, went_on: Callabl
 
 
 def _write(walker: Walker, space: AddressSpace, file: Path, went_on: Callable[[int], bool]) -> None:
-    chunks = walker.chunks(space, 0, machine.user_limit())
+    chunks = walker.chunks(space, 0, hardware.user_limit())
     first: Entries = next(chunks)
     schema = rows.SCHEMA.with_metadata(Facts.of(first, space.pid).metadata())
     with pa.OSFile(str(file), "wb") as sink, pq.ParquetWriter(sink, schema, **rows.OPTIONS) as writer:

@@ -39,6 +39,8 @@ class Layer(NamedTuple):
         ends: Where each run ends, counted in entries: ascending ``uint32[m]``; the last one is `n`.
         codes: Category of each run, ``uint8[m]``: an index into `categories`.
         categories: Those that occur.
+        title: What the map is one of.
+        unit: What its entries are called: one, and more than one.
 
     """
 
@@ -46,6 +48,8 @@ class Layer(NamedTuple):
     ends: NDArray[np.uint32]
     codes: NDArray[np.uint8]
     categories: tuple[Category, ...]
+    title: str = "page map"
+    unit: tuple[str, str] = ("entry", "entries")
 
 
 class Spans(NamedTuple):

@@ -71,3 +71,23 @@ SET, NOT_SET = Look("#", "blue"), Look("-", "orange", _ACROSS, 0.53)
 
 RUN, NEXT_RUN = Look("#", "blue"), Look("=", "orange", _UPHILL, 0.53)
 """Of runs of page frames that follow each other: every other run looks different, so that one sees where they end."""
+
+PROCESSES = (
+    Look("1", "blue"),
+    Look("2", "orange", _UPHILL, 0.81),
+    Look("3", "green", _ACROSS + _DOWN, 0.52),
+    Look("4", "violet", _DOWN, 0.46),
+    Look("5", "red", _UPHILL + _DOWNHILL, 0.15),
+)
+"""Of the largest processes, where physical memory is shown by owner."""
+
+OWNERS = (
+    Look("o", "brown", _DOTS, 0.65),
+    Look("&", "teal", _ZIGZAG, 0.59),
+    Look("c", "grey", _DOWNHILL, 0.17),
+    Look("k", "grey", _ACROSS + _DOTS, 0.72),
+    Look("H", "orange", _DOWN + _DOTS, 0.3),
+    NOTHING,
+    Look("-", "empty", _ACROSS, 0.89),
+)
+"""Of the other owners: other processes, several, the page cache, the kernel, the pool of hugetlb, nobody, no memory."""

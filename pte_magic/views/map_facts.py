@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 RUNS = 20
 """Runs that are listed."""
 
-RUN_HEAD = ("addresses", "entries", "of", "bytes", "what")
-"""What the words of a `Run` are."""
-
 
 class Run(NamedTuple):
     """Entries one after the other, of one size and one category: first address, end, entries, bytes of each, which."""
@@ -38,11 +35,12 @@ class Run(NamedTuple):
 def summary(layer: Layer, where: Spans) -> str:
     """Return the map in one line."""
     if not layer.categories:
-        return "page map: no entries"
+        return f"{layer.title}: no {layer.unit[1]}"
     n, covered = int(layer.ends[-1]), sum(category.bytes for category in layer.categories)
     counts = np.diff(where.ends, prepend=np.uint32(0)).astype(np.uint64)
     first, end = int(where.vaddr.min()), int((where.vaddr + where.size * counts).max())
-    line = f"page map: {entries(n)}, {units.size(covered)}, {first:#014x}-{end:#014x}, coloured by {layer.color}"
+    size = units.size(covered)
+    line = f"{layer.title}: {counted(n, layer)}, {size}, {first:#014x}-{end:#014x}, coloured by {layer.color}"
     if layer.color != "contiguity":
         return line
     runs = [category for category in layer.categories if category.look in {looks.RUN, looks.NEXT_RUN}]
@@ -52,19 +50,25 @@ def summary(layer: Layer, where: Spans) -> str:
     return f"{line}: {count:,} physically contiguous run{'s' * (count > 1)}, the largest {units.size(largest)}"
 
 
-def scale(per: int) -> str:
+def scale(per: int, layer: Layer) -> str:
     """Return what a cell is."""
-    return f"a cell is {entries(per)}"
+    return f"a cell is {counted(per, layer)}"
 
 
-def entries(count: int) -> str:
+def counted(count: int, layer: Layer) -> str:
     """Return a number of entries in words."""
-    return "1 entry" if count == 1 else f"{count:,} entries"
+    one, more = layer.unit
+    return f"1 {one}" if count == 1 else f"{count:,} {more}"
 
 
 def legend_head(layer: Layer) -> tuple[str, ...]:
     """Return what the words of a legend are."""
-    return layer.color, "entries", "bytes", "runs", "largest run"
+    return layer.color, layer.unit[1], "bytes", "runs", "largest run"
+
+
+def run_head(layer: Layer) -> tuple[str, ...]:
+    """Return what the words of a `Run` are."""
+    return "addresses", layer.unit[1], "of", "bytes", "what"
 
 
 def legend(category: Category) -> tuple[str, ...]:

@@ -42,10 +42,10 @@ def text(layer: Layer, where: Spans) -> str:
     legend = [(look.letter, *words) for (_, look), words in _legend(layer, picture)]
     runs, total = map_facts.runs(layer, where)
     parts = [
-        [line, map_facts.scale(picture.per)],
+        [line, map_facts.scale(picture.per, layer)],
         [letters[at : at + COLUMNS] for at in range(0, len(letters), COLUMNS)],
         _aligned([("", *map_facts.legend_head(layer)), *legend]),
-        [*_aligned([map_facts.RUN_HEAD, *(run.words for run in runs)]), *map_facts.more(total)],
+        [*_aligned([map_facts.run_head(layer), *(run.words for run in runs)]), *map_facts.more(total)],
     ]
     return "\n\n".join("\n".join(lines) for lines in parts)
 
@@ -61,12 +61,12 @@ def html(layer: Layer, where: Spans) -> str:
     legend = _legend(layer, picture)
     runs, total = map_facts.runs(layer, where)
     parts = [
-        f"<p>{line}; {map_facts.scale(picture.per)}</p>",
+        f"<p>{line}; {map_facts.scale(picture.per, layer)}</p>",
         _svg(name, line, picture),
         _table(
             map_facts.legend_head(layer), [words for _, words in legend], [_swatch(name, at) for (at, _), _ in legend]
         ),
-        _table(map_facts.RUN_HEAD, [run.words for run in runs]),
+        _table(map_facts.run_head(layer), [run.words for run in runs]),
         *(f"<p>{more}</p>" for more in map_facts.more(total)),
     ]
     return framed(f'<div class="pte-map">{"".join(parts)}</div>', "map")

@@ -14,7 +14,7 @@ from errno import EPERM
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pte_magic import machine
+from pte_magic import hardware
 from pte_magic.errors import UnstableError, WalkerUnavailableError
 from pte_magic.space import own
 from pte_magic.walkers import libbpf
@@ -101,8 +101,8 @@ class BpfWalker(SharedMemoryWalker):
         if the walk to the address of the pgd ends at the physical address that this base gives it.
         """
         space = own()
-        levels = machine.levels()
-        self._mask = mask = ((1 << machine.physical_bits()) - 1) & _ADDRESS
+        levels = hardware.levels()
+        self._mask = mask = ((1 << hardware.physical_bits()) - 1) & _ADDRESS
         _ONCE.pack_into(self._memory, _ONCE_AT, 0, 0, mask, levels)
         self._read(space, 0, 0, 0)
         f_op, *_ = _ONCE.unpack_from(self._memory, _ONCE_AT)
@@ -122,13 +122,13 @@ class BpfWalker(SharedMemoryWalker):
     def _maps_to(self, space: AddressSpace, virtual: int, physical: int) -> bool:
         """Tell whether the kernel's address `virtual` is mapped to the page `physical`, under the base in use."""
         try:
-            self._read(space, virtual, virtual, virtual + machine.PAGE_SIZE)
+            self._read(space, virtual, virtual, virtual + hardware.PAGE_SIZE)
         except UnstableError:  # what this base gives for a table cannot be read
             return False
         entry, size = int(self._entries[0]), int(self._spans["size"][0])
         # A bit above the physical address is memory encryption's, which the kernel's own tables always have.
         self.encryption_mask = entry & _ADDRESS & ~self._mask
-        leaf = entry & _PRESENT and (size == machine.PAGE_SIZE or entry & _PSE)
+        leaf = entry & _PRESENT and (size == hardware.PAGE_SIZE or entry & _PSE)
         return bool(leaf) and (entry ^ physical) & self._mask & -size == 0
 
 
@@ -137,9 +137,9 @@ def _direct_map_bases(pgd: int, levels: int) -> Iterator[int]:
 
     Documentation/arch/x86/x86_64/mm.rst; ``kernel_randomize_memory()`` moves it by whole GiB.
     """
-    yield 0xFF11_0000_0000_0000 if levels == machine.FIVE_LEVELS else 0xFFFF_8880_0000_0000
+    yield 0xFF11_0000_0000_0000 if levels == hardware.FIVE_LEVELS else 0xFFFF_8880_0000_0000
     first = pgd & -_GIB
-    for gib in range(1 << (machine.physical_bits() - 30)):
+    for gib in range(1 << (hardware.physical_bits() - 30)):
         yield first - gib * _GIB
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pte_magic.machine import PAGE_SIZE
+from pte_magic.hardware import PAGE_SIZE
 from pte_magic.walkers import scan
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries, join
 

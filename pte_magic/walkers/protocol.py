@@ -10,7 +10,7 @@ import os
 import struct
 from enum import IntEnum
 
-from pte_magic import machine
+from pte_magic import hardware
 
 VERSION = 1
 MAGIC = b"pte\0"
@@ -59,5 +59,5 @@ def is_range(origin: int, start: int, end: int) -> bool:
 
     The kernel's half of the tables, which every address space has, is nobody's to see.
     """
-    whole = not (origin | start | end) % machine.PAGE_SIZE
-    return whole and origin <= start < end <= machine.user_limit()
+    whole = not (origin | start | end) % hardware.PAGE_SIZE
+    return whole and origin <= start < end <= hardware.user_limit()

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pte_magic.hardware import PAGE_SIZE, user_limit
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pte_magic.space import AddressSpace
 
-PAGE_IS_PRESENT, PAGE_IS_SWAPPED, PAGE_IS_HUGE = 1 << 3, 1 << 4, 1 << 6
+PAGE_IS_PRESENT, PAGE_IS_SWAPPED, PAGE_IS_PFNZERO, PAGE_IS_HUGE = 1 << 3, 1 << 4, 1 << 5, 1 << 6
 PAGE_REGION = np.dtype([("start", "<u8"), ("end", "<u8"), ("categories", "<u8")])
 _RUNS = 4096
 
@@ -51,8 +53,22 @@ def populated(space: AddressSpace, start: int, end: int) -> tuple[NDArray[np.voi
         NoAddressSpaceError: The process has exited or called exec.
 
     """
-    runs = np.empty(_RUNS, PAGE_REGION)
     wanted = PAGE_IS_PRESENT | PAGE_IS_SWAPPED
+    return _scanned(space, start, end, wanted, wanted | PAGE_IS_HUGE)
+
+
+def zeros(space: AddressSpace) -> NDArray[np.void]:
+    """Return all runs of zero pages, as `populated` does; none if the kernel does not tell, the huge one since 6.17."""
+    found = [np.empty(0, PAGE_REGION)]
+    start, end = 0, user_limit() - PAGE_SIZE  # the last page is nobody's: with it, the range would be refused
+    while start < end and (part := _scanned(space, start, end, PAGE_IS_PFNZERO, PAGE_IS_PFNZERO)):
+        runs, start = part
+        found.append(runs)
+    return np.concatenate(found)
+
+
+def _scanned(space: AddressSpace, start: int, end: int, wanted: int, told: int) -> tuple[NDArray[np.void], int] | None:
+    runs = np.empty(_RUNS, PAGE_REGION)
     argument = _ScanArgument(
         size=ctypes.sizeof(_ScanArgument),
         start=start,
@@ -60,7 +76,7 @@ def populated(space: AddressSpace, start: int, end: int) -> tuple[NDArray[np.voi
         vec=runs.ctypes.data,
         vec_len=_RUNS,
         category_anyof_mask=wanted,
-        return_mask=wanted | PAGE_IS_HUGE,
+        return_mask=told,
     )
     try:
         count = fcntl.ioctl(space, _PAGEMAP_SCAN, argument)

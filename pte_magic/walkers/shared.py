@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pte_magic import machine
+from pte_magic import hardware
 from pte_magic.interrupts import Lock
 from pte_magic.walkers.entries import SPAN, Entries
 
@@ -83,7 +83,7 @@ class SharedMemoryWalker(ABC):
             if reached >= end:
                 return self._entries_of(self._entries[:n].copy(), spans)
             # Memory that nothing was written to is not resident, and realloc moves pages, not bytes.
-            entry = np.empty(min((end - start) // machine.PAGE_SIZE + ENTRIES, _RESERVE), np.uint64)
+            entry = np.empty(min((end - start) // hardware.PAGE_SIZE + ENTRIES, _RESERVE), np.uint64)
             entry[:n] = self._entries[:n]
             pieces = [spans]
             while reached < end:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pte_magic.errors import WorkloadError
-from pte_magic.machine import PAGE_SIZE
+from pte_magic.hardware import PAGE_SIZE
 from pte_magic.space import own
 from pte_magic.workloads.syscalls import Range, call, whole_pages
 

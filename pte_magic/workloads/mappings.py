@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pte_magic.errors import WorkloadError
-from pte_magic.machine import PAGE_SIZE
+from pte_magic.hardware import PAGE_SIZE
 from pte_magic.workloads.syscalls import call
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pte_magic.errors import WorkloadError
-from pte_magic.machine import PAGE_SIZE
+from pte_magic.hardware import PAGE_SIZE
 
 libc = ctypes.CDLL(None, use_errno=True)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 import pte_magic
 from pte_magic import walkers
-from pte_magic.machine import PAGE_SIZE
+from pte_magic.hardware import PAGE_SIZE
 from pte_magic.space import own
 from pte_magic.walkers.bpf import BpfWalker
 

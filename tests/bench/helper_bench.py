@@ -17,7 +17,7 @@ from serving import serving
 from talking import Talker, opened, request
 
 from pte_magic import walkers
-from pte_magic.machine import PAGE_SIZE
+from pte_magic.hardware import PAGE_SIZE
 from pte_magic.space import own
 from pte_magic.walkers import protocol
 

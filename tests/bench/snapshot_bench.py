@@ -15,7 +15,7 @@ from bench import GIB, fastest, report, resident
 from peaks import mapped_peak
 
 import pte_magic
-from pte_magic import machine
+from pte_magic import hardware
 from pte_magic.errors import PteMagicError
 from pte_magic.space import AddressSpace
 
@@ -34,8 +34,8 @@ def read_pagemap(pid: int) -> None:
     try:
         with AddressSpace(pid) as space:
             for region in space.regions():
-                if region.start < machine.user_limit():
-                    _read(space.fileno(), region.start // machine.PAGE_SIZE, region.end // machine.PAGE_SIZE)
+                if region.start < hardware.user_limit():
+                    _read(space.fileno(), region.start // hardware.PAGE_SIZE, region.end // hardware.PAGE_SIZE)
     except PteMagicError:  # kernel threads, and who has gone
         pass
 

@@ -14,7 +14,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 import pte_magic
 from pte_magic import walkers
-from pte_magic.machine import PAGE_SIZE
+from pte_magic.hardware import PAGE_SIZE
 from pte_magic.space import own
 from pte_magic.systemtap import modules
 from pte_magic.systemtap.running import Run

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pte_magic import machine
+from pte_magic import hardware
 from pte_magic.formats import kernel
 
 if TYPE_CHECKING:
@@ -117,4 +117,4 @@ def test_levels_are_as_the_cpu_flags_say() -> None:
     flags = re.search(r"^flags\s*:.*", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     assert flags
     five = " la57 " in f"{flags[0]} "
-    assert (machine.levels(), machine.user_limit()) == ((5, 1 << 56) if five else (4, 1 << 47))
+    assert (hardware.levels(), hardware.user_limit()) == ((5, 1 << 56) if five else (4, 1 << 47))

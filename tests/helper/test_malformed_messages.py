@@ -14,7 +14,7 @@ from serving import SCALE
 from talking import Talker, opened, request, still_serves, together
 from waiting import wait_until
 
-from pte_magic import machine
+from pte_magic import hardware
 from pte_magic.walkers.protocol import GREETING, MAGIC, REQUEST, VERSION, Status
 from pte_magic.walkers.shared import MEMORY_BYTES
 
@@ -36,7 +36,7 @@ def test_the_greeting_says_what_it_is_and_brings_the_memory(served: Helper) -> N
     assert REQUEST.size == 32
 
 
-END = machine.user_limit()
+END = hardware.user_limit()
 MALFORMED = {
     "one byte": b"x",
     "truncated": request(PAGE)[:-1],

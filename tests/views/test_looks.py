@@ -16,6 +16,7 @@ TOGETHER = (
     [looks.NOTHING, *looks.SIZES.values(), looks.OTHER, looks.MIXED],
     [looks.SET, looks.NOT_SET, looks.MISSING, looks.MIXED],
     [looks.RUN, looks.NEXT_RUN, looks.NOTHING, looks.MIXED],
+    [*looks.PROCESSES, *looks.OWNERS, looks.MIXED],
 )
 
 
@@ -50,7 +51,7 @@ def test_where_cells_are_too_small_for_patterns_lightness_tells_them_apart(
     full |= {"empty": mixed(background, [128.0] * 3, 0.12), "ink": background}
     light = sorted(luminance(mixed(full[look.ground], full[look.ink], look.tone)) for look in together)
     contrast = [(brighter + 0.05) / (darker + 0.05) for darker, brighter in pairwise(light)]
-    assert min(contrast) > 1.07  # of neighbours on a scale on which ten looks have to find room
+    assert min(contrast) > 1.07  # of neighbours on a scale on which a dozen looks have to find room
 
 
 def test_javascript_and_style_agree_with_python() -> None:
@@ -59,4 +60,5 @@ def test_javascript_and_style_agree_with_python() -> None:
     assert f"const TILE = {looks.TILE};" in script
     rules = (STATIC / "map.css").read_text(encoding="utf-8")
     known = [*looks.STATES.values(), *looks.SIZES.values(), looks.MISSING, looks.MIXED, looks.OTHER, looks.SET]
+    known += [*looks.PROCESSES, *looks.OWNERS]
     assert {name for look in known for name in (look.ground, look.ink)} <= {*re.findall("--pte-map-([a-z]+):", rules)}

@@ -12,7 +12,7 @@ from conftest import HUGEPAGE, MIB2, NOHUGEPAGE, PAGE, PM_PFN, NewMap, needs_roo
 import pte_magic
 from pte_magic import PteFrame, PteMagicError, frame
 from pte_magic.formats import kernel
-from pte_magic.machine import user_limit
+from pte_magic.hardware import user_limit
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def way(levels: int, address: int, *entries: int) -> PteFrame:
 
 @pytest.mark.parametrize("here", [4, 5])
 def test_an_address_of_another_machine_is_cut_as_there(monkeypatch: pytest.MonkeyPatch, here: int) -> None:
-    monkeypatch.setattr("pte_magic.machine.levels", lambda: here)
+    monkeypatch.setattr("pte_magic.hardware.levels", lambda: here)
     for levels, address in ((4, ADDRESS & (1 << 47) - 1), (5, ADDRESS)):
         whole = way(levels, address, *[i << 12 | 0x67 for i in range(1, levels + 1)]).translation()
         names = ["pgd", *(["p4d"] if levels == 5 else []), "pud", "pmd", "pte"]

@@ -27,7 +27,7 @@ from conftest import (
 )
 
 import pte_magic
-from pte_magic import machine, walkers
+from pte_magic import hardware, walkers
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.space import AddressSpace, own
 from pte_magic.walkers import libbpf
@@ -98,7 +98,7 @@ def test_a_descriptor_that_is_no_pagemap_is_refused(bpf: BpfWalker, kind: str) -
         real, space.fd = space.fd, other_descriptor(kind)
         try:
             with pytest.raises(ValueError, match="is not an open /proc/PID/pagemap"):
-                bpf.walk(space, 0, machine.user_limit())
+                bpf.walk(space, 0, hardware.user_limit())
         finally:
             os.close(space.fd)
             space.fd = real
@@ -241,13 +241,13 @@ def test_a_walk_that_fails_leaves_no_descriptor_and_the_walker_works(bpf: BpfWal
         with forked() as child:
             space = AddressSpace(child.pid)
         with space, pytest.raises(pte_magic.PteMagicError):
-            bpf.walk(space, 0, machine.user_limit())
+            bpf.walk(space, 0, hardware.user_limit())
     assert descriptors() == before
-    assert len(bpf.walk(own(), 0, machine.user_limit())) > 1
+    assert len(bpf.walk(own(), 0, hardware.user_limit())) > 1
 
 
 def test_views_left_early_let_others_walk(bpf: BpfWalker) -> None:
-    pieces = bpf.views(own(), 0, machine.user_limit())
+    pieces = bpf.views(own(), 0, hardware.user_limit())
     next(pieces)
     pieces.close()  # type: ignore[attr-defined]
     with ThreadPoolExecutor(1) as pool:

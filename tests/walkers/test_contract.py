@@ -41,7 +41,7 @@ from conftest import (
 )
 from waiting import wait_until
 
-from pte_magic import machine, walkers
+from pte_magic import hardware, walkers
 from pte_magic.errors import NoAddressSpaceError
 from pte_magic.space import AddressSpace, own
 from pte_magic.walkers.entries import LEVELS, join
@@ -232,7 +232,7 @@ def test_walkers_agree_on_every_region_of_a_process_at_rest() -> None:
         with AddressSpace(process.pid) as space:
             for region in space.regions():
                 # pagemap does not look into pages without a struct page, such as the clock's.
-                if region.start >= machine.user_limit() or region.name.startswith("[vvar"):
+                if region.start >= hardware.user_limit() or region.name.startswith("[vvar"):
                     continue
                 first, *others = (
                     by_page(walked(name, space, region.start, region.end), region.start, region.end) for name in WALKERS
@@ -289,4 +289,4 @@ def test_chunks_end_when_the_process_does(walker: str) -> None:
     with forked() as child:
         space = AddressSpace(child.pid)
     with space, pytest.raises(NoAddressSpaceError):
-        list(walkers.get(walker).chunks(space, 0, machine.user_limit()))
+        list(walkers.get(walker).chunks(space, 0, hardware.user_limit()))

@@ -24,7 +24,7 @@ from conftest import (
     words,
 )
 
-from pte_magic import machine, walkers
+from pte_magic import hardware, walkers
 from pte_magic.space import own
 from pte_magic.walkers.bpf import BpfWalker
 from pte_magic.walkers.entries import LEVELS, Entries, join
@@ -33,11 +33,11 @@ KPF_PGTABLE = 1 << 26
 
 
 def test_all_is_every_user_address_once(walker: str) -> None:
-    found = walkers.get(walker).walk(own(), 0, machine.user_limit())
+    found = walkers.get(walker).walk(own(), 0, hardware.user_limit())
     spans = found.spans
     assert spans["vaddr"][0] == 0
     assert (spans["vaddr"][1:] == (spans["vaddr"] + spans["size"] * spans["count"])[:-1]).all()
-    assert spans["vaddr"][-1] + spans["size"][-1] * spans["count"][-1] == machine.user_limit()
+    assert spans["vaddr"][-1] + spans["size"][-1] * spans["count"][-1] == hardware.user_limit()
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_tables_come_before_what_they_cover_and_change_nothing_else(gigabyte: mm
     at = np.flatnonzero(table)
     assert at.size
     below = full.level[at + 1].astype(int) - full.level[at]
-    assert set(below) <= ({1} if machine.levels() == 5 else {1, 2})
+    assert set(below) <= ({1} if hardware.levels() == 5 else {1, 2})
     assert (full.vaddr[at + 1] - full.vaddr[at] < full.size[at]).all()
     assert (full.vaddr[1:] >= full.vaddr[:-1]).all()
     for level in range(LEVELS.index("pte")):

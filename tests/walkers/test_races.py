@@ -39,7 +39,7 @@ from conftest import (
     write,
 )
 
-from pte_magic import machine, walkers
+from pte_magic import hardware, walkers
 from pte_magic.errors import NoAddressSpaceError, PteMagicError
 from pte_magic.space import AddressSpace, own
 from pte_magic.walkers.entries import LEVELS
@@ -132,7 +132,7 @@ def look_until(walker: str, until: float, space: AddressSpace, stable: int, limi
     """Walk everything again and again; what is not unmapped must be what pagemap says. Return how often it was."""
     raw, compared = walkers.get(walker), 0
     while time.monotonic() < until:
-        is_sane(raw.walk(space, 0, machine.user_limit()), limit)
+        is_sane(raw.walk(space, 0, hardware.user_limit()), limit)
         before = os.pread(space.fd, STABLE // PAGE * 8, stable // PAGE * 8)
         found = raw.walk(space, stable, stable + STABLE)
         if os.pread(space.fd, len(before), stable // PAGE * 8) == before:  # nothing was migrated meanwhile
@@ -147,7 +147,7 @@ def look_by_pagemap_until(until: float, space: AddressSpace, stable: int) -> int
     """Do the same with the pagemap walker."""
     pagemap, compared = walkers.get("pagemap"), 0
     while time.monotonic() < until:
-        found = pagemap.walk(space, 0, machine.user_limit())
+        found = pagemap.walk(space, 0, hardware.user_limit())
         assert (found.vaddr[1:] == found.vaddr[:-1] + found.size[:-1]).all()
         before = os.pread(space.fd, STABLE // PAGE * 8, stable // PAGE * 8)
         words_ = pagemap.walk(space, stable, stable + STABLE).entry
@@ -240,7 +240,7 @@ def test_process_killed_during_a_walk_is_gone_not_empty(walker: str, new_map: Ne
     write(address, size)
 
     def look(space: AddressSpace) -> None:
-        found = walkers.get(walker).walk(space, 0, machine.user_limit())
+        found = walkers.get(walker).walk(space, 0, hardware.user_limit())
         first, last = np.searchsorted(found.vaddr, np.array([address, address + size], np.uint64))
         assert last - first == size // PAGE
         assert found.entry[first:last].all()
@@ -269,7 +269,7 @@ def test_process_that_execs_during_walks_is_gone_not_mixed(raw_walker: str, phys
     def look(space: AddressSpace) -> None:
         until = time.monotonic() + 60
         while time.monotonic() < until:
-            is_sane(walkers.get(raw_walker).walk(space, 0, machine.user_limit()), physical_limit)
+            is_sane(walkers.get(raw_walker).walk(space, 0, hardware.user_limit()), physical_limit)
 
     with ours, childs:
         for _ in range(5):

@@ -76,7 +76,8 @@ function bytes(count) {
   return `${Number(value.toPrecision(4))} ${UNITS[unit]}`;
 }
 
-const entries = (count) => (count === 1 ? "1 entry" : `${count.toLocaleString("en")} entries`);
+/** A number of entries, in a colouring's word for them. */
+const inWords = (count, { unit: [one, more] }) => (count === 1 ? `1 ${one}` : `${count.toLocaleString("en")} ${more}`);
 
 /** How many of some entries are what, in a colouring. */
 function counted(runs, from, to) {
@@ -98,14 +99,14 @@ function told(from, to, spans, states, runs) {
     const run = find(runs.ends, from);
     const name = runs.legend[runs.codes[run]].words[0];
     const start = startOf(runs.ends, run);
-    const of = `${(from - start + 1).toLocaleString("en")} of ${entries(runs.ends[run] - start)} in this run`;
+    const of = `${(from - start + 1).toLocaleString("en")} of ${inWords(runs.ends[run] - start, runs)} in this run`;
     const value = name.endsWith(runs.color) ? name : `${runs.color}: ${name}`; // "not rw", "size: 4 KiB"
-    return `${hex(address(first, from))}, ${bytes(spans.size[first])}, ${runs.color === "state" ? state : `${state}, ${value}`}; ${of}`;
+    return `${hex(address(first, from))}, ${bytes(spans.size[first])}, ${runs.color === states.color ? state : `${state}, ${value}`}; ${of}`;
   }
   let covered = 0n;
   each(spans.ends, from, to, (span, at, end) => (covered += BigInt(end - at) * spans.size[span]));
   const end = address(last, to - 1) + spans.size[last];
-  const colors = runs.color === "state" ? "" : `; ${runs.color}: ${counted(runs, from, to)}`;
-  const where = `${hex(address(first, from))}-${hex(end)}, ${entries(to - from)}, ${bytes(covered)}`;
+  const colors = runs.color === states.color ? "" : `; ${runs.color}: ${counted(runs, from, to)}`;
+  const where = `${hex(address(first, from))}-${hex(end)}, ${inWords(to - from, runs)}, ${bytes(covered)}`;
   return `${where}: ${counted(states, from, to)}${colors}`;
 }

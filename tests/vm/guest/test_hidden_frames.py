@@ -40,7 +40,7 @@ from swapping import areas, fill, page_out, swap_off, swap_on, zram
 from test_hwpoison import broken
 from waiting import SECONDS
 
-from pte_magic import frame, machine, walkers
+from pte_magic import frame, hardware, walkers
 from pte_magic.formats import kernel
 from pte_magic.formats.hidden import hide
 from pte_magic.space import AddressSpace, own
@@ -136,7 +136,7 @@ def decoded(entry: NDArray[np.uint64], like: Entries) -> frame.PteFrame:
 
 def test_nothing_of_a_whole_address_space_is_a_frame() -> None:
     def look() -> tuple[NDArray[np.uint64], NDArray[np.int8], int]:
-        found = walkers.get("stap").walk(own(), 0, machine.user_limit(), tables=True)
+        found = walkers.get("stap").walk(own(), 0, hardware.user_limit(), tables=True)
         assert found.frames_hidden
         return found.entry, found.level, found.encryption_mask
 
@@ -144,7 +144,7 @@ def test_nothing_of_a_whole_address_space_is_a_frame() -> None:
         child.step()
         entry, level, encryption_mask = child.step()
     assert np.array_equal(entry, hidden(entry, level, encryption_mask))
-    assert len(set(level)) == machine.levels()
+    assert len(set(level)) == hardware.levels()
     assert (entry[(level == PTE) & (entry & np.uint64(1) == 1)] & FRAME == 0).all()
 
 

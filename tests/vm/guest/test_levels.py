@@ -9,7 +9,7 @@ import pytest
 from agreement import agree, kpageflags
 from conftest import ANONYMOUS, FIXED, NORESERVE, PAGE, PRIVATE, READ, WRITE, libc, munmap, pfn, walked, write
 
-from pte_magic import machine
+from pte_magic import hardware
 from pte_magic.space import own
 
 KPF_PGTABLE = 1 << 26
@@ -52,8 +52,8 @@ def test_chain_has_an_entry_of_every_level(hint: int) -> None:
 
 
 def test_the_last_page_of_all_is_found() -> None:
-    last = machine.user_limit() - 2 * PAGE  # the kernel keeps the one after it empty
-    assert machine.user_limit() == 1 << (56 if levels() == 5 else 47)
+    last = hardware.user_limit() - 2 * PAGE  # the kernel keeps the one after it empty
+    assert hardware.user_limit() == 1 << (56 if levels() == 5 else 47)
     assert map_at(last, FIXED) != last
     address = libc.mmap(last, PAGE, READ | WRITE, PRIVATE | ANONYMOUS | FIXED, -1, 0)
     assert address == last

@@ -20,7 +20,7 @@ from running_cells import interrupt, meanwhile
 from waiting import SECONDS, wait_until
 
 import pte_magic
-from pte_magic import machine, walkers
+from pte_magic import hardware, walkers
 from pte_magic.space import own
 from pte_magic.walkers.stap import StapWalker
 
@@ -39,7 +39,7 @@ def is_right() -> bool:
 def test_closing_unloads_and_leaves_no_descriptor(stap: StapWalker) -> None:
     before = descriptors()
     assert len(modules()) == 1
-    assert len(stap.walk(own(), 0, machine.user_limit()))
+    assert len(stap.walk(own(), 0, hardware.user_limit()))
     walkers.close()
     assert not modules()
     assert not programs()
@@ -120,7 +120,7 @@ def test_interrupts_during_walks_harm_nothing(stap: StapWalker) -> None:
             try:
                 signal.setitimer(signal.ITIMER_REAL, 0.002 + 0.02 * (interrupted % 7))
                 while True:
-                    stap.walk(own(), 0, machine.user_limit())
+                    stap.walk(own(), 0, hardware.user_limit())
             except KeyboardInterrupt:
                 interrupted += 1
     finally:
@@ -128,7 +128,7 @@ def test_interrupts_during_walks_harm_nothing(stap: StapWalker) -> None:
         signal.signal(signal.SIGALRM, previous)
     assert interrupted > 10
     assert len(modules()) == 1
-    assert len(stap.walk(own(), 0, machine.user_limit()))
+    assert len(stap.walk(own(), 0, hardware.user_limit()))
 
 
 @contextmanager
@@ -163,7 +163,7 @@ def test_an_interrupt_while_it_is_loaded_leaves_nothing(seconds: float) -> None:
 
 
 def test_interrupts_while_it_is_unloaded_leave_nothing(stap: StapWalker) -> None:
-    assert len(stap.walk(own(), 0, machine.user_limit()))
+    assert len(stap.walk(own(), 0, hardware.user_limit()))
     with pytest.raises(KeyboardInterrupt), interrupts(0.02, 0.04, 0.06):  # it takes a tenth of a second at least
         walkers.close()
     assert not modules()
@@ -200,7 +200,7 @@ def test_walks_go_on_when_somebody_unloads_the_module(stap: StapWalker) -> None:
 
     def walk(number: int) -> None:
         while not stop.is_set():
-            assert len(stap.walk(own(), 0, machine.user_limit()))
+            assert len(stap.walk(own(), 0, hardware.user_limit()))
             walks[number] += 1
 
     def goes_on(reached: list[int]) -> bool:
@@ -232,7 +232,7 @@ def test_a_killed_staprun_is_cleaned_up_after() -> None:
     assert found._loaded
     for pid in programs():
         os.kill(pid, signal.SIGKILL)
-    assert len(found.walk(own(), 0, machine.user_limit()))  # the module is there, and answers
+    assert len(found.walk(own(), 0, hardware.user_limit()))  # the module is there, and answers
     walkers.close()
     wait_until_nothing_is_left()
 
@@ -272,7 +272,7 @@ def test_only_a_pagemap_is_taken_for_one(stap: StapWalker, path: str) -> None:
 
 
 def test_kernel_addresses_are_refused(stap: StapWalker) -> None:
-    for start, end in ((-1 << 63) % (1 << 64), (1 << 64) - PAGE), (PAGE, 0), (0, machine.user_limit() + PAGE):
+    for start, end in ((-1 << 63) % (1 << 64), (1 << 64) - PAGE), (PAGE, 0), (0, hardware.user_limit() + PAGE):
         with pytest.raises(OSError, match="Invalid argument"):
             stap.walk(own(), start, end)
 

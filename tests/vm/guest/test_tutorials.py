@@ -13,7 +13,7 @@ import pytest
 from loaded import modules, wait_until_nothing_is_left
 from swapping import swap_off, swap_on, zram
 
-from pte_magic import machine, walkers
+from pte_magic import hardware, walkers
 from pte_magic.systemtap import toolchain
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ SHOWN = {
 if toolchain.cannot_load():
     pytest.skip(f"needs a guest of the lab: {toolchain.cannot_load()}", allow_module_level=True)
 # They take minutes, so one guest executes them: the one whose tables have as many levels as those of most computers.
-if machine.levels() == machine.FIVE_LEVELS:
+if hardware.levels() == hardware.FIVE_LEVELS:
     pytest.skip("executed in the guest with 4 levels", allow_module_level=True)
 
 

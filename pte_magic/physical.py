@@ -1,0 +1,210 @@
+"""What the kernel tells of page frames, whoever maps them: flags, map count, memory cgroup, NUMA node.
+
+Each function takes the numbers of page frames (units of the smallest page), in any order and as often as they come, and
+returns of each a value, and whether it is missing. It is told what is true now, not what was when a table was read.
+
+Sources: fs/proc/page.c, include/uapi/linux/kernel-page-flags.h, Documentation/admin-guide/mm/pagemap.rst.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pte_magic.hardware import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+FLAGS = {
+    "locked": 0,
+    "error": 1,
+    "referenced": 2,
+    "uptodate": 3,
+    "dirty": 4,
+    "lru": 5,
+    "active": 6,
+    "slab": 7,
+    "writeback": 8,
+    "reclaim": 9,
+    "buddy": 10,
+    "mmap": 11,
+    "anon": 12,
+    "swapcache": 13,
+    "swapbacked": 14,
+    "compound_head": 15,
+    "compound_tail": 16,
+    "huge": 17,
+    "unevictable": 18,
+    "hwpoison": 19,
+    "nopage": 20,
+    "ksm": 21,
+    "thp": 22,
+    "offline": 23,
+    "zero_page": 24,
+    "idle": 25,
+    "pgtable": 26,
+}
+"""Bit numbers of what `flags` returns, named as the header names them (``KPF_LRU`` is ``lru``)."""
+
+_WORD = 8
+_PAST_ALL = np.uint64(1 << 40)  # no physical address has more than 52 bits
+_NEAR = 16  # to read this many words more costs less than another call
+_NODES = Path("/sys/devices/system/node")
+_BLOCK_SIZE = Path("/sys/devices/system/memory/block_size_bytes")
+_VERSION_1 = re.compile(r"^\d+:(\S+,)?memory(,\S+)?:", re.MULTILINE)
+_CGROUP_MOUNT = re.compile(r"\S+ \S+ \S+ (\S+) (\S+) .* - (cgroup2?) \S+ (\S+)")
+
+
+class Told(NamedTuple):
+    """What was told of each page frame, and of which there is nothing to tell.
+
+    Attributes:
+        values: ``uint64[n]``; 0 where missing.
+        missing: ``bool[n]``.
+
+    """
+
+    values: NDArray[np.uint64]
+    missing: NDArray[np.bool_]
+
+
+def flags(pfn: NDArray[np.uint64]) -> Told:
+    """Return the flags of page frames as /proc/kpageflags has them; `FLAGS` names the bits.
+
+    Missing are those past the end of memory, and all without the right to open the file, which is root's. A frame
+    that the kernel does not manage, as of a device, has ``nopage`` and nothing else.
+
+    ``zero_page`` are both the small one and the huge one, which has ``thp``, too. ``thp`` is any folio larger than a
+    page that may be mapped (those of hugetlb are ``huge``), of whatever size and however it is mapped; in 6.1 any such
+    page that is anonymous or on an LRU list. ``referenced``, ``dirty``, ``lru``, ``active`` and most others belong to
+    the folio as a whole; in 6.1 its frames but the first may lack them.
+    """
+    return _read("kpageflags", pfn)
+
+
+def map_count(pfn: NDArray[np.uint64]) -> Told:
+    """Return how many page-table entries map each page frame, as /proc/kpagecount has it.
+
+    An entry of 2 MiB or 1 GiB counts once for each of its frames. Of zero pages, and of frames that the kernel does not
+    manage, it counts nothing: 0. Missing as of `flags`.
+
+    A kernel with CONFIG_NO_PAGE_MAPCOUNT (since 6.15) does not count by page within a folio larger than a page: it is
+    told how often its pages are mapped on average, rounded, and at least 1 if any of them is.
+    """
+    return _read("kpagecount", pfn)
+
+
+def cgroup(pfn: NDArray[np.uint64]) -> Told:
+    """Return the inode of the memory cgroup to which each page frame is charged; see `cgroup_paths`.
+
+    Missing as of `flags`, where no group is charged, and on a kernel without /proc/kpagecgroup (CONFIG_MEMCG). 6.1
+    tells nothing of the frames of a folio but the first.
+    """
+    found = _read("kpagecgroup", pfn)
+    return Told(found.values, found.missing | (found.values == 0))
+
+
+def _read(name: str, pfn: NDArray[np.uint64]) -> Told:
+    """Return what a file of /proc, which is an array of words by page frame, has for some: one call a run of them."""
+    found = Told(np.zeros(len(pfn), np.uint64), np.ones(len(pfn), np.bool_))
+    if not len(pfn):
+        return found
+    try:
+        fd = os.open(f"/proc/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    except (PermissionError, FileNotFoundError):
+        return found
+    try:
+        pfn = np.minimum(pfn, _PAST_ALL)
+        start, length = _runs(np.sort(pfn))
+        begin = np.cumsum(length) - length
+        words = np.empty(int(length.sum()), np.uint64)
+        got = [
+            _fill(fd, words[first : first + count], number)
+            for number, count, first in zip(start.tolist(), length.tolist(), begin.tolist(), strict=True)
+        ]
+    finally:
+        os.close(fd)
+    run = np.searchsorted(start, pfn, side="right") - 1
+    within = (pfn - start[run]).astype(np.int64)
+    np.greater_equal(within, np.array(got)[run], out=found.missing)
+    np.copyto(found.values, words[begin[run] + within], where=~found.missing)
+    return found
+
+
+def _runs(ordered: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return the first frame and the length of each run of page frames that are next to each other, or nearly so."""
+    after = np.flatnonzero(np.diff(ordered) > _NEAR) + 1
+    start = ordered[np.append(0, after)]
+    last = ordered[np.append(after, len(ordered)) - 1]
+    return start, (last - start).astype(np.int64) + 1
+
+
+def _fill(fd: int, words: NDArray[np.uint64], start: int) -> int:
+    """Read the words from page frame `start` on; return how many there are, as memory may end before."""
+    done = 0
+    while done < len(words) and (got := os.preadv(fd, [words[done:].data], (start + done) * _WORD)):
+        done += got // _WORD
+    return done
+
+
+def cgroup_paths(inodes: Iterable[int]) -> dict[int, str]:
+    """Return the path of each memory cgroup, as in /proc/PID/cgroup, by the inode of its directory.
+
+    Without those whose directory is not found: outside of what is mounted here, or removed by now. (A frame that is
+    charged to a removed group is told to be of the next group above that is alive: ``page_cgroup_ino()``,
+    mm/memcontrol.c.)
+    """
+    wanted = set(inodes)
+    return {inode: path for inode, path in _cgroups() if inode in wanted} if wanted else {}
+
+
+def _cgroups() -> Iterator[tuple[int, str]]:
+    """Yield inode and path of every memory cgroup that is mounted here."""
+    mounts = _CGROUP_MOUNT.findall(_text("mountinfo"))
+    # The controller is in a hierarchy of version 1, or else in that of version 2; only the former are named there.
+    kind = "cgroup" if _VERSION_1.search(_text("cgroup")) else "cgroup2"
+    found = [mount for mount in mounts if mount[2] == kind and (kind == "cgroup2" or "memory" in mount[3].split(","))]
+    for root, point, _, _ in found[:1]:
+        for directory, _, _ in os.walk(point):
+            try:
+                inode = Path(directory).stat().st_ino
+            except FileNotFoundError:  # just removed
+                continue
+            yield inode, root.rstrip("/") + directory.removeprefix(point) or "/"
+
+
+def _text(name: str) -> str:
+    return Path("/proc/self", name).read_text(encoding="utf-8", errors="surrogateescape")
+
+
+def node(pfn: NDArray[np.uint64]) -> Told:
+    """Return the NUMA node of each page frame.
+
+    As sysfs links blocks of memory to nodes (drivers/base/node.c), which needs no privilege. The zones' spans in
+    /proc/zoneinfo would not do: they have holes, in which may lie the memory of another node (``spanned_pages``,
+    include/linux/mmzone.h). Missing outside of memory, of a block that is of several nodes, and on a kernel that has no
+    such blocks (CONFIG_MEMORY_HOTPLUG).
+    """
+    blocks = _node_of_blocks()
+    if not blocks:
+        return Told(np.zeros(len(pfn), np.uint64), np.ones(len(pfn), np.bool_))
+    nodes = np.full(max(blocks) + 2, -1, np.int64)
+    nodes[list(blocks)] = list(blocks.values())
+    frames = int(_BLOCK_SIZE.read_text(encoding="ascii"), 16) // PAGE_SIZE
+    found = nodes[np.minimum(pfn // np.uint64(frames), np.uint64(len(nodes) - 1))]
+    return Told(found.clip(0).astype(np.uint64), found < 0)
+
+
+def _node_of_blocks() -> dict[int, int]:
+    """Return the node of each block of memory that is of one node only."""
+    links = [(int(path.name[6:]), int(path.parent.name[4:])) for path in _NODES.glob("node[0-9]*/memory[0-9]*")]
+    times = Counter(block for block, _ in links)
+    return {block: of_node for block, of_node in links if times[block] == 1}

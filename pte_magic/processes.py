@@ -1,0 +1,237 @@
+"""All processes of this machine, a row each: what memory they have, on which pages, and what they share."""
+
+from __future__ import annotations
+
+import functools
+import pwd
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from pte_magic import display, hardware, progress, units, visiting, walkers
+from pte_magic.errors import TargetError
+from pte_magic.owners import owners
+from pte_magic.sharing import GIB, MIB2, MapCounts, frames
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pte_magic.sharing import Mapped
+    from pte_magic.space import AddressSpace
+    from pte_magic.walkers import Walker
+
+_SIZES = {hardware.PAGE_SIZE: "resident_4k", MIB2: "resident_2m", GIB: "resident_1g"}
+_BYTES = ("resident", *_SIZES.values(), "huge_share", "swapped", "page_tables", "pss", "uss")
+_TYPES: dict[str, Any] = {
+    "pid": np.dtype(np.int64),
+    "name": "str",
+    "user": "str",
+    **{name: "Float64" if name == "huge_share" else "UInt64" for name in _BYTES},
+}
+_TOLD = {"resident_2m": "on pages of 2 MiB", "swapped": "swapped out", "page_tables": "of page tables"}
+_SHARE_BITS = 12  # fraction of a byte to which the kernel computes each share: PSS_SHIFT, fs/proc/task_mmu.c
+
+
+class Processes(pd.DataFrame):
+    """Processes with their memory, the largest first; made by `machine`.
+
+    ================  ========  ====================================================================================
+    ``pid``           int64     process, in the pid namespace of /proc
+    ``name``          str       what /proc/PID/status calls it
+    ``user``          str       whose it is: effective user, by number if that has no name
+    ``resident``      UInt64    bytes of the pages that it maps
+    ``resident_4k``   UInt64    of these, bytes on pages of 4 KiB, however large the folio is that they are part of
+    ``resident_2m``   UInt64    on pages of 2 MiB, by an entry each
+    ``resident_1g``   UInt64    on pages of 1 GiB, likewise
+    ``huge_share``    Float64   share of the resident bytes that is on pages of 2 MiB and 1 GiB, from 0 to 1
+    ``swapped``       UInt64    bytes that its entries say are swapped out
+    ``page_tables``   UInt64    bytes of its page tables of the levels pte, pmd and pud
+    ``pss``           UInt64    proportional set size: each page divided by the number of entries that map it
+    ``uss``           UInt64    unique set size: bytes of frames that no other entry maps
+    ``host``          category  name of the machine
+    ``walker``        category  what read the entries
+    ================  ========  ====================================================================================
+
+    Missing is what could not be known: without page frames ``pss`` and ``uss``, without raw entries ``page_tables``.
+    ``attrs["left_out"]`` has, by pid, why a process is no row: it may not be looked at, or would not hold still.
+    """
+
+    @property
+    def _constructor(self) -> type[Processes]:
+        return Processes
+
+    def map(  # type: ignore[override]  # without a function, it is ours
+        self, func: Callable[[Any], Any] | None = None, na_action: Any = None, **options: Any
+    ) -> Any:
+        """Return a picture of physical memory by owner, as it is now; with a function, do as `pandas.DataFrame.map`.
+
+        A cell is a run of page frames, in the colour of who has most of it: one of the first processes of this table,
+        other processes, several at once, the page cache, the kernel, or nobody. The legend counts frame by frame.
+
+        Args:
+            func: What pandas is to call with each value.
+            na_action: Of pandas.
+            options: Of pandas.
+
+        Raises:
+            TargetError: Page frames are not told to this user, or the table is none of this machine.
+
+        """
+        if func is not None:
+            return super().map(func, na_action=na_action, **options)
+        from pte_magic.views import looks, physical_map  # noqa: PLC0415  (widgets take as long to import as all else)
+
+        if not {"pid", "name", "host", "walker"} <= set(self.columns) or set(self["host"]) != {hardware.host()}:
+            message = "this is no table of processes of this machine; type pte_magic.machine().map()"
+            raise TargetError(message)
+        first = self.iloc[: len(looks.PROCESSES)]
+        names = [f"{name} (pid {pid})" for name, pid in zip(first["name"], first["pid"], strict=True)]
+        return physical_map.PhysicalMap(*owners(self["pid"].tolist(), names, walkers.get(self["walker"].iloc[0])))
+
+    def __repr__(self) -> str:
+        shown, limit, notes = self._shown()
+        return "\n".join([*_headline(self), display.words(shown).to_string(max_rows=limit), *notes])
+
+    def _repr_html_(self) -> str | None:
+        if not pd.get_option("display.notebook_repr_html"):
+            return None
+        shown, limit, notes = self._shown()
+        table = display.html_table(display.words(shown), limit, "table of processes")
+        return "".join([display.paragraph(_headline(self)), table, display.paragraph(notes)])
+
+    def _shown(self) -> tuple[pd.DataFrame, int | None, list[str]]:
+        shown, notes = display.telling(self, f"{len(self)} rows x {len(self.columns)} columns", ("host", "walker"))
+        shown, limit = display.ends(shown)
+        return shown, limit, [*notes, *_left_out(self.attrs.get("left_out", {}))]
+
+
+def machine(*, walker: str = "auto") -> Processes:
+    """Tell what memory every process of this machine has, from its page-table entries.
+
+    Each process is walked twice, piece by piece: first to count for each page frame by how many entries it is mapped,
+    then for its row. So a row is of one walk, and no more is held than a piece and four bytes for each page frame that
+    anybody maps: at most a thousandth of the memory of the machine.
+
+    ``resident`` is what the kernel calls Rss, plus pages of hugetlb, which the kernel counts elsewhere. ``pss`` is
+    computed as the kernel computes Pss; what processes map that are not seen here, such as those outside of this pid
+    namespace, counts as not shared. The kernel's ``Swap`` of smaps also counts shared memory, of which entries say
+    nothing. Its ``VmPTE`` also counts the table that it keeps ready for each anonymous huge page, which maps nothing.
+
+    Args:
+        walker: ``"auto"`` for the best that works here, or a name (see `doctor`).
+
+    Returns:
+        A row a process that has an address space; kernel threads have none, nor have processes that ended meanwhile.
+
+    Raises:
+        PteMagicError: The walker does not exist, or cannot work here.
+
+    Example:
+        >>> pte_magic.machine().groupby("user")["pss"].sum()  # doctest: +SKIP
+
+    """
+    reader = walkers.get(walker)
+    counts = MapCounts() if visiting.sees_frames(reader) else None
+    pids = visiting.pids()
+    left_out: dict[int, str] = {}
+    rows = []
+    with progress.bar("machine", len(pids) * (2 if counts else 1), "process") as bar:
+        if counts:
+            for pid in pids:
+                visiting.with_space(pid, {}, functools.partial(_count, reader=reader, counts=counts))
+                bar.update()
+        for pid in pids:
+            row = visiting.with_space(pid, left_out, functools.partial(_row, reader=reader, counts=counts))
+            rows += [row] if row else []
+            bar.update()
+    return _table(rows, reader.name, left_out)
+
+
+def _count(space: AddressSpace, reader: Walker, counts: MapCounts) -> None:
+    if not visiting.borrowed(space):
+        for piece in visiting.pieces(space, reader):
+            counts.add(piece)
+
+
+def _row(space: AddressSpace, reader: Walker, counts: MapCounts | None) -> dict[str, Any]:
+    status = space.status()
+    tally = _Tally(counts)
+    for piece in visiting.pieces(space, reader):
+        tally.add(piece)
+    return {"pid": space.pid, "name": status["Name"], "user": _user(int(status["Uid"].split()[1]))} | tally.columns(
+        sees_tables=reader.encoding != "pagemap"
+    )
+
+
+class _Tally:
+    """What was found of one process up to now, in bytes."""
+
+    def __init__(self, counts: MapCounts | None) -> None:
+        self._counts = counts
+        self._by_size = dict.fromkeys(_SIZES, 0)
+        self._swapped = self._tables = self._shares = self._unique = 0
+        self._leveled = True
+
+    def add(self, what: Mapped) -> None:
+        for size in _SIZES:
+            self._by_size[size] += size * int(np.count_nonzero(what.size == size))
+        self._swapped += what.swapped
+        self._tables += what.tables * hardware.PAGE_SIZE
+        self._leveled &= what.leveled
+        if self._counts:
+            for pfn in frames(what):
+                times = np.bincount(self._counts.of(pfn))
+                n = np.flatnonzero(times)
+                self._shares += int((times[n] * ((hardware.PAGE_SIZE << _SHARE_BITS) // n)).sum())
+                self._unique += hardware.PAGE_SIZE * int(times[1])
+
+    def columns(self, *, sees_tables: bool) -> dict[str, Any]:
+        resident = sum(self._by_size.values())
+        huge = resident - self._by_size[hardware.PAGE_SIZE]
+        return {
+            "resident": resident,
+            **{name: self._by_size[size] if self._leveled else pd.NA for size, name in _SIZES.items()},
+            "huge_share": huge / resident if self._leveled and resident else pd.NA,
+            "swapped": self._swapped,
+            "page_tables": self._tables if sees_tables else pd.NA,
+            "pss": self._shares >> _SHARE_BITS if self._counts else pd.NA,
+            "uss": self._unique if self._counts else pd.NA,
+        }
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _table(rows: list[dict[str, Any]], walker: str, left_out: dict[int, str]) -> Processes:
+    made = Processes(rows, columns=list(_TYPES)).astype(_TYPES)
+    made["host"] = pd.Categorical([hardware.host()] * len(rows), [hardware.host()])
+    made["walker"] = pd.Categorical([walker] * len(rows), list(walkers.NAMES))
+    made = made.sort_values(["pss", "resident"], ascending=False, kind="stable", ignore_index=True)
+    made.attrs["left_out"] = left_out
+    return made
+
+
+def _headline(table: Processes) -> list[str]:
+    """Return the line above the table, if it has what that tells."""
+    if not set(_TYPES) <= set(table.columns) or not table.columns.is_unique:
+        return []
+    by = "pss" if table["pss"].notna().all() else "resident"
+    total = "of which each frame counts once" if by == "pss" else "pages that several of them map counted for each"
+    parts = [f"{len(table):,} processes", f"{units.size(int(table[by].sum()))} resident ({total})"]
+    parts += [
+        f"{units.size(int(table[name].sum()))} {words}" for name, words in _TOLD.items() if table[name].notna().all()
+    ]
+    return ["; ".join(parts)]
+
+
+def _left_out(why: dict[int, str]) -> list[str]:
+    if not why:
+        return []
+    pid = min(why)
+    more = f" (and {len(why) - 1:,} more, see attrs['left_out'])" if len(why) > 1 else ""
+    return [f"left out: {why[pid]}{more}"]

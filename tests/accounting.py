@@ -1,0 +1,89 @@
+"""What the kernel counts of processes and of all memory, to compare with; on a machine where others go on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from conftest import MIB2, PAGE
+from waiting import wait_until
+
+import pte_magic
+
+if TYPE_CHECKING:
+    from pte_magic import Processes
+
+SHARING = {"pss", "uss"}
+
+_REFRESH = Path("/proc/sys/vm/stat_refresh")  # root's: what processors have counted for themselves is added
+
+
+def meminfo() -> dict[str, int]:
+    """Return /proc/meminfo in bytes."""
+    _REFRESH.read_bytes()
+    lines = Path("/proc/meminfo").read_text(encoding="utf-8")
+    return {name: int(number) << 10 for name, number in re.findall(r"^(\S+):\s+(\d+) kB$", lines, re.MULTILINE)}
+
+
+def turnover() -> int:
+    """Return how many bytes were allocated, freed and mapped since the machine started."""
+    _REFRESH.read_bytes()
+    lines = Path("/proc/vmstat").read_text(encoding="utf-8")
+    return sum(map(int, re.findall(r"^(?:pgalloc_\w+|pgfree|pgfault) (\d+)$", lines, re.MULTILINE))) * PAGE
+
+
+def accounted(pid: int) -> dict[str, int]:
+    """Return what the kernel says of a process, in bytes: smaps_rollup and status."""
+    lines = "".join(Path(f"/proc/{pid}/{name}").read_text(encoding="utf-8") for name in ("smaps_rollup", "status"))
+    return {name: int(number) << 10 for name, number in re.findall(r"^(\w+):\s+(\d+) kB$", lines, re.MULTILINE)}
+
+
+def expected(pid: int, huge_zeros: int = 0) -> dict[str, int]:
+    """Return the same, as the columns have it: with hugetlb, without tables that are only kept ready.
+
+    The kernel keeps one for each anonymous huge page, also for the huge zero page, which is in none of its sizes.
+    """
+    found = accounted(pid)
+    hugetlb = found["Private_Hugetlb"] + found["Shared_Hugetlb"]
+    huge = found["AnonHugePages"] + found["ShmemPmdMapped"] + found["FilePmdMapped"] + hugetlb
+    return {
+        "resident": found["Rss"] + hugetlb,
+        "resident_4k": found["Rss"] + hugetlb - huge,
+        "huge": huge,
+        "swapped": found["VmSwap"],
+        "page_tables": found["VmPTE"] - (found["AnonHugePages"] // MIB2 + huge_zeros) * PAGE,
+        "pss": found["Pss"] + found["Private_Hugetlb"],
+        "uss": found["Private_Clean"] + found["Private_Dirty"] + found["Private_Hugetlb"],
+    }
+
+
+def told(table: Processes, pid: int) -> dict[str, int | None]:
+    """Return the row of a process in whole KiB, as the kernel tells them."""
+    (row,) = table[table["pid"] == pid].to_dict("records")
+    row["huge"] = row["resident_2m"] + row["resident_1g"]
+    return {name: None if pd.isna(row[name]) else int(row[name]) >> 10 << 10 for name in expected(pid)}
+
+
+def compare(pid: int, walker: str, *, lacks: set[str], huge_zeros: int = 0) -> None:
+    """Wait for a look at a process that agrees with the kernel in everything.
+
+    The process holds still, so its own sizes are exactly the kernel's. What it shares becomes less shared when others
+    write, or end: so the kernel is asked before and after, until that is about the same; ours lies in between.
+    """
+    seen: list[Any] = []
+
+    def do() -> bool:
+        before = expected(pid, huge_zeros)
+        ours = told(pte_magic.machine(walker=walker), pid)
+        after = expected(pid, huge_zeros)
+        seen[:] = [before, ours, after]
+        assert {name for name, value in ours.items() if value is None} == lacks
+        return all(
+            value is None or (low <= value <= high and high - low <= (high // 50 if name in SHARING else 0))
+            for name, value in ours.items()
+            for low, high in [sorted((before[name], after[name]))]
+        )
+
+    wait_until(do, instead=lambda: "\n".join(map(str, seen)))

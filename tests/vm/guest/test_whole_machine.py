@@ -1,0 +1,81 @@
+"""`machine` against the kernel's own figures of memory that only a guest has: swapped, of hugetlb, merged."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from accounting import compare, expected
+from conftest import ANONYMOUS, HUGEPAGE, HUGETLB, MIB2, NOHUGEPAGE, PAGE, PRIVATE, forked, madvise, write
+from merging import KSM, MERGEABLE, merging
+from swapping import file_system, fill, make_file, page_out, swap_off, swap_on
+from waiting import wait_until
+
+import pte_magic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import NewMap
+
+MIB16 = 16 << 20
+
+
+@pytest.fixture
+def lacks(walker: str) -> set[str]:
+    """What a walker cannot tell; nor does pagemap know huge pages where there is no PAGEMAP_SCAN."""
+    if walker != "pagemap":
+        return set()
+    sizes = set() if tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 7) else {"resident_4k", "huge"}
+    return {"page_tables"} | sizes
+
+
+@pytest.fixture
+def _swap(tmp_path: Path) -> Iterator[None]:
+    with file_system(tmp_path) as place:
+        area = make_file(place / "swap", 8 * MIB2 // PAGE)
+        swap_on(area)
+        yield
+        swap_off(area)
+
+
+@pytest.mark.usefixtures("_swap")
+def test_what_is_swapped_out(new_map: NewMap, walker: str, lacks: set[str]) -> None:
+    small, huge = new_map(64 * PAGE, advice=NOHUGEPAGE), new_map(MIB2, advice=HUGEPAGE)
+
+    def use() -> None:
+        fill(small, 64)
+        page_out(small, 48 * PAGE)
+        write(huge, MIB2)
+        page_out(huge, MIB2)
+
+    with forked(use) as child:
+        child.step()
+        assert expected(child.pid)["swapped"] >= 48 * PAGE + MIB2
+        compare(child.pid, walker, lacks=lacks)
+
+
+def test_pages_of_hugetlb_count_as_huge_pages(new_map: NewMap, walker: str, lacks: set[str]) -> None:
+    address = new_map(3 * MIB2, flags=PRIVATE | ANONYMOUS | HUGETLB)
+    with forked(lambda: write(address, 2 * MIB2)) as child:
+        child.step()
+        assert "Private_Hugetlb:    4096 kB" in Path(f"/proc/{child.pid}/smaps_rollup").read_text(encoding="utf-8")
+        compare(child.pid, walker, lacks=lacks)
+    table = pte_magic.machine()
+    assert table.attrs["left_out"] == {}  # root may look at everything
+
+
+def test_merged_pages_are_shared_by_all_that_map_them(new_map: NewMap, walker: str, lacks: set[str]) -> None:
+    address = new_map(MIB16, advice=NOHUGEPAGE)
+
+    def use() -> None:
+        write(address, MIB16, value=77)
+        madvise(address, MIB16, MERGEABLE)
+
+    with merging(), forked(use) as child:
+        child.step()
+        merged = MIB16 // PAGE - 1
+        wait_until(lambda: int((KSM / "pages_sharing").read_text(encoding="ascii")) >= merged - merged // 256)
+        compare(child.pid, walker, lacks=lacks)
