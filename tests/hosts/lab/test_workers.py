@@ -60,6 +60,7 @@ class Cluster:
             wait_until(
                 lambda: len(self.addresses()) == len(before) + len(names),
                 instead=lambda: "".join(log.read_text() for log in logs.values()),
+                seconds=network.START,
             )
             yield sorted(self.addresses() - before)
 
