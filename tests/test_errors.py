@@ -20,7 +20,7 @@ EVERY = [
     errors.UnstableError(4711, 0x1000),
     errors.SystemTapError("parse error"),
     errors.WorkloadError("0 pages"),
-    errors.MissingPackageError("pyarrow", "parquet"),
+    errors.MissingPackageError("tables", "hdf"),
 ]
 
 
@@ -58,7 +58,7 @@ def test_error_is_what_python_calls_it(error: errors.PteMagicError, builtin: typ
                 ["4711", "0x1000"],
                 [],
                 ["0 pages"],
-                ["pyarrow"],
+                ["tables", "hdf"],
             ],
             strict=True,
         )

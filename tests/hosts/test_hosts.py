@@ -13,7 +13,7 @@ from chroot import isolated
 from conftest import lacking
 
 LAB = Path(__file__).parent / "lab"
-STUCK = ("-o", "faulthandler_timeout=120", "-o", "faulthandler_exit_on_timeout=true")
+STUCK = ("-o", "faulthandler_timeout=600", "-o", "faulthandler_exit_on_timeout=true")
 """Clients wait without end for an answer that got lost: what each of their threads then does is what to know."""
 PROGRAMS = ("ip", "nsenter", "setpriv", "unshare")
 

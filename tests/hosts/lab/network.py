@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+START = 5 * SECONDS
+"""For what imports much before it answers."""
+
 ADDRESS = "10.0.0.1"
 """Where the hosts find this process."""
 

@@ -61,7 +61,7 @@ class Cluster:
             log_level=40,
         )
         self._controller.start_controller_sync()
-        self.client = self._controller.connect_client_sync(timeout=SECONDS)
+        self.client = self._controller.connect_client_sync(timeout=network.START)
 
     @contextmanager
     def engines(self, *names: str) -> Iterator[set[int]]:
@@ -76,6 +76,7 @@ class Cluster:
             wait_until(
                 lambda: len(self.client.ids) == len(before) + len(names),
                 instead=lambda: "".join(log.read_text() for log in logs.values()),
+                seconds=network.START,
             )
             yield set(self.client.ids) - before
 

@@ -60,6 +60,7 @@ class Cluster:
             wait_until(
                 lambda: len(self.addresses()) == len(before) + len(names),
                 instead=lambda: "".join(log.read_text() for log in logs.values()),
+                seconds=network.START,
             )
             yield sorted(self.addresses() - before)
 
@@ -186,6 +187,22 @@ def test_a_snapshot_of_all_hosts_is_asked_by_duckdb_and_by_dask(cluster: Cluster
     table = pte_magic.load(data).frame()
     again = table[table["state"] == "present"].groupby(["host", "pid"], observed=True)["size"].sum().reset_index()
     assert [*again.itertuples(index=False, name=None)] == told
+
+
+def processes() -> set[int]:
+    return {int(path.name) for path in Path("/proc").glob("[0-9]*")}
+
+
+def test_the_processes_of_each_host_are_one_table(cluster: Cluster) -> None:
+    cluster.client.run(sleeper)
+    found = cluster.client.run(pte_magic.machine)
+    assert {at: set(table["pid"]) for at, table in found.items()} == cluster.client.run(processes)
+    both = pd.concat(found.values())
+    assert {type(both)} == {type(table) for table in found.values()} != {pd.DataFrame}
+    sums = both.groupby("host")["resident"].sum()
+    names = cluster.names()
+    assert sums.to_dict() == {names[at]: table["resident"].sum() for at, table in found.items()}
+    assert (sums > 1 << 20).all()
 
 
 def end() -> None:
