@@ -24,7 +24,7 @@ UNIT = Path("/etc/systemd/system/pte-magic.socket")
 GREETING = struct.Struct("=4sIIIQQ")
 """Magic, version, status, flags (`FRAMES_HIDDEN`), bytes of the memory, encryption mask. With one descriptor, if OK."""
 REQUEST = struct.Struct("=IIQQQ")
-"""Version, flags (`TABLES`), origin (where the whole walk began), start, end. With one descriptor, a pagemap's."""
+"""Version, flags (`TABLES`, `GO_ON`), where the whole walk began, start, end. With one descriptor, a pagemap's."""
 ANSWER = struct.Struct("=IIIIQQ")
 """Version, status, entries and spans, address from which the next request goes on, where their area begins."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import PAGE, PM_PFN, needs_root, words
-from serving import CLIENTS, SCALE, Helper
+from serving import CLIENTS, SCALE, Helper, serving
 from talking import Talker, opened, request, still_serves, together
 from waiting import SECONDS, wait_until
 
@@ -24,7 +24,6 @@ from pte_magic.workloads import private_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 pytestmark = needs_root
@@ -59,18 +58,22 @@ def test_of_a_hundred_clients_at_once_each_sees_its_own_pages_only(served: Helpe
     wait_until(served.alone)
 
 
+@pytest.fixture(scope="module")
+def of_three_rows() -> Iterator[Helper]:
+    """A helper whose answers have three rows."""
+    with serving("--frames", "0", "--max-rows", "3") as found:
+        yield found
+
+
 @pytest.fixture(params=[0, 1 << 60], ids=["ahead", "one by one"])
-def by_threes(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Helper]:
-    """A helper whose answers have three rows, which this process' walker asks for the next one before it needs that.
+def by_threes(request: pytest.FixtureRequest, of_three_rows: Helper, monkeypatch: pytest.MonkeyPatch) -> Helper:
+    """The same helper, which this process' walker asks for the next answer before it needs that.
 
     Or not before, as it does when all that it wants may be one answer.
     """
     monkeypatch.setattr("pte_magic.walkers.helper._MUCH", request.param)
-    tmp_path.chmod(0o755)
-    helper = Helper(tmp_path, "--frames", "0", "--max-rows", "3")
-    monkeypatch.setattr("pte_magic.walkers.helper.socket_path", lambda: str(helper.path))
-    yield helper
-    helper.end()
+    monkeypatch.setattr("pte_magic.walkers.helper.socket_path", lambda: str(of_three_rows.path))
+    return of_three_rows
 
 
 def test_a_longer_walk_than_an_answer_may_be_is_the_same_walk(by_threes: Helper) -> None:
@@ -82,13 +85,14 @@ def test_a_longer_walk_than_an_answer_may_be_is_the_same_walk(by_threes: Helper)
     whole = {
         tables: walkers.get("bpf").walk(own(), start - PAGE, end + PAGE, tables=tables) for tables in (False, True)
     }
+    before = len(by_threes.requests())
     walker = HelperWalker()
     for tables, expected in whole.items():
         found = walker.walk(own(), start - PAGE, end + PAGE, tables=tables)
         for name in ("entry", "vaddr", "size", "level"):
             assert (getattr(found, name) == getattr(expected, name)).all(), name
     walker.close()
-    rows = [int(line["rows"]) for line in by_threes.requests()]
+    rows = [int(line["rows"]) for line in by_threes.requests()[before:]]
     assert len(rows) > 1300 // 3
     assert max(rows) <= 3 + 4 * 2  # with the tables on the way to the first address, and to one on the way
 
