@@ -26,7 +26,7 @@ from conftest import (
 from peaks import mapping, peak, waiting
 
 import pte_magic
-from pte_magic import machine, walkers
+from pte_magic import hardware, walkers
 from pte_magic.errors import AccessDeniedError, NoAddressSpaceError, NoSuchProcessError, TargetError
 from pte_magic.snapshots.facts import KEY
 
@@ -62,7 +62,7 @@ def pid() -> Iterator[int]:
 
 
 def host_of(path: Path) -> Path:
-    return path / f"host={machine.host()}"
+    return path / f"host={hardware.host()}"
 
 
 def file_of(path: Path, pid: int) -> Path:
@@ -147,7 +147,7 @@ def test_others_have_their_rows_when_one_has_gone(pid: int, tmp_path: Path) -> N
     assert list(told.index) == sorted([child.pid, pid])
     assert told.loc[child.pid, "error"] == str(NoSuchProcessError(child.pid))
     assert told["error"].isna().tolist() == [number == pid for number in told.index]
-    assert list(pte_magic.load(tmp_path / "some").processes().index) == [(machine.host(), pid)]
+    assert list(pte_magic.load(tmp_path / "some").processes().index) == [(hardware.host(), pid)]
 
 
 @needs_root
@@ -211,13 +211,13 @@ def test_machines_lie_side_by_side(pid: int, tmp_path: Path) -> None:
     host_of(tmp_path).rename(tmp_path / "host=other%2Fone")
     pte_magic.snapshot(tmp_path, pid)
     saved = pte_magic.load(tmp_path)
-    assert {host for host, _ in saved.processes().index} == {machine.host(), "other/one"}
+    assert {host for host, _ in saved.processes().index} == {hardware.host(), "other/one"}
     whole = saved.frame()
     assert whole["host"].dtype == "category"
-    assert set(whole["host"]) == {machine.host(), "other/one"}
+    assert set(whole["host"]) == {hardware.host(), "other/one"}
     pd.testing.assert_frame_equal(whole, pd.concat(saved.stream(), ignore_index=True))
-    mine = saved.frame(host=machine.host())
-    assert list(mine["host"].cat.categories) == [machine.host()]
+    mine = saved.frame(host=hardware.host())
+    assert list(mine["host"].cat.categories) == [hardware.host()]
     with pytest.raises(TargetError, match="host 'third' is not in "):
         saved.frame(host="third")
 
@@ -227,10 +227,10 @@ def test_any_reader_of_parquet_finds_host_and_pid_and_the_whole_address_space(
 ) -> None:
     pte_magic.snapshot(tmp_path, [pid, os.getpid()], walker=walker)
     table = pd.read_parquet(tmp_path)
-    assert set(table["host"]) == {machine.host()}
+    assert set(table["host"]) == {hardware.host()}
     assert set(table["pid"]) == {pid, os.getpid()}
     mine = table[table["pid"] == pid]
-    assert int(mine["size"].sum()) == machine.user_limit()
+    assert int(mine["size"].sum()) == hardware.user_limit()
     assert len(mine) < mine["count"].sum()
 
 
@@ -247,7 +247,7 @@ def test_entries_are_decoded_as_by_the_kernel_that_they_come_from(raw_walker: st
     pte_magic.snapshot(tmp_path, pid, walker=raw_walker)
     (facts,) = (json.loads(pq.read_schema(file_of(tmp_path, pid)).metadata[KEY]),)
     assert facts["release"] == os.uname().release
-    assert facts["levels"] == machine.levels()
+    assert facts["levels"] == hardware.levels()
     assert facts["encoding"] == "x86_64"
     without = rewritten(tmp_path, pid, features=[name for name in facts["features"] if name != "soft_dirty"])
     assert without["soft_dirty"].isna().all()
@@ -324,7 +324,7 @@ def test_an_interrupt_leaves_what_was_written_and_says_how_much(tmp_path: Path) 
     with mapping(16 * GIB) as pid:
         for number in range(ATTEMPTS):
             path = tmp_path / str(number)
-            code = INTERRUPTED.format(path=str(path), host=machine.host(), pid=pid)
+            code = INTERRUPTED.format(path=str(path), host=hardware.host(), pid=pid)
             done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
             if "1 processes of 2" in done.stdout:  # else it was quicker
                 break
