@@ -33,7 +33,8 @@ def own_group() -> str:
     found = re.search(r"^\d+:(?:\S+,)?memory(?:,\S+)?:(.*)$", lines, re.MULTILINE) or re.search(
         r"^0::(.*)$", lines, re.MULTILINE
     )
-    assert found
+    if not found:
+        pytest.skip("needs a hierarchy of cgroups that is mounted")
     return found[1]
 
 
