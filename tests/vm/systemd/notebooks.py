@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SECONDS = 300.0
+SECONDS = 500.0
 """JupyterLab imports much: a minute in a guest, on a busy machine more."""
 
 
