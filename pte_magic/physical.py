@@ -165,7 +165,7 @@ def _wanted(pfn: NDArray[np.uint64]) -> _Wanted:
     begins = np.flatnonzero((np.diff(frame, prepend=-2) != 1) | (frame % _AT_ONCE == 0))
     size = np.diff(begins, append=len(frame))
     first = frame[begins]
-    order = np.argsort(first)
+    order = np.argsort(first, kind="stable")  # the default is wrong on QEMU's emulated processor
     start = first[order]
     end = np.maximum.accumulate(start + size[order])
     is_new = np.append(True, (start[1:] > end[:-1] + _NEAR) | (start[1:] // _AT_ONCE != start[:-1] // _AT_ONCE))
