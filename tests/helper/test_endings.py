@@ -130,6 +130,7 @@ def test_an_interrupt_while_an_answer_is_waited_for_leaves_no_answer_to_be_taken
 
     assert seen() == expected
     os.kill(served.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, served.pid, os.WSTOPPED | os.WNOWAIT)  # until all of its threads have
     try:
         interrupt = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
         interrupt.start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,12 +23,9 @@ MIB16 = 16 << 20
 
 
 @pytest.fixture
-def lacks(walker: str) -> set[str]:
-    """What a walker cannot tell; nor does pagemap know huge pages where there is no PAGEMAP_SCAN."""
-    if walker != "pagemap":
-        return set()
-    sizes = set() if tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 7) else {"resident_4k", "huge"}
-    return {"page_tables"} | sizes
+def lacks(level_walker: str) -> set[str]:
+    """What a walker cannot tell; without PAGEMAP_SCAN, pagemap does not tell zero pages from others either."""
+    return {"page_tables"} if level_walker == "pagemap" else set()
 
 
 @pytest.fixture
@@ -42,7 +38,7 @@ def _swap(tmp_path: Path) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_swap")
-def test_what_is_swapped_out(new_map: NewMap, walker: str, lacks: set[str]) -> None:
+def test_what_is_swapped_out(new_map: NewMap, level_walker: str, lacks: set[str]) -> None:
     small, huge = new_map(64 * PAGE, advice=NOHUGEPAGE), new_map(MIB2, advice=HUGEPAGE)
 
     def use() -> None:
@@ -54,20 +50,20 @@ def test_what_is_swapped_out(new_map: NewMap, walker: str, lacks: set[str]) -> N
     with forked(use) as child:
         child.step()
         assert expected(child.pid)["swapped"] >= 48 * PAGE + MIB2
-        compare(child.pid, walker, lacks=lacks)
+        compare(child.pid, level_walker, lacks=lacks)
 
 
-def test_pages_of_hugetlb_count_as_huge_pages(new_map: NewMap, walker: str, lacks: set[str]) -> None:
+def test_pages_of_hugetlb_count_as_huge_pages(new_map: NewMap, level_walker: str, lacks: set[str]) -> None:
     address = new_map(3 * MIB2, flags=PRIVATE | ANONYMOUS | HUGETLB)
     with forked(lambda: write(address, 2 * MIB2)) as child:
         child.step()
         assert "Private_Hugetlb:    4096 kB" in Path(f"/proc/{child.pid}/smaps_rollup").read_text(encoding="utf-8")
-        compare(child.pid, walker, lacks=lacks)
+        compare(child.pid, level_walker, lacks=lacks)
     table = pte_magic.machine()
     assert table.attrs["left_out"] == {}  # root may look at everything
 
 
-def test_merged_pages_are_shared_by_all_that_map_them(new_map: NewMap, walker: str, lacks: set[str]) -> None:
+def test_merged_pages_are_shared_by_all_that_map_them(new_map: NewMap, level_walker: str, lacks: set[str]) -> None:
     address = new_map(MIB16, advice=NOHUGEPAGE)
 
     def use() -> None:
@@ -78,4 +74,4 @@ def test_merged_pages_are_shared_by_all_that_map_them(new_map: NewMap, walker: s
         child.step()
         merged = MIB16 // PAGE - 1
         wait_until(lambda: int((KSM / "pages_sharing").read_text(encoding="ascii")) >= merged - merged // 256)
-        compare(child.pid, walker, lacks=lacks)
+        compare(child.pid, level_walker, lacks=lacks)
