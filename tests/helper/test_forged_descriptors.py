@@ -99,8 +99,14 @@ def test_the_kernel_s_half_of_the_tables_is_nobody_s(served: Helper) -> None:
 
 def test_what_comes_with_a_message_is_closed_on_every_path(served: Helper) -> None:
     with opened() as real, Path(__file__).open(encoding="utf-8") as forged, Talker(served.path) as talker:
+
+        def descriptors() -> int:
+            talker.send(b"x")  # when this is answered, what came before is closed
+            assert talker.answer().status == Status.MALFORMED
+            return served.descriptors()
+
         assert talker.ask(real, PAGE).status == Status.OK
-        before = served.descriptors()
+        before = descriptors()
         many = [forged.fileno()] * 253  # SCM_MAX_FD, include/net/scm.h
         for message, fds, status in (
             (request(PAGE), [real], Status.OK),
@@ -117,4 +123,4 @@ def test_what_comes_with_a_message_is_closed_on_every_path(served: Helper) -> No
             for _ in range(20):
                 talker.send(message, fds)
                 assert talker.answer().status == status, (message, len(fds))
-        assert served.descriptors() == before
+        assert descriptors() == before
