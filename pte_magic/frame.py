@@ -177,7 +177,8 @@ class PteFrame(pd.DataFrame):
                                        regions, where an empty entry covers several, and of a process that has gone
             ``permissions``  category  the region's, such as ``rw-p``
             ``page_flags``   UInt64    what /proc/kpageflags says: see `physical.flags`
-            ``kpf_…``        boolean   flags that are often asked for, ``kpf_anon`` for KPF_ANON
+            ``kpf_…``        boolean   flags that are often asked for, ``kpf_anon`` for KPF_ANON; ``kpf_ksm`` is
+                                       missing where the kernel tells it wrong: see `physical.tells_ksm`
             ===============  ========  ==============================================================================
 
             Without a frame's number they are missing; all but ``node`` and the region also without the right to read

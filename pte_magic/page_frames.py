@@ -56,13 +56,16 @@ def join(frame: PteFrame) -> PteFrame:
     known = ~np.asarray(pfn.isna())
     asked = pfn.to_numpy(np.uint64, na_value=0)[known]
     flags, map_count, cgroup, node = (_spread(told, known) for told in physical.everything(asked))
+    bits = {f"kpf_{name}": _bit(flags, physical.FLAGS[name]) for name in FLAGS}
+    if not physical.tells_ksm():
+        bits["kpf_ksm"][bits["kpf_anon"].to_numpy(np.bool_, na_value=False)] = pd.NA
     return frame.assign(
         map_count=_integers(map_count, np.uint64),
         node=_integers(node, np.uint16),
         cgroup=_groups(cgroup),
         **_regions(frame),
         page_flags=_integers(flags, np.uint64),
-        **{f"kpf_{name}": _bit(flags, physical.FLAGS[name]) for name in FLAGS},
+        **bits,
     )
 
 

@@ -8,15 +8,19 @@ Sources: fs/proc/page.c, include/uapi/linux/kernel-page-flags.h, Documentation/a
 
 from __future__ import annotations
 
+import functools
+import mmap
 import os
 import re
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from pte_magic.hardware import PAGE_SIZE
+from pte_magic.space import own
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -55,6 +59,7 @@ FLAGS = {
 """Bit numbers of what `flags` returns, named as the header names them (``KPF_LRU`` is ``lru``)."""
 
 _WORD = 8
+_PFN = (1 << 55) - 1  # of a word of pagemap
 _PAST_ALL = np.uint64(1 << 40)  # no physical address has more than 52 bits
 _NEAR = 8  # to read this many words more costs less than another call
 _AT_ONCE = 1 << 20  # frames: not to be deaf to interrupts
@@ -95,10 +100,29 @@ def flags(pfn: NDArray[np.uint64]) -> Told:
     ``zero_page`` are both the small one and the huge one, which has ``thp``, too. ``thp`` is any folio larger than a
     page that may be mapped (those of hugetlb are ``huge``), of whatever size and however it is mapped; in 6.1 any such
     page that is anonymous or on an LRU list. ``referenced``, ``dirty``, ``lru``, ``active`` and most others belong to
-    the folio as a whole; in 6.1 its frames but the first may lack them.
+    the folio as a whole; in 6.1 its frames but the first may lack them. Some kernels set ``ksm`` for every anonymous
+    page: see `tells_ksm`.
     """
     (found,) = _read(pfn, "kpageflags")
     return found
+
+
+@functools.cache
+def tells_ksm() -> bool:
+    """Tell whether the flag ``ksm`` says of an anonymous page whether it is merged.
+
+    Since "proc: rewrite stable_page_flags()" (6.10) the kernel tests for one of two bits where both are meant, and sets
+    it for all of them. 6.12 does, and 6.18 does not any more; a page of ours that nobody may merge shows it.
+    """
+    with mmap.mmap(-1, PAGE_SIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as page:
+        with suppress(OSError):  # a kernel without CONFIG_KSM does not know the word
+            page.madvise(mmap.MADV_UNMERGEABLE)
+        page[0] = 1
+        array = np.frombuffer(page, np.uint8)
+        word = int.from_bytes(os.pread(own().fileno(), _WORD, array.ctypes.data // PAGE_SIZE * _WORD), "little")
+        del array  # or the page could not be unmapped
+        found = flags(np.array([word & _PFN], np.uint64))
+    return not int(found.values[0]) >> FLAGS["ksm"] & 1
 
 
 def map_count(pfn: NDArray[np.uint64]) -> Told:

@@ -6,7 +6,9 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import pytest
+from agreement import kpageflags
 from conftest import (
     ANONYMOUS,
     HUGEPAGE,
@@ -20,6 +22,7 @@ from conftest import (
     forked,
     madvise,
     munmap,
+    pfn,
     read,
     write,
 )
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PAGES = 16
+KPF_KSM = 1 << 21
 GROUPS = "/sys/fs/cgroup"
 
 
@@ -69,17 +73,21 @@ def test_node_of_each_page_and_of_a_huge_one_that_is_moved(new_map: NewMap) -> N
 def test_a_merged_page_is_counted_as_often_as_it_is_mapped(new_map: NewMap) -> None:
     address = new_map(PAGES * PAGE, advice=NOHUGEPAGE)
     write(address, PAGES * PAGE, value=77)
-    assert not seen(address, PAGES * PAGE)["kpf_ksm"].any()
+    # Kernels from 6.10 on set the flag for all anonymous pages, until that was mended.
+    tells = not kpageflags(pfn(address)) & KPF_KSM
+
+    def is_merged() -> set[object]:
+        return set(seen(address, PAGES * PAGE)["kpf_ksm"].astype(object))
+
+    assert is_merged() == {False if tells else pd.NA}
     with merging():
         madvise(address, PAGES * PAGE, MERGEABLE)
         wait_until(lambda: int((KSM / "pages_sharing").read_text(encoding="ascii")) >= PAGES - 1)
-        found = seen(address, PAGES * PAGE)
-        assert found["kpf_ksm"].all()
-        assert found["map_count"].tolist() == [PAGES] * PAGES
+        assert is_merged() == {True if tells else pd.NA}
+        assert seen(address, PAGES * PAGE)["map_count"].tolist() == [PAGES] * PAGES
         madvise(address, PAGES * PAGE, UNMERGEABLE)
-    found = seen(address, PAGES * PAGE)
-    assert not found["kpf_ksm"].any()
-    assert found["map_count"].tolist() == [1] * PAGES
+    assert is_merged() == {False if tells else pd.NA}
+    assert seen(address, PAGES * PAGE)["map_count"].tolist() == [1] * PAGES
 
 
 def test_a_page_of_hugetlb(new_map: NewMap) -> None:
