@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import pandas as pd
 from pandas.api.internals import create_dataframe_from_blocks
-from pandas.arrays import BooleanArray, IntegerArray
 
-from pte_magic import display, hardware, walkers
+from pte_magic import columns, display, hardware, walkers
 from pte_magic.difference import compare
 from pte_magic.errors import TargetError
 from pte_magic.formats import decode, pagemap
-from pte_magic.formats.field import KINDS, STATES
-from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,45 +25,7 @@ if TYPE_CHECKING:
     from pte_magic.views.translation import Translation
     from pte_magic.walkers.entries import Entries
 
-_CATEGORIES: dict[str, Any] = {
-    "level": pd.CategoricalDtype(list(LEVELS), ordered=True),
-    "state": pd.CategoricalDtype(list(STATES)),
-    "kind": pd.CategoricalDtype(list(KINDS)),
-    "cache": pd.CategoricalDtype(list(decode.CACHES)),
-}
 _WALKERS: Any = pd.CategoricalDtype(list(walkers.NAMES))  # the same for all, so that concat keeps the dtype
-_INTEGERS = {
-    "entry": np.dtype(np.uint64),
-    "pfn": np.dtype(np.uint64),
-    "pkey": np.dtype(np.uint8),
-    "swap_type": np.dtype(np.uint8),
-    "swap_offset": np.dtype(np.uint64),
-}
-BOOLEANS = (
-    "present",
-    "rw",
-    "user",
-    "accessed",
-    "dirty",
-    "global",
-    "special",
-    "soft_dirty",
-    "uffd_wp",
-    "nx",
-    "saved_dirty",
-    "devmap",
-    "encrypted",
-    "swp_exclusive",
-    "file",
-    "mmap_exclusive",
-)
-"""Columns of dtype boolean, named as the kernel names the bits."""
-
-_WHERE = ("vaddr", "size")
-_DECODED = ("level", "entry", "state", "kind", "pfn", *BOOLEANS, "cache", "pkey", "swap_type", "swap_offset")
-_ORIGIN = ("host", "pid", "walker")
-COLUMNS = (*_WHERE, *_DECODED, *_ORIGIN)
-"""All columns of a frame, in order."""
 
 
 class PteFrame(pd.DataFrame):
@@ -82,7 +41,7 @@ class PteFrame(pd.DataFrame):
     ``state``           category          none, table, present, protnone, swap, migration, device, hwpoison or marker
     ``kind``            category          what exactly a special entry is, such as migration_write or guard
     ``pfn``             UInt64            page frame number (units of the smallest page), L1TF inversion undone
-    `BOOLEANS`          boolean           bits of the entry; missing where it has no such bit or nobody can know
+    `columns.BOOLEANS`  boolean           bits of the entry; missing where it has no such bit or nobody can know
     ``cache``           category          memory type that the PAT index selects, assuming Linux' full PAT
     ``pkey``            UInt8             protection key
     ``swap_type``       UInt8             number of the swap device or of the special entry
@@ -129,7 +88,7 @@ class PteFrame(pd.DataFrame):
         step = size[:-1] // np.uint64(hardware.PAGE_SIZE)
         moves = {"pfn": step, "swap_offset": np.where(self["state"][:-1] == "swap", step, 0)}
         for name in self.columns:
-            if name in (*_WHERE, "entry"):
+            if name in (*columns.WHERE, "entry"):
                 continue
             column = self[name].array
             missing = np.asarray(column.isna())
@@ -318,16 +277,16 @@ def build(
         found = decode.columns(entries.entry, level, kernel)
     found["level"] = decode.Column(level)
     blocks: list[tuple[Any, NDArray[np.intp]]] = [(where, np.array([0, 1]))]
-    blocks += [(array, _places()[name]) for name, array in arrays(found, n).items()]
+    blocks += [(array, columns.places()[name]) for name, array in columns.arrays(found, n).items()]
     for name, dtype, code in (
         ("host", _categories(hosts), hosts.index(host)),
         ("walker", _WALKERS, walkers.NAMES.index(entries.walker)),
     ):
         codes = np.full(n, code, np.min_scalar_type(-len(dtype.categories)))
-        blocks.append((pd.Categorical.from_codes(codes, dtype=dtype, validate=False), _places()[name]))
-    blocks.append((np.full((1, n), pid, np.int64), _places()["pid"]))
+        blocks.append((pd.Categorical.from_codes(codes, dtype=dtype, validate=False), columns.places()[name]))
+    blocks.append((np.full((1, n), pid, np.int64), columns.places()["pid"]))
     # The usual constructor takes half a millisecond for this many columns, this one a tenth.
-    plain = create_dataframe_from_blocks(blocks, index=pd.RangeIndex(n), columns=_column_index())
+    plain = create_dataframe_from_blocks(blocks, index=pd.RangeIndex(n), columns=columns.index())
     take: Any = PteFrame  # the stubs do not know how pandas' subclasses take the columns of a frame over
     made: PteFrame = take._from_mgr(plain._mgr, axes=plain.axes)  # noqa: SLF001  (PteFrame(plain) is a third of a small frame's time)
     if entries.encryption_mask:
@@ -340,45 +299,12 @@ def build(
 def of_columns(found: dict[str, decode.Column], level: NDArray[np.int8]) -> PteFrame:
     """Make a frame of decoded entries that were found nowhere."""
     found = {**found, "level": decode.Column(level)}
-    return PteFrame(arrays(found, len(level)))
-
-
-def arrays(found: dict[str, decode.Column], n: int) -> dict[str, Any]:
-    """Make pandas arrays of decoded columns; those that were not decoded are missing throughout."""
-    made: dict[str, Any] = {}
-    # One allocation for all that is missing.
-    absent = [name for name in _DECODED if name not in found and name not in _CATEGORIES]
-    nothing, masks = np.zeros((len(absent), n), np.uint64), np.ones((len(absent), n), np.bool_)
-    for name in _DECODED:
-        if name in _CATEGORIES:
-            codes, missing = found.get(name) or (np.full(n, -1, np.int8), None)
-            codes = codes if missing is None else np.where(missing, np.int8(-1), codes)
-            made[name] = pd.Categorical.from_codes(codes, dtype=_CATEGORIES[name], validate=False)
-            continue
-        dtype = _INTEGERS.get(name)
-        if name in found:
-            values, missing = found[name]
-            missing = np.zeros(n, np.bool_) if missing is None else missing
-        else:
-            at = absent.index(name)
-            values, missing = nothing[at].view(dtype or np.bool_)[:n], masks[at]
-        made[name] = BooleanArray(values, missing) if dtype is None else IntegerArray(values, missing)
-    return made
+    return PteFrame(columns.arrays(found, len(level)))
 
 
 @functools.cache
 def _categories(names: tuple[str, ...]) -> Any:
     return pd.CategoricalDtype(list(names))
-
-
-@functools.cache
-def _places() -> dict[str, NDArray[np.intp]]:
-    return {name: np.array([i]) for i, name in enumerate(COLUMNS)}
-
-
-@functools.cache
-def _column_index() -> pd.Index[str]:
-    return pd.Index(COLUMNS)
 
 
 def _plain(column: Any) -> np.dtype[Any] | None:

@@ -36,6 +36,7 @@ STAGES = [
     {"walkers"},
     {"formats"},
     {
+        "columns",
         "frame",
         "page_frames",
         "display",

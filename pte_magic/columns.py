@@ -1,0 +1,91 @@
+"""The columns of a frame of page-table entries: their names and order, their dtypes, and pandas arrays for them."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from pandas.arrays import BooleanArray, IntegerArray
+
+from pte_magic.formats import decode
+from pte_magic.formats.field import KINDS, STATES
+from pte_magic.walkers.entries import LEVELS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_CATEGORIES: dict[str, Any] = {
+    "level": pd.CategoricalDtype(list(LEVELS), ordered=True),
+    "state": pd.CategoricalDtype(list(STATES)),
+    "kind": pd.CategoricalDtype(list(KINDS)),
+    "cache": pd.CategoricalDtype(list(decode.CACHES)),
+}
+_INTEGERS = {
+    "entry": np.dtype(np.uint64),
+    "pfn": np.dtype(np.uint64),
+    "pkey": np.dtype(np.uint8),
+    "swap_type": np.dtype(np.uint8),
+    "swap_offset": np.dtype(np.uint64),
+}
+BOOLEANS = (
+    "present",
+    "rw",
+    "user",
+    "accessed",
+    "dirty",
+    "global",
+    "special",
+    "soft_dirty",
+    "uffd_wp",
+    "nx",
+    "saved_dirty",
+    "devmap",
+    "encrypted",
+    "swp_exclusive",
+    "file",
+    "mmap_exclusive",
+)
+"""Columns of dtype boolean, named as the kernel names the bits."""
+
+WHERE = ("vaddr", "size")
+_DECODED = ("level", "entry", "state", "kind", "pfn", *BOOLEANS, "cache", "pkey", "swap_type", "swap_offset")
+_ORIGIN = ("host", "pid", "walker")
+COLUMNS = (*WHERE, *_DECODED, *_ORIGIN)
+"""All columns of a frame, in order."""
+
+
+def arrays(found: dict[str, decode.Column], n: int) -> dict[str, Any]:
+    """Make pandas arrays of decoded columns; those that were not decoded are missing throughout."""
+    made: dict[str, Any] = {}
+    # One allocation for all that is missing.
+    absent = [name for name in _DECODED if name not in found and name not in _CATEGORIES]
+    nothing, masks = np.zeros((len(absent), n), np.uint64), np.ones((len(absent), n), np.bool_)
+    for name in _DECODED:
+        if name in _CATEGORIES:
+            codes, missing = found.get(name) or (np.full(n, -1, np.int8), None)
+            codes = codes if missing is None else np.where(missing, np.int8(-1), codes)
+            made[name] = pd.Categorical.from_codes(codes, dtype=_CATEGORIES[name], validate=False)
+            continue
+        dtype = _INTEGERS.get(name)
+        if name in found:
+            values, missing = found[name]
+            missing = np.zeros(n, np.bool_) if missing is None else missing
+        else:
+            at = absent.index(name)
+            values, missing = nothing[at].view(dtype or np.bool_)[:n], masks[at]
+        made[name] = BooleanArray(values, missing) if dtype is None else IntegerArray(values, missing)
+    return made
+
+
+@functools.cache
+def places() -> dict[str, NDArray[np.intp]]:
+    """Return where each column is among all, as pandas' internals want it."""
+    return {name: np.array([i]) for i, name in enumerate(COLUMNS)}
+
+
+@functools.cache
+def index() -> pd.Index[str]:
+    """Return the names of all columns, for a frame's ``columns``."""
+    return pd.Index(COLUMNS)
