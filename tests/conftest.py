@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from serving import Helper
 
     from pte_magic.space import AddressSpace
-    from pte_magic.walkers.entries import Entries
 
 settings.register_profile("people", deadline=None)  # a loaded machine is no fault
 settings.register_profile("ci", deadline=None, derandomize=True)  # what fails there is the change's doing
@@ -215,35 +214,6 @@ os.setgid({user})
 os.setuid({user})
 ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: as after exec, /proc/self is that user's
 """
-
-
-ACCESSED = 1 << 5
-
-
-def assert_equal(found: Entries, expected: Entries) -> None:
-    """Compare what two walks returned, but for accessed bits: these the kernel clears when it likes."""
-    for name in ("vaddr", "size", "level", "protnone"):
-        assert np.array_equal(getattr(found, name), getattr(expected, name)), name
-    ours = np.uint64(0 if found.encoding == "pagemap" else ACCESSED)
-    assert np.array_equal(found.entry | ours, expected.entry | ours)
-    for name in ("encoding", "walker", "encryption_mask", "frames_hidden"):
-        assert getattr(found, name) == getattr(expected, name), name
-
-
-def unchanged(walk: Callable[[], Entries], look: Callable[[], list[Entries]]) -> tuple[Entries, list[Entries]]:
-    """Return what a walk finds and what another look does, when the kernel touched no entry meanwhile."""
-    before = walk()
-    for _ in range(10):
-        found, after = look(), walk()
-        if np.array_equal(before.entry, after.entry):
-            return before, found
-        before = after
-    pytest.fail("entries changed at ten attempts to look at them")
-
-
-def settled(table: frame.PteFrame) -> frame.PteFrame:
-    """Return a frame without the accessed bit: the kernel clears it now and then, to see whether it comes again."""
-    return table.assign(entry=table["entry"] & 0xFFFF_FFFF_FFFF_FFDF, accessed=None)
 
 
 # A kernel that loads no modules has no use for SystemTap; the guests of tests/vm have.

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from comparing import settled
 from conftest import (
     GIB,
     NOBODY,
@@ -21,7 +22,6 @@ from conftest import (
     forked,
     needs_root,
     python,
-    settled,
 )
 from peaks import mapping, peak, waiting
 

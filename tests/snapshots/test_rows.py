@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from conftest import PAGE, assert_equal
+from comparing import assert_equal
+from conftest import PAGE
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from comparing import assert_equal, unchanged
 from conftest import (
     ANONYMOUS,
     DONTNEED,
@@ -27,7 +28,6 @@ from conftest import (
     WALKERS,
     WRITE,
     NewMap,
-    assert_equal,
     by_page,
     forked,
     madvise,
@@ -35,7 +35,6 @@ from conftest import (
     munmap,
     needs_root,
     read,
-    unchanged,
     walked,
     words,
     write,

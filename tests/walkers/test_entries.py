@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from conftest import PAGE, assert_equal
+from comparing import assert_equal
+from conftest import PAGE
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from comparing import ACCESSED, assert_equal, unchanged
 from conftest import (
-    ACCESSED,
     ANONYMOUS,
     GIB,
     MIB2,
@@ -19,10 +19,8 @@ from conftest import (
     PAGE,
     PM_PFN,
     PRIVATE,
-    assert_equal,
     by_page,
     needs_root,
-    unchanged,
     walked,
     words,
 )
