@@ -1,17 +1,28 @@
-"""Facts about the running machine: its name, and read once, its address width and its page size."""
+"""Facts about the running machine: its name, and read once, the format of its page tables and its address widths."""
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import re
 from pathlib import Path
 
+from pte_magic import geometry
+from pte_magic.errors import PteMagicError
+
 FIVE_LEVELS = 5
-"""What `levels` returns with LA57 in use."""
+"""What `levels` returns with LA57 of x86-64, or LPA2 of arm64 with 4 KiB pages, in use; else there are fewer."""
 
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 """Bytes of the smallest page."""
+
+_ARM64_BITS = (52, 48, 47, 42, 39, 36)
+"""Widths of a virtual address that arm64 kernels may have (ARM64_VA_BITS, arch/arm64/Kconfig)."""
+_X86_32_LIMITS = (0xC000_0000, 0xB000_0000, 0x8000_0000, 0x7800_0000, 0x4000_0000)
+"""Where the kernel's half may begin on 32-bit x86 (PAGE_OFFSET, arch/x86/Kconfig)."""
+_MAP_PRIVATE, _MAP_ANONYMOUS, _MAP_NORESERVE, _MAP_FIXED_NOREPLACE = 0x2, 0x20, 0x4000, 0x10_0000  # asm-generic/mman.h
+_EEXIST = 17
 
 
 def host() -> str:
@@ -23,34 +34,142 @@ def host() -> str:
 
 
 @functools.cache
+def machine() -> str:
+    """Return the architecture of the running kernel: ``"x86_64"``, ``"x86_32"`` or ``"arm64"``.
+
+    Not the architecture of this process, which may be a 32-bit one, and to which uname(2) lies after ``setarch``. The
+    sysctl does not lie; it is there since 6.1 (bfca3dd3d068 "kernel/utsname_sysctl.c: print kernel arch").
+
+    Raises:
+        PteMagicError: It is another one.
+
+    """
+    try:
+        name = Path("/proc/sys/kernel/arch").read_text(encoding="ascii").strip()
+    except OSError:
+        name = os.uname().machine
+    if re.fullmatch("i.86", name):
+        return "x86_32"
+    known = {"x86_64": "x86_64", "aarch64": "arm64"}
+    if name not in known:
+        message = f"the page tables of {name} are not known; those of x86_64, i686 and aarch64 are"
+        raise PteMagicError(message)
+    return known[name]
+
+
+@functools.cache
+def encoding() -> str:
+    """Return the name of the format of the running kernel's page-table entries, a key of `geometry.GEOMETRIES`.
+
+    arm64's granule is the page size, and it has LPA2's layout if and only if virtual addresses have 52 bits (TCR.DS,
+    arch/arm64/mm/proc.S); entries for pages of 64 KiB are the same with and without 52 bits.
+    """
+    architecture = machine()
+    if architecture == "x86_32":
+        return "x86_pae" if _has_pae() else "x86_32"
+    if architecture != "arm64":
+        return architecture
+    large = _arm64_bits() == _ARM64_BITS[0] and PAGE_SIZE < 1 << 16
+    return f"arm64_{PAGE_SIZE >> 10}k{'_lpa2' if large else ''}"
+
+
+@functools.cache
+def shifts() -> dict[str, int]:
+    """Return by level, top down, how many bits of an address lie below what an entry of it selects.
+
+    Only levels in use are there: ``{"pgd": 39, "pud": 30, "pmd": 21, "pte": 12}`` with four.
+    """
+    return geometry.shifts(encoding(), levels())
+
+
+@functools.cache
+def levels() -> int:
+    """Return how many levels the page tables have, 2 to 5.
+
+    On x86-64, the kernel clears the CPU's ``la57`` flag when it runs with four levels (``early_identify_cpu()``,
+    arch/x86/kernel/cpu/common.c), so the flag tells what is in use, not what the CPU could do.
+    """
+    format_ = encoding()
+    if format_ == "x86_64":
+        flags = re.search(r"^flags\s*:(.*)$", _cpuinfo(), re.MULTILINE)
+        return FIVE_LEVELS if flags and "la57" in flags[1].split() else 4
+    found = geometry.GEOMETRIES[format_]
+    if machine() == "arm64":
+        return -((found.page_shift - _arm64_bits()) // found.index_bits)  # rounded up
+    return found.levels
+
+
+@functools.cache
+def physical_bits() -> int:
+    """Return the width of a physical address, memory encryption's bit not counted; the format's limit if nothing tells.
+
+    On x86, /proc/cpuinfo shows ``x86_phys_bits``, which the kernel reduces where the C-bit takes address bits
+    (``early_detect_mem_encrypt()``, arch/x86/kernel/cpu/amd.c). Without PAE, entries have room for 32; with it, the
+    kernel uses 44 (``__PHYSICAL_MASK_SHIFT``, arch/x86/include/asm/page_32_types.h). arm64 tells users nothing.
+    """
+    limits = {"x86_64": 52, "x86_32": 32, "x86_pae": 44, "arm64_4k": 48, "arm64_16k": 48}
+    limit = limits.get(encoding(), 52)
+    found = re.search(r"address sizes\s*:\s*(\d+) bits physical", _cpuinfo())
+    return min(int(found[1]), limit) if found else limit
+
+
+@functools.cache
+def user_limit() -> int:
+    """Return the first address above all user addresses: 2**47 with four levels of x86-64, 2**56 with five.
+
+    2**48 or what else the width of an address is on arm64, and 3 GiB or what else was configured on 32-bit x86.
+    """
+    architecture = machine()
+    if architecture == "arm64":
+        return 1 << _arm64_bits()
+    if architecture == "x86_32":
+        return next((limit for limit in _X86_32_LIMITS if _is_users(limit - PAGE_SIZE)), _X86_32_LIMITS[0])
+    return 1 << (56 if levels() == FIVE_LEVELS else 47)
+
+
+@functools.cache
 def _cpuinfo() -> str:
     """Return the first processor's part of /proc/cpuinfo."""
     return Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n", 1)[0]
 
 
-@functools.cache
-def levels() -> int:
-    """Return how many levels the page tables have: 5 with LA57 in use, else 4.
+def _has_pae() -> bool:
+    """Tell whether a 32-bit x86 kernel uses PAE; that the CPU could says nothing.
 
-    The kernel clears the CPU's ``la57`` flag when it runs with four levels (``early_identify_cpu()``,
-    arch/x86/kernel/cpu/common.c), so the flag tells what is in use, not what the CPU could do.
+    The kernel says how large the large pages of its direct map are, which is 4 MiB without PAE
+    (``arch_report_meminfo()``, arch/x86/mm/pat/set_memory.c).
     """
-    flags = re.search(r"^flags\s*:(.*)$", _cpuinfo(), re.MULTILINE)
-    return FIVE_LEVELS if flags and "la57" in flags[1].split() else 4
+    return "\nDirectMap4M:" not in Path("/proc/meminfo").read_text(encoding="ascii")
 
 
 @functools.cache
-def physical_bits() -> int:
-    """Return the width of a physical address, memory encryption's bit not counted.
+def _arm64_bits() -> int:
+    """Return how many bits a virtual address has on arm64.
 
-    /proc/cpuinfo shows ``x86_phys_bits``, which the kernel reduces where the C-bit takes address bits
-    (``early_detect_mem_encrypt()``, arch/x86/kernel/cpu/amd.c). 52, the architecture's limit, if it does not tell.
+    The kernel takes a hint where to map something if there is such an address; above 48 bits it maps nothing without
+    one (``arch_get_mmap_end()``, arch/arm64/include/asm/processor.h). A 32-bit process has no such addresses to ask
+    for: 48 bits then.
     """
-    found = re.search(r"address sizes\s*:\s*(\d+) bits physical", _cpuinfo())
-    return int(found[1]) if found else 52
+    if ctypes.sizeof(ctypes.c_void_p) == 4:  # noqa: PLR2004  (bytes)
+        return 48
+    return next((bits for bits in _ARM64_BITS if _mapped_at(1 << (bits - 1)) >> (bits - 1)), 48)
 
 
-@functools.cache
-def user_limit() -> int:
-    """Return the first address above all user addresses: 2**47 with four levels, 2**56 with five."""
-    return 1 << (56 if levels() == FIVE_LEVELS else 47)
+def _mapped_at(address: int, flags: int = 0) -> int:
+    """Return where the kernel maps a page if asked to do so at `address`; 0 if nowhere. It is unmapped at once."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    kind = _MAP_PRIVATE | _MAP_ANONYMOUS | _MAP_NORESERVE | flags
+    place = libc.mmap(
+        ctypes.c_void_p(address), ctypes.c_size_t(PAGE_SIZE), ctypes.c_int(0), ctypes.c_int(kind), ctypes.c_int(-1),
+        ctypes.c_long(0),
+    )  # fmt: skip
+    if place in (None, ctypes.c_void_p(-1).value):
+        return 0
+    libc.munmap(ctypes.c_void_p(place), ctypes.c_size_t(PAGE_SIZE))
+    return int(place)
+
+
+def _is_users(address: int) -> bool:
+    """Tell whether something may be mapped at `address`, or is."""
+    return _mapped_at(address, _MAP_FIXED_NOREPLACE) == address or ctypes.get_errno() == _EEXIST

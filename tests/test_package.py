@@ -23,6 +23,7 @@ STAGES = [
         "memory",
         "dlpack",
         "space",
+        "geometry",
         "hardware",
         "physical",
         "errors",

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pte_magic import geometry
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-LEVELS = ("pgd", "p4d", "pud", "pmd", "pte")
+LEVELS = geometry.LEVELS
 """Names of the levels, top down; a level's number is its index here, and -1 where it is not known."""
 
 SPAN = np.dtype([("vaddr", "<u8"), ("size", "<u8"), ("count", "<u4"), ("level", "<i4")])
@@ -23,7 +25,8 @@ class Entries:
 
     Attributes:
         entry: The entries as read, ``uint64[n]``.
-        encoding: Which format the entries are in: ``"x86_64"``, or ``"pagemap"`` for the words of /proc/PID/pagemap.
+        encoding: Which format the entries are in: one of `geometry.GEOMETRIES`, such as ``"x86_64"``, or ``"pagemap"``
+            for the words of /proc/PID/pagemap.
         walker: Name of the walker that read them.
         protnone: Of pagemap only: which pages lie in a region that allows no access, ``bool[n]``.
         encryption_mask: The bit by which this machine's entries say that memory is encrypted, or 0.

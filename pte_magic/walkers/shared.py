@@ -45,8 +45,9 @@ def views(memory: mmap.mmap, at: int = 0) -> tuple[NDArray[Any], NDArray[np.uint
 class SharedMemoryWalker(ABC):
     """A walker in the kernel: asked through memory that it shares with this process, one walk at a time."""
 
-    encoding = "x86_64"
     name: str
+    encoding: str
+    """The format of the entries: that of the running kernel."""
     encryption_mask: int
     """The bit by which this machine's entries say that memory is encrypted, or 0."""
     frames_hidden: bool
@@ -55,6 +56,7 @@ class SharedMemoryWalker(ABC):
     def __init__(self) -> None:
         self._lock = Lock()
         self._flags = 0
+        self.encoding = hardware.encoding()
         self.encryption_mask = 0
         self.frames_hidden = False
 

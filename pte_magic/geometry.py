@@ -1,0 +1,56 @@
+"""How an address is cut into indices of page tables, by the format of their entries. Data; no machine is looked at."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+LEVELS = ("pgd", "p4d", "pud", "pmd", "pte")
+"""Names of all levels, top down. What is folded is left out, in the kernel's order: first p4d, then pud, then pmd."""
+
+
+class Geometry(NamedTuple):
+    """Tables of one format.
+
+    Attributes:
+        page_shift: How many bits of an address are the offset in the smallest page.
+        index_bits: How many bits of it select an entry of a table; the topmost table may be smaller.
+        levels: How many levels there are where nothing tells: the most that are usual.
+
+    """
+
+    page_shift: int
+    index_bits: int
+    levels: int
+
+
+GEOMETRIES = {
+    "x86_64": Geometry(12, 9, 4),
+    "x86_32": Geometry(12, 10, 2),
+    "x86_pae": Geometry(12, 9, 3),
+    "arm64_4k": Geometry(12, 9, 4),
+    "arm64_4k_lpa2": Geometry(12, 9, 5),
+    "arm64_16k": Geometry(14, 11, 4),
+    "arm64_16k_lpa2": Geometry(14, 11, 4),
+    "arm64_64k": Geometry(16, 13, 3),
+}
+"""By name of the format: Intel SDM 3A, 4.3 to 4.5; Arm ARM (DDI 0487), D8.2."""
+
+
+def names(levels: int) -> tuple[str, ...]:
+    """Return the names of so many levels, top down: ``("pgd", "pmd", "pte")`` for 3."""
+    return LEVELS[:1] + LEVELS[len(LEVELS) - levels + 1 :]
+
+
+def shifts(encoding: str, levels: int | None = None) -> dict[str, int]:
+    """Return by level, top down, how many bits of an address lie below what an entry of it selects.
+
+    Args:
+        encoding: Name of the format.
+        levels: How many levels the tables have; as many as is usual if None.
+
+    """
+    geometry = GEOMETRIES[encoding]
+    found = names(levels or geometry.levels)
+    return {
+        name: geometry.page_shift + geometry.index_bits * (len(found) - 1 - place) for place, name in enumerate(found)
+    }
