@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from pte_magic import hardware
+from pte_magic import hardware, system_calls
 from pte_magic.errors import AccessDeniedError, NoAddressSpaceError, NoSuchProcessError, UnstableError
 from pte_magic.sharing import mapped
 from pte_magic.space import AddressSpace, own
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _libc = ctypes.CDLL(None)
-_KCMP, _KCMP_VM = 312, 1  # asm/unistd_64.h, linux/kcmp.h
+_KCMP_VM = 1  # linux/kcmp.h
 _TRIES = 3  # to look at a process that calls exec meanwhile
 
 
@@ -76,5 +76,6 @@ def pieces(space: AddressSpace, reader: Walker) -> Iterator[Mapped]:
 
 def borrowed(space: AddressSpace) -> bool:
     """Tell whether a process still uses the address space of its parent, as between vfork and exec."""
-    different: int = _libc.syscall(_KCMP, space.pid, int(space.status()["PPid"]), _KCMP_VM, 0, 0)
+    parent = int(space.status()["PPid"])
+    different: int = _libc.syscall(system_calls.number("kcmp"), space.pid, parent, _KCMP_VM, 0, 0)
     return different == 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pte_magic import page_sizes, system_calls
 from pte_magic.errors import WorkloadError
 from pte_magic.hardware import PAGE_SIZE
 from pte_magic.workloads.syscalls import call
@@ -17,11 +18,11 @@ from pte_magic.workloads.syscalls import call
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-HUGE_SIZE = 2 << 20
-"""Bytes that an entry of the pmd table maps."""
+HUGE_SIZE = page_sizes.huge()
+"""Bytes of a huge page: what an entry one level above the lowest maps, 2 MiB with pages of 4 KiB on 64-bit machines."""
 
-_MAP_HUGETLB, _MAP_HUGE_2MB = 0x40000, 21 << 26  # asm-generic/mman.h, asm-generic/hugetlb_encode.h
-_MBIND, _MPOL_LOCAL = 237, 4  # asm/unistd_64.h, linux/mempolicy.h
+_MAP_HUGETLB, _MAP_HUGE_SHIFT = 0x40000, 26  # asm-generic/mman.h, asm-generic/hugetlb_encode.h
+_MPOL_LOCAL = 4  # linux/mempolicy.h
 _ADVICE = {
     "hugepage": mmap.MADV_HUGEPAGE,
     "nohugepage": mmap.MADV_NOHUGEPAGE,
@@ -33,10 +34,11 @@ def private_mapping(pages: int) -> NDArray[np.uint8]:
     """Map anonymous memory of this process alone, in which nothing is touched yet.
 
     Args:
-        pages: How many pages of the smallest size (4 KiB); none of them ever becomes part of a larger one.
+        pages: How many pages of the smallest size (`hardware.PAGE_SIZE`, mostly 4 KiB); none of them ever becomes part
+            of a larger one.
 
     Returns:
-        ``uint8[pages, 4096]``, all zeros.
+        ``uint8[pages, PAGE_SIZE]``, all zeros.
 
     Raises:
         WorkloadError: No such number of pages can be mapped.
@@ -61,7 +63,7 @@ def file_mapping(file: str | os.PathLike[str] | int, *, shared: bool = True) -> 
         shared: Whether what is written goes to the file (MAP_SHARED), or is private (MAP_PRIVATE).
 
     Returns:
-        ``uint8[pages, 4096]``, the content of the file.
+        ``uint8[pages, PAGE_SIZE]``, the content of the file.
 
     Raises:
         WorkloadError: The file is empty or ends within a page.
@@ -88,12 +90,12 @@ def huge_array(n: int, advice: str = "hugepage") -> NDArray[np.uint8]:
     """Map private anonymous memory as transparent huge pages (THP) can use it: aligned to their size.
 
     Args:
-        n: How many times 2 MiB.
+        n: How many times `HUGE_SIZE`.
         advice: What the kernel is told by madvise(2): ``"hugepage"``, ``"nohugepage"``, or ``"normal"``, nothing. It is
             free to find no huge page: walk the array to see.
 
     Returns:
-        ``uint8[n, 2097152]``, untouched.
+        ``uint8[n, HUGE_SIZE]``, untouched.
 
     Raises:
         WorkloadError: No such advice, or not so much memory.
@@ -111,21 +113,22 @@ def huge_array(n: int, advice: str = "hugepage") -> NDArray[np.uint8]:
 
 
 def hugetlb_array(n: int) -> NDArray[np.uint8]:
-    """Map private huge pages of 2 MiB from the pool that the administrator has set aside (hugetlb).
+    """Map private huge pages of `HUGE_SIZE` from the pool that the administrator has set aside (hugetlb).
 
     Args:
         n: How many.
 
     Returns:
-        ``uint8[n, 2097152]``, untouched; the pages are reserved already.
+        ``uint8[n, HUGE_SIZE]``, untouched; the pages are reserved already.
 
     Raises:
         WorkloadError: The pool has not so many.
 
     """
     size = _counted(n) * HUGE_SIZE
+    of_that_size = HUGE_SIZE.bit_length() - 1 << _MAP_HUGE_SHIFT
     try:
-        memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_HUGETLB | _MAP_HUGE_2MB)
+        memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_HUGETLB | of_that_size)
     except OSError as error:
         message = f"{n} pages of hugetlb cannot be mapped: {error.strerror}; as root: sysctl vm.nr_hugepages={n}"
         raise WorkloadError(message) from error
@@ -165,5 +168,5 @@ def _bytes(memory: mmap.mmap) -> NDArray[np.uint8]:
     """
     view = np.frombuffer(memory, np.uint8)
     with suppress(OSError):  # ENOSYS, a kernel without nodes; EPERM, a container
-        call("syscall", _MBIND, view.ctypes.data, len(view), _MPOL_LOCAL, 0, 0, 0)
+        call("syscall", system_calls.number("mbind"), view.ctypes.data, len(view), _MPOL_LOCAL, 0, 0, 0)
     return view

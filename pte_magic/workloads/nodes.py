@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pte_magic import system_calls
 from pte_magic.errors import WorkloadError
 from pte_magic.hardware import PAGE_SIZE
 from pte_magic.workloads.syscalls import call, whole_pages
@@ -13,7 +14,6 @@ from pte_magic.workloads.syscalls import call, whole_pages
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MOVE_PAGES = 279  # asm/unistd_64.h; it is libnuma that has a function for it, not the C library
 _MPOL_MF_MOVE = 2
 
 
@@ -56,8 +56,9 @@ def _move_pages(array: np.ndarray[Any, Any], node: int | None) -> NDArray[np.int
     status = np.full(len(pages), -1, np.int32)
     target = None if node is None else np.full(len(pages), node, np.int32)
     at = 0 if target is None else target.ctypes.data
+    move_pages = system_calls.number("move_pages")  # libnuma has a function for it, the C library has not
     try:
-        call("syscall", _MOVE_PAGES, 0, len(pages), pages.ctypes.data, at, status.ctypes.data, _MPOL_MF_MOVE)
+        call("syscall", move_pages, 0, len(pages), pages.ctypes.data, at, status.ctypes.data, _MPOL_MF_MOVE)
     except PermissionError as error:  # ENOSYS, EINVAL and so on are about nodes
         message = "move_pages(2) is not permitted here; a container needs --security-opt seccomp=unconfined for it"
         raise WorkloadError(message) from error
