@@ -28,10 +28,8 @@ _HEX = {
     **dict.fromkeys(("entry", "before", "after", "flipped"), "#018x"),
     **dict.fromkeys(("pfn", "pfn_before", "pfn_after", "swap_offset", "page_flags"), "#x"),
 }
-_SIZES = {
-    *("size", "bytes", "resident", "resident_4k", "resident_2m", "resident_1g"),
-    *("swapped", "page_tables", "pss", "uss"),
-}
+_SIZES = {"size", "mapped", "bytes", "resident", "contiguous", "swapped", "page_tables", "pss", "uss"}
+_RESIDENT = "resident_"  # what follows is the size of pages, which machines have of their own
 _SHARES = {"huge_share"}
 _CONSTANT = ("cache", "pkey", "host", "pid", "walker", "node", "cgroup", "region", "permissions")
 
@@ -44,13 +42,17 @@ def formatters(frame: pd.DataFrame) -> dict[Any, Callable[[Any], str]]:
 def _formatter(name: str, dtype: Any) -> Callable[[Any], str]:
     if name in _HEX:
         return lambda value: _number(value, lambda found: format(found, _HEX[name]))
-    if name in _SIZES:
+    if _is_size(name):
         return lambda value: _number(value, size)
     if name in _SHARES:
         return lambda value: MISSING if pd.isna(value) else f"{value:.1%}"
     if isinstance(dtype, pd.BooleanDtype):
         return lambda value: MISSING if pd.isna(value) else str(int(value))
     return lambda value: MISSING if pd.isna(value) else str(value)
+
+
+def _is_size(name: str) -> bool:
+    return name in _SIZES or name.startswith(_RESIDENT)
 
 
 def _number(value: Any, form: Callable[[int], str]) -> str:
@@ -88,7 +90,7 @@ def html(frame: pd.DataFrame) -> str | None:
 def html_table(table: pd.DataFrame, limit: int | None, label: str = "table of entries") -> str:
     """Return what `words` made as an HTML table of at most `limit` rows; a size keeps its unit beside it."""
     for at, name in enumerate(table.columns):
-        if name in _SIZES:
+        if _is_size(str(name)):
             table.isetitem(at, [value.replace(" ", "\N{NO-BREAK SPACE}") for value in table.iloc[:, at]])
     made: str = table.to_html(max_rows=limit, notebook=True)
     made = made.replace("<th></th>", "<td></td>", 1)  # above the index: no header of anything

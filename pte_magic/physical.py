@@ -128,8 +128,8 @@ def tells_ksm() -> bool:
 def map_count(pfn: NDArray[np.uint64]) -> Told:
     """Return how many page-table entries map each page frame, as /proc/kpagecount has it.
 
-    An entry of 2 MiB or 1 GiB counts once for each of its frames. Of zero pages, and of frames that the kernel does not
-    manage, it counts nothing: 0. Missing as of `flags`.
+    An entry that maps more than a page counts once for each of its frames. Of zero pages, and of frames that the kernel
+    does not manage, it counts nothing: 0. Missing as of `flags`.
 
     A kernel with CONFIG_NO_PAGE_MAPCOUNT (since 6.15) does not count by page within a folio larger than a page: it is
     told how often its pages are mapped on average, rounded, and at least 1 if any of them is.

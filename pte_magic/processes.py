@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pte_magic import display, hardware, progress, units, visiting, walkers
+from pte_magic import display, hardware, page_sizes, progress, units, visiting, walkers
 from pte_magic.errors import TargetError
 from pte_magic.owners import owners
-from pte_magic.sharing import GIB, MIB2, MapCounts, frames
+from pte_magic.sharing import MapCounts, frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,15 +21,10 @@ if TYPE_CHECKING:
     from pte_magic.space import AddressSpace
     from pte_magic.walkers import Walker
 
-_SIZES = {hardware.PAGE_SIZE: "resident_4k", MIB2: "resident_2m", GIB: "resident_1g"}
-_BYTES = ("resident", *_SIZES.values(), "huge_share", "swapped", "page_tables", "pss", "uss")
-_TYPES: dict[str, Any] = {
-    "pid": np.dtype(np.int64),
-    "name": "str",
-    "user": "str",
-    **{name: "Float64" if name == "huge_share" else "UInt64" for name in _BYTES},
-}
-_TOLD = {"resident_2m": "on pages of 2 MiB", "swapped": "swapped out", "page_tables": "of page tables"}
+_RESIDENT = "resident_"
+_ONE_TRANSLATION = "contiguous"
+_TOLD = {"swapped": "swapped out", "page_tables": "of page tables"}
+_NEEDED = {"pid", "resident", "swapped", "page_tables", "pss"}
 _SHARE_BITS = 12  # fraction of a byte to which the kernel computes each share: PSS_SHIFT, fs/proc/task_mmu.c
 
 
@@ -44,7 +39,9 @@ class Processes(pd.DataFrame):
     ``resident_4k``   UInt64    of these, bytes on pages of 4 KiB, however large the folio is that they are part of
     ``resident_2m``   UInt64    on pages of 2 MiB, by an entry each
     ``resident_1g``   UInt64    on pages of 1 GiB, likewise
-    ``huge_share``    Float64   share of the resident bytes that is on pages of 2 MiB and 1 GiB, from 0 to 1
+    ``contiguous``    UInt64    arm64 only: bytes of whichever size whose entries have the contiguous bit, so that the
+                                hardware may hold several of them as one translation
+    ``huge_share``    Float64   share of the resident bytes that is on pages larger than the smallest, from 0 to 1
     ``swapped``       UInt64    bytes that its entries say are swapped out
     ``page_tables``   UInt64    bytes of its page tables of the levels pte, pmd and pud
     ``pss``           UInt64    proportional set size: each page divided by the number of entries that map it
@@ -53,7 +50,9 @@ class Processes(pd.DataFrame):
     ``walker``        category  what read the entries
     ================  ========  ====================================================================================
 
-    Missing is what could not be known: without page frames ``pss`` and ``uss``, without raw entries ``page_tables``.
+    The columns of sizes are named as the machine's pages are large: ``resident_16k`` and ``resident_32m`` where the
+    smallest have 16 KiB. Missing is what could not be known: without page frames ``pss`` and ``uss``, without raw
+    entries ``page_tables`` and ``contiguous``.
     ``attrs["left_out"]`` has, by pid, why a process is no row: it may not be looked at, or would not hold still.
     """
 
@@ -169,13 +168,14 @@ class _Tally:
 
     def __init__(self, counts: MapCounts | None) -> None:
         self._counts = counts
-        self._by_size = dict.fromkeys(_SIZES, 0)
-        self._swapped = self._tables = self._shares = self._unique = 0
+        self._by_size = dict.fromkeys(page_sizes.by_level().values(), 0)
+        self._contiguous = self._swapped = self._tables = self._shares = self._unique = 0
         self._leveled = True
 
     def add(self, what: Mapped) -> None:
-        for size in _SIZES:
+        for size in self._by_size:
             self._by_size[size] += size * int(np.count_nonzero(what.size == size))
+        self._contiguous += what.contiguous
         self._swapped += what.swapped
         self._tables += what.tables * hardware.PAGE_SIZE
         self._leveled &= what.leveled
@@ -191,13 +191,26 @@ class _Tally:
         huge = resident - self._by_size[hardware.PAGE_SIZE]
         return {
             "resident": resident,
-            **{name: self._by_size[size] if self._leveled else pd.NA for size, name in _SIZES.items()},
+            **{name: self._by_size[size] if self._leveled else pd.NA for size, name in _sizes().items()},
+            _ONE_TRANSLATION: self._contiguous if sees_tables else pd.NA,
             "huge_share": huge / resident if self._leveled and resident else pd.NA,
             "swapped": self._swapped,
             "page_tables": self._tables if sees_tables else pd.NA,
             "pss": self._shares >> _SHARE_BITS if self._counts else pd.NA,
             "uss": self._unique if self._counts else pd.NA,
         }
+
+
+def _sizes() -> dict[int, str]:
+    """Return the name of the column for pages of each size in bytes."""
+    return {size: f"{_RESIDENT}{page_sizes.short(size)}" for size in page_sizes.by_level().values()}
+
+
+def _types() -> dict[str, Any]:
+    """Return the columns, and their dtypes."""
+    names = ("resident", *_sizes().values(), "huge_share", "swapped", "page_tables", "pss", "uss")
+    found = {"pid": np.dtype(np.int64), "name": "str", "user": "str", **dict.fromkeys(names, "UInt64")}
+    return found | {"huge_share": "Float64"}
 
 
 def _user(uid: int) -> str:
@@ -208,7 +221,8 @@ def _user(uid: int) -> str:
 
 
 def _table(rows: list[dict[str, Any]], walker: str, left_out: dict[int, str]) -> Processes:
-    made = Processes(rows, columns=list(_TYPES)).astype(_TYPES)
+    types = _types()
+    made = Processes(rows, columns=list(types)).astype(types)
     made["host"] = pd.Categorical([hardware.host()] * len(rows), [hardware.host()])
     made["walker"] = pd.Categorical([walker] * len(rows), list(walkers.NAMES))
     made = made.sort_values(["pss", "resident"], ascending=False, kind="stable", ignore_index=True)
@@ -218,13 +232,17 @@ def _table(rows: list[dict[str, Any]], walker: str, left_out: dict[int, str]) ->
 
 def _headline(table: Processes) -> list[str]:
     """Return the line above the table, if it has what that tells."""
-    if not set(_TYPES) <= set(table.columns) or not table.columns.is_unique:
+    if not set(table.columns) >= _NEEDED or not table.columns.is_unique:
         return []
     by = "pss" if table["pss"].notna().all() else "resident"
+    sizes = [name for name in table.columns if str(name).startswith(_RESIDENT)]
+    huge = {name: f"on pages of {page_sizes.words(name.removeprefix(_RESIDENT))}" for name in sizes[1:2]}
     total = "of which each frame counts once" if by == "pss" else "pages that several of them map counted for each"
     parts = [f"{len(table):,} processes", f"{units.size(int(table[by].sum()))} resident ({total})"]
     parts += [
-        f"{units.size(int(table[name].sum()))} {words}" for name, words in _TOLD.items() if table[name].notna().all()
+        f"{units.size(int(table[name].sum()))} {words}"
+        for name, words in (huge | _TOLD).items()
+        if table[name].notna().all()
     ]
     return ["; ".join(parts)]
 

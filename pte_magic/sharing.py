@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pte_magic import hardware, physical
+from pte_magic import hardware, page_sizes, physical
 from pte_magic.formats import decode, kernel, pagemap
 from pte_magic.formats.decode import Column
 from pte_magic.formats.field import STATES
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from pte_magic.walkers.entries import Entries
 
-MIB2, GIB = 2 << 20, 1 << 30
+_GIB = 1 << 30
 # What the kernel's own resident sizes count: a page that is being moved to another frame, too.
 _RESIDENT = [STATES.index(name) for name in ("present", "protnone", "migration", "device")]
 _SWAP, _TABLE = STATES.index("swap"), STATES.index("table")
 _ZERO = np.uint64(1 << physical.FLAGS["zero_page"])
-_BLOCK = GIB // PAGE_SIZE  # frames of which the counts lie side by side: those of a page of 1 GiB
+_BLOCK = _GIB // PAGE_SIZE  # frames of which the counts lie side by side: no entry maps more than 1 GiB
 _BLOCKS = 1 << 22  # of a GiB each: no physical address has more than 52 bits
 
 
@@ -37,6 +37,7 @@ class Mapped(NamedTuple):
         pfn: First page frame of each, ``uint64[n]``.
         framed: Whether the page frames are told.
         leveled: Whether the sizes are sure: not where huge pages are not told from their parts.
+        contiguous: Bytes by entries with the contiguous bit.
         swapped: Bytes that are swapped out.
         tables: Page tables that were passed on the way: those of the levels pud, pmd and pte.
 
@@ -46,6 +47,7 @@ class Mapped(NamedTuple):
     pfn: NDArray[np.uint64]
     framed: bool
     leveled: bool
+    contiguous: int
     swapped: int
     tables: int
 
@@ -74,16 +76,17 @@ def mapped(entries: Entries, zeros: NDArray[np.void] | None = None) -> Mapped:
         maps &= (run < 0) | (vaddr >= zeros["end"][run])
     pfn = columns.get("pfn", Column(np.zeros(len(size), np.uint64), np.ones(len(size), np.bool_)))
     if "rw" in columns:  # before 6.18, the huge zero page is not special
-        suspects = np.flatnonzero(maps & (size == MIB2) & ~_true(columns["rw"]))
+        suspects = np.flatnonzero(maps & (size == page_sizes.huge()) & ~_true(columns["rw"]))
         maps[suspects] = physical.flags(pfn.values[suspects]).values & _ZERO == 0
     is_table = state == _TABLE
-    if hardware.levels() == hardware.FIVE_LEVELS:
+    if "p4d" in hardware.shifts():
         is_table &= level != LEVELS.index("pgd")  # nor does the kernel count tables of the level p4d
     return Mapped(
         size[maps],
         pfn.values[maps],
         framed=pfn.missing is None or not pfn.missing[maps].any(),
         leveled=bool((level[maps] >= 0).all()),
+        contiguous=int(size[maps & _true(columns["cont"])].sum()) if "cont" in columns else 0,
         swapped=int(size[state == _SWAP].sum()),
         tables=int(np.count_nonzero(is_table)),
     )

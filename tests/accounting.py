@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from conftest import MIB2, PAGE
+from conftest import HUGE, PAGE
 from waiting import wait_until
 
 import pte_magic
@@ -53,7 +53,7 @@ def expected(pid: int, huge_zeros: int = 0) -> dict[str, int]:
         "resident_4k": found["Rss"] + hugetlb - huge,
         "huge": huge,
         "swapped": found["VmSwap"],
-        "page_tables": found["VmPTE"] - (found["AnonHugePages"] // MIB2 + huge_zeros) * PAGE,
+        "page_tables": found["VmPTE"] - (found["AnonHugePages"] // HUGE + huge_zeros) * PAGE,
         "pss": found["Pss"] + found["Private_Hugetlb"],
         "uss": found["Private_Clean"] + found["Private_Dirty"] + found["Private_Hugetlb"],
     }

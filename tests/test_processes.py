@@ -20,8 +20,8 @@ from accounting import compare, meminfo, turnover
 from conftest import (
     ANONYMOUS,
     DONTNEED,
+    HUGE,
     HUGEPAGE,
-    MIB2,
     NOBODY,
     NOHUGEPAGE,
     NONE,
@@ -71,7 +71,7 @@ def lacks(walker: str) -> set[str]:
 def still(new_map: NewMap) -> Iterator[Child]:
     """A child that has memory of all kinds that this machine has, alone or with another child; it holds still."""
     small, zeros, gone, hidden = (new_map(64 * PAGE, advice=NOHUGEPAGE) for _ in range(4))
-    huge, huge_zero = (new_map(2 * MIB2, advice=HUGEPAGE) for _ in range(2))
+    huge, huge_zero = (new_map(2 * HUGE, advice=HUGEPAGE) for _ in range(2))
     shared = new_map(MIB16, READ | WRITE, SHARED | ANONYMOUS)
 
     def use() -> None:
@@ -81,7 +81,7 @@ def still(new_map: NewMap) -> Iterator[Child]:
         madvise(gone, 64 * PAGE, DONTNEED)  # its table stays
         write(hidden, 8 * PAGE)
         mprotect(hidden, 64 * PAGE, NONE)
-        write(huge, 2 * MIB2)
+        write(huge, 2 * HUGE)
         madvise(huge, PAGE, DONTNEED)  # the first huge page is split
         read(huge_zero)
         write(shared, MIB16)
@@ -89,7 +89,7 @@ def still(new_map: NewMap) -> Iterator[Child]:
     with forked(use) as child, forked(lambda: read(shared, MIB16 // 4 * 3)) as other:
         child.step()
         other.step()
-        assert smaps(huge, "AnonHugePages", child.pid) == MIB2
+        assert smaps(huge, "AnonHugePages", child.pid) == HUGE
         yield child
 
 
@@ -284,7 +284,7 @@ def test_the_magic_is_the_function(shell: Shell) -> None:
 
 
 pages = st.lists(
-    st.tuples(st.sampled_from([PAGE, MIB2, GIB]), st.integers(0, 3), st.sampled_from([0, 1, 511, 512, 1 << 18])),
+    st.tuples(st.sampled_from([PAGE, HUGE, GIB]), st.integers(0, 3), st.sampled_from([0, 1, 511, 512, 1 << 18])),
     max_size=4,
 )
 
@@ -296,7 +296,7 @@ def test_frames_are_counted_by_entries_that_map_them(processes: list[list[tuple[
     for process in processes:
         size = np.array([size for size, _, _ in process], np.uint64)
         start = [(number * GIB // PAGE + within) * PAGE // size * (size // PAGE) for size, number, within in process]
-        what = Mapped(size, np.array(start, np.uint64), framed=True, leveled=True, swapped=0, tables=0)
+        what = Mapped(size, np.array(start, np.uint64), framed=True, leveled=True, contiguous=0, swapped=0, tables=0)
         counts.add(what)
         for first, length in zip(start, (size // PAGE).tolist(), strict=True):
             seen.append(np.arange(first, first + length, dtype=np.uint64))

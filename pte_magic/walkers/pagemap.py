@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pte_magic import page_sizes
 from pte_magic.hardware import PAGE_SIZE
 from pte_magic.walkers import scan
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries, join
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 NAME = "pagemap"
 _WORDS = 1 << 17  # words read at once
-_MIB2, _GIB = 2 << 20, 1 << 30
 _MAPPED = np.uint64(3 << 62)  # PM_PRESENT | PM_SWAP
 _UNKNOWN, _PTE = -1, LEVELS.index("pte")
 
@@ -121,6 +121,7 @@ def _read_region(
 ) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.void]]]:
     """Yield words and spans of a part of one region."""
     reached = start
+    huge: tuple[int, int] | None = None
     while reached < end:
         scanned = scan.populated(space, reached, end)
         if scanned is None:
@@ -128,15 +129,17 @@ def _read_region(
             return
         runs, reached = scanned
         for run_start, run_end, categories in runs.tolist():
-            size = _huge_size(space, region) if categories & scan.PAGE_IS_HUGE else 0
-            if size:  # one entry, also if only a part of it was asked for
+            size, level = PAGE_SIZE, _PTE
+            if categories & scan.PAGE_IS_HUGE:
+                size, level = huge = huge or _leaf(space, region)
+            if size > PAGE_SIZE:  # one entry, also if only a part of it was asked for
                 first, last = run_start & -size, -(-run_end // size) * size
             else:
                 first, last = run_start, run_end
             if first > start:
                 yield _nothing(start, first)
-            if size:
-                yield from _read_huge(space, first, last, size)
+            if size > PAGE_SIZE:
+                yield from _read_huge(space, first, last, size, level)
             else:
                 yield from _read_pages(space, first, last, _PTE)
             start = last
@@ -145,18 +148,23 @@ def _read_region(
         yield _nothing(start, end)
 
 
-def _huge_size(space: AddressSpace, region: Region) -> int:
-    """Return the size of the huge pages of `region`: 1 GiB pages exist only in regions made of them."""
-    if (region.start | region.end) % _GIB == 0 and space.kernel_page_sizes().get(region.start) == _GIB:
-        return _GIB
-    return _MIB2
+def _leaf(space: AddressSpace, region: Region) -> tuple[int, int]:
+    """Return how much each entry of the huge pages of `region` maps, and its level.
+
+    Only hugetlb has huge pages of another size than `page_sizes.huge`, in regions that have no others, and such a
+    region is of a file, if of one without a path. On arm64 a page may consist of several entries that are contiguous.
+    """
+    size = page_sizes.huge()
+    if region.name and not region.name.startswith("["):
+        told = space.kernel_page_sizes().get(region.start, PAGE_SIZE)
+        size = told if told > PAGE_SIZE else size
+    return max((bytes_, LEVELS.index(level)) for level, bytes_ in page_sizes.by_level().items() if bytes_ <= size)
 
 
 def _read_huge(
-    space: AddressSpace, start: int, end: int, size: int
+    space: AddressSpace, start: int, end: int, size: int, level: int
 ) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.void]]]:
     """Yield words and spans of huge pages."""
-    level = LEVELS.index("pud" if size == _GIB else "pmd")
     for first in range(start, end, _WORDS * size):
         heads = [_words(space, address, 1) for address in range(first, min(end, first + _WORDS * size), size)]
         yield np.concatenate(heads), np.array([(first, size, len(heads), level)], SPAN)
