@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from pte_magic.errors import TargetError
-from pte_magic.hardware import PAGE_SIZE, user_limit
+from pte_magic.hardware import PAGE_SIZE, machine, user_limit
 from pte_magic.memory import memory
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _RANGE = re.compile(r"(0x[0-9a-f]+|[0-9a-f]{8,16})\s*-\s*(0x[0-9a-f]+|[0-9a-f]{8,16})", re.IGNORECASE)
 _ALL = "all"
+_TAG_SHIFT = 56  # of the byte that arm64 ignores in addresses of users
 
 
 class Target(NamedTuple):
@@ -33,6 +34,7 @@ class Target(NamedTuple):
 
 def at(address: int) -> Target:
     """Return the target that is the page of one address."""
+    address = _untagged(address)
     _check(address)
     page = address & -PAGE_SIZE
     return Target(((page, page + PAGE_SIZE),), address)
@@ -43,6 +45,7 @@ def between(start: int, end: int) -> Target:
     if end <= start:
         message = f"{start:#x}-{end:#x}: the end lies before the start; type START-END with START below END"
         raise TargetError(message)
+    start, end = _untagged(start), _untagged(end - 1) + 1
     _check(start)
     _check(end - 1)
     first, last = start & -PAGE_SIZE, -(-end // PAGE_SIZE) * PAGE_SIZE
@@ -58,7 +61,8 @@ def of_object(thing: object) -> Target:
         TargetError: It has no memory, or none in this process.
 
     """
-    pages = sorted((start & -PAGE_SIZE, -(-end // PAGE_SIZE) * PAGE_SIZE) for start, end in memory(thing))
+    blocks = ((_untagged(start), _untagged(end - 1) + 1) for start, end in memory(thing))
+    pages = sorted((start & -PAGE_SIZE, -(-end // PAGE_SIZE) * PAGE_SIZE) for start, end in blocks)
     merged = pages[:1]
     for start, end in pages[1:]:
         if start <= merged[-1][1]:
@@ -116,6 +120,16 @@ def _is_called(region: Region, text: str) -> bool:
 def _file(name: str) -> str:
     """Return what follows the last slash of a region's name, which need not be a path (``[heap]``, the empty name)."""
     return name.rpartition("/")[2]
+
+
+def _untagged(address: int) -> int:
+    """Return an address without the tag that arm64 lets users keep in its highest byte, and does not translate.
+
+    Memory tagging (MTE) puts one there, and a tagging allocator gives such pointers to everybody. Bit 55 is set in the
+    kernel's addresses, which are left alone (Documentation/arch/arm64/tagged-pointers.rst).
+    """
+    is_users = 0 <= address < 1 << 64 and not address >> (_TAG_SHIFT - 1) & 1
+    return address & ((1 << _TAG_SHIFT) - 1) if is_users and machine() == "arm64" else address
 
 
 def _check(address: int) -> None:
