@@ -79,6 +79,17 @@ def arrays(found: dict[str, decode.Column], n: int) -> dict[str, Any]:
     return made
 
 
+def translated(frame: pd.DataFrame) -> NDArray[np.uint64]:
+    """Return how many bytes the hardware may hold as the translation that each entry is of, ``uint64[n]``.
+
+    The block of entries, where a format lets some form one (``mapped``); else, and where nobody knows, what it covers.
+    """
+    size: NDArray[np.uint64] = frame["size"].to_numpy(np.uint64)
+    if "mapped" not in frame.columns:
+        return size
+    return np.maximum(size, frame["mapped"].astype("UInt64").to_numpy(np.uint64, na_value=0))
+
+
 @functools.cache
 def places() -> dict[str, NDArray[np.intp]]:
     """Return where each column is among all, as pandas' internals want it."""

@@ -105,14 +105,16 @@ class PteFrame(pd.DataFrame):
         """Count entries and bytes by state and page size.
 
         Returns:
-            Index ``state`` and ``size`` (bytes that an entry covers; 0 for states that map nothing), columns
-            ``entries`` (int64) and ``bytes`` (uint64). Entries that point to tables cover nothing themselves.
+            Index ``state`` and ``size`` (bytes that an entry covers; of contiguous ones the whole block, ``mapped``; 0
+            for states that map nothing), columns ``entries`` (int64) and ``bytes`` (uint64). Entries that point to
+            tables cover nothing themselves.
 
         """
         maps = ~self["state"].isin(["none", "table"])
         covered = self["size"].where(self["state"] != "table", 0)
+        size = np.where(maps, columns.translated(self), np.uint64(0))
         return (
-            pd.DataFrame({"state": self["state"], "size": self["size"].where(maps, 0), "bytes": covered})
+            pd.DataFrame({"state": self["state"], "size": size, "bytes": covered})
             .groupby(["state", "size"], observed=True)
             .agg(entries=("bytes", "size"), bytes=("bytes", "sum"))
         )
@@ -121,8 +123,8 @@ class PteFrame(pd.DataFrame):
         """Join each entry with what the kernel knows of its page frame, and with the region in which it lies.
 
         Both are asked for now: of a frame that the kernel has moved or freed since the walk, the columns say what it is
-        now, and regions are those of the process that has this pid now. An entry of 2 MiB or 1 GiB is told of its first
-        frame.
+        now, and regions are those of the process that has this pid now. An entry that maps more than a page is told of
+        its first frame.
 
         Returns:
             The same rows, with these columns more (or anew) at the end:

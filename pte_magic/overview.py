@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from pte_magic.columns import translated
 from pte_magic.formats.field import STATES
 from pte_magic.units import size
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from pte_magic.frame import PteFrame
 
 _TIMES = "\N{MULTIPLICATION SIGN}"
@@ -31,24 +34,33 @@ def headline(frame: pd.DataFrame) -> list[str]:
         return []
     weight = frame["entries"].to_numpy(np.int64) if set(frame.columns) >= _RUNS else np.ones(len(frame), np.int64)
     state = frame["state"].cat.set_categories(list(_TOLD)).cat.codes.to_numpy()
-    which, sizes = pd.factorize(frame["size"].to_numpy())
+    which, sizes, blocks = _sizes(frame)
     counts = np.zeros((len(sizes), len(_TOLD)), np.int64)
     np.add.at(counts, (which, state), weight)
     # As Python's numbers, which have no end: 2**64 bytes are possible.
     found = [
-        (_TOLD[j], int(sizes[i]), int(counts[i, j]))
+        (_TOLD[j], int(sizes[i]), int(blocks[i]), int(counts[i, j]))
         for j in range(len(_TOLD))
-        for i in np.argsort(sizes)
+        for i in np.lexsort((blocks, sizes))
         if counts[i, j]
     ]
     parts: dict[str, int] = {}
-    for name, covers, count in found:
-        what = name if name in {"none", "table"} else f"{name} {size(covers)}"
+    for name, covers, block, count in found:
+        of_block = f" in contiguous {size(block)}" if block > covers else ""
+        what = name if name in {"none", "table"} else f"{name} {size(covers)}{of_block}"
         parts[what] = parts.get(what, 0) + count
-    total = sum(count for name, _, count in found if name != "table")
-    covered = sum(count * covers for name, covers, count in found if name != "table")
+    total = sum(count for name, _, _, count in found if name != "table")
+    covered = sum(count * covers for name, covers, _, count in found if name != "table")
     counted = "; ".join(f"{what} {_TIMES} {count:,}" for what, count in parts.items())
     return [f"{total:,} entries, {size(covered)}: {counted}"]
+
+
+def _sizes(frame: pd.DataFrame) -> tuple[NDArray[np.intp], NDArray[np.uint64], NDArray[np.uint64]]:
+    """Return which kind of size each entry has, ``intp[n]``; and of each kind what it covers, and its block's size."""
+    covers, block = frame["size"].to_numpy(np.uint64), translated(frame)
+    (of_size, sizes), (of_block, blocks) = pd.factorize(covers), pd.factorize(block)
+    which, kinds = pd.factorize(of_size * len(blocks) + of_block)
+    return which, sizes[kinds // len(blocks)], blocks[kinds % len(blocks)]
 
 
 def _is_range(frame: pd.DataFrame) -> bool:

@@ -113,5 +113,5 @@ _SPECIAL: dict[str, Callable[[Ground], Told]] = {
     "pfn": _frame,
     "swap_place": _swap_place,
     "dirty": _dirty,
-    **{name: functools.partial(_permission, column=name) for name in ("rw", "user", "nx", "global")},
+    **{name: functools.partial(_permission, column=name) for name in ("rw", "user", "nx", "uxn", "pxn", "global")},
 }

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pte_magic import hardware, units
+from pte_magic.columns import translated
 from pte_magic.errors import TargetError
 from pte_magic.views import looks
 from pte_magic.views.layers import Category, Layer, ends_of, follows, starts_of
@@ -72,7 +73,7 @@ def _states(frame: PteFrame) -> _Found:
 
 def _sizes(frame: PteFrame) -> _Found:
     # What is not mapped has no page, so the size of the hole is no size of a page.
-    size = np.where((frame["state"] == "none").to_numpy(np.bool_), 0, frame["size"].to_numpy(np.uint64))
+    size = np.where((frame["state"] == "none").to_numpy(np.bool_), 0, translated(frame))
     starts = starts_of(len(frame), size[1:] != size[:-1])
     found, codes = np.unique(size[starts], return_inverse=True)
     kinds = [

@@ -59,12 +59,20 @@ STATES = {
 }
 """Of each value of the ``state`` column."""
 
+_SMALL, _MEGA, _GIGA = Look("k", "blue"), Look("M", "green", _ACROSS, 0.2), Look("G", "orange", _ACROSS + _DOWN, 0.53)
+_BLOCK, _LARGE = Look("K", "teal", _ZIGZAG, 0.28), Look("L", "violet", _DOWN, 0.1)
 SIZES = {
-    1 << 12: Look("k", "blue"),
-    1 << 21: Look("M", "green", _ACROSS, 0.2),
-    1 << 30: Look("G", "orange", _ACROSS + _DOWN, 0.53),
+    4 << 10: _SMALL,
+    16 << 10: _SMALL,
+    64 << 10: _BLOCK,
+    2 << 20: _MEGA,
+    4 << 20: _MEGA,
+    32 << 20: _LARGE,
+    512 << 20: _LARGE,
+    1 << 30: _GIGA,
+    16 << 30: _GIGA,
 }
-"""Of each size of a page, in bytes."""
+"""Of each size of a page or contiguous block, in bytes. No two sizes of one machine look alike."""
 
 SET, NOT_SET = Look("#", "blue"), Look("-", "orange", _ACROSS, 0.53)
 """Of a bit that is set, and of one that is not."""

@@ -13,7 +13,7 @@ from pte_magic.views.markup import STATIC
 
 TOGETHER = (
     [*looks.STATES.values(), looks.MISSING, looks.MIXED],
-    [looks.NOTHING, *looks.SIZES.values(), looks.OTHER, looks.MIXED],
+    [looks.NOTHING, *dict.fromkeys(looks.SIZES.values()), looks.OTHER, looks.MIXED],
     [looks.SET, looks.NOT_SET, looks.MISSING, looks.MIXED],
     [looks.RUN, looks.NEXT_RUN, looks.NOTHING, looks.MIXED],
     [*looks.PROCESSES, *looks.OWNERS, looks.MIXED],
@@ -24,6 +24,15 @@ TOGETHER = (
 def test_no_two_looks_differ_in_colour_alone(together: list[looks.Look]) -> None:
     for distinct in ({look.letter for look in together}, {look.pattern for look in together}):
         assert len(distinct) == len(together)
+
+
+# Pages and contiguous blocks of kernels with pages of 4, 16 and 64 KiB, in KiB (Linux, arch/arm64/hugetlbpage.rst).
+MACHINES = ((4, 64, 2 << 10, 32 << 10, 1 << 20), (16, 2 << 10, 32 << 10, 1 << 20), (64, 2 << 10, 512 << 10, 16 << 20))
+
+
+@pytest.mark.parametrize("machine", [*MACHINES, (4, 4 << 10)])  # the last: 32-bit x86 without PAE
+def test_sizes_of_a_machine_look_different(machine: tuple[int, ...]) -> None:
+    assert len({looks.SIZES[kib << 10] for kib in machine}) == len(machine)
 
 
 def luminance(color: list[float]) -> float:
