@@ -23,7 +23,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from serving import CLIENTS, serving
 from waiting import wait_until
 
-from pte_magic import frame, hardware, walkers
+from pte_magic import frame, hardware, page_sizes, system_calls, walkers
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.formats import kernel
 from pte_magic.space import own
@@ -55,7 +55,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Tests ask helpers that they have started, none that this machine may have.
 os.environ[protocol.VARIABLE] = "/nonexistent/pte-magic"
 
-PAGE, MIB2, GIB = mmap.PAGESIZE, 2 << 20, 1 << 30
+PAGE, HUGE, GIB = mmap.PAGESIZE, page_sizes.huge(), 1 << 30
+PTES = HUGE // PAGE  # of a table, all of which together cover what an entry above does
 NONE, READ, WRITE, EXEC = 0, mmap.PROT_READ, mmap.PROT_WRITE, mmap.PROT_EXEC
 SHARED, PRIVATE, FIXED, ANONYMOUS, NORESERVE, HUGETLB = 1, 2, 0x10, 0x20, 0x4000, 0x40000  # asm-generic/mman.h
 DONTNEED, HUGEPAGE, NOHUGEPAGE, PAGEOUT, COLLAPSE, GUARD_INSTALL, GUARD_REMOVE = 4, 14, 15, 21, 25, 102, 103
@@ -72,7 +73,7 @@ libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_i
 
 def prefer_nodes(mode: int) -> None:
     """Say where memory shall come from: set_mempolicy(2), for this thread and those that it starts."""
-    libc.syscall(238, mode, None, ctypes.c_ulong(0))
+    libc.syscall(system_calls.number("set_mempolicy"), mode, None, ctypes.c_ulong(0))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -85,7 +86,7 @@ def _at_rest() -> None:
 
 
 class NewMap(Protocol):
-    """Maps memory that is unmapped when the test ends; returns its address, a multiple of 2 MiB."""
+    """Maps memory that is unmapped when the test ends; returns its address, a multiple of `HUGE`."""
 
     def __call__(
         self, size: int, protection: int = ..., flags: int = ..., fd: int = ..., *, advice: int | None = ...
@@ -190,7 +191,8 @@ def by_page(table: frame.PteFrame, start: int, end: int) -> dict[str, NDArray[An
     for name in ("state", "kind"):
         found[name] = table[name].astype(object).fillna("").to_numpy()[row]
     for name in ("present", "soft_dirty", "uffd_wp"):
-        found[name] = table[name].to_numpy(np.int8, na_value=-1)[row]
+        if name in table.columns:  # arm64 has no soft-dirty
+            found[name] = table[name].to_numpy(np.int8, na_value=-1)[row]
     return found
 
 
@@ -306,7 +308,7 @@ def new_map() -> Iterator[NewMap]:
         *,
         advice: int | None = None,
     ) -> int:
-        align = GIB if flags & HUGETLB and size >= GIB else MIB2
+        align = max(GIB, HUGE) if flags & HUGETLB and size >= GIB else max(HUGE, 2 << 20)
         reserved = -(-size // align) * align + 3 * align
         outer: int = libc.mmap(None, reserved, NONE, PRIVATE | ANONYMOUS | NORESERVE, -1, 0)
         made.append((outer, reserved))
@@ -348,7 +350,7 @@ def physical_limit() -> int:
     """First page frame number after all memory of this machine."""
     ram = re.findall(r"-([0-9a-f]+) : System RAM", Path("/proc/iomem").read_text(encoding="ascii"))
     limit = max((int(end, 16) for end in ram), default=0) // PAGE
-    return limit if limit > 1 else 1 << (hardware.physical_bits() - 12)
+    return limit if limit > 1 else (1 << hardware.physical_bits()) // PAGE
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,10 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from conftest import (
-    MIB2,
-    PAGE,
-)
 
 from pte_magic import PteFrame, frame
 from pte_magic.formats import kernel
@@ -19,7 +15,8 @@ if TYPE_CHECKING:
 
     from pte_magic.difference import PteDiff
 
-START, GIB = 1 << 30, 1 << 30
+PAGE, MIB2, GIB = 1 << 12, 2 << 20, 1 << 30  # of x86-64, whose entries these are
+START = 1 << 30
 GUARD, MIGRATION_TYPE = 0xFFFFFFFFFFFFF600, 30
 RW, ACCESSED, DIRTY, PSE, NX = 1 << 1, 1 << 5, 1 << 6, 1 << 7, 1 << 63
 SIZES = {"pte": PAGE, "pmd": MIB2, "pud": GIB, "pgd": 1 << 39}

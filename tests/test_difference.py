@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import (
-    MIB2,
-    PAGE,
-)
-from differences import GUARD, NX, START, change, huge, made, page, pages, protnone, swap
+from differences import GUARD, MIB2, NX, PAGE, START, change, huge, made, page, pages, protnone, swap
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

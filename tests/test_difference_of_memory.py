@@ -15,8 +15,8 @@ from conftest import (
     FIXED,
     GUARD_INSTALL,
     GUARD_REMOVE,
+    HUGE,
     HUGEPAGE,
-    MIB2,
     NOHUGEPAGE,
     NONE,
     PAGE,
@@ -117,9 +117,9 @@ def test_memory_that_is_not_needed_is_unmapped(new_map: NewMap) -> None:
 def huge_page(new_map: NewMap) -> int:
     """Return the address of a huge page; have the kernel make room for one if none is free."""
     for _ in range(3):
-        address = new_map(MIB2, advice=HUGEPAGE)
-        write(address, MIB2)
-        if smaps(address, "AnonHugePages") == MIB2:
+        address = new_map(HUGE, advice=HUGEPAGE)
+        write(address, HUGE)
+        if smaps(address, "AnonHugePages") == HUGE:
             return address
         Path("/proc/sys/vm/compact_memory").write_text("1", encoding="ascii")
     pytest.skip("needs a free huge page, which this machine has none of at the moment")
@@ -128,10 +128,10 @@ def huge_page(new_map: NewMap) -> int:
 @needs_root
 def test_a_huge_page_is_split_and_made_again(new_map: NewMap) -> None:
     address = huge_page(new_map)
-    before = rows(address, MIB2)
-    assert before["size"].tolist() == [MIB2]
+    before = rows(address, HUGE)
+    assert before["size"].tolist() == [HUGE]
     mprotect(address + 3 * PAGE, PAGE, READ)
-    between = rows(address, MIB2)
+    between = rows(address, HUGE)
     found = before.diff(between)
     expected = {address + i * PAGE: {"became 4 KiB"} for i in range(512)}
     expected[address + 3 * PAGE] |= {"write-protected"}
@@ -139,11 +139,11 @@ def test_a_huge_page_is_split_and_made_again(new_map: NewMap) -> None:
     assert found["pfn_before"].tolist() == found["pfn_after"].tolist()
     mprotect(address + 3 * PAGE, PAGE, READ | WRITE)
     try:
-        madvise(address, MIB2, COLLAPSE)
+        madvise(address, HUGE, COLLAPSE)
     except OSError as error:
         pytest.skip(f"needs a kernel with MADV_COLLAPSE (6.1) and a huge page: {error}")
-    again = between.diff(rows(address, MIB2))
-    assert (again["vaddr"].tolist(), again["size"].tolist()) == ([address], [MIB2])
+    again = between.diff(rows(address, HUGE))
+    assert (again["vaddr"].tolist(), again["size"].tolist()) == ([address], [HUGE])
     assert {"became 2 MiB", "new page frame"} <= set(again["change"][0].split(", "))
     assert again["pfn_after"].tolist() == [pfn(address)]
 
@@ -258,10 +258,10 @@ def test_memory_that_gets_a_page_and_is_closed(new_map: NewMap) -> None:
 
 @needs_root
 def test_tables_come_and_go_and_come_again(new_map: NewMap) -> None:
-    address = new_map(MIB2, advice=NOHUGEPAGE)  # nothing else lies in its table
+    address = new_map(HUGE, advice=NOHUGEPAGE)  # nothing else lies in its table
 
     def tables() -> PteFrame:
-        return walked("bpf", own(), address, address + MIB2, tables=True)
+        return walked("bpf", own(), address, address + HUGE, tables=True)
 
     def of_the_table(before: PteFrame, after: PteFrame) -> list[str]:
         found = before.diff(after)
@@ -271,24 +271,24 @@ def test_tables_come_and_go_and_come_again(new_map: NewMap) -> None:
     write(address)
     first = tables()
     assert of_the_table(none, first) == ["table added"]
-    munmap(address, MIB2)
+    munmap(address, HUGE)
     gone = tables()
     assert of_the_table(first, gone) == ["table removed"]
-    other = new_map(MIB2, advice=NOHUGEPAGE)
+    other = new_map(HUGE, advice=NOHUGEPAGE)
     write(other)  # may have got the page that the table was in
     for _ in range(9):
-        assert libc.mmap(address, MIB2, READ | WRITE, PRIVATE | ANONYMOUS | FIXED, -1, 0) == address
-        madvise(address, MIB2, NOHUGEPAGE)
+        assert libc.mmap(address, HUGE, READ | WRITE, PRIVATE | ANONYMOUS | FIXED, -1, 0) == address
+        madvise(address, HUGE, NOHUGEPAGE)
         write(address)
         if of_the_table(first, tables()):
             break
-        munmap(address, MIB2)
-        write(new_map(MIB2, advice=NOHUGEPAGE))
+        munmap(address, HUGE)
+        write(new_map(HUGE, advice=NOHUGEPAGE))
     assert of_the_table(first, tables()) == ["other table"]
 
 
 @needs_root
 def test_nothing_changed_where_nobody_did_anything(new_map: NewMap) -> None:
-    address = new_map(MIB2)
+    address = new_map(HUGE)
     write(address, 4 * PAGE)
-    assert repr(rows(address, MIB2).diff(rows(address, MIB2))) == "nothing changed"
+    assert repr(rows(address, HUGE).diff(rows(address, HUGE))) == "nothing changed"

@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
-from conftest import (
-    PAGE,
-)
-from differences import DIRTY, NX, RW, START, page, pages, swap
+from differences import DIRTY, NX, PAGE, RW, START, page, pages, swap
 
 from pte_magic.formats import kernel
 

@@ -11,8 +11,8 @@ import pytest
 from accounting import meminfo, turnover
 from conftest import (
     ANONYMOUS,
+    HUGE,
     HUGEPAGE,
-    MIB2,
     NOBODY,
     NOHUGEPAGE,
     PAGE,
@@ -69,12 +69,12 @@ def cached(file: Path) -> NDArray[np.uint64]:
 @needs_root
 def test_frames_are_whose_they_were_made(new_map: NewMap, walker: str, tmp_path: Path) -> None:
     mine, unlooked = (new_map(PAGES * PAGE, advice=NOHUGEPAGE) for _ in range(2))
-    huge = new_map(MIB2, advice=HUGEPAGE)
+    huge = new_map(HUGE, advice=HUGEPAGE)
     both = new_map(PAGES * PAGE, READ | WRITE, SHARED | ANONYMOUS)
 
     def use() -> None:
         write(mine, PAGES * PAGE)
-        write(huge, MIB2)
+        write(huge, HUGE)
         write(both, PAGES * PAGE)
 
     with forked(use) as child, forked(lambda: read(both, PAGES * PAGE)) as other:
@@ -85,7 +85,7 @@ def test_frames_are_whose_they_were_made(new_map: NewMap, walker: str, tmp_path:
         table = frames_of(both, PAGES, other.pid)
         found = owners([child.pid, other.pid], ["child"], walkers.get(walker))
         assert of(found, frames_of(mine, PAGES, child.pid)) == {"child"}
-        assert of(found, frames_of(huge, MIB2 // PAGE, child.pid)) == {"child"}
+        assert of(found, frames_of(huge, HUGE // PAGE, child.pid)) == {"child"}
         assert of(found, table) == {"several processes"}
         assert of(found, kept) == {"page cache"}
         assert of(found, frames_of(unlooked, PAGES)) == {"other processes"}

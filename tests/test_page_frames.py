@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 from conftest import (
     ANONYMOUS,
+    HUGE,
     HUGEPAGE,
-    MIB2,
     NOBODY,
     NOHUGEPAGE,
     NONE,
@@ -126,16 +126,16 @@ def test_a_shared_page_counts_its_processes(new_map: NewMap) -> None:
 
 @needs_root
 def test_a_huge_page_is_told_of_its_first_frame(new_map: NewMap) -> None:
-    address = new_map(MIB2, advice=HUGEPAGE)
+    address = new_map(HUGE, advice=HUGEPAGE)
     write(address)
-    if smaps(address, "AnonHugePages") != MIB2:
+    if smaps(address, "AnonHugePages") != HUGE:
         pytest.skip("needs a free page of 2 MiB, and /sys/kernel/mm/transparent_hugepage/enabled not to be never")
-    (row,) = (row for _, row in pte_magic.walk(address, address + MIB2).frames().iterrows())
+    (row,) = (row for _, row in pte_magic.walk(address, address + HUGE).frames().iterrows())
     assert flags_of(row) >= {"thp", "anon", "mmap", "compound_head"}
     restless = sum(1 << physical.FLAGS[name] for name in RESTLESS)
     assert int(row["page_flags"]) | restless == word("/proc/kpageflags", pfn(address)) | restless
     with forked():
-        (row,) = (row for _, row in pte_magic.walk(address, address + MIB2).frames().iterrows())
+        (row,) = (row for _, row in pte_magic.walk(address, address + HUGE).frames().iterrows())
         assert row["map_count"] == word("/proc/kpagecount", pfn(address)) == 2
 
 
@@ -143,10 +143,10 @@ def test_a_huge_page_is_told_of_its_first_frame(new_map: NewMap) -> None:
 def test_the_huge_zero_page_is_both(new_map: NewMap) -> None:
     if Path("/sys/kernel/mm/transparent_hugepage/use_zero_page").read_text(encoding="ascii").strip() != "1":
         pytest.skip("needs 1 in /sys/kernel/mm/transparent_hugepage/use_zero_page")
-    address = new_map(MIB2, advice=HUGEPAGE)
+    address = new_map(HUGE, advice=HUGEPAGE)
     read(address)
-    (row,) = (row for _, row in pte_magic.walk(address, address + MIB2).frames().iterrows())
-    if row["size"] != MIB2:
+    (row,) = (row for _, row in pte_magic.walk(address, address + HUGE).frames().iterrows())
+    if row["size"] != HUGE:
         pytest.skip("needs /sys/kernel/mm/transparent_hugepage/enabled not to be never")
     assert flags_of(row) >= {"zero_page", "thp"}
 
@@ -184,12 +184,12 @@ def test_every_row_is_in_the_region_that_maps_says() -> None:
 
 
 def test_an_empty_entry_over_several_regions_is_in_none_of_them(new_map: NewMap) -> None:
-    address = new_map(MIB2, flags=PRIVATE | ANONYMOUS | NORESERVE)
-    table = pte_magic.walk(address, address + MIB2).frames()
-    assert (table["size"] >= MIB2).all()
-    assert table["region"].tolist() == ([""] if table["size"].tolist() == [MIB2] else [None])
+    address = new_map(HUGE, flags=PRIVATE | ANONYMOUS | NORESERVE)
+    table = pte_magic.walk(address, address + HUGE).frames()
+    assert (table["size"] >= HUGE).all()
+    assert table["region"].tolist() == ([""] if table["size"].tolist() == [HUGE] else [None])
     mprotect(address, PAGE, READ)
-    assert pte_magic.walk(address, address + MIB2).frames()["region"].isna().all()
+    assert pte_magic.walk(address, address + HUGE).frames()["region"].isna().all()
     mprotect(address, PAGE, READ | WRITE)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import MIB2, NOHUGEPAGE, PAGE, NewMap, descriptors, forked, write
+from conftest import HUGE, NOHUGEPAGE, PAGE, NewMap, descriptors, forked, write
 
 import pte_magic
 from pte_magic import walkers
@@ -17,7 +17,7 @@ from pte_magic.errors import NoAddressSpaceError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-SIZE = 4 * MIB2
+SIZE = 4 * HUGE
 
 
 @pytest.fixture

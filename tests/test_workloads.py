@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from conftest import MIB2, PAGE, PM_FILE, PM_PRESENT, descriptors, python, resident, smaps, words
+from conftest import HUGE, PAGE, PM_FILE, PM_PRESENT, descriptors, python, resident, smaps, words
 
 from pte_magic import workloads
 from pte_magic.errors import WorkloadError
@@ -84,7 +84,7 @@ def test_small_pages_stay_small_and_huge_ones_are_asked_for() -> None:
     small[:, 0] = huge[:, 0] = 1
     assert smaps(address(small), "AnonHugePages") == 0
     asked = Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text(encoding="ascii")
-    is_huge = smaps(address(huge), "AnonHugePages") == 2 * MIB2
+    is_huge = smaps(address(huge), "AnonHugePages") == 2 * HUGE
     assert is_huge or "[never]" in asked or there_was_no_huge_page() > none_left
     normal = workloads.huge_array(2, "normal")
     found = [{"nh", "hg"} & set(region(address(array))["VmFlags:"].split()) for array in (small, huge, normal)]
@@ -101,7 +101,7 @@ def test_small_pages_are_made_a_huge_one() -> None:
         workloads.collapse(a)
     except OSError as error:
         pytest.skip(f"needs a kernel with MADV_COLLAPSE (6.1) and a huge page: {error}")
-    assert smaps(address(a), "AnonHugePages") == MIB2
+    assert smaps(address(a), "AnonHugePages") == HUGE
 
 
 @pytest.mark.parametrize("shared", [True, False])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import HUGEPAGE, MIB2, NOHUGEPAGE, PAGE, PM_PFN, NewMap, needs_root, words, write
+from conftest import HUGE, HUGEPAGE, NOHUGEPAGE, PAGE, PM_PFN, NewMap, needs_root, words, write
 
 import pte_magic
 from pte_magic import PteFrame, PteMagicError, frame
@@ -40,8 +40,8 @@ def test_the_pieces_are_the_address(new_map: NewMap) -> None:
 
 @pytest.mark.parametrize("advice", [NOHUGEPAGE, HUGEPAGE])
 def test_it_ends_at_the_physical_address(new_map: NewMap, advice: int) -> None:
-    address = new_map(MIB2, advice=advice) + 5 * PAGE + 7
-    write(address & -MIB2, MIB2)
+    address = new_map(HUGE, advice=advice) + 5 * PAGE + 7
+    write(address & -HUGE, HUGE)
     found = shown(address)
     frame = int(words(address & -PAGE)[0]) & PM_PFN
     assert found.physical == frame * PAGE + 7
@@ -49,7 +49,7 @@ def test_it_ends_at_the_physical_address(new_map: NewMap, advice: int) -> None:
     assert found.headline == f"virtual address {address:#x}: physical address {found.physical:#x}, in a page of {size}"
     last = "pte" if advice == NOHUGEPAGE else "pmd"
     assert found.pieces[-2].name == last
-    assert found.pieces[-1].value == address % (PAGE if last == "pte" else MIB2)
+    assert found.pieces[-1].value == address % (PAGE if last == "pte" else HUGE)
 
 
 def test_each_table_is_where_the_entry_before_says(new_map: NewMap) -> None:
@@ -118,7 +118,7 @@ def test_an_address_of_another_machine_is_cut_as_there(monkeypatch: pytest.Monke
 
 def test_entries_of_several_addresses_are_no_way_of_one() -> None:
     mixed = way(4, 1 << 40, 0x1067, 0x2067, 0x3067, 0x4067)
-    mixed["vaddr"] += np.array([0, 0, 0, MIB2], np.uint64)
+    mixed["vaddr"] += np.array([0, 0, 0, HUGE], np.uint64)
     with pytest.raises(PteMagicError, match="4 rows are no way of one address"):
         mixed.translation()
     assert "bits  field" not in repr(mixed)

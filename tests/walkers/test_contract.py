@@ -14,8 +14,8 @@ from conftest import (
     ANONYMOUS,
     DONTNEED,
     GUARD_INSTALL,
+    HUGE,
     HUGEPAGE,
-    MIB2,
     NOHUGEPAGE,
     NONE,
     PAGE,
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SIZE = 4 * MIB2
+SIZE = 4 * HUGE
 
 
 def untouched(new_map: NewMap, _: Path) -> int:
@@ -91,13 +91,13 @@ def shared_file(new_map: NewMap, tmp_path: Path) -> int:
     (tmp_path / "file").write_bytes(bytes(SIZE))
     with (tmp_path / "file").open("r+b") as file:
         address = new_map(SIZE, READ | WRITE, SHARED, file.fileno())
-    write(address + MIB2, MIB2)
+    write(address + HUGE, HUGE)
     return address
 
 
 def shared_anonymous(new_map: NewMap, _: Path) -> int:
     address = new_map(SIZE, flags=SHARED | ANONYMOUS)
-    write(address + MIB2 // 2, MIB2)
+    write(address + HUGE // 2, HUGE)
     return address
 
 
@@ -114,13 +114,13 @@ def memfd(new_map: NewMap, _: Path) -> int:
 
 def huge(new_map: NewMap, _: Path) -> int:
     address = new_map(SIZE, advice=HUGEPAGE)
-    write(address, SIZE - MIB2)
+    write(address, SIZE - HUGE)
     return address
 
 
 def huge_and_split(new_map: NewMap, tmp_path: Path) -> int:
     address = huge(new_map, tmp_path)
-    mprotect(address + MIB2 + 5 * PAGE, 7 * PAGE, READ)
+    mprotect(address + HUGE + 5 * PAGE, 7 * PAGE, READ)
     madvise(address + 40 * PAGE, 3 * PAGE, DONTNEED)
     return address
 
@@ -133,7 +133,7 @@ def huge_zero(new_map: NewMap, _: Path) -> int:
 
 def no_access(new_map: NewMap, tmp_path: Path) -> int:
     address = written(new_map, tmp_path)
-    mprotect(address + 3 * PAGE, MIB2, NONE)
+    mprotect(address + 3 * PAGE, HUGE, NONE)
     return address
 
 
@@ -148,7 +148,7 @@ def guarded(new_map: NewMap, tmp_path: Path) -> int:
 
 def with_a_hole(new_map: NewMap, tmp_path: Path) -> int:
     address = written(new_map, tmp_path)
-    munmap(address + 100 * PAGE, MIB2 + 17 * PAGE)
+    munmap(address + 100 * PAGE, HUGE + 17 * PAGE)
     return address
 
 
@@ -156,7 +156,7 @@ MEMORY = (
     untouched, written, read_only_touched, partly_written, private_file, shared_file, shared_anonymous, memfd, huge,
     huge_and_split, huge_zero, no_access, guarded, with_a_hole,
 )  # fmt: skip
-RANGES = ((0, SIZE), (PAGE, SIZE - PAGE), (3 * PAGE, 4 * PAGE), (-MIB2, SIZE + MIB2), (MIB2, 2 * MIB2), (-PAGE, PAGE))
+RANGES = ((0, SIZE), (PAGE, SIZE - PAGE), (3 * PAGE, 4 * PAGE), (-HUGE, SIZE + HUGE), (HUGE, 2 * HUGE), (-PAGE, PAGE))
 
 
 @pytest.fixture(params=MEMORY, ids=[make.__name__ for make in MEMORY])
@@ -251,14 +251,14 @@ def test_huge_pages_are_rows_of_their_own_size_in_all_walkers(walker: str, new_m
     address = huge_and_split(new_map, tmp_path)
     found = walked(walker, own(), address, address + SIZE)
     present = found[found["state"] == "present"]
-    assert present.groupby("size").size().to_dict() == {PAGE: 1024 - 3, MIB2: 1}
-    assert set(present["level"][present["size"] == MIB2]) == {"pmd"}
+    assert present.groupby("size").size().to_dict() == {PAGE: 1024 - 3, HUGE: 1}
+    assert set(present["level"][present["size"] == HUGE]) == {"pmd"}
     assert set(present["level"][present["size"] == PAGE]) == {"pte"}
 
 
 def test_joined_entries_are_the_walks_one_after_the_other(walker: str, new_map: NewMap, tmp_path: Path) -> None:
     address = partly_written(new_map, tmp_path)
-    ranges = [(address, address + 3 * PAGE), (address + MIB2, address + 2 * MIB2)]
+    ranges = [(address, address + 3 * PAGE), (address + HUGE, address + 2 * HUGE)]
     parts = [walkers.get(walker).walk(own(), *part) for part in ranges]
     joined = join(parts)
     for name in ("entry", "vaddr", "size", "level"):

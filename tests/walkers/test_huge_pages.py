@@ -12,9 +12,9 @@ from conftest import (
     COLLAPSE,
     DONTNEED,
     GIB,
+    HUGE,
     HUGEPAGE,
     HUGETLB,
-    MIB2,
     NOHUGEPAGE,
     PAGE,
     PRIVATE,
@@ -41,64 +41,64 @@ pytestmark = [needs_root, pytest.mark.usefixtures("level_walker")]
 
 
 def test_huge_page_is_one_pmd_row(walker: str, new_map: NewMap) -> None:
-    address = new_map(4 * MIB2, advice=HUGEPAGE)
-    write(address + MIB2)
-    assert smaps(address, "AnonHugePages") == MIB2
-    found = rows(address, 4 * MIB2, walker)
+    address = new_map(4 * HUGE, advice=HUGEPAGE)
+    write(address + HUGE)
+    assert smaps(address, "AnonHugePages") == HUGE
+    found = rows(address, 4 * HUGE, walker)
     present = found[found["state"] == "present"].iloc[0]
     assert (found["state"] == "present").sum() == 1
-    assert (present["vaddr"], present["size"], present["level"]) == (address + MIB2, MIB2, "pmd")
-    assert present["pfn"] == pfn(address + MIB2)
+    assert (present["vaddr"], present["size"], present["level"]) == (address + HUGE, HUGE, "pmd")
+    assert present["pfn"] == pfn(address + HUGE)
     assert present["pfn"] % 512 == 0
 
 
 @pytest.mark.parametrize("how", ["munmap", "mprotect", "dontneed"])
 def test_split_huge_page_is_ptes_of_the_same_frames(walker: str, new_map: NewMap, how: str) -> None:
-    address = new_map(2 * MIB2, advice=HUGEPAGE)
-    write(address, MIB2)
+    address = new_map(2 * HUGE, advice=HUGEPAGE)
+    write(address, HUGE)
     head = pfn(address)
     if how == "munmap":
-        munmap(address + MIB2 - PAGE, PAGE)
+        munmap(address + HUGE - PAGE, PAGE)
     elif how == "mprotect":
-        mprotect(address + MIB2 - PAGE, PAGE, READ)
+        mprotect(address + HUGE - PAGE, PAGE, READ)
     else:
-        madvise(address + MIB2 - PAGE, PAGE, DONTNEED)
+        madvise(address + HUGE - PAGE, PAGE, DONTNEED)
     assert smaps(address, "AnonHugePages") == 0
-    found = rows(address, MIB2, walker)
+    found = rows(address, HUGE, walker)
     assert set(found["level"][:511]) == {"pte"}
     assert list(found["pfn"][:511]) == list(range(head, head + 511))
     assert found.iloc[511]["state"] == ("present" if how == "mprotect" else "none")
 
 
 def test_collapsed_pages_become_one_pmd_row(walker: str, new_map: NewMap) -> None:
-    address = new_map(MIB2, advice=NOHUGEPAGE)
-    write(address, MIB2)
-    assert len(rows(address, MIB2, walker)) == 512
-    madvise(address, MIB2, HUGEPAGE)
-    madvise(address, MIB2, COLLAPSE)
-    assert smaps(address, "AnonHugePages") == MIB2
-    found = rows(address, MIB2, walker)
+    address = new_map(HUGE, advice=NOHUGEPAGE)
+    write(address, HUGE)
+    assert len(rows(address, HUGE, walker)) == 512
+    madvise(address, HUGE, HUGEPAGE)
+    madvise(address, HUGE, COLLAPSE)
+    assert smaps(address, "AnonHugePages") == HUGE
+    found = rows(address, HUGE, walker)
     assert (len(found), found.iloc[0]["level"], found.iloc[0]["pfn"]) == (1, "pmd", pfn(address))
 
 
 def test_collapsed_shared_memory_becomes_one_pmd_row(walker: str, new_map: NewMap) -> None:
     fd = os.memfd_create("test")
-    os.ftruncate(fd, MIB2)
-    address = new_map(MIB2, READ | WRITE, SHARED, fd)
+    os.ftruncate(fd, HUGE)
+    address = new_map(HUGE, READ | WRITE, SHARED, fd)
     os.close(fd)
-    write(address, MIB2)
-    assert len(rows(address, MIB2, walker)) == 512
+    write(address, HUGE)
+    assert len(rows(address, HUGE, walker)) == 512
     try:
-        madvise(address, MIB2, COLLAPSE)
+        madvise(address, HUGE, COLLAPSE)
     except OSError as error:
         pytest.skip(f"needs a kernel that collapses shared memory: {error}")
-    read(address, MIB2)  # the tables are only taken away; a touch maps the huge page
-    assert smaps(address, "ShmemPmdMapped") == MIB2
-    found = rows(address, MIB2, walker)
+    read(address, HUGE)  # the tables are only taken away; a touch maps the huge page
+    assert smaps(address, "ShmemPmdMapped") == HUGE
+    found = rows(address, HUGE, walker)
     assert (len(found), found.iloc[0]["level"], found.iloc[0]["pfn"]) == (1, "pmd", pfn(address))
 
 
-@pytest.fixture(params=[(MIB2, "pmd"), (GIB, "pud")], ids=["2MiB", "1GiB"])
+@pytest.fixture(params=[(HUGE, "pmd"), (GIB, "pud")], ids=["2MiB", "1GiB"])
 def reserved(request: pytest.FixtureRequest) -> Iterator[tuple[int, str]]:
     """Two pages of hugetlb: their size and the level of their entries."""
     size, level = request.param

@@ -13,7 +13,7 @@ from comparing import ACCESSED, assert_equal, unchanged
 from conftest import (
     ANONYMOUS,
     GIB,
-    MIB2,
+    HUGE,
     NOHUGEPAGE,
     NORESERVE,
     PAGE,
@@ -101,7 +101,7 @@ def test_tables_are_page_tables_in_kpageflags(gigabyte: mmap.mmap) -> None:
     start, end = _place(gigabyte)
     found = walked("bpf", own(), start, end, tables=True)
     tables = found[found["state"] == "table"]
-    assert (tables["level"] == "pmd").sum() in (GIB // MIB2, GIB // MIB2 + 1)
+    assert (tables["level"] == "pmd").sum() in (GIB // HUGE, GIB // HUGE + 1)
     with Path("/proc/kpageflags").open("rb", buffering=0) as file:
         for frame in tables["pfn"]:
             assert int.from_bytes(os.pread(file.fileno(), 8, int(frame) * 8), "little") & KPF_PGTABLE

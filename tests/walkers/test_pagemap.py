@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from conftest import (
+    HUGE,
     HUGEPAGE,
-    MIB2,
     NOBODY,
     NOHUGEPAGE,
     PAGE,
@@ -33,14 +33,14 @@ from pte_magic.walkers import pagemap, scan
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SIZE = 4 * MIB2
+SIZE = 4 * HUGE
 
 
 def mixed(new_map: NewMap) -> int:
     """Map a huge page, untouched pages, scattered pages, a hole."""
     address = new_map(SIZE, advice=HUGEPAGE)
-    write(address, MIB2)
-    madvise(address + MIB2, SIZE - MIB2, NOHUGEPAGE)
+    write(address, HUGE)
+    madvise(address + HUGE, SIZE - HUGE, NOHUGEPAGE)
     for page in (512, 513, 700, 1200, 2047):
         write(address + page * PAGE)
     munmap(address + 1300 * PAGE, 10 * PAGE)
@@ -91,7 +91,7 @@ def test_scan_finds_what_smaps_calls_huge(new_map: NewMap) -> None:
     runs, reached = scanned
     assert reached == address + SIZE
     huge = runs[runs["categories"] & scan.PAGE_IS_HUGE != 0]
-    assert int((huge["end"] - huge["start"]).sum()) == smaps(address, "AnonHugePages") == MIB2
+    assert int((huge["end"] - huge["start"]).sum()) == smaps(address, "AnonHugePages") == HUGE
     pages = np.zeros(SIZE // PAGE, np.bool_)
     for start, end, categories in runs.tolist():
         assert categories & scan.PAGE_IS_PRESENT

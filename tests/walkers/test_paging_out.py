@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import (
+    HUGE,
     HUGEPAGE,
-    MIB2,
     NOHUGEPAGE,
     PAGE,
     PAGEOUT,
@@ -91,13 +91,13 @@ def _ioctl(fd: int, number: int, *values: int) -> None:
     fcntl.ioctl(fd, 3 << 30 | len(argument) << 16 | 0xAA << 8 | number, argument)
 
 
-@pytest.mark.parametrize("size", [PAGE, MIB2])
+@pytest.mark.parametrize("size", [PAGE, HUGE])
 def test_page_write_protected_by_userfaultfd_says_so(
     walker: str, new_map: NewMap, size: int, request: pytest.FixtureRequest
 ) -> None:
-    if size == MIB2:
+    if size == HUGE:
         request.getfixturevalue("level_walker")
-    address = new_map(2 * MIB2, advice=HUGEPAGE if size == MIB2 else NOHUGEPAGE)
+    address = new_map(2 * HUGE, advice=HUGEPAGE if size == HUGE else NOHUGEPAGE)
     write(address)
     device = os.open("/dev/userfaultfd", os.O_RDWR) if Path("/dev/userfaultfd").exists() else -1
     if device < 0:
@@ -106,7 +106,7 @@ def test_page_write_protected_by_userfaultfd_says_so(
     os.close(device)
     try:
         _ioctl(fd, 0x3F, 0xAA, 0, 0)  # UFFDIO_API
-        _ioctl(fd, 0x00, address, 2 * MIB2, 2, 0)  # UFFDIO_REGISTER, for write protection
+        _ioctl(fd, 0x00, address, 2 * HUGE, 2, 0)  # UFFDIO_REGISTER, for write protection
         assert not rows(address, name=walker).iloc[0]["uffd_wp"]
         _ioctl(fd, 0x06, address, size, 1)  # UFFDIO_WRITEPROTECT
         found = rows(address, name=walker).iloc[0]

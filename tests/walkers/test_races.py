@@ -21,8 +21,8 @@ from conftest import (
     ANONYMOUS,
     COLLAPSE,
     DONTNEED,
+    HUGE,
     HUGEPAGE,
-    MIB2,
     NOHUGEPAGE,
     PAGE,
     PM_PFN,
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 SECONDS = 8.0  # of a storm
 ENOUGH = 10
 RUNS = 20  # kills, at different moments
-STABLE = 4 * MIB2
+STABLE = 4 * HUGE
 FRAME = np.uint64(0x000F_FFFF_FFFF_F000)
 RESERVED = np.uint64(0x1F << 52)
 PMD, PTE = LEVELS.index("pmd"), LEVELS.index("pte")
@@ -66,37 +66,37 @@ LOCKLESS = ("bpf", "helper")
 
 def map_and_unmap(until: float) -> None:
     while time.monotonic() < until:
-        address = libc.mmap(None, 5 * MIB2, 3, PRIVATE | ANONYMOUS, -1, 0)
-        write(address, 5 * MIB2)
-        munmap(address + MIB2, MIB2)
-        munmap(address, MIB2)
-        munmap(address + 2 * MIB2, 3 * MIB2)
+        address = libc.mmap(None, 5 * HUGE, 3, PRIVATE | ANONYMOUS, -1, 0)
+        write(address, 5 * HUGE)
+        munmap(address + HUGE, HUGE)
+        munmap(address, HUGE)
+        munmap(address + 2 * HUGE, 3 * HUGE)
 
 
 def collapse_and_split(until: float) -> None:
-    address = libc.mmap(None, 4 * MIB2, 3, PRIVATE | ANONYMOUS, -1, 0)
-    first = -(-address // MIB2) * MIB2
-    madvise(first, 3 * MIB2, HUGEPAGE)
+    address = libc.mmap(None, 4 * HUGE, 3, PRIVATE | ANONYMOUS, -1, 0)
+    first = -(-address // HUGE) * HUGE
+    madvise(first, 3 * HUGE, HUGEPAGE)
     while time.monotonic() < until:
-        write(first, 3 * MIB2)
+        write(first, 3 * HUGE)
         madvise(first + 3 * PAGE, PAGE, DONTNEED)
         write(first + 3 * PAGE)
         with suppress(OSError):  # EAGAIN: the pages were in use
-            madvise(first, 3 * MIB2, COLLAPSE)
-        mprotect(first + MIB2, PAGE, 1)
-        mprotect(first + MIB2, PAGE, 3)
-        madvise(first, 3 * MIB2, DONTNEED)
-    munmap(address, 4 * MIB2)
+            madvise(first, 3 * HUGE, COLLAPSE)
+        mprotect(first + HUGE, PAGE, 1)
+        mprotect(first + HUGE, PAGE, 3)
+        madvise(first, 3 * HUGE, DONTNEED)
+    munmap(address, 4 * HUGE)
 
 
 def collapse_shared(until: float) -> None:
     while time.monotonic() < until:
-        with mmap.mmap(-1, 2 * MIB2) as memory:
+        with mmap.mmap(-1, 2 * HUGE) as memory:
             view = ctypes.c_ubyte.from_buffer(memory)
             start = ctypes.addressof(view)
-            write(start, 2 * MIB2)
+            write(start, 2 * HUGE)
             with suppress(OSError):
-                madvise(-(-start // MIB2) * MIB2, MIB2, COLLAPSE)
+                madvise(-(-start // HUGE) * HUGE, HUGE, COLLAPSE)
             del view
 
 
@@ -131,7 +131,7 @@ def is_sane(found: Entries, limit: int) -> None:
     assert (here & np.uint64(4)).all()  # a user's page; what the kernel keeps is not in this half
     huge = entry[present & (level != PTE)]
     assert (huge & np.uint64(0x80)).all()
-    assert not (huge & np.uint64(MIB2 - PAGE) & ~np.uint64(PAGE)).any()  # aligned, but for bit 12, PAT
+    assert not (huge & np.uint64(HUGE - PAGE) & ~np.uint64(PAGE)).any()  # aligned, but for bit 12, PAT
 
 
 def are_where(told: NDArray[np.uint64], found: Entries, space: AddressSpace) -> None:
@@ -209,8 +209,8 @@ def test_nothing_wrong_is_ever_read_in_a_storm(raw_walker: str, new_map: NewMap,
 
 
 def test_a_page_that_is_always_there_is_never_read_from_a_table_taken_away(raw_walker: str, new_map: NewMap) -> None:
-    address = new_map(MIB2, advice=HUGEPAGE)
-    write(address, MIB2)
+    address = new_map(HUGE, advice=HUGEPAGE)
+    write(address, HUGE)
     enough, seen = threading.Event(), Counter({PMD: 0, PTE: 0, COLLAPSE: 0})
 
     def collapse() -> None:
@@ -218,7 +218,7 @@ def test_a_page_that_is_always_there_is_never_read_from_a_table_taken_away(raw_w
             mprotect(address, PAGE, READ)  # splits the huge page into 512
             mprotect(address, PAGE, READ | WRITE)
             with suppress(OSError):
-                madvise(address, MIB2, COLLAPSE)  # empties the old table after it has unlinked it
+                madvise(address, HUGE, COLLAPSE)  # empties the old table after it has unlinked it
                 seen[COLLAPSE] += 1
 
     raw = walkers.get(raw_walker)
@@ -227,7 +227,7 @@ def test_a_page_that_is_always_there_is_never_read_from_a_table_taken_away(raw_w
         collapsing = pool.submit(collapse)
         try:
             while (seconds := time.monotonic() - began) < 2 or (min(seen.values()) <= ENOUGH and seconds < 60):
-                found = raw.walk(own(), address + PAGE, address + MIB2)
+                found = raw.walk(own(), address + PAGE, address + HUGE)
                 assert found.entry.all() or found.level[0] != PTE
                 seen[int(found.level[0])] += 1
         finally:
@@ -255,7 +255,7 @@ def kill_while(work: Callable[[AddressSpace], object], target: Callable[[], obje
 
 
 def test_process_killed_during_a_walk_is_gone_not_empty(walker: str, new_map: NewMap) -> None:
-    size = 16 * MIB2
+    size = 16 * HUGE
     address = new_map(size, advice=NOHUGEPAGE)
     write(address, size)
 

@@ -9,9 +9,9 @@ import pytest
 from agreement import agree
 from conftest import (
     ANONYMOUS,
+    HUGE,
     HUGEPAGE,
     HUGETLB,
-    MIB2,
     NOHUGEPAGE,
     NONE,
     PAGE,
@@ -31,7 +31,7 @@ from pte_magic import walkers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SIZE = 2 * MIB2
+SIZE = 2 * HUGE
 
 
 def untouched(new_map: NewMap) -> int:
@@ -59,7 +59,7 @@ def no_access(new_map: NewMap) -> int:
 
 def no_access_to_huge(new_map: NewMap) -> int:
     address = huge(new_map)
-    mprotect(address, MIB2, NONE)
+    mprotect(address, HUGE, NONE)
     return address
 
 
@@ -76,7 +76,7 @@ def memfd(new_map: NewMap) -> int:
 
 def hugetlb(new_map: NewMap) -> int:
     address = new_map(SIZE, flags=PRIVATE | ANONYMOUS | HUGETLB)
-    write(address, MIB2)
+    write(address, HUGE)
     return address
 
 
@@ -95,7 +95,7 @@ def test_all_sources_agree(make: Callable[[NewMap], int], new_map: NewMap) -> No
     found = agree(address, SIZE)
     assert ("present" in set(found["state"])) == (make not in {untouched, no_access})
     assert ("protnone" in set(found["state"])) == (make in {no_access, no_access_to_huge})
-    huge_pages = found[(found["size"] == MIB2) & (found["state"] != "none")]
+    huge_pages = found[(found["size"] == HUGE) & (found["state"] != "none")]
     assert set(huge_pages["level"]) == ({"pmd"} if make in {huge, no_access_to_huge, hugetlb} else set())
 
 

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 import numpy as np
-from conftest import MIB2, NOHUGEPAGE, PAGE, PM_PFN, libc, words, write
+from conftest import HUGE, NOHUGEPAGE, PAGE, PM_PFN, libc, words, write
 from test_migration import LOCKLESS, WALKERS
 
 from pte_magic import walkers
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from conftest import NewMap
     from numpy.typing import NDArray
 
-PAGES = MIB2 // PAGE
+PAGES = HUGE // PAGE
 SECONDS, ENOUGH = 15, 20
 FRAME = np.uint64(0x000F_FFFF_FFFF_F000)
 
@@ -33,17 +33,17 @@ def copied(address: int) -> dict[str, int]:
         signal.pause()
         os._exit(0)
     try:
-        old = words(address, MIB2) & np.uint64(PM_PFN)
+        old = words(address, HUGE) & np.uint64(PM_PFN)
         writing = threading.Thread(
-            target=libc.memset, args=(ctypes.c_void_p(address), 1, ctypes.c_size_t(MIB2))
+            target=libc.memset, args=(ctypes.c_void_p(address), 1, ctypes.c_size_t(HUGE))
         )  # which waits for no lock of Python's
         found: dict[str, list[NDArray[np.uint64]]] = {name: [] for name in WALKERS}
         writing.start()
         while writing.is_alive():
             for name, entries in found.items():
-                entries.append(walkers.get(name).walk(own(), address, address + MIB2).entry)
+                entries.append(walkers.get(name).walk(own(), address, address + HUGE).entry)
         writing.join()
-        new = words(address, MIB2) & np.uint64(PM_PFN)
+        new = words(address, HUGE) & np.uint64(PM_PFN)
         assert (old != new).all()
         for name, entries in found.items():
             for entry in entries:
@@ -59,8 +59,8 @@ def copied(address: int) -> dict[str, int]:
 
 def test_page_that_is_copied_is_never_empty(new_map: NewMap) -> None:
     """The kernel empties its entry, tells the other CPUs, and fills it again: time enough for who takes no lock."""
-    address = new_map(MIB2, advice=NOHUGEPAGE)
-    write(address, MIB2)
+    address = new_map(HUGE, advice=NOHUGEPAGE)
+    write(address, HUGE)
     empty, until = dict.fromkeys(WALKERS, 0), time.monotonic() + SECONDS
     # Until somebody could have seen it; those without the lock may.
     while time.monotonic() < until and min(empty[name] for name in LOCKLESS) < ENOUGH:

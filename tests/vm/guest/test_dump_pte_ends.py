@@ -13,8 +13,8 @@ from conftest import (
     ANONYMOUS,
     FIXED,
     GIB,
+    HUGE,
     HUGETLB,
-    MIB2,
     PAGE,
     READ,
     SHARED,
@@ -88,10 +88,10 @@ def test_special_entry_of_a_page() -> None:
 
 
 def test_special_entry_of_a_huge_page() -> None:
-    hugetlb(MIB2)
+    hugetlb(HUGE)
     one = Uffd(WP_SHARED)
     try:
-        one.protect(ADDRESS, MIB2)
+        one.protect(ADDRESS, HUGE)
         entries, last = dumped(os.getpid())
     finally:
         os.close(one.fd)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from agreement import agree
-from conftest import GUARD_INSTALL, HUGEPAGE, MIB2, PAGE, PM_GUARD, SHARED, NewMap, madvise, read, words, write
+from conftest import GUARD_INSTALL, HUGE, HUGEPAGE, PAGE, PM_GUARD, SHARED, NewMap, madvise, read, words, write
 from versions import release
 
 if TYPE_CHECKING:
@@ -26,18 +26,18 @@ def guard(address: int, size: int, since: tuple[int, int] = (6, 13)) -> None:
 
 @pytest.mark.parametrize("before", ["empty", "huge page"])
 def test_guarded_page_is_a_marker_until_the_guard_is_removed(new_map: NewMap, before: str) -> None:
-    address = new_map(MIB2, advice=HUGEPAGE)
+    address = new_map(HUGE, advice=HUGEPAGE)
     if before == "huge page":
-        write(address, MIB2)
+        write(address, HUGE)
     guard(address + 3 * PAGE, 2 * PAGE)
-    found = agree(address, MIB2)
+    found = agree(address, HUGE)
     marked = found[found["state"] == "marker"]
     assert list(marked["vaddr"]) == [address + 3 * PAGE, address + 4 * PAGE]
     assert list(marked["kind"]) == ["guard", "guard"]
     assert set(found["state"]) - {"marker"} == ({"none"} if before == "empty" else {"present"})
     assert [bool(int(word) & PM_GUARD) for word in words(address, 6 * PAGE)] == [page in {3, 4} for page in range(6)]
-    madvise(address, MIB2, GUARD_REMOVE)
-    assert "marker" not in set(agree(address, MIB2)["state"])
+    madvise(address, HUGE, GUARD_REMOVE)
+    assert "marker" not in set(agree(address, HUGE)["state"])
     assert read(address + 3 * PAGE) == 0
 
 

@@ -17,8 +17,8 @@ import pytest
 from agreement import FRAME, PTE
 from conftest import (
     GUARD_INSTALL,
+    HUGE,
     HUGEPAGE,
-    MIB2,
     NOHUGEPAGE,
     NONE,
     PAGE,
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 __all__ = ["broken"]  # a fixture
 
-SIZE = 4 * MIB2
+SIZE = 4 * HUGE
 POISONED = 40 * PAGE
 
 
@@ -86,11 +86,11 @@ def hidden(entry: NDArray[np.uint64], level: NDArray[np.int8], encryption_mask: 
 def make_pages_of_all_kinds(address: int) -> None:
     signal.signal(signal.SIGBUS, lambda *_: None)  # since 6.11 who has a page broken is told at once
     fill(address, 128)
-    write(address + MIB2, 2 * MIB2)
+    write(address + HUGE, 2 * HUGE)
     madvise(address + POISONED, PAGE, HWPOISON)
     page_out(address + 64 * PAGE, 64 * PAGE)
     mprotect(address + 8 * PAGE, 8 * PAGE, NONE)
-    mprotect(address + MIB2, MIB2, NONE)
+    mprotect(address + HUGE, HUGE, NONE)
     read(address + 200 * PAGE)
     with suppress(OSError):  # since 6.13
         madvise(address + 300 * PAGE, 2 * PAGE, GUARD_INSTALL)
@@ -98,8 +98,8 @@ def make_pages_of_all_kinds(address: int) -> None:
 
 def test_all_but_the_place_of_a_page_is_seen(new_map: NewMap, broken: list[int], area: Path) -> None:
     address = new_map(SIZE)
-    madvise(address, MIB2, NOHUGEPAGE)
-    madvise(address + MIB2, 2 * MIB2, HUGEPAGE)
+    madvise(address, HUGE, NOHUGEPAGE)
+    madvise(address + HUGE, 2 * HUGE, HUGEPAGE)
     end = address + SIZE
     make = (lambda: write(address, 128 * PAGE), lambda: make_pages_of_all_kinds(address))
     looks = (lambda: seen(own(), address, end), lambda: seen(own(), address, end, tables=True))
@@ -180,7 +180,7 @@ def test_frames_are_not_in_the_shared_memory_for_a_moment(new_map: NewMap) -> No
 def test_the_old_frame_of_a_page_on_its_way_is_hidden(new_map: NewMap) -> None:
     """Migration entries hold it."""
     pages, stop = 256, threading.Event()
-    address = new_map(MIB2, advice=NOHUGEPAGE)
+    address = new_map(HUGE, advice=NOHUGEPAGE)
 
     def make() -> None:
         bind(address, pages * PAGE, 0)

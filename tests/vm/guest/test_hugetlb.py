@@ -13,8 +13,8 @@ from agreement import agree, kpageflags
 from conftest import (
     ANONYMOUS,
     GIB,
+    HUGE,
     HUGETLB,
-    MIB2,
     NONE,
     NORESERVE,
     PAGE,
@@ -41,16 +41,16 @@ if TYPE_CHECKING:
 
 KPF_HUGE = 1 << 17
 MFD_HUGETLB = 4
-LEVEL = {MIB2: "pmd", GIB: "pud"}
+LEVEL = {HUGE: "pmd", GIB: "pud"}
 
 
-@pytest.fixture(params=[MIB2, GIB], ids=["2MiB", "1GiB"])
+@pytest.fixture(params=[HUGE, GIB], ids=["2MiB", "1GiB"])
 def size(request: pytest.FixtureRequest) -> Iterator[int]:
     """The size of a page that is free. One of 1 GiB has to be kept since the boot: hugepagesz=1G hugepages=1."""
     size: int = request.param
     pool = Path(f"/sys/kernel/mm/hugepages/hugepages-{size >> 10}kB")
     before = (pool / "nr_hugepages").read_text(encoding="ascii")
-    if size == MIB2:
+    if size == HUGE:
         (pool / "nr_hugepages").write_text(str(int(before) + 2), encoding="ascii")
     assert int((pool / "free_hugepages").read_text(encoding="ascii"))
     yield size
@@ -67,14 +67,14 @@ def address(size: int, new_map: NewMap) -> Iterator[int]:
 
 def look(address: int, size: int, pid: int | None = None) -> Any:
     """Return the one row of a page, as all sources see its beginning and its end."""
-    first, last = agree(address, MIB2, pid), agree(address + size - MIB2, MIB2, pid)
+    first, last = agree(address, HUGE, pid), agree(address + size - HUGE, HUGE, pid)
     assert len(first) == len(last) == 1
     assert first.iloc[0].equals(last.iloc[0])
     return first.iloc[0]
 
 
 def test_page_is_a_leaf_of_its_level_whatever_is_done_to_it(address: int, size: int) -> None:
-    assert set(agree(address, MIB2)["state"]) == {"none"}
+    assert set(agree(address, HUGE)["state"]) == {"none"}
     write(address, 1)
     row, head = look(address, size), pfn(address)
     assert (row["level"], row["vaddr"], row["size"], row["state"]) == (LEVEL[size], address, size, "present")
@@ -91,7 +91,7 @@ def test_page_is_a_leaf_of_its_level_whatever_is_done_to_it(address: int, size: 
     assert (row["state"], row["level"], row["size"], row["pfn"]) == ("protnone", LEVEL[size], size, head)
     mprotect(address, size, READ | WRITE)
 
-    if size == MIB2:
+    if size == HUGE:
         # Not of 1 GiB: since about 6.12 fork() sometimes takes a table of such pages for a shared one, and copies
         # nothing (copy_hugetlb_page_range() looks at a pt_share_count that only tables of 2 MiB pages have).
         with forked() as child:
@@ -104,7 +104,7 @@ def test_page_is_a_leaf_of_its_level_whatever_is_done_to_it(address: int, size: 
 def pud(address: int, pid: int | None = None) -> int:
     """Return the frame of the table of 2 MiB entries that serves an address."""
     with AddressSpace(pid) as space:
-        found = walked("stap", space, address, address + MIB2, tables=True)
+        found = walked("stap", space, address, address + HUGE, tables=True)
     return int(found["pfn"][found["level"] == "pud"].iloc[0])
 
 
@@ -142,9 +142,9 @@ def test_a_table_that_processes_share_is_taken_away_meanwhile(new_map: NewMap) -
                         assert list(found["vaddr"][whole]) in ([], [address])
                         assert set(found["state"][whole]) <= {"none"}
                         entries = found[~whole]
-                        assert set(entries["size"]) <= {MIB2}
-                        assert list(entries["vaddr"]) == [address + at * MIB2 for at in range(len(entries))]
-                        assert whole.iloc[-1] if whole.any() else len(entries) == GIB // MIB2
+                        assert set(entries["size"]) <= {HUGE}
+                        assert list(entries["vaddr"]) == [address + at * HUGE for at in range(len(entries))]
+                        assert whole.iloc[-1] if whole.any() else len(entries) == GIB // HUGE
         finally:
             write(stop)
         assert truncating.result() > 10

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from agreement import agree
 from conftest import (
+    HUGE,
     HUGEPAGE,
-    MIB2,
     NOHUGEPAGE,
     PAGE,
     PM_PFN,
@@ -102,7 +102,7 @@ def check_words(one: Round) -> None:
 
 
 def test_small_pages_that_are_moved_are_old_moving_or_new(new_map: NewMap) -> None:
-    address = new_map(MIB2, advice=NOHUGEPAGE)
+    address = new_map(HUGE, advice=NOHUGEPAGE)
     size = PAGES * PAGE
     bind(address, size, 0)
     write(address, size)
@@ -114,14 +114,14 @@ def test_small_pages_that_are_moved_are_old_moving_or_new(new_map: NewMap) -> No
 
 
 def test_words_of_pages_that_are_moved(new_map: NewMap) -> None:
-    address = new_map(MIB2, advice=NOHUGEPAGE)
-    bind(address, MIB2, 0)
-    write(address, MIB2)
+    address = new_map(HUGE, advice=NOHUGEPAGE)
+    bind(address, HUGE, 0)
+    write(address, HUGE)
     node, until = 1, time.monotonic() + SECONDS
     while time.monotonic() < until:
-        before = rows(address, MIB2)
-        one = move_once(address, MIB2, MIB2 // PAGE, node)
-        after = rows(address, MIB2)
+        before = rows(address, HUGE)
+        one = move_once(address, HUGE, HUGE // PAGE, node)
+        after = rows(address, HUGE)
         for entries in one.seen["bpf"]:
             between = frame.build(entries, kernel.running(), pid=own().pid)
             moving = set(between.loc[between["state"] == "migration", "vaddr"])
@@ -136,16 +136,16 @@ def test_words_of_pages_that_are_moved(new_map: NewMap) -> None:
 
 
 def test_huge_page_that_is_moved_is_old_moving_or_new(new_map: NewMap) -> None:
-    address = new_map(MIB2, advice=HUGEPAGE)
-    bind(address, MIB2, 0)
-    write(address, MIB2)
-    move_to_and_fro(address, MIB2, ["migration_write"])
-    assert list(agree(address, MIB2)["level"]) == ["pmd"]
+    address = new_map(HUGE, advice=HUGEPAGE)
+    bind(address, HUGE, 0)
+    write(address, HUGE)
+    move_to_and_fro(address, HUGE, ["migration_write"])
+    assert list(agree(address, HUGE)["level"]) == ["pmd"]
 
 
 @pytest.mark.parametrize("name", [*WALKERS, "pagemap"])
 def test_page_that_somebody_uses_is_moving_for_a_moment_and_stays(new_map: NewMap, name: str) -> None:
-    address = new_map(MIB2, advice=NOHUGEPAGE)
+    address = new_map(HUGE, advice=NOHUGEPAGE)
     size = 8 * PAGE
     bind(address, size, 0)
     write(address, size)

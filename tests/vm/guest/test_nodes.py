@@ -14,8 +14,8 @@ import pytest
 from agreement import agree, vm_flags
 from conftest import (
     ANONYMOUS,
+    HUGE,
     HUGEPAGE,
-    MIB2,
     NOHUGEPAGE,
     PAGE,
     SHARED,
@@ -60,12 +60,12 @@ def test_frames_are_those_of_the_node(new_map: NewMap, how: str, node: int) -> N
 
 
 def test_huge_page_is_moved_in_one_piece(new_map: NewMap) -> None:
-    address = new_map(MIB2, advice=HUGEPAGE)
-    bind(address, MIB2, 0)
-    write(address, MIB2)
+    address = new_map(HUGE, advice=HUGEPAGE)
+    bind(address, HUGE, 0)
+    write(address, HUGE)
     for node in (1, 0):
         assert move(address, 1, node) == [node]
-        found = agree(address, MIB2)
+        found = agree(address, HUGE)
         assert list(found["level"]) == ["pmd"]
         assert nodes_of_frames(found["pfn"]) == {node}
 

@@ -11,9 +11,9 @@ import pytest
 from agreement import kpageflags
 from conftest import (
     ANONYMOUS,
+    HUGE,
     HUGEPAGE,
     HUGETLB,
-    MIB2,
     NOHUGEPAGE,
     PAGE,
     PRIVATE,
@@ -60,13 +60,13 @@ def test_node_of_each_page_and_of_a_huge_one_that_is_moved(new_map: NewMap) -> N
     move(address, PAGES // 2, 1)
     assert seen(address, PAGES * PAGE)["node"].tolist() == nodes(address, PAGES) == [1] * 8 + [0] * 8
 
-    huge = new_map(MIB2, advice=HUGEPAGE)
-    bind(huge, MIB2, 0)
-    write(huge, MIB2)
+    huge = new_map(HUGE, advice=HUGEPAGE)
+    bind(huge, HUGE, 0)
+    write(huge, HUGE)
     for node in (1, 0):
         assert move(huge, 1, node) == [node]
-        found = seen(huge, MIB2)
-        assert found[["size", "node"]].to_numpy().tolist() == [[MIB2, node]]
+        found = seen(huge, HUGE)
+        assert found[["size", "node"]].to_numpy().tolist() == [[HUGE, node]]
         assert found["kpf_thp"].all()
 
 
@@ -94,16 +94,16 @@ def test_a_page_of_hugetlb(new_map: NewMap) -> None:
     pool = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
     before = pool.read_text(encoding="ascii")
     pool.write_text(str(int(before) + 2), encoding="ascii")
-    address = new_map(MIB2, flags=PRIVATE | ANONYMOUS | HUGETLB | 21 << 26)
+    address = new_map(HUGE, flags=PRIVATE | ANONYMOUS | HUGETLB | 21 << 26)
     write(address, 1)
-    found = seen(address, MIB2)
-    assert found["size"].tolist() == [MIB2]
+    found = seen(address, HUGE)
+    assert found["size"].tolist() == [HUGE]
     assert found[["kpf_huge", "kpf_compound_head", "kpf_anon", "kpf_mmap"]].all(axis=None)
     assert not found["kpf_thp"].any()
     assert found["map_count"].tolist() == [1]
     with forked():
-        assert seen(address, MIB2)["map_count"].tolist() == [2]
-    munmap(address, MIB2)
+        assert seen(address, HUGE)["map_count"].tolist() == [2]
+    munmap(address, HUGE)
     pool.write_text(before, encoding="ascii")
 
 

@@ -9,8 +9,8 @@ import pytest
 from agreement import agree, kpageflags
 from conftest import (
     EXEC,
+    HUGE,
     HUGEPAGE,
-    MIB2,
     NOHUGEPAGE,
     NONE,
     PAGE,
@@ -32,7 +32,7 @@ from differences import told
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SIZES = [(PAGE, "pte", NOHUGEPAGE), (MIB2, "pmd", HUGEPAGE)]
+SIZES = [(PAGE, "pte", NOHUGEPAGE), (HUGE, "pmd", HUGEPAGE)]
 FRAME = (1 << 52) - 1
 KPF_THP, KPF_ZERO_PAGE = 1 << 22, 1 << 24
 
@@ -41,11 +41,11 @@ each_size = pytest.mark.parametrize(("size", "level", "advice"), SIZES, ids=["4K
 
 @each_size
 def test_page_without_access_keeps_its_frame_inverted(new_map: NewMap, size: int, level: str, advice: int) -> None:
-    address = new_map(2 * MIB2, advice=advice)
+    address = new_map(2 * HUGE, advice=advice)
     write(address, size)
     head = pfn(address)
     mprotect(address, size, NONE)
-    found = agree(address, 2 * MIB2).iloc[0]
+    found = agree(address, 2 * HUGE).iloc[0]
     assert (found["state"], found["level"], found["size"], found["pfn"]) == ("protnone", level, size, head)
     assert not found["present"]
     assert int(found["entry"]) & 0x101 == 0x100
@@ -65,9 +65,9 @@ def test_zero_page_is_one_for_all(new_map: NewMap) -> None:
 
 
 def test_huge_zero_page_is_one_for_all(new_map: NewMap) -> None:
-    address = new_map(2 * MIB2, advice=HUGEPAGE)
-    assert read(address, 2 * MIB2) == 0
-    found = agree(address, 2 * MIB2)
+    address = new_map(2 * HUGE, advice=HUGEPAGE)
+    assert read(address, 2 * HUGE) == 0
+    found = agree(address, 2 * HUGE)
     assert list(found["level"]) == ["pmd", "pmd"]
     assert found["pfn"].nunique() == 1
     assert kpageflags(int(found["pfn"][0])) & (KPF_ZERO_PAGE | KPF_THP) == KPF_ZERO_PAGE | KPF_THP
@@ -88,16 +88,16 @@ def key() -> Iterator[int]:
 def test_entry_has_the_protection_key_of_its_region(
     new_map: NewMap, key: int, size: int, level: str, advice: int
 ) -> None:
-    address = new_map(2 * MIB2, advice=advice)
+    address = new_map(2 * HUGE, advice=advice)
     write(address, size)
     assert agree(address).iloc[0]["pkey"] == 0
     before = rows(address, size)
-    check(libc.pkey_mprotect(ctypes.c_void_p(address), ctypes.c_size_t(2 * MIB2), READ | WRITE, key))
+    check(libc.pkey_mprotect(ctypes.c_void_p(address), ctypes.c_size_t(2 * HUGE), READ | WRITE, key))
     changed = told(before.diff(rows(address, size)))
     assert list(changed) == [address]
     assert f"protection key {key}" in changed[address]  # before 6.2 a huge page is write-protected by this, too
-    write(address + MIB2, size)  # this one is new, the other was changed
-    found = agree(address, 2 * MIB2)
+    write(address + HUGE, size)  # this one is new, the other was changed
+    found = agree(address, 2 * HUGE)
     there = found[found["state"] == "present"]
     assert list(there["level"]) == [level] * 2
     assert set(there["pkey"]) == {key}

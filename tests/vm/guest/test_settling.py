@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import MIB2, PAGE, PM_SWAP, smaps, words
+from conftest import HUGE, PAGE, PM_SWAP, smaps, words
 from differences import told
 from shells import Shell
 from swapping import swap_off, swap_on, zram
@@ -43,13 +43,13 @@ def test_khugepaged_is_waited_for(shell: Shell) -> None:
     shell.run("from pte_magic.workloads import *\nh = huge_array(1)\nh[:] = 1")
     h = shell.ip.user_ns["h"]
     at = h.ctypes.data
-    assert smaps(at, "AnonHugePages") == MIB2
+    assert smaps(at, "AnonHugePages") == HUGE
     protect(h[0, :PAGE], "r")  # splits it; while it is so, khugepaged leaves it alone
     with in_a_hurry():
         cell = shell.run("%%pte --settle 120 h\nallowed = protect(h, 'rw')")
-    assert smaps(at, "AnonHugePages") == MIB2
+    assert smaps(at, "AnonHugePages") == HUGE
     assert {"became 2 MiB", "new page frame"} <= told(cell.result)[at]
-    assert cell.result["size"].tolist() == [MIB2]
+    assert cell.result["size"].tolist() == [HUGE]
 
 
 def test_swapping_is_waited_for(shell: Shell) -> None:

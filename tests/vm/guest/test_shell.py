@@ -12,8 +12,8 @@ import pytest
 from conftest import (
     ANONYMOUS,
     FIXED,
+    HUGE,
     HUGEPAGE,
-    MIB2,
     NOHUGEPAGE,
     NONE,
     PAGE,
@@ -57,19 +57,19 @@ def dumped(pid: int) -> tuple[list[tuple[str, int]], str]:
 
 
 def mapped(protection: int = READ | WRITE) -> None:
-    got = libc.mmap(ADDRESS, 2 * MIB2, protection, PRIVATE | ANONYMOUS | FIXED, -1, 0)
+    got = libc.mmap(ADDRESS, 2 * HUGE, protection, PRIVATE | ANONYMOUS | FIXED, -1, 0)
     assert got == ADDRESS
 
 
 def small() -> None:
     mapped()
-    madvise(ADDRESS, MIB2, NOHUGEPAGE)
+    madvise(ADDRESS, HUGE, NOHUGEPAGE)
     write(ADDRESS, PAGE)
 
 
 def large() -> None:
     mapped()
-    madvise(ADDRESS, MIB2, HUGEPAGE)
+    madvise(ADDRESS, HUGE, HUGEPAGE)
     write(ADDRESS, PAGE)
 
 
@@ -81,7 +81,7 @@ def no_access() -> None:
 def beside() -> None:
     """Memory in the same table, but none at the address."""
     mapped()
-    madvise(ADDRESS, MIB2, NOHUGEPAGE)
+    madvise(ADDRESS, HUGE, NOHUGEPAGE)
     write(ADDRESS + PAGE, PAGE)
 
 
@@ -118,7 +118,7 @@ def test_dump_pte_of_its_own_caller() -> None:
         assert entries[-1][0] == "pte"
         assert last == f"4 KiB leaf at pte: physical address {frame * PAGE:#x}"
     finally:
-        munmap(ADDRESS, 2 * MIB2)
+        munmap(ADDRESS, 2 * HUGE)
 
 
 @pytest.mark.parametrize(("pid", "says"), [(2, "no address space: a kernel thread, or a process that has exited")])

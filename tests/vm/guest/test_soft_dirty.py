@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from agreement import agree, vm_flags
-from conftest import HUGEPAGE, MIB2, NOHUGEPAGE, PAGE, NewMap, forked, read, words, write
+from conftest import HUGE, HUGEPAGE, NOHUGEPAGE, PAGE, NewMap, forked, read, words, write
 
 if TYPE_CHECKING:
     from conftest import Child
@@ -19,10 +19,10 @@ def clear(pid: int) -> None:
     Path(f"/proc/{pid}/clear_refs").write_text("4", encoding="ascii")
 
 
-@pytest.mark.parametrize(("size", "advice"), [(PAGE, NOHUGEPAGE), (MIB2, HUGEPAGE)], ids=["4KiB", "2MiB"])
+@pytest.mark.parametrize(("size", "advice"), [(PAGE, NOHUGEPAGE), (HUGE, HUGEPAGE)], ids=["4KiB", "2MiB"])
 def test_page_is_soft_dirty_from_a_write_until_it_is_cleared(new_map: NewMap, size: int, advice: int) -> None:
-    address = new_map(2 * MIB2, advice=advice)
-    steps = (lambda: write(address, MIB2 + size), lambda: read(address), lambda: write(address, value=2))
+    address = new_map(2 * HUGE, advice=advice)
+    steps = (lambda: write(address, HUGE + size), lambda: read(address), lambda: write(address, value=2))
     with forked(*steps) as child:
         child.step()
         assert _soft_dirty(child, address, size) == (True, True)

@@ -9,7 +9,7 @@ import cells
 import pytest
 from conftest import (
     ANONYMOUS,
-    MIB2,
+    HUGE,
     NOHUGEPAGE,
     PAGE,
     PRIVATE,
@@ -60,9 +60,9 @@ def test_entries_of_a_process_that_maps_and_unmaps(shell: Shell, new_map: NewMap
         while not read(stop):
             # Wherever the timer's interrupt comes, at times it is this process that it interrupts.
             os.sched_setaffinity(0, {processors[done // 100 % len(processors)]})
-            beside = libc.mmap(None, 4 * MIB2, READ | WRITE, PRIVATE | ANONYMOUS, -1, 0)
+            beside = libc.mmap(None, 4 * HUGE, READ | WRITE, PRIVATE | ANONYMOUS, -1, 0)
             write(beside, 64 * PAGE)
-            munmap(beside, 4 * MIB2)
+            munmap(beside, 4 * HUGE)
             if done % 50 == 0 and (pid := os.fork()) == 0:
                 os._exit(0)
             elif done % 50 == 0:

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from conftest import (
     ANONYMOUS,
+    HUGE,
     HUGEPAGE,
-    MIB2,
     NOHUGEPAGE,
     PAGE,
     PM_PFN,
@@ -210,18 +210,18 @@ def test_tapsets_of_ones_own(shell: Shell) -> None:
 
 
 def test_entries_of_a_process_from_a_script(shell: Shell, new_map: NewMap) -> None:
-    address = new_map(2 * MIB2, advice=NOHUGEPAGE)
-    madvise(address + MIB2, MIB2, HUGEPAGE)
-    write(address + MIB2 - 3 * PAGE, PAGE)
-    read(address + MIB2 - 2 * PAGE, PAGE)
-    write(address + MIB2, PAGE)
-    told = run(shell, cells.ENTRY, address=address + MIB2 - 3 * PAGE, pages=5).result
-    seen = rows(address + MIB2 - 3 * PAGE, 3 * PAGE + MIB2)
+    address = new_map(2 * HUGE, advice=NOHUGEPAGE)
+    madvise(address + HUGE, HUGE, HUGEPAGE)
+    write(address + HUGE - 3 * PAGE, PAGE)
+    read(address + HUGE - 2 * PAGE, PAGE)
+    write(address + HUGE, PAGE)
+    told = run(shell, cells.ENTRY, address=address + HUGE - 3 * PAGE, pages=5).result
+    seen = rows(address + HUGE - 3 * PAGE, 3 * PAGE + HUGE)
     assert told["entry"].tolist()[:4] == seen["entry"].tolist()
     assert told["level"].tolist() == ["pte", "pte", "pte", "pmd", "pmd"]
-    assert told["size"].tolist() == [PAGE] * 3 + [MIB2] * 2
+    assert told["size"].tolist() == [PAGE] * 3 + [HUGE] * 2
     assert told["present"].tolist() == [1, 1, 0, 1, 1]
-    frames = [pfn(address + MIB2 + at * PAGE) for at in (-3, -2, 0)]
+    frames = [pfn(address + HUGE + at * PAGE) for at in (-3, -2, 0)]
     assert told["frame"].tolist() == [*frames[:2], -1, frames[2], frames[2]]
     flags = [set(text.split()) for text in told["flags"]]
     assert {"present", "rw", "user", "accessed", "dirty", "nx"} <= flags[0]
@@ -232,8 +232,8 @@ def test_entries_of_a_process_from_a_script(shell: Shell, new_map: NewMap) -> No
 
 def test_entries_from_a_probe_on_the_targets_page_faults(shell: Shell, new_map: NewMap) -> None:
     """At a fault, the page's entry is empty or the zero page's; that of the page before is as it will be."""
-    address, ready = new_map(MIB2, advice=NOHUGEPAGE), new_map(PAGE, flags=SHARED | ANONYMOUS)
-    others = iter(range(address + 8 * PAGE, address + MIB2, PAGE))
+    address, ready = new_map(HUGE, advice=NOHUGEPAGE), new_map(PAGE, flags=SHARED | ANONYMOUS)
+    others = iter(range(address + 8 * PAGE, address + HUGE, PAGE))
     clock = Clock()
 
     def touch() -> list[int]:
@@ -258,7 +258,7 @@ def test_entries_from_a_probe_on_the_targets_page_faults(shell: Shell, new_map: 
             interrupt()
 
         with meanwhile(act, after=modules):
-            shell.ip.user_ns.update(child=child, first=address, end=address + MIB2)
+            shell.ip.user_ns.update(child=child, first=address, end=address + HUGE)
             printed = clock.run(shell, "-x child.pid", cells.FAULTS).result
         frames = [int(word) & PM_PFN for word in words(address, 3 * PAGE, child.pid)]
     seen = table(printed)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from agreement import agree
 from conftest import (
+    HUGE,
     HUGEPAGE,
-    MIB2,
     NOHUGEPAGE,
     PAGE,
     PAGEOUT,
@@ -39,7 +39,7 @@ PAGES = 64
 def area(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A place to swap to; there is another one, which is used only when this one is full."""
     with file_system(tmp_path_factory.mktemp("disk")) as place, zram("64M") as device:
-        both = [make_file(place / "swap", 8 * MIB2 // PAGE), device]
+        both = [make_file(place / "swap", 8 * HUGE // PAGE), device]
         for one in both:
             swap_on(one, priority=10 if (one == device) == (request.param == "zram") else 1)
         yield both[request.param == "zram"]
@@ -81,15 +81,15 @@ def test_swapped_page_is_exclusive_until_a_fork(new_map: NewMap, area: Path) -> 
 
 
 def test_swapped_huge_page_is_512_entries(new_map: NewMap, area: Path) -> None:
-    address = new_map(MIB2, advice=HUGEPAGE)
-    write(address, MIB2, value=7)
-    assert list(agree(address, MIB2)["level"]) == ["pmd"]
-    page_out(address, MIB2)
-    found = agree(address, MIB2)
+    address = new_map(HUGE, advice=HUGEPAGE)
+    write(address, HUGE, value=7)
+    assert list(agree(address, HUGE)["level"]) == ["pmd"]
+    page_out(address, HUGE)
+    found = agree(address, HUGE)
     assert (len(found), set(found["level"]), set(found["state"])) == (512, {"pte"}, {"swap"})
     assert found["swap_offset"].nunique() == 512
     assert content(area, int(found["swap_offset"][77]))[::PAGE] == b"\7"
-    assert read(address, MIB2) == 7 * 512
+    assert read(address, HUGE) == 7 * 512
 
 
 def test_swapped_page_remembers_whether_it_is_soft_dirty(new_map: NewMap, area: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 from agreement import agree
 from conftest import (
     DONTNEED,
+    HUGE,
     HUGEPAGE,
-    MIB2,
     NOHUGEPAGE,
     PAGE,
     READ,
@@ -86,23 +86,23 @@ def uffd() -> Iterator[Callable[[int], Uffd]]:
         os.close(one.fd)
 
 
-@pytest.mark.parametrize(("size", "advice"), [(PAGE, NOHUGEPAGE), (MIB2, HUGEPAGE)], ids=["4KiB", "2MiB"])
+@pytest.mark.parametrize(("size", "advice"), [(PAGE, NOHUGEPAGE), (HUGE, HUGEPAGE)], ids=["4KiB", "2MiB"])
 def test_page_that_is_there_loses_write_and_says_why(
     new_map: NewMap, uffd: Callable[[int], Uffd], size: int, advice: int
 ) -> None:
-    address = new_map(2 * MIB2, advice=advice)
-    write(address, MIB2 + size)
+    address = new_map(2 * HUGE, advice=advice)
+    write(address, HUGE + size)
     before = rows(address, size)
     one = uffd(WP)
-    one.protect(address, size, 2 * MIB2)
+    one.protect(address, size, 2 * HUGE)
     between = rows(address, size)
     assert told(before.diff(between)) == {address: {"write-protected", "write-protected by userfaultfd"}}
-    found = agree(address, 2 * MIB2)
+    found = agree(address, 2 * HUGE)
     assert (found["size"][0], found["uffd_wp"][0], found["rw"][0]) == (size, True, False)
     assert found["uffd_wp"].sum() == 1
     one.allow(address, size)
     assert "no longer write-protected by userfaultfd" in told(between.diff(rows(address, size)))[address]
-    assert not agree(address, 2 * MIB2)["uffd_wp"].any()
+    assert not agree(address, 2 * HUGE)["uffd_wp"].any()
 
 
 def test_empty_memory_gets_markers(new_map: NewMap, uffd: Callable[[int], Uffd]) -> None:

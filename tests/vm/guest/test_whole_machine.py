@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from accounting import compare, expected
-from conftest import ANONYMOUS, HUGEPAGE, HUGETLB, MIB2, NOHUGEPAGE, PAGE, PRIVATE, forked, madvise, write
+from conftest import ANONYMOUS, HUGE, HUGEPAGE, HUGETLB, NOHUGEPAGE, PAGE, PRIVATE, forked, madvise, write
 from merging import KSM, MERGEABLE, merging
 from swapping import file_system, fill, make_file, page_out, swap_off, swap_on
 from waiting import wait_until
@@ -31,7 +31,7 @@ def lacks(level_walker: str) -> set[str]:
 @pytest.fixture
 def _swap(tmp_path: Path) -> Iterator[None]:
     with file_system(tmp_path) as place:
-        area = make_file(place / "swap", 8 * MIB2 // PAGE)
+        area = make_file(place / "swap", 8 * HUGE // PAGE)
         swap_on(area)
         yield
         swap_off(area)
@@ -39,23 +39,23 @@ def _swap(tmp_path: Path) -> Iterator[None]:
 
 @pytest.mark.usefixtures("_swap")
 def test_what_is_swapped_out(new_map: NewMap, level_walker: str, lacks: set[str]) -> None:
-    small, huge = new_map(64 * PAGE, advice=NOHUGEPAGE), new_map(MIB2, advice=HUGEPAGE)
+    small, huge = new_map(64 * PAGE, advice=NOHUGEPAGE), new_map(HUGE, advice=HUGEPAGE)
 
     def use() -> None:
         fill(small, 64)
         page_out(small, 48 * PAGE)
-        write(huge, MIB2)
-        page_out(huge, MIB2)
+        write(huge, HUGE)
+        page_out(huge, HUGE)
 
     with forked(use) as child:
         child.step()
-        assert expected(child.pid)["swapped"] >= 48 * PAGE + MIB2
+        assert expected(child.pid)["swapped"] >= 48 * PAGE + HUGE
         compare(child.pid, level_walker, lacks=lacks)
 
 
 def test_pages_of_hugetlb_count_as_huge_pages(new_map: NewMap, level_walker: str, lacks: set[str]) -> None:
-    address = new_map(3 * MIB2, flags=PRIVATE | ANONYMOUS | HUGETLB)
-    with forked(lambda: write(address, 2 * MIB2)) as child:
+    address = new_map(3 * HUGE, flags=PRIVATE | ANONYMOUS | HUGETLB)
+    with forked(lambda: write(address, 2 * HUGE)) as child:
         child.step()
         assert "Private_Hugetlb:    4096 kB" in Path(f"/proc/{child.pid}/smaps_rollup").read_text(encoding="utf-8")
         compare(child.pid, level_walker, lacks=lacks)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import (
     FIXED,
+    HUGE,
     HUGEPAGE,
-    MIB2,
     NOHUGEPAGE,
     PAGE,
     READ,
@@ -89,12 +89,12 @@ def test_shared_in_swap_by_a_fork_and_alone_in_another_place_later(new_map: NewM
 
 @pytest.mark.usefixtures("_swap")
 def test_a_huge_page_swapped_out(new_map: NewMap) -> None:
-    address = new_map(MIB2, advice=HUGEPAGE)
-    write(address, MIB2, value=7)
-    before = rows(address, MIB2)
-    assert before["size"].tolist() == [MIB2]
-    page_out(address, MIB2)
-    found = before.diff(rows(address, MIB2))
+    address = new_map(HUGE, advice=HUGEPAGE)
+    write(address, HUGE, value=7)
+    before = rows(address, HUGE)
+    assert before["size"].tolist() == [HUGE]
+    page_out(address, HUGE)
+    found = before.diff(rows(address, HUGE))
     assert len(found) == 512
     assert {"swapped out", "became 4 KiB"} <= set(found["change"][0].split(", "))
 

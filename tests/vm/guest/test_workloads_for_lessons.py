@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import MIB2, PAGE, PM_SWAP, pfn, smaps, words
+from conftest import HUGE, PAGE, PM_SWAP, pfn, smaps, words
 from numa import nodes_of_frames
 from swapping import swap_off, swap_on, zram
 
@@ -63,7 +63,7 @@ def test_huge_pages_of_the_pool_are_given_back() -> None:
     free = (POOL / "free_hugepages").read_text(encoding="ascii")
     a = workloads.hugetlb_array(2)
     a[:, 0] = 1
-    assert smaps(a.ctypes.data, "Private_Hugetlb") == 2 * MIB2
+    assert smaps(a.ctypes.data, "Private_Hugetlb") == 2 * HUGE
     del a
     gc.collect()
     assert (POOL / "free_hugepages").read_text(encoding="ascii") == free
