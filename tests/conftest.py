@@ -55,6 +55,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Tests ask helpers that they have started, none that this machine may have.
 os.environ[protocol.VARIABLE] = "/nonexistent/pte-magic"
 
+GUESTS = "test_guests.py"
+"""In vm/: the tests that wait for what runs in guests."""
+
 PAGE, HUGE, GIB = mmap.PAGESIZE, page_sizes.huge(), 1 << 30
 PTES = HUGE // PAGE  # of a table, all of which together cover what an entry above does
 NONE, READ, WRITE, EXEC = 0, mmap.PROT_READ, mmap.PROT_WRITE, mmap.PROT_EXEC
@@ -354,8 +357,23 @@ def physical_limit() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have tests with a browser come last: an event loop runs in this thread from the first of them on."""
-    items.sort(key=lambda item: "jupyter" in getattr(item, "fixturenames", ()))
+    """Have tests with a browser come late: an event loop runs in this thread from the first of them on.
+
+    What waits for guests is last of all: they run while other tests do.
+    """
+    items.sort(key=lambda item: (item.path.name == GUESTS, "jupyter" in getattr(item, "fixturenames", ())))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Begin to build the lab, if its guests are among the tests that were chosen."""
+    chosen = [item for item in session.items if item.path.name == GUESTS]
+    if chosen and not session.config.option.collectonly:
+        from background import begin  # noqa: PLC0415  (that folder has no use in a guest)
+
+        begin(
+            session.config, [str(item.callspec.params["guest"]) for item in chosen if isinstance(item, pytest.Function)]
+        )
 
 
 def lacking(what: str) -> NoReturn:

@@ -15,7 +15,7 @@ from rootfs import missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "all is there")
 
-SECONDS = 600.0  # modules may have to be compiled before
+SECONDS = 1200.0  # the lab may have to be built before
 
 
 class Terminal:

@@ -1,0 +1,117 @@
+"""Which tests are run in which guest, and how: by a pytest in it, which writes a report that the host sees.
+
+Each guest has two nodes, and so two CPUs, as who takes locks of the kernel has to meet those who hold them. Most of the
+time one of these is idle, so that two guests do on two CPUs of the host.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+from xml.etree import ElementTree as ET
+
+import boot
+from chroot import TREE, WORK
+from machine import Machine
+from recipe import PROJECT, SUITES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from result import Result
+    from rootfs import Root
+
+GUEST = "tests/vm/guest"
+ALL = (
+    *(f"{GUEST}/{path.name}" for path in sorted((PROJECT / GUEST).glob("test_*.py"))),
+    "tests/walkers/test_contract.py",
+    "tests/walkers/test_races.py",
+    "tests/test_interrupts.py",
+    *(
+        f"tests/helper/test_{name}.py"
+        for name in ("clients", "forged_descriptors", "frames", "hanging_files", "malformed_messages", "who_may_look")
+    ),
+)
+"""What is tested in a guest. The others run on the host as well, with an older Python, and without modules."""
+
+IN_THE_NEWEST = (
+    *(f"{GUEST}/test_{name}.py" for name in ("stap_cells", "stap_notebooks", "tutorials")),
+    *(f"tests/helper/test_{name}.py" for name in ("clients", "hanging_files")),
+)
+"""What takes minutes and asks little of the kernel: how a cell's words become a script, and its output a table; how
+notebooks use one module; what a helper does with clients of every kind. The newest kernel has all that others have."""
+
+IN_NEWEST_AND_OLDEST = tuple(
+    f"{GUEST}/test_{name}.py"
+    for name in ("dump_pte_ends", "helper_stap", "module_installed", "module_life", "stap_endings", "whole_machine")
+)
+"""What the kernel has a part in, by loading and unloading modules, signals, and PAGEMAP_SCAN or none (6.7): a kernel
+between the two has nothing of its own there. What reads entries is tested in each."""
+
+
+def but(*without: str) -> tuple[str, ...]:
+    """Return all tests but some."""
+    return tuple(name for name in ALL if name not in without)
+
+
+class Guest(NamedTuple):
+    """A kernel, more words for its command line, and what is tested there."""
+
+    kernel: str
+    append: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+OLDEST, MIDDLE, NEWEST = SUITES
+GUESTS = {
+    NEWEST: Guest(NEWEST, (), ALL),
+    OLDEST: Guest(OLDEST, (), but(*IN_THE_NEWEST)),
+    MIDDLE: Guest(MIDDLE, (), but(*IN_THE_NEWEST, *IN_NEWEST_AND_OLDEST)),
+    f"{NEWEST}-no5lvl": Guest(
+        NEWEST,
+        ("no5lvl", "mitigations=auto"),
+        tuple(f"{GUEST}/test_{name}.py" for name in ("levels", "shell", "tutorials")),
+    ),
+    f"{NEWEST}-systemd": Guest(NEWEST, ("lab_init=systemd",), ("tests/vm/systemd",)),
+    f"{NEWEST}-signed": Guest(NEWEST, ("module.sig_enforce=1", "lockdown=integrity"), ("tests/vm/signed",)),
+}
+"""Each kernel with 5 levels of tables, which the emulated processor has; the newest with 4, too, as most computers,
+booted by systemd, and as under Secure Boot. Those that take longest come first, so that all end at about one time."""
+
+FAST = ("mitigations=off", "init_on_alloc=0")
+"""What protects a kernel costs an emulated processor more than others, and nobody attacks this one."""
+APPEND = ("transparent_hugepage=madvise", "hugepagesz=1G", "hugepages=1", "hugepagesz=2M", "hugepages=32")
+SCALE = 0.002
+"""What is done a million times on the host is done as often times this, in a guest."""
+SECONDS = 2400
+"""Far more than a guest needs on a machine that has nothing else to do."""
+
+COPY = f"""
+mkdir /run/tree
+(cd {TREE} && find . -maxdepth 1 -mindepth 1 ! -name '.*' -exec cp -r {{}} /run/tree \\;)
+mount --bind /run/tree {TREE} && cd {TREE} || exit 1
+"""
+"""The tree in the guest's memory: every start of Python reads a hundred of its files, for each of which the host would
+be asked, and compiles them, unless the result can be kept beside them."""
+
+
+def run(root: Root, name: str) -> Result:
+    """Boot one of the guests and run its tests."""
+    kernel, append, tests = GUESTS[name]
+    file = report(root, name)
+    file.parent.mkdir(exist_ok=True)
+    file.unlink(missing_ok=True)
+    options = f"-p no:cacheprovider -p stuck --junit-xml={WORK}/reports/{name}.xml"
+    command = f"{COPY}PYTHONPATH={GUEST} PTE_MAGIC_TEST_SCALE={SCALE} python -m pytest {options} {' '.join(tests)}"
+    machine = Machine((*APPEND, *FAST, *append), mib=4096, numa=2, disks=("512M",))
+    return boot.boot(root, kernel, command, machine, timeout=SECONDS)
+
+
+def report(root: Root, name: str) -> Path:
+    """Return where the pytest in a guest writes what it ran, in JUnit's format."""
+    return root.work / "reports" / f"{name}.xml"
+
+
+def ran(report: Path) -> int:
+    """Return how many tests a report knows that were not skipped."""
+    suite = ET.parse(report).getroot().find("testsuite") if report.exists() else None  # noqa: S314  (it is ours)
+    return 0 if suite is None else int(suite.attrib["tests"]) - int(suite.attrib["skipped"])

@@ -1,0 +1,98 @@
+"""Prepares the guests that are named and runs their tests, two guests at a time: run_guests.py DIRECTORY NAME ...
+
+It is a program of its own, as it works while other tests run (see background.py). What it does it prints, and how a
+guest ended is a file of the guest's name in the directory, which is complete as soon as it is there. As long as the
+standard input is empty and open, one guest at a time runs: other tests want a processor, too.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boot
+import guests
+from prepared import prepared
+from rootfs import LabError
+from steps import say
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from rootfs import Root
+
+NICE = 5
+slots = threading.Semaphore(1)
+root_for = cache(prepared)
+
+
+def in_guest(root: Root, name: str, to: Path) -> None:
+    """Wait until a guest may run, run it, and write what is wrong: nothing if all is well."""
+    try:
+        with slots:
+            say(f"guest {name} begins")
+            result = guests.run(root, name)
+            count = guests.ran(guests.report(root, name))
+            say(f"guest {name} ended after {result.seconds:.0f} s; {count} tests ran")
+        wrong = result.report() or ("" if count else "no test ran")
+        done(to / name, f"{result.output}\n{wrong}" if wrong else "")
+    except BaseException:
+        done(to / name, traceback.format_exc())
+        raise
+
+
+def done(file: Path, text: str) -> None:
+    """Write a file that is complete as soon as it is there."""
+    part = file.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    part.rename(file)
+
+
+def second_slot() -> None:
+    """Let two guests run at a time when the standard input says so, or ends."""
+    sys.stdin.readline()
+    slots.release()
+
+
+def end(_signal: int, _frame: FrameType | None) -> None:
+    """End the guests, and all programs that build; whoever waits for one then takes back what it has done by halves."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    boot.kill_all()
+    group = os.getpgrp()
+    os.setpgid(0, os.getpgid(os.getppid()))
+    os.killpg(group, signal.SIGKILL)  # all that was started here: it has this group, and this process no more
+    sys.exit(1)
+
+
+def main() -> None:
+    """Prepare one guest after the other; those that are ready run meanwhile."""
+    to = Path(sys.argv[1])
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # pytest's business
+    os.nice(NICE)
+    threading.Thread(target=second_slot, daemon=True).start()
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            for name in sys.argv[2:]:
+                try:
+                    root = root_for(guests.GUESTS[name].kernel)
+                except LabError as error:
+                    say(f"guest {name} cannot run")
+                    done(to / name, f"{error}")
+                else:
+                    pool.submit(in_guest, root, name, to)
+        except SystemExit:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+if __name__ == "__main__":
+    main()
