@@ -42,6 +42,11 @@ print(json.dumps({
     "raised": raised,
 }))
 """
+NOTES = """
+import json
+import pte_magic
+print(json.dumps({row.walker: row.note for row in pte_magic.doctor().itertuples()}))
+"""
 NO_CAPABILITIES = ("setpriv", "--inh-caps=-all", "--bounding-set=-all")
 
 
@@ -176,3 +181,20 @@ def test_a_kernel_without_modules_has_no_systemtap() -> None:
     told = pte_magic.doctor().set_index("walker").loc["stap"]
     assert not told["works"]
     assert told["note"] == "this kernel loads no modules (CONFIG_MODULES is off)"
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("machine", "reason"),
+    [
+        (
+            "i686",
+            r"32-bit kernel may lie in high memory, which no eBPF.*; type `%pte --walker stap self`",
+        ),
+        ("riscv64", r"^the page tables of riscv64 are not known; those of x86_64, i686 and aarch64 are$"),
+    ],
+)
+def test_another_machine_is_told_in_one_line(tmp_path: Path, machine: str, reason: str) -> None:
+    (tmp_path / "arch").write_text(f"{machine}\n")
+    told = json.loads(python(NOTES, *in_namespace(f"mount --bind {tmp_path / 'arch'} /proc/sys/kernel/arch")))
+    assert re.search(reason, told["bpf"]), told["bpf"]
