@@ -6,23 +6,21 @@ Needs root, or CAP_BPF and CAP_PERFMON. The program is ``walk.bpf.c``, compiled 
 from __future__ import annotations
 
 import ctypes
-import itertools
-import platform
 import re
 import struct
 from errno import EPERM
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pte_magic import hardware
 from pte_magic.errors import UnstableError, WalkerUnavailableError
 from pte_magic.space import own
-from pte_magic.walkers import libbpf
+from pte_magic.walkers import direct_map, libbpf, machine
 from pte_magic.walkers.shared import SharedMemoryWalker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pte_magic.space import AddressSpace
 
 NAME = "bpf"
@@ -34,15 +32,13 @@ LOCKDOWN = Path("/sys/kernel/security/lockdown")
 _OK, _BAD_DESCRIPTOR, _NOT_PAGEMAP, _NO_MM, _EXITED, _UNSTABLE = range(6)
 _ONCE_ONLY = 2
 
-_GIB = 1 << 30
 _ROUNDS = 3
-_ADDRESS = 0x000F_FFFF_FFFF_F000  # bits of an entry that may belong to a physical address
-_PRESENT, _PSE = 1, 1 << 7
+_PRESENT = np.uint64(1)  # of all formats
 
 # Of the variable `w` of walk.bpf.c, what is its own.
 _REACHED, _REACHED_AT = struct.Struct("=Q"), 8  # start
-_ONCE, _ONCE_AT = struct.Struct("=4Q"), 40  # f_op, direct_map, table_mask, levels
-_TOLD, _TOLD_AT = struct.Struct("=4Q"), 72  # mm, pgd, current_mm, repeated
+_ONCE, _ONCE_AT = struct.Struct("=2Q"), 40  # f_op, direct_map
+_TOLD, _TOLD_AT = struct.Struct("=4Q"), 56  # mm, pgd, current_mm, repeated
 
 
 class BpfWalker(SharedMemoryWalker):
@@ -94,59 +90,52 @@ class BpfWalker(SharedMemoryWalker):
         return ValueError(f"descriptor {space.fd} is not an open /proc/PID/pagemap")
 
     def _calibrate(self) -> None:
-        """Learn what a pagemap file looks like, where the direct map begins and where its addresses end.
+        """Learn what a pagemap file looks like, where the direct map begins and which bit is memory encryption's.
 
-        No symbol is needed for it (kernels without KALLSYMS_ALL do not name data): our own pagemap is surely one,
-        and the kernel's half of every process' page tables maps the pgd itself, so a base of the direct map is right
-        if the walk to the address of the pgd ends at the physical address that this base gives it.
+        Our own pagemap is surely one, and a base of the direct map is right if the walk to pages of ours finds those
+        that we have touched, and no others.
         """
         space = own()
-        levels = hardware.levels()
-        self._mask = mask = ((1 << hardware.physical_bits()) - 1) & _ADDRESS
-        _ONCE.pack_into(self._memory, _ONCE_AT, 0, 0, mask, levels)
+        _ONCE.pack_into(self._memory, _ONCE_AT, 0, 0)
         self._read(space, 0, 0, 0)
-        f_op, *_ = _ONCE.unpack_from(self._memory, _ONCE_AT)
+        f_op, _ = _ONCE.unpack_from(self._memory, _ONCE_AT)
         mm, pgd, current_mm, _ = _TOLD.unpack_from(self._memory, _TOLD_AT)
         if mm != current_mm:
             raise WalkerUnavailableError(NAME, "/proc/self/pagemap is not this process' own: is /proc mounted over?")
-        # Each is tried once, as most are wrong; the right one may be missed while the kernel changes its own tables,
-        # as it does when a module is loaded, so all are tried again.
-        for base in itertools.chain.from_iterable(_direct_map_bases(pgd, levels) for _ in range(_ROUNDS)):
-            _ONCE.pack_into(self._memory, _ONCE_AT, f_op, base, mask, levels)
-            if self._maps_to(space, pgd, (pgd - base) & mask):
-                return
-        raise WalkerUnavailableError(
-            NAME, f"the direct map of physical memory was not found (pgd at {pgd:#x}); please report this kernel"
-        )
-
-    def _maps_to(self, space: AddressSpace, virtual: int, physical: int) -> bool:
-        """Tell whether the kernel's address `virtual` is mapped to the page `physical`, under the base in use."""
         try:
-            self._read(space, virtual, virtual, virtual + hardware.PAGE_SIZE)
+            bases = list(direct_map.bases(pgd))
+        except OSError as error:
+            why = f"{direct_map.ZONES} tells where memory is, and cannot be read: {error.strerror}"
+            raise WalkerUnavailableError(NAME, why) from error
+        with direct_map.Landmark() as landmark:
+            # Each is tried once, as most are wrong; the right one may be missed while the kernel changes the tables, as
+            # it does when it clears the mark of an access, so all are tried again.
+            for base in bases * _ROUNDS:
+                _ONCE.pack_into(self._memory, _ONCE_AT, f_op, base % (1 << 64))
+                if self._finds(space, landmark):
+                    return
+        why = f"the direct map of physical memory was not found (pgd at {pgd:#x}); please report this kernel"
+        raise WalkerUnavailableError(NAME, why)
+
+    def _finds(self, space: AddressSpace, landmark: direct_map.Landmark) -> bool:
+        """Tell whether the tables, under the base in use, have entries for the pages that were touched only."""
+        try:
+            _, n, m = self._read(space, landmark.start, landmark.start, landmark.end)
         except UnstableError:  # what this base gives for a table cannot be read
             return False
-        entry, size = int(self._entries[0]), int(self._spans["size"][0])
-        # A bit above the physical address is memory encryption's, which the kernel's own tables always have.
-        self.encryption_mask = entry & _ADDRESS & ~self._mask
-        leaf = entry & _PRESENT and (size == hardware.PAGE_SIZE or entry & _PSE)
-        return bool(leaf) and (entry ^ physical) & self._mask & -size == 0
-
-
-def _direct_map_bases(pgd: int, levels: int) -> Iterator[int]:
-    """Yield where the direct map may begin, likeliest first: the fixed address, then each GiB below the pgd.
-
-    Documentation/arch/x86/x86_64/mm.rst; ``kernel_randomize_memory()`` moves it by whole GiB.
-    """
-    yield 0xFF11_0000_0000_0000 if levels == hardware.FIVE_LEVELS else 0xFFFF_8880_0000_0000
-    first = pgd & -_GIB
-    for gib in range(1 << (hardware.physical_bits() - 30)):
-        yield first - gib * _GIB
+        entry = self._entries[:n]
+        if (n, m) != (direct_map.PAGES, 1) or ((entry != 0) != landmark.touched).any():
+            return False
+        present = entry[entry & _PRESENT != 0]
+        self.encryption_mask = int(np.bitwise_or.reduce(present)) & machine.encryption_bits()
+        return True
 
 
 def _load() -> libbpf.Object:
     """Load the object, with what the kernel has: newest first."""
-    if platform.machine() != "x86_64":
-        raise WalkerUnavailableError(NAME, f"it reads x86-64 page tables, and this machine is {platform.machine()}")
+    if hardware.encoding() not in machine.TABLES:
+        why = "page tables of a 32-bit kernel may lie in high memory, which no eBPF program can read; type"
+        raise WalkerUnavailableError(NAME, f"{why} `%pte --walker stap self`")
     try:
         libbpf.library()
     except OSError:
@@ -170,7 +159,7 @@ def _load() -> libbpf.Object:
 def _try(*, use_rcu: bool) -> libbpf.Object | libbpf.LibbpfError:
     opened = libbpf.Object(OBJECT)
     try:
-        opened.set_constant(use_rcu)
+        opened.set_constants(machine.packed(use_rcu=use_rcu))
         opened.load("walk")
     except libbpf.LibbpfError as error:
         opened.close()
@@ -183,8 +172,7 @@ def _why(error: libbpf.LibbpfError) -> str:
         return "the kernel is locked down (confidentiality: no eBPF reads kernel memory); boot with lockdown=integrity"
     if not _may_trace():
         return "no permission to load eBPF programs (CAP_BPF and CAP_PERFMON); start Python or JupyterLab as root"
-    last = error.log.splitlines()[-4:]
-    return f"the kernel refused the program: {error.strerror}: {' | '.join(last)}"
+    return f"the program was not loaded: {' | '.join([str(error.strerror), *error.log.splitlines()[-4:]])}"
 
 
 def _may_trace() -> bool:

@@ -9,6 +9,7 @@ import ctypes
 import functools
 import mmap
 import os
+from errno import EINVAL
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -108,10 +109,18 @@ class Object:
             raise LibbpfError(-failed, "loading the eBPF program", log.value.decode(errors="replace").strip())
         self._lib.bpf_program__set_log_buf(found, None, 0)
 
-    def set_constant(self, value: int) -> None:
-        """Set the first 32-bit number of the object's .rodata, before `load`."""
-        address = self._lib.bpf_map__initial_value(self._map(".rodata"), ctypes.byref(ctypes.c_size_t()))
-        ctypes.c_uint32.from_address(address).value = value
+    def set_constants(self, values: bytes) -> None:
+        """Set the object's .rodata, before `load`.
+
+        Raises:
+            LibbpfError: It is of another size, so the object is of another version.
+
+        """
+        size = ctypes.c_size_t()
+        address = self._lib.bpf_map__initial_value(self._map(".rodata"), ctypes.byref(size))
+        if size.value != len(values):
+            raise LibbpfError(EINVAL, f"setting {len(values)} bytes where the program has {size.value}")
+        ctypes.memmove(address, values, len(values))
 
     def globals(self) -> mmap.mmap:
         """Return the memory of the loaded object's .bss, shared with the program."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pte_magic import hardware
+from pte_magic.errors import PteMagicError, WalkerUnavailableError
 from pte_magic.interrupts import Lock
 from pte_magic.walkers.entries import SPAN, Entries
 
@@ -54,9 +55,12 @@ class SharedMemoryWalker(ABC):
     """Whether page frames and swap locations were taken out of the entries that were read last."""
 
     def __init__(self) -> None:
+        try:
+            self.encoding = hardware.encoding()
+        except PteMagicError as error:
+            raise WalkerUnavailableError(self.name, str(error)) from error
         self._lock = Lock()
         self._flags = 0
-        self.encoding = hardware.encoding()
         self.encryption_mask = 0
         self.frames_hidden = False
 

@@ -18,7 +18,8 @@
 //     by RCU: for khugepaged since 6.6, for munmap since 6.15.
 //   * An mm without users is torn down by exit_mmap(): it is refused, before and after.
 //
-// The layout of kernel structures comes from BTF (CO-RE); only what is used is declared.
+// The layout of kernel structures comes from BTF (CO-RE); only what is used is declared. What page
+// tables look like is data, set before loading: one object serves x86-64 and arm64.
 
 typedef unsigned int u32;
 typedef unsigned long long u64;
@@ -30,10 +31,9 @@ static long (*bpf_probe_read_kernel)(void *to, u32 size, const void *from) = (vo
 static void *(*bpf_get_current_task_btf)(void) = (void *)158;
 static long (*bpf_loop)(u32 iterations, void *callback, void *context, u64 flags) = (void *)181;
 
-// kfuncs since 6.2. `use_rcu` is set before loading if the kernel's BTF names them.
+// kfuncs since 6.2.
 extern void bpf_rcu_read_lock(void) __attribute__((section(".ksyms"), weak));
 extern void bpf_rcu_read_unlock(void) __attribute__((section(".ksyms"), weak));
-const volatile u32 use_rcu SEC(".rodata") = 0;
 
 char _license[] SEC("license") = "Dual MIT/GPL";
 
@@ -64,22 +64,34 @@ struct task_struct {
 #pragma clang attribute pop
 
 enum {
-	TABLE_ENTRIES = 512,
+	PART = 512, // entries of a table that are copied at once: all of them where a page has 4 KiB
 	CHUNK = 1 << 17, // entries a call returns at most, about
 	MAX_SPANS = 1 << 13,
-	MARGIN = 1024,	 // the step that passes CHUNK still finishes its table
+	MARGIN = 1024,	 // the step that passes CHUNK still finishes its part
 	MAX_STEPS = 1 << 20,
 	MAX_RETRIES = 1 << 12,
 };
 
 // The kernel's levels, top down, as in pte_magic.walkers.entries.LEVELS.
-enum level { PGD, P4D, PUD, PMD, PTE };
+enum level { PGD, P4D, PUD, PMD, PTE, LEVELS };
 
 enum status { OK, BAD_DESCRIPTOR, NOT_PAGEMAP, NO_MM, EXITED, UNSTABLE };
 enum flags {
 	TABLES = 1, // also the entries passed on the way
 	ONCE = 2, // do not try again what cannot be read
 };
+
+// Set before loading by pte_magic/walkers/machine.py, so constants to the verifier.
+const volatile struct {
+	u64 table_bits; // an entry points to a table if these bits of it
+	u64 table_value; // are these
+	u64 address; // the bits of such an entry that are the table's address
+	u64 above; // and those that, shifted to the left, are its upper bits
+	u32 shift_above;
+	u32 index; // entries of a table, less one
+	u32 shift[LEVELS]; // how many bits of an address lie below what selects an entry; 0: no such level
+	u32 use_rcu; // the kernel has the functions above
+} machine SEC(".rodata") = {};
 
 struct span {
 	u64 vaddr; // first address that the first entry covers
@@ -105,8 +117,6 @@ struct {
 	// once
 	u64 f_op; // file_operations of a pagemap file; 0: any, and reported here
 	u64 direct_map; // kernel address at which physical address 0 is mapped
-	u64 table_mask; // the bits of an entry that are the address of a table
-	u64 levels; // 4 or 5
 	// told
 	u64 mm; // the address space, its pgd, and the caller's own address space
 	u64 pgd;
@@ -120,16 +130,9 @@ struct {
 	u64 entries[CHUNK + MARGIN] __attribute__((aligned(4096)));
 } w;
 
-// x86-64: present and not a leaf. Bit 7 (PSE) is reserved in pgd and p4d entries.
 static inline int is_table(u64 entry)
 {
-	return (entry & 0x81) == 1;
-}
-
-// With four levels the kernel folds p4d into pgd, and a pgd entry covers 512 GiB.
-static inline u32 shift_of(u32 level, u32 levels)
-{
-	return level == PGD && levels == 4 ? 39 : 48 - 9 * level;
+	return (entry & machine.table_bits) == machine.table_value;
 }
 
 static inline void push(u64 vaddr, u64 size, u32 count, u32 level)
@@ -165,32 +168,35 @@ static long find_table(u32 index, u32 *from)
 	return 0;
 }
 
-// Copy one table, or the part of it before the next entry that points to another table.
+// Copy one table, or as much of it as is copied at once, or the part of it before the next entry
+// that points to another table. A level that the kernel folds into the one above is left out.
 // Returns 0 if the tables changed meanwhile: nothing is then committed.
 static inline int read_table(void)
 {
 	u64 va = w.start, table = w.pgd, entry = 0, first, last;
 	u64 slot[4] = {}, passed[4] = {};
-	u32 level, shift, index, count, levels = w.levels, to = w.n_entries;
+	u32 level, shift, index, count, to = w.n_entries;
 
 #pragma clang loop unroll(full)
 	for (level = PGD; level < PTE; level++) {
-		if (level == P4D && levels == 4)
+		if (!machine.shift[level])
 			continue;
-		slot[level] = table + ((va >> shift_of(level, levels)) & (TABLE_ENTRIES - 1)) * 8;
+		slot[level] = table + ((va >> machine.shift[level]) & machine.index) * 8;
 		if (bpf_probe_read_kernel(&entry, 8, (void *)slot[level]))
 			return 0;
 		if (!is_table(entry))
 			break;
 		passed[level] = entry;
-		table = w.direct_map + (entry & w.table_mask);
+		table = w.direct_map + (entry & machine.address) + ((entry & machine.above) << machine.shift_above);
 	}
 
-	shift = shift_of(level, levels);
+	shift = machine.shift[level];
 	first = va >> shift;
 	last = (w.end - 1) >> shift;
-	index = first & (TABLE_ENTRIES - 1);
-	count = TABLE_ENTRIES - index;
+	index = first & machine.index;
+	count = machine.index + 1 - index;
+	if (count > PART)
+		count = PART;
 	if (last - first < count)
 		count = last - first + 1;
 
@@ -198,7 +204,7 @@ static inline int read_table(void)
 	if (w.flags & TABLES) {
 #pragma clang loop unroll(full)
 		for (u32 upper = PGD; upper < PTE; upper++) {
-			u64 below = (1ULL << shift_of(upper, levels)) - 1;
+			u64 below = (1ULL << machine.shift[upper]) - 1;
 
 			if (passed[upper] && (va == w.origin || !(va & below)) && to < CHUNK + 8)
 				w.entries[to++] = passed[upper];
@@ -207,7 +213,7 @@ static inline int read_table(void)
 
 	// Known already, but the verifier has to see it after the compiler is done.
 	asm volatile("" : "+r"(count), "+r"(to));
-	if (to >= CHUNK + 8 || count > TABLE_ENTRIES)
+	if (to >= CHUNK + 8 || count > PART)
 		return 0;
 	if (bpf_probe_read_kernel(&w.entries[to], count * 8, (void *)(table + index * 8)))
 		return 0;
@@ -230,7 +236,7 @@ static inline int read_table(void)
 	if (w.flags & TABLES) {
 #pragma clang loop unroll(full)
 		for (u32 upper = PGD; upper < PTE; upper++) {
-			u64 below = (1ULL << shift_of(upper, levels)) - 1;
+			u64 below = (1ULL << machine.shift[upper]) - 1;
 
 			if (passed[upper] && (va == w.origin || !(va & below)))
 				push(va & ~below, below + 1, 1, upper);
@@ -248,10 +254,10 @@ static long step(u32 iteration, void *context)
 
 	if (w.start >= w.end || w.n_entries >= CHUNK || w.n_spans > MAX_SPANS - 8)
 		return 1;
-	if (use_rcu)
+	if (machine.use_rcu)
 		bpf_rcu_read_lock();
 	whole = read_table();
-	if (use_rcu)
+	if (machine.use_rcu)
 		bpf_rcu_read_unlock();
 	if (whole) {
 		w.retries = 0;

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 pytestmark = needs_root
 
 SIZE = 4 * HUGE
-FRAME = np.uint64(0x000F_FFFF_FFFF_F000)
+FRAME = np.uint64((1 << 48) - PAGE)  # of all formats, below 256 TiB
 PRESENT = np.uint64(1)
 
 
@@ -62,7 +62,7 @@ def bpf() -> Iterator[BpfWalker]:
 
 
 def frames(found: Entries) -> NDArray[np.uint64]:
-    return (found.entry & FRAME) >> np.uint64(12)
+    return (found.entry & FRAME) // np.uint64(PAGE)
 
 
 def told(address: int, size: int, pid: int | str = "self") -> NDArray[np.uint64]:
@@ -260,6 +260,15 @@ def test_an_object_that_is_none_says_why(tmp_path: Path) -> None:
     with pytest.raises(libbpf.LibbpfError, match=r"opening walk\.bpf\.o"):
         libbpf.Object(tmp_path / "walk.bpf.o")
     assert descriptors() == before
+
+
+def test_an_object_of_another_version_says_so() -> None:
+    one = libbpf.Object(OBJECT)
+    try:
+        with pytest.raises(libbpf.LibbpfError, match=r"setting 4 bytes where the program has \d+: Invalid argument"):
+            one.set_constants(bytes(4))
+    finally:
+        one.close()
 
 
 def test_a_program_that_the_verifier_refuses_says_what_it_said(tmp_path: Path) -> None:
