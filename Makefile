@@ -1,6 +1,7 @@
 # make demo   page-table entries of a real array, printed
 # make service   as root: JupyterLab and the helper for all users of this machine, in /opt/pte-magic
 # make examples   execute the tutorials and keep what they show, some of them in a kernel of the lab (as root)
+# make support   write README's table of which walkers work where, after make test
 # make test   linters, types, all tests, some of them in kernels of several Debians (as root)
 # make vm     a shell in one of these kernels, KERNEL=6.12 for example; make vm-lab: JupyterLab there
 # All set up what they need: packages of the system (as root), and a virtual environment in .venv.
@@ -14,9 +15,9 @@ KERNEL ?= newest
 
 SERVICE := /opt/pte-magic
 
-.PHONY: demo service examples test lint bench bench-vm lab screenshots vm vm-lab python system clean
+.PHONY: demo service examples support test lint bench bench-vm lab screenshots vm vm-lab python system clean
 
-test examples bench-vm vm vm-lab: PACKAGES += $(VM_PACKAGES)
+test examples support bench-vm vm vm-lab: PACKAGES += $(VM_PACKAGES)
 test bench screenshots: PACKAGES += chromium
 test: PACKAGES += iproute2 systemd
 
@@ -35,6 +36,9 @@ service: python system
 examples: .venv/ready
 	$(BIN)/python examples/execute.py
 	$(BIN)/python tests/vm/examples.py
+
+support: .venv/ready
+	@$(BIN)/python tests/vm/support.py
 
 test: .venv/ready lint
 	$(BIN)/python -m pytest

@@ -371,9 +371,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     if chosen and not session.config.option.collectonly:
         from background import begin  # noqa: PLC0415  (that folder has no use in a guest)
 
-        begin(
-            session.config, [str(item.callspec.params["guest"]) for item in chosen if isinstance(item, pytest.Function)]
-        )
+        calls = [item.callspec for item in chosen if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
+        begin(session.config, [str(call.params["guest"]) for call in calls])
 
 
 def lacking(what: str) -> NoReturn:

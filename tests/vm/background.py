@@ -33,6 +33,8 @@ class Background:
     def __init__(self, config: pytest.Config, names: Sequence[str]) -> None:
         self._reporter: TerminalReporter | None = config.pluginmanager.getplugin("terminalreporter")
         self._capture: CaptureManager | None = config.pluginmanager.getplugin("capturemanager")
+        self.names = tuple(names)
+        """The guests that run."""
         self._directory = TemporaryDirectory()
         self._to = Path(self._directory.name)
         log = self._to / "log"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import background
 import pytest
+import support
 from guests import GUESTS
 from rootfs import missing
 
@@ -17,3 +18,12 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "all is the
 def test_in_guest(pytestconfig: pytest.Config, guest: str) -> None:
     if wrong := background.of(pytestconfig).result(guest):
         pytest.fail(wrong, pytrace=False)
+
+
+def test_readme_says_which_walkers_work_where(pytestconfig: pytest.Config) -> None:
+    if background.of(pytestconfig).names != tuple(GUESTS):
+        pytest.skip("needs a run of all guests")
+    shown = support.BLOCK.search(support.README.read_text(encoding="utf-8"))
+    assert shown
+    made = support.table(support.reports())
+    assert shown[0] == made, "README's table is not what the tests ran: type make support"
