@@ -9,60 +9,67 @@ import numpy as np
 import pandas as pd
 from pandas.arrays import BooleanArray, IntegerArray
 
-from pte_magic.formats import decode
 from pte_magic.formats.field import KINDS, STATES
+from pte_magic.formats.known import FORMATS
+from pte_magic.formats.plan import CACHES
 from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pte_magic.formats.decode import Column
+    from pte_magic.formats.kernel import Kernel
+
 _CATEGORIES: dict[str, Any] = {
     "level": pd.CategoricalDtype(list(LEVELS), ordered=True),
     "state": pd.CategoricalDtype(list(STATES)),
     "kind": pd.CategoricalDtype(list(KINDS)),
-    "cache": pd.CategoricalDtype(list(decode.CACHES)),
+    "cache": pd.CategoricalDtype(list(CACHES)),
 }
 _INTEGERS = {
     "entry": np.dtype(np.uint64),
     "pfn": np.dtype(np.uint64),
+    "mapped": np.dtype(np.uint64),
     "pkey": np.dtype(np.uint8),
     "swap_type": np.dtype(np.uint8),
     "swap_offset": np.dtype(np.uint64),
 }
-BOOLEANS = (
-    "present",
-    "rw",
-    "user",
-    "accessed",
-    "dirty",
-    "global",
-    "special",
-    "soft_dirty",
-    "uffd_wp",
-    "nx",
-    "saved_dirty",
-    "devmap",
-    "encrypted",
-    "swp_exclusive",
-    "file",
-    "mmap_exclusive",
+_OF_PAGEMAP = ("file", "mmap_exclusive")
+BOOLEANS = tuple(
+    dict.fromkeys((*(name for found in FORMATS.values() for name in found.columns), *_OF_PAGEMAP)),
 )
-"""Columns of dtype boolean, named as the kernel names the bits."""
+"""Columns of dtype boolean that frames may have, named as the kernel names the bits."""
 
 WHERE = ("vaddr", "size")
-_DECODED = ("level", "entry", "state", "kind", "pfn", *BOOLEANS, "cache", "pkey", "swap_type", "swap_offset")
 _ORIGIN = ("host", "pid", "walker")
-COLUMNS = (*WHERE, *_DECODED, *_ORIGIN)
-"""All columns of a frame, in order."""
 
 
-def arrays(found: dict[str, decode.Column], n: int) -> dict[str, Any]:
+@functools.cache
+def decoded(kernel: Kernel) -> tuple[str, ...]:
+    """Return the columns of what entries of a kernel say, in order; what its architecture lacks is no column."""
+    found = kernel.format
+    names = (
+        *("level", "entry", "state", "kind", "pfn"),
+        *(found.columns + _OF_PAGEMAP),
+        *(("mapped",) if found.contiguous else ()),
+        *("cache", *found.numbers, "swap_type", "swap_offset"),
+    )
+    return tuple(name for name in names if found.optional.get(name) in {None, *kernel.features})
+
+
+@functools.cache
+def names(kernel: Kernel) -> tuple[str, ...]:
+    """Return all columns of a frame of entries of a kernel, in order."""
+    return (*WHERE, *decoded(kernel), *_ORIGIN)
+
+
+def arrays(found: dict[str, Column], n: int, kernel: Kernel) -> dict[str, Any]:
     """Make pandas arrays of decoded columns; those that were not decoded are missing throughout."""
     made: dict[str, Any] = {}
     # One allocation for all that is missing.
-    absent = [name for name in _DECODED if name not in found and name not in _CATEGORIES]
+    absent = [name for name in decoded(kernel) if name not in found and name not in _CATEGORIES]
     nothing, masks = np.zeros((len(absent), n), np.uint64), np.ones((len(absent), n), np.bool_)
-    for name in _DECODED:
+    for name in decoded(kernel):
         if name in _CATEGORIES:
             codes, missing = found.get(name) or (np.full(n, -1, np.int8), None)
             codes = codes if missing is None else np.where(missing, np.int8(-1), codes)
@@ -91,12 +98,12 @@ def translated(frame: pd.DataFrame) -> NDArray[np.uint64]:
 
 
 @functools.cache
-def places() -> dict[str, NDArray[np.intp]]:
+def places(kernel: Kernel) -> dict[str, NDArray[np.intp]]:
     """Return where each column is among all, as pandas' internals want it."""
-    return {name: np.array([i]) for i, name in enumerate(COLUMNS)}
+    return {name: np.array([i]) for i, name in enumerate(names(kernel))}
 
 
 @functools.cache
-def index() -> pd.Index[str]:
+def index(kernel: Kernel) -> pd.Index[str]:
     """Return the names of all columns, for a frame's ``columns``."""
-    return pd.Index(COLUMNS)
+    return pd.Index(names(kernel))

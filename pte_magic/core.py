@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import operator
+import re
 import warnings
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pte_magic import frame, walkers
+from pte_magic import frame, hardware, walkers
 from pte_magic import target as targets
 from pte_magic.errors import TargetError
 from pte_magic.formats import decode as decoding
 from pte_magic.formats import kernel
+from pte_magic.formats import known as formats
 from pte_magic.space import AddressSpace, own
 from pte_magic.target import Target
 from pte_magic.walkers.entries import LEVELS, Entries, join
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+    from pte_magic.formats.kernel import Kernel
 
 
 def walk(
@@ -74,28 +78,34 @@ def entries(target: object, end: int | None = None, *, pid: int | None = None, w
         return read(meant_by(target, end, space), space, walker, tables=False)
 
 
-def decode(entry: ArrayLike, *, level: str = "pte", arch: str = "x86_64") -> frame.PteFrame:
+def decode(
+    entry: ArrayLike, *, level: str = "pte", arch: str | None = None, release: str | None = None
+) -> frame.PteFrame:
     """Decode raw entries; no process is needed.
 
     Args:
         entry: One raw entry, or an array of them.
-        level: The level at which they were found: ``"pgd"``, ``"p4d"``, ``"pud"``, ``"pmd"`` or ``"pte"``.
-        arch: The format; ``"x86_64"``.
+        level: The level at which they were found: ``"pgd"``, ``"p4d"``, ``"pud"``, ``"pmd"`` or ``"pte"``, as far as
+            the format has it.
+        arch: The format, by default the running kernel's: ``"x86_64"``, ``"x86_32"`` (also ``"i386"``), ``"x86_pae"``,
+            ``"arm64_4k"`` (also ``"arm64"``), ``"arm64_4k_lpa2"``, ``"arm64_16k"``, ``"arm64_16k_lpa2"`` or
+            ``"arm64_64k"``.
+        release: The kernel that they come from, such as ``"6.1"``.
 
     Returns:
         One row an entry, without the columns of where it was found. Bits whose meaning depends on the kernel are read
-        as the running kernel does.
+        as the running kernel does. If a release is named, or another format than its own, they are read as a kernel of
+        that release, or of the newest known, that is configured as distributions do.
 
     Raises:
-        TargetError: No 64-bit number, no such level or no such format.
+        TargetError: No entry of that format, no such level, no such format or no release.
 
     """
-    if arch != "x86_64":
-        message = f"format {arch!r} does not exist; type 'x86_64'"
+    of = _meant_kernel(arch, release)
+    if level not in of.format.levels:
+        message = f"level {level!r} does not exist; type one of {', '.join(of.format.levels)}"
         raise TargetError(message)
-    if level not in LEVELS:
-        message = f"level {level!r} does not exist; type one of {', '.join(LEVELS)}"
-        raise TargetError(message)
+    limit = 1 << of.format.bits
     try:
         # A list of small and large numbers would become one of floats.
         given = np.asarray(entry, dtype=object if isinstance(entry, (list, tuple)) else None)
@@ -106,10 +116,24 @@ def decode(entry: ArrayLike, *, level: str = "pte", arch: str = "x86_64") -> fra
             given = given.astype(np.uint64, casting="safe")
         raw = np.atleast_1d(given.astype(np.uint64)).ravel()
     except (OverflowError, ValueError, TypeError):
-        message = f"{entry!r} is no 64-bit entry; type a number from 0 to {(1 << 64) - 1:#x}"
-        raise TargetError(message) from None
+        raw = None
+    if raw is None or (raw.size and int(raw.max()) >= limit):
+        message = f"{entry!r} is no {of.format.bits}-bit entry; type a number from 0 to {limit - 1:#x}"
+        raise TargetError(message)
     codes = np.full(len(raw), LEVELS.index(level), np.int8)
-    return frame.of_columns(decoding.columns(raw, codes, kernel.running()), codes)
+    return frame.of_columns(decoding.columns(raw, codes, of), codes, of)
+
+
+def _meant_kernel(arch: str | None, release: str | None) -> Kernel:
+    """Return what is to be known of the kernel that somebody names by format and release."""
+    name = hardware.encoding() if arch is None else formats.of(arch).name
+    if release is None:
+        return kernel.reading(name)
+    found = re.match(r"(\d+)\.(\d+)", release)
+    if not found:
+        message = f"release {release!r} is no release of Linux; type one such as '6.1'"
+        raise TargetError(message)
+    return kernel.of_release(name, (int(found[1]), int(found[2])))
 
 
 def resolve(target: object, end: int | None, space: AddressSpace) -> Target:

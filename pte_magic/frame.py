@@ -13,6 +13,7 @@ from pte_magic import columns, display, hardware, walkers
 from pte_magic.difference import compare
 from pte_magic.errors import TargetError
 from pte_magic.formats import decode, pagemap
+from pte_magic.formats import kernel as kernels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +43,8 @@ class PteFrame(pd.DataFrame):
     ``kind``            category          what exactly a special entry is, such as migration_write or guard
     ``pfn``             UInt64            page frame number (units of the smallest page), L1TF inversion undone
     `columns.BOOLEANS`  boolean           bits of the entry; missing where it has no such bit or nobody can know
-    ``cache``           category          memory type that the PAT index selects, assuming Linux' full PAT
+    ``mapped``          UInt64            bytes that the hardware may hold as one translation (arm64's contiguous bit)
+    ``cache``           category          memory type: what the PAT index selects, assuming Linux' full PAT; arm64: MAIR
     ``pkey``            UInt8             protection key
     ``swap_type``       UInt8             number of the swap device or of the special entry
     ``swap_offset``     UInt64            where on the swap device, in pages; the content of a special entry
@@ -51,11 +53,14 @@ class PteFrame(pd.DataFrame):
     ``walker``          category          what read the entry
     ==================  ================  ==========================================================================
 
+    What an architecture does not have is no column: arm64 has ``uxn``, ``pxn`` and ``cont`` where x86-64 has ``nx`` and
+    ``soft_dirty``.
+
     `pandas.concat` of frames of several hosts makes ``host`` a column of text; with ``union_categories=True`` (pandas
     3.1) it remains a category, which takes a byte a row instead of twenty.
 
     `decode` makes frames without the columns that a mere value does not have. `attrs` of a frame of a single address
-    hold this ``address``.
+    hold this ``address``, and of raw entries, their ``format`` and what their kernel does with it.
     """
 
     @property
@@ -179,8 +184,7 @@ class PteFrame(pd.DataFrame):
             walker = self["walker"].iloc[row] if "walker" in self.columns else "its origin"
             message = f"row {row} has no raw entry: {walker} shows none; read it as root, by the walker bpf or stap"
             raise TargetError(message)
-        origin = {name: self.attrs[name] for name in ("encryption_mask", "frames_hidden") if name in self.attrs}
-        return BitField(int(entry), str(self["level"].iloc[row]), **origin)
+        return BitField(int(entry), str(self["level"].iloc[row]), kernel=kernels.of_frame(self.attrs))
 
     def map(  # type: ignore[override]  # without a function, it is ours
         self, func: Callable[[Any], Any] | None = None, na_action: Any = None, **options: Any
@@ -273,24 +277,29 @@ def build(
     where = np.empty((2, n), np.uint64)
     where[0], where[1] = entries.vaddr, entries.size
     level = entries.level
+    if entries.protnone is None and entries.encoding != kernel.format.name:
+        kernel = kernels.reading(entries.encoding, entries.encryption_mask, entries.frames_hidden)
     if entries.protnone is not None:
         found = pagemap.columns(entries.entry, entries.protnone, kernel)
     else:
         found = decode.columns(entries.entry, level, kernel)
     found["level"] = decode.Column(level)
     blocks: list[tuple[Any, NDArray[np.intp]]] = [(where, np.array([0, 1]))]
-    blocks += [(array, columns.places()[name]) for name, array in columns.arrays(found, n).items()]
+    places = columns.places(kernel)
+    blocks += [(array, places[name]) for name, array in columns.arrays(found, n, kernel).items()]
     for name, dtype, code in (
         ("host", _categories(hosts), hosts.index(host)),
         ("walker", _WALKERS, walkers.NAMES.index(entries.walker)),
     ):
         codes = np.full(n, code, np.min_scalar_type(-len(dtype.categories)))
-        blocks.append((pd.Categorical.from_codes(codes, dtype=dtype, validate=False), columns.places()[name]))
-    blocks.append((np.full((1, n), pid, np.int64), columns.places()["pid"]))
+        blocks.append((pd.Categorical.from_codes(codes, dtype=dtype, validate=False), places[name]))
+    blocks.append((np.full((1, n), pid, np.int64), places["pid"]))
     # The usual constructor takes half a millisecond for this many columns, this one a tenth.
-    plain = create_dataframe_from_blocks(blocks, index=pd.RangeIndex(n), columns=columns.index())
+    plain = create_dataframe_from_blocks(blocks, index=pd.RangeIndex(n), columns=columns.index(kernel))
     take: Any = PteFrame  # the stubs do not know how pandas' subclasses take the columns of a frame over
     made: PteFrame = take._from_mgr(plain._mgr, axes=plain.axes)  # noqa: SLF001  (PteFrame(plain) is a third of a small frame's time)
+    if entries.protnone is None:
+        made.attrs["format"] = kernel.words
     if entries.encryption_mask:
         made.attrs["encryption_mask"] = entries.encryption_mask
     if entries.frames_hidden:
@@ -298,10 +307,12 @@ def build(
     return made
 
 
-def of_columns(found: dict[str, decode.Column], level: NDArray[np.int8]) -> PteFrame:
-    """Make a frame of decoded entries that were found nowhere."""
+def of_columns(found: dict[str, decode.Column], level: NDArray[np.int8], kernel: Kernel) -> PteFrame:
+    """Make a frame of decoded entries of a kernel that were found nowhere."""
     found = {**found, "level": decode.Column(level)}
-    return PteFrame(columns.arrays(found, len(level)))
+    made = PteFrame(columns.arrays(found, len(level), kernel))
+    made.attrs["format"] = kernel.words
+    return made
 
 
 @functools.cache

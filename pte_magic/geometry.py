@@ -14,24 +14,28 @@ class Geometry(NamedTuple):
     Attributes:
         page_shift: How many bits of an address are the offset in the smallest page.
         index_bits: How many bits of it select an entry of a table; the topmost table may be smaller.
-        levels: How many levels there are where nothing tells: the most that are usual.
+        levels: How many levels there are where nothing tells: what is usual.
+        most: How many there may be.
+        address_bits: How many bits of an address tables may be made for.
 
     """
 
     page_shift: int
     index_bits: int
     levels: int
+    most: int
+    address_bits: int
 
 
 GEOMETRIES = {
-    "x86_64": Geometry(12, 9, 4),
-    "x86_32": Geometry(12, 10, 2),
-    "x86_pae": Geometry(12, 9, 3),
-    "arm64_4k": Geometry(12, 9, 4),
-    "arm64_4k_lpa2": Geometry(12, 9, 5),
-    "arm64_16k": Geometry(14, 11, 4),
-    "arm64_16k_lpa2": Geometry(14, 11, 4),
-    "arm64_64k": Geometry(16, 13, 3),
+    "x86_64": Geometry(12, 9, 4, 5, 57),
+    "x86_32": Geometry(12, 10, 2, 2, 32),
+    "x86_pae": Geometry(12, 9, 3, 3, 32),
+    "arm64_4k": Geometry(12, 9, 4, 4, 48),
+    "arm64_4k_lpa2": Geometry(12, 9, 5, 5, 52),
+    "arm64_16k": Geometry(14, 11, 4, 4, 48),
+    "arm64_16k_lpa2": Geometry(14, 11, 4, 4, 52),
+    "arm64_64k": Geometry(16, 13, 3, 3, 52),
 }
 """By name of the format: Intel SDM 3A, 4.3 to 4.5; Arm ARM (DDI 0487), D8.2."""
 
@@ -54,3 +58,9 @@ def shifts(encoding: str, levels: int | None = None) -> dict[str, int]:
     return {
         name: geometry.page_shift + geometry.index_bits * (len(found) - 1 - place) for place, name in enumerate(found)
     }
+
+
+def levels(encoding: str, size: int) -> int:
+    """Return how many levels there are where an entry of the topmost one covers `size` bytes."""
+    geometry = GEOMETRIES[encoding]
+    return 1 + (size.bit_length() - 1 - geometry.page_shift) // geometry.index_bits

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pte_magic
+from pte_magic.formats.known import FORMATS
 from pte_magic.walkers.entries import LEVELS
 
 PRESENT, PSE, PROTNONE = 1, 1 << 7, 1 << 8
@@ -88,7 +89,12 @@ def test_what_is_no_64_bit_number_is_refused(raw: Any) -> None:
     ("options", "message"),
     [
         ({"level": "pmt"}, "level 'pmt' does not exist; type one of pgd, p4d, pud, pmd, pte"),
-        ({"arch": "arm64"}, "format 'arm64' does not exist; type 'x86_64'"),
+        ({"level": "pmd", "arch": "i386"}, "level 'pmd' does not exist; type one of pgd, pte"),
+        (
+            {"arch": "vax"},
+            f"format 'vax' does not exist; type one of {', '.join(FORMATS)}",
+        ),
+        ({"release": "new"}, "release 'new' is no release of Linux; type one such as '6.1'"),
     ],
 )
 def test_unknown_words_are_refused(options: dict[str, str], message: str) -> None:

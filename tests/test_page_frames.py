@@ -82,7 +82,9 @@ def test_columns_are_added_and_nothing_else_is_changed(mixed: int) -> None:
     assert {name: str(after[name].dtype) for name in after.columns[len(before.columns) :]} == DTYPES
     pd.testing.assert_frame_equal(after.frames()[list(before)], before)
     assert list(after.frames()) == list(after)
-    assert pte_magic.walk(mixed).frames().attrs == {"address": mixed}
+    one = pte_magic.walk(mixed)
+    assert one.frames().attrs == one.attrs
+    assert one.attrs["address"] == mixed
     assert after.runs()["entries"].tolist() == [1, 1, 1]
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pandas as pd
 
-from pte_magic.formats.field import Field, Shape
-from pte_magic.formats.kernel import running
-from pte_magic.formats.x86_64 import fields
+from pte_magic.formats import decode
+from pte_magic.formats.kernel import of_frame
+from pte_magic.formats.known import fields
+from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import pandas as pd
     from numpy.typing import NDArray
 
+    from pte_magic.formats.field import Field
+
 _WIDTH = 64
-_PLACES = frozenset({"pfn", "offset"})
+_PLACES = frozenset({"pfn", "pfn_high", "offset"})
 """Fields that say where a page is: from one page to the next, other bits of them flip."""
 
 
@@ -74,22 +77,13 @@ def _kinds(diff: pd.DataFrame) -> Iterator[_Kind]:
     """Yield the rows of which the flipped bits are known, by what their entries before and then after are."""
     known = diff["flipped"].notna().to_numpy(np.bool_)
     flipped = diff["flipped"].to_numpy(np.uint64, na_value=0)
-    table = fields(running(diff.attrs.get("encryption_mask", 0)))
+    kernel = of_frame(diff.attrs)
+    table = fields(kernel)
     for when, sign in (("before", "-"), ("after", "+")):
-        bits = flipped & diff[when].to_numpy(np.uint64, na_value=0)
-        shape = _shapes(diff[f"state_{when}"], diff[f"level_{when}"])
+        entry = diff[when].to_numpy(np.uint64, na_value=0)
+        bits = flipped & entry
+        level = pd.Categorical(diff[f"level_{when}"], categories=list(LEVELS)).codes.astype(np.int8)
+        shape = decode.shapes(entry, level, decode.octets(entry, kernel), kernel)
         for code in np.unique(shape[known]).tolist():
             rows = np.flatnonzero(known & (shape == code))
             yield _Kind(sign, rows, bits[rows], [field for field in table if code in field.shapes])
-
-
-def _shapes(state: pd.Series[Any], level: pd.Series[Any]) -> NDArray[np.int8]:
-    """Return how the bits of each entry are to be read, a `Shape`, ``int8[n]``."""
-    small = (level == "pte").to_numpy(np.bool_)
-    found = np.full(len(state), Shape.SWAP, np.int8)
-    leaves = {"present": (Shape.PAGE, Shape.HUGE), "protnone": (Shape.PROTNONE, Shape.PROTNONE_HUGE)}
-    for name, (page, huge) in leaves.items():
-        is_it = (state == name).to_numpy(np.bool_)
-        found[is_it] = np.where(small, page, huge)[is_it]
-    found[(state == "table").to_numpy(np.bool_)] = Shape.TABLE
-    return found

@@ -12,9 +12,9 @@ from pandas.arrays import IntegerArray
 
 from pte_magic import hardware
 from pte_magic.formats import kernel
-from pte_magic.formats.decode import CACHES
 from pte_magic.formats.field import KINDS, STATES
 from pte_magic.formats.hidden import hide
+from pte_magic.formats.plan import CACHES
 from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:

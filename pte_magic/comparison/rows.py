@@ -47,8 +47,8 @@ def compare(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
         # As a walk does: on the way down to an address, the upper levels first.
         order = np.lexsort((codes(found, "level"), found["vaddr"].to_numpy()))
         found = found.iloc[order].reset_index(drop=True)
-    masks = [frame.attrs["encryption_mask"] for frame in (before, after) if "encryption_mask" in frame.attrs]
-    found.attrs = {"encryption_mask": masks[0]} if masks else {}
+    kept = ("format", "encryption_mask")  # what names the bits
+    found.attrs = {name: frame.attrs[name] for frame in (after, before) for name in kept if name in frame.attrs}
     found.attrs |= {"compared": compared, "changed": int((~found["change"].isin(NOT_LOOKED)).sum())}
     return found
 

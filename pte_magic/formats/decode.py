@@ -1,39 +1,30 @@
-"""Raw x86-64 entries to columns of values, on whole arrays at once.
+"""Raw entries to columns of values, on whole arrays at once.
 
-Everything follows from the table of fields; only what is not a single bit is written out here.
+Everything follows from the table of a format, by `plan`.
 """
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pte_magic.formats.field import KINDS, LEAVES, STATES, Shape
-from pte_magic.formats.x86_64 import fields
+from pte_magic.formats.field import BIG, KINDS, LEAVES, STATES, Shape
+from pte_magic.formats.known import fields
+from pte_magic.formats.plan import SPLITTING, STATE, blocks, moved, plan, shape_table, sizes
 from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from numpy.typing import NDArray
 
-    from pte_magic.formats.field import Field
     from pte_magic.formats.kernel import Kernel
+    from pte_magic.formats.plan import BitColumn, DerivedColumn, PickColumn, Plan
 
-CACHES = ("WB", "WC", "UC-", "UC", "WP", "WT")
-"""Categories of the ``cache`` column: write-back, write-combining, uncached (MTRR may override), uncached, …"""
-
-# The full PAT (arch/x86/mm/pat/memtype.c): the type that each index selects, as an index into CACHES.
-_PAT = np.array([0, 1, 2, 3, 0, 4, 2, 5], np.int8)
 _PTE = LEVELS.index("pte")
-_FRAME = 0x000F_FFFF_FFFF_F000
-# Of a huge leaf: the address bits of its size. Those below are zero, or ones where they are inverted with the others.
-_BIG_FRAMES = {"pmd": np.uint64(0x000F_FFFF_FFE0_0000), "pud": np.uint64(0x000F_FFFF_C000_0000)}
-_ONE, _TWELVE = np.uint8(1), np.uint64(12)
 _PFN_SWAPS = ("migration", "device", "hwpoison")
+_BIG = np.array([shape in BIG for shape in Shape])
+_LEAF = np.array([shape in LEAVES for shape in Shape])
 
 
 class Column(NamedTuple):
@@ -43,122 +34,39 @@ class Column(NamedTuple):
     missing: NDArray[np.bool_] | None = None
 
 
-@functools.cache
-def _shape_table() -> NDArray[np.uint8]:
-    """Return the shape by present | pse << 1 | upper level << 2 | protnone << 3 | nonzero << 4."""
-    table = np.zeros(32, np.uint8)
-    for key in range(32):
-        present, pse, upper, protnone, nonzero = (key >> i & 1 for i in range(5))
-        if not nonzero:
-            shape = Shape.EMPTY
-        elif present:
-            shape = Shape.PAGE if not upper else Shape.HUGE if pse else Shape.TABLE
-        elif protnone:
-            shape = Shape.PROTNONE_HUGE if upper else Shape.PROTNONE
-        else:
-            shape = Shape.INVALID_HUGE if upper and pse else Shape.SWAP
-        table[key] = shape
-    return table
+def octets(entry: NDArray[np.uint64], kernel: Kernel) -> list[NDArray[np.uint8]]:
+    """Return the octets of entries, the lowest first; those that are looked at several times side by side in memory."""
+    apart = entry.view(np.uint8).reshape(-1, 8)
+    often = shape_table(kernel).octets
+    return [apart[:, i].copy() if i in often else apart[:, i] for i in range(8)]
 
 
-class _Bit(NamedTuple):
-    """How to read the bit of a boolean column: octet of the entry and mask in it."""
-
-    name: str
-    octet: int
-    mask: np.uint8
-    swap_octet: int  # of swap entries, if they have it elsewhere; else -1
-    swap_mask: np.uint8
-    missing: NDArray[np.bool_] | None  # by shape; None if every entry has it
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What is to be done to decode entries that have just some shapes."""
-
-    bits: tuple[_Bit, ...]
-    frame_bits: NDArray[np.uint64] | np.uint64 | None  # by shape, or for all; None: no frames
-    no_frame: NDArray[np.bool_] | None
-    inverted: NDArray[np.bool_] | bool  # by shape, or for all
-    no_leaf: NDArray[np.bool_] | None
-    leaves: bool
-    big: bool
-    splitting: bool
-    swaps: bool
-
-
-_SMALL = frozenset({Shape.PAGE, Shape.TABLE, Shape.PROTNONE})
-_STATE = np.array(
-    [STATES.index(name) for name in ("none", "table", "present", "present", "protnone", "protnone", "present", "swap")],
-    np.int8,
-)
-INVERTED = frozenset({Shape.PROTNONE, Shape.PROTNONE_HUGE, Shape.INVALID_HUGE})
-"""Shapes of which the frame's bits are inverted, as they are not present: arch/x86/include/asm/pgtable-invert.h."""
-
-
-@functools.cache
-def _plan(kernel: Kernel, there: int) -> _Plan:
-    """Return the plan for entries of the shapes whose bits (1 << shape) are set in `there`."""
-    present = [shape for shape in Shape if there >> shape & 1]
-
-    def lacking(have: Collection[Shape]) -> NDArray[np.bool_] | None:
-        """Return by shape what is missing if only some have it; None if all that are there have it."""
-        return None if set(present) <= set(have) else np.array([shape not in have for shape in Shape])
-
-    by_column: dict[str, list[Field]] = {}
-    for field in fields(kernel):
-        if field.column and field.shapes & set(present):
-            by_column.setdefault(field.column, []).append(field)
-    bits = []
-    for name, found in by_column.items():
-        first, last = found[0], found[-1]
-        elsewhere = last is not first
-        bits.append(
-            _Bit(
-                name, first.low >> 3, np.uint8(1 << (first.low & 7)),
-                last.low >> 3 if elsewhere else -1, np.uint8(1 << (last.low & 7)),
-                lacking(frozenset().union(*(field.shapes for field in found))),
-            )
-        )  # fmt: skip
-    framed = LEAVES | {Shape.TABLE}
-    masks = np.array([_FRAME & kernel.physical_mask for shape in Shape], np.uint64)
-    flips = np.array([shape in INVERTED for shape in Shape])
-    only = {int(masks[shape]) for shape in present if shape in framed}
-    return _Plan(
-        tuple(bits),
-        None if not only else np.uint64(only.pop()) if len(only) == 1 else masks,
-        lacking(framed),
-        bool(flips[present].any()) if flips[present].all() or not flips[present].any() else flips,
-        lacking(LEAVES),
-        leaves=bool(LEAVES & set(present)),
-        big=bool((LEAVES - _SMALL) & set(present)),
-        splitting=Shape.INVALID_HUGE in present,
-        swaps=Shape.SWAP in present,
-    )
-
-
-_BIG = np.array([shape in LEAVES - _SMALL for shape in Shape])
-
-
-def shapes(entry: NDArray[np.uint64], level: NDArray[np.int8], byte: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Return the `Shape` of each entry, ``uint8[n]``; `byte` are its lowest two octets."""
+def shapes(
+    entry: NDArray[np.uint64], level: NDArray[np.int8], byte: list[NDArray[np.uint8]], kernel: Kernel
+) -> NDArray[np.uint8]:
+    """Return the `Shape` of each entry, ``uint8[n]``; `byte` are its octets."""
     present, upper = byte[0] & 1, level != _PTE
     if not upper.any() and present.all():
         return np.full(len(entry), Shape.PAGE, np.uint8)
-    key = present | (byte[0] >> 6) & 2 | upper.view(np.uint8) << 2 | (byte[1] & 1) << 3
-    key |= (entry != 0).view(np.uint8) << 4
-    found: NDArray[np.uint8] = _shape_table()[key]
+    table = shape_table(kernel)
+    key = table.picks[0].of(byte)
+    for pick in table.picks[1:]:
+        key |= pick.of(byte)
+    key |= upper.view(np.uint8) * np.uint8(table.upper)
+    key |= (entry != 0).view(np.uint8) * np.uint8(table.nonzero)
+    if table.top:
+        key |= (level == 0).view(np.uint8) * np.uint8(table.top)
+    found: NDArray[np.uint8] = table.shapes[key]
     return found
 
 
-def shape(entry: NDArray[np.uint64], level: NDArray[np.int8]) -> Shape:
+def shape(entry: NDArray[np.uint64], level: NDArray[np.int8], kernel: Kernel) -> Shape:
     """Return how the bits of the first entry are to be read."""
-    octets = entry.view(np.uint8).reshape(-1, 8)
-    return Shape(int(shapes(entry, level, [octets[:, 0], octets[:, 1]])[0]))
+    return Shape(int(shapes(entry, level, octets(entry, kernel), kernel)[0]))
 
 
 def _frames(
-    entry: NDArray[np.uint64], level: NDArray[np.int8], shape: NDArray[np.uint8], plan: _Plan
+    entry: NDArray[np.uint64], level: NDArray[np.int8], shape: NDArray[np.uint8], plan: Plan, kernel: Kernel
 ) -> NDArray[np.uint64]:
     """Return the page frame number of each entry that has one, ``uint64[n]``."""
     if isinstance(plan.inverted, bool):
@@ -168,11 +76,12 @@ def _frames(
     bits: NDArray[np.uint64] = upright & (
         plan.frame_bits[shape] if isinstance(plan.frame_bits, np.ndarray) else np.uint64(plan.frame_bits or 0)
     )
+    for mask, left in moved(kernel):
+        bits = bits & ~mask | (bits & mask) << left
     if plan.big:
-        big = _BIG[shape]
-        for name, mask in _BIG_FRAMES.items():
-            bits[big & (level == LEVELS.index(name))] &= mask
-    bits >>= _TWELVE
+        rows = np.flatnonzero(_BIG[shape])
+        bits[rows] &= -sizes(kernel)[level[rows]]
+    bits >>= np.uint64(kernel.format.page_shift)
     return bits
 
 
@@ -190,38 +99,76 @@ def columns(entry: NDArray[np.uint64], level: NDArray[np.int8], kernel: Kernel) 
     """
     if not len(entry):
         return {}
-    octets = entry.view(np.uint8).reshape(-1, 8)
-    byte = [octets[:, i].copy() for i in (0, 1)] + [octets[:, i] for i in range(2, 8)]
-    shape = shapes(entry, level, byte)
-    plan = _plan(kernel, int(np.bitwise_or.reduce(_ONE << shape)))
-    found = {"entry": Column(entry), "state": Column(_STATE[shape])}
-    for name, octet, mask, swap_octet, swap_mask, missing in plan.bits:
-        values = byte[octet] & mask != 0
-        if swap_octet >= 0:
-            values = np.where(shape == Shape.SWAP, byte[swap_octet] & swap_mask != 0, values)
-        found[name] = Column(values, missing if missing is None else missing[shape])
-    if plan.frame_bits is not None and not kernel.frames_hidden:
-        no_frame = plan.no_frame if plan.no_frame is None else plan.no_frame[shape]
-        found["pfn"] = Column(_frames(entry, level, shape, plan), no_frame)
-    if plan.leaves:
-        no_leaf = plan.no_leaf if plan.no_leaf is None else plan.no_leaf[shape]
-        pat = byte[0] >> 5
-        if plan.big:
-            pat = np.where(_BIG[shape], byte[1] >> 2, pat)
-        found["cache"] = Column(_PAT[(byte[0] >> 3) & 3 | pat & 4], no_leaf)
-        found["pkey"] = Column((byte[7] >> 3) & 15, no_leaf)
-    if plan.splitting:
-        found["kind"] = Column(np.where(shape == Shape.INVALID_HUGE, np.int8(KINDS.index("splitting")), np.int8(-1)))
-    if plan.swaps:
+    byte = octets(entry, kernel)
+    shape = shapes(entry, level, byte, kernel)
+    todo = plan(kernel, int(np.bitwise_or.reduce(np.uint16(1) << shape)))
+    found = {"entry": Column(entry), "state": Column(STATE[shape])}
+    for bit in todo.bits:
+        found[bit.name] = _bit(bit, byte, shape)
+    for derived in todo.derived:
+        found[derived.name] = _derived(derived, entry, shape)
+    if todo.frame_bits is not None and not kernel.frames_hidden:
+        no_frame = todo.no_frame if todo.no_frame is None else todo.no_frame[shape]
+        found["pfn"] = Column(_frames(entry, level, shape, todo, kernel), no_frame)
+    for picked in todo.picked:
+        found[picked.name] = _picked(picked, byte, shape, todo)
+    if todo.leaves and kernel.format.contiguous:
+        joined = found["cont"].values
+        found["mapped"] = Column(np.where(joined, blocks(kernel)[level], sizes(kernel)[level]), ~_LEAF[shape])
+    if todo.splitting:
+        found["kind"] = Column(np.where(shape == Shape.INVALID_HUGE, SPLITTING, np.int8(-1)))
+    if todo.swaps:
         _decode_swap(found, entry, np.flatnonzero(shape == Shape.SWAP), kernel)
     return found
 
 
+def _bit(column: BitColumn, byte: list[NDArray[np.uint8]], shape: NDArray[np.uint8]) -> Column:
+    values = byte[column.bit.octet] & column.bit.mask != 0
+    for octet, mask, shapes in column.elsewhere:
+        is_there = functools.reduce(np.logical_or, [shape == one for one in shapes])
+        values = np.where(is_there, byte[octet] & mask != 0, values)
+    return Column(values, column.missing if column.missing is None else column.missing[shape])
+
+
+def _derived(column: DerivedColumn, entry: NDArray[np.uint64], shape: NDArray[np.uint8]) -> Column:
+    values = functools.reduce(np.logical_or, [entry & mask == value for mask, value in column.terms])
+    return Column(values, column.missing if column.missing is None else column.missing[shape])
+
+
+def _picked(column: PickColumn, byte: list[NDArray[np.uint8]], shape: NDArray[np.uint8], todo: Plan) -> Column:
+    number = functools.reduce(np.bitwise_or, [pick.of(byte) for pick in column.small])
+    if todo.big and column.big != column.small:
+        other = functools.reduce(np.bitwise_or, [pick.of(byte) for pick in column.big])
+        number = np.where(_BIG[shape], other, number)
+    missing = column.missing if column.missing is None else column.missing[shape]
+    return Column(number if column.values is None else column.values[number], missing)
+
+
+class Swap(NamedTuple):
+    """Where type and offset of swap entries are: bits from the lowest up, and what turns the offset's."""
+
+    type: np.uint64
+    offset: np.uint64
+    type_mask: np.uint64
+    offset_mask: np.uint64
+    flips: np.uint64
+
+
+@functools.cache
+def swap(kernel: Kernel) -> Swap:
+    """Return where a kernel's swap entries have type and offset (``__swp_type()``, ``__swp_offset()``)."""
+    found = {field.name: field for field in fields(kernel) if Shape.SWAP in field.shapes}
+    kind, offset = found["type"], found["offset"]
+    flips = ~np.uint64(0) if kernel.format.swap_inverted else np.uint64(0)
+    masks = np.uint64(kind.mask >> kind.low), np.uint64(offset.mask >> offset.low)
+    return Swap(np.uint64(kind.low), np.uint64(offset.low), *masks, flips)
+
+
 def _decode_swap(found: dict[str, Column], entry: NDArray[np.uint64], rows: NDArray[np.intp], kernel: Kernel) -> None:
-    """Decode the swap entries among others (``__swp_type()``, ``__swp_offset()`` of asm/pgtable_64.h)."""
-    swaps = entry[rows]
-    kind_of = (swaps >> np.uint64(59)).astype(np.uint8)
-    offset = (~swaps << np.uint64(5)) >> np.uint64(14)
+    """Decode the swap entries among others."""
+    swaps, where = entry[rows], swap(kernel)
+    kind_of = (swaps >> where.type & where.type_mask).astype(np.uint8)
+    offset = (swaps ^ where.flips) >> where.offset & where.offset_mask
     part = {"swap_type": Column(kind_of), "swap_offset": Column(offset)}
     swap_columns(part, kind_of, offset, kernel)
     marker = _marks(kernel)[kind_of]
@@ -229,7 +176,7 @@ def _decode_swap(found: dict[str, Column], entry: NDArray[np.uint64], rows: NDAr
         del part["pfn"]
         part["swap_offset"] = Column(offset, ~marker)
         part["swap_type"] = Column(kind_of, part["state"].values == STATES.index("swap"))
-    if marker.any():  # a marker holds the bit in its offset
+    if marker.any() and "uffd_wp" in found:  # a marker holds the bit in its offset
         found["uffd_wp"].values[rows[marker]] = offset[marker] & np.uint64(1) == 1
     scatter(found, part, rows, len(entry))
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pte_magic import hardware
 from pte_magic.formats import decode
 from pte_magic.formats.field import KINDS, STATES, Field, Shape
-from pte_magic.formats.x86_64 import fields
+from pte_magic.formats.known import fields
+from pte_magic.formats.plan import CACHES
 from pte_magic.units import size
 from pte_magic.walkers.entries import LEVELS
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from pte_magic.formats.kernel import Kernel
 
-WIDTH = 64
 READERS = {"cpu": "CPU", "linux": "Linux", "nobody": "nobody"}
 """Who reads a part, as a person would say it."""
 
@@ -91,6 +90,7 @@ class Description(NamedTuple):
         kind: One of ``KINDS``, or empty.
         says: What it says, in some words.
         parts: All its bits, the highest first.
+        width: How many bits it has.
 
     """
 
@@ -100,28 +100,38 @@ class Description(NamedTuple):
     kind: str
     says: str
     parts: tuple[Part, ...]
+    width: int = 64
 
 
 def describe(entry: int, level: str, kernel: Kernel, *, covers: int | None = None) -> Description:
     """Take an entry apart.
 
     Args:
-        entry: The raw entry, 64 bits.
+        entry: The raw entry.
         level: Where it was found, one of ``LEVELS``.
         kernel: What the kernel that it comes from does with the bits.
-        covers: Bytes that it covers; by default those of its level on this machine.
+        covers: Bytes that it covers; by default those of its level.
 
     """
     raw, code = np.array([entry], np.uint64), np.array([LEVELS.index(level)], np.int8)
-    shape = decode.shape(raw, code)
+    shape = decode.shape(raw, code, kernel)
     values = {name: _value(column) for name, column in decode.columns(raw, code, kernel).items()}
     state = STATES[values.get("state", 0)]
     kind_code = values.get("kind", -1)
     kind = KINDS[kind_code] if kind_code is not None and kind_code >= 0 else ""
-    known = _words(values) | {"kind": kind or "of unknown kind", "size": size(covers or 1 << _shift(level))}
+    covered = covers or 1 << kernel.shift(level)
+    known = _words(values, kernel) | {"kind": kind or "of unknown kind", "size": size(covered)}
     says = (_SAYS_HIDDEN if kernel.frames_hidden else _SAYS)["splitting" if kind == "splitting" else state]
     says = says.format(**known)
-    return Description(entry, level, state, kind, says, tuple(_parts(entry, shape, state, kind, known, kernel)))
+    if (values.get("mapped") or 0) > covered:
+        says += f", one of a block of {size(values['mapped'])}"
+    parts = tuple(_parts(entry, shape, state, kind, known, kernel))
+    return Description(entry, level, state, kind, says, parts, kernel.format.bits)
+
+
+def hexadecimal(entry: int, width: int) -> str:
+    """Return an entry of so many bits as one writes it."""
+    return f"{entry:#0{2 + width // 4}x}"
 
 
 def _value(column: decode.Column) -> Any:
@@ -131,21 +141,15 @@ def _value(column: decode.Column) -> Any:
     return column.values[0].item()
 
 
-def _shift(level: str) -> int:
-    """Return how many bits of an address an entry leaves to the levels below, or to the offset."""
-    folded = level == "pgd" and hardware.levels() != hardware.FIVE_LEVELS  # there is no p4d then
-    return 12 + 9 * (len(LEVELS) - 1 - LEVELS.index(level) - folded)
-
-
-def _words(values: dict[str, Any]) -> dict[str, str]:
+def _words(values: dict[str, Any], kernel: Kernel) -> dict[str, str]:
     """Return the numbers that an entry holds in some encoding, as one writes them."""
     words = {name: f"{values[name]:#x}" for name in ("pfn", "swap_offset") if values.get(name) is not None}
     if "pfn" in words:
-        words["physical"] = f"{values['pfn'] << 12:#x}"
+        words["physical"] = f"{values['pfn'] << kernel.format.page_shift:#x}"
     if values.get("swap_type") is not None:
         words["swap_type"] = str(values["swap_type"])
-    if values.get("cache") is not None:
-        words["cache"] = decode.CACHES[values["cache"]]
+    if values.get("cache", -1) not in {None, -1}:
+        words["cache"] = CACHES[values["cache"]]
     return words
 
 
@@ -153,13 +157,13 @@ def _parts(  # noqa: PLR0913, PLR0917  (what a part may tell of)
     entry: int, shape: Shape, state: str, kind: str, known: dict[str, str], kernel: Kernel
 ) -> Iterator[Part]:
     """Yield the parts, the highest first, and between them what nobody reads."""
-    above = WIDTH
+    above = kernel.format.bits
     for field in sorted((field for field in fields(kernel) if shape in field.shapes), key=lambda field: -field.low):
         end = field.low + field.width
         if end < above:
             yield _unread(entry, end, above)
         value = field.value(entry)
-        says = _says(field, value, shape, state, kind, known)
+        says = _says(field, value, shape, state, kind, known, kernel)
         yield Part(field.name, field.low, field.width, value, says, field.meaning, field.by, field.source)
         above = field.low
     if above:
@@ -172,17 +176,17 @@ def _unread(entry: int, low: int, end: int) -> Part:
 
 
 def _says(  # noqa: PLR0913, PLR0917  (as above)
-    field: Field, value: int, shape: Shape, state: str, kind: str, known: dict[str, str]
+    field: Field, value: int, shape: Shape, state: str, kind: str, known: dict[str, str], kernel: Kernel
 ) -> str:
-    if field.name == "pfn":
+    if field.address is not None:
         if "pfn" not in known:
             return HIDDEN
-        inverted = ", bits inverted" if shape in decode.INVERTED else ""
+        inverted = ", bits inverted" if shape in kernel.format.inverted else ""
         return f"page frame {known['pfn']}, physical address {known['physical']}{inverted}"
     if field.name == "offset":
         return f"page frame {known['pfn']}" if "pfn" in known else known.get("swap_offset", HIDDEN)
     if field.name == "type":
         return (f"swap device {value}" if "swap_type" in known else HIDDEN) if state == "swap" else kind or state
-    if field.name in {"pat", "pat_large", "pcd", "pwt"}:
+    if field.name in kernel.format.cache_fields:
         return f"{value} (memory type {known['cache']})" if "cache" in known else str(value)
     return ("yes" if value else "no") if field.width == 1 else str(value)

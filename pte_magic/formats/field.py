@@ -25,10 +25,20 @@ class Shape(enum.IntEnum):
     """A huge page that is being split or changed just now (``pmd_mkinvalid()``)."""
     SWAP = 7
     """Not present: a swap entry, or one of the kernel's special entries in the same layout."""
+    ROOT = 8
+    """Points to the table of the next level and has no bits for what is allowed below (PAE's PDPTE)."""
 
 
-LEAVES = frozenset({Shape.PAGE, Shape.HUGE, Shape.PROTNONE, Shape.PROTNONE_HUGE, Shape.INVALID_HUGE})
+SMALL = frozenset({Shape.PAGE, Shape.PROTNONE})
+"""Shapes that name the page frame of a page of the smallest size."""
+BIG = frozenset({Shape.HUGE, Shape.PROTNONE_HUGE, Shape.INVALID_HUGE})
+"""Shapes that name the first page frame of a huge page."""
+LEAVES = SMALL | BIG
 """Shapes that name the page frame of a page of memory."""
+TABLES = frozenset({Shape.TABLE, Shape.ROOT})
+"""Shapes that name the page frame of a table."""
+HARD = frozenset({Shape.PAGE, Shape.HUGE})
+"""Leaves through which the hardware translates."""
 
 STATES = ("none", "table", "present", "protnone", "swap", "migration", "device", "hwpoison", "marker")
 """Categories of the ``state`` column."""
@@ -63,8 +73,9 @@ class Field:
         meaning: What it says, for a reader.
         source: Where that is written.
         by: Who reads it: ``"cpu"``, or ``"linux"`` for a bit that the hardware leaves to the system.
-        column: The boolean column of a frame that it fills, if any.
+        column: The column of a frame that it fills, if any: a boolean one, or ``pkey``.
         needs: The feature of the kernel without which the bit has no such meaning, if any.
+        address: Of bits of a page frame, the bit of the physical address that the lowest is; None of other fields.
 
     """
 
@@ -77,6 +88,7 @@ class Field:
     by: str = "cpu"
     column: str | None = None
     needs: str | None = None
+    address: int | None = None
 
     @property
     def mask(self) -> int:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pte_magic.formats import decode
-from pte_magic.formats.field import LEAVES, Shape
+from pte_magic.formats.field import LEAVES, TABLES, Shape
+from pte_magic.formats.format import frame_mask
 from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
@@ -21,18 +22,15 @@ if TYPE_CHECKING:
     from pte_magic.formats.kernel import Kernel
 
 _PRESENT = np.uint64(1)
-_TYPE, _OFFSET = np.uint64(0x1F << 59), np.uint64(((1 << 50) - 1) << 9)
-_PAT_LARGE = 1 << 12
 _PTE = LEVELS.index("pte")
-_BIG = LEAVES - {Shape.PAGE, Shape.PROTNONE}
 
 
 def hide(entry: NDArray[np.uint64], level: NDArray[np.int8], kernel: Kernel) -> None:
-    """Take page frame numbers and swap locations out of raw x86-64 entries, in place.
+    """Take page frame numbers and swap locations out of raw entries, in place.
 
-    Afterwards each page frame number reads as 0, its inversion undone, and so does each offset of a swap entry and the
-    number of a swap device. The types of special entries stay, and what a marker marks, as they tell no place. No entry
-    becomes empty by it, or looks like one of another state.
+    Afterwards each page frame number reads as 0, its inversion undone, and so does the number of a swap device; the
+    bits of the offset of a swap entry are all ones, inverted or not. The types of special entries stay, and what a
+    marker marks, as they tell no place. No entry becomes empty by it, or looks like one of another state.
 
     Args:
         entry: Raw entries, ``uint64[n]``, contiguous.
@@ -44,8 +42,7 @@ def hide(entry: NDArray[np.uint64], level: NDArray[np.int8], kernel: Kernel) -> 
     if (level == _PTE).all() and np.bitwise_and.reduce(entry) & _PRESENT:
         np.bitwise_and(entry, ~frame, out=entry)
         return
-    octets = entry.view(np.uint8).reshape(-1, 8)
-    shape = decode.shapes(entry, level, [octets[:, 0], octets[:, 1]])
+    shape = decode.shapes(entry, level, decode.octets(entry, kernel), kernel)
     cleared, filled = _masks(kernel)
     swap = np.flatnonzero(shape == Shape.SWAP)
     np.bitwise_and(entry, cleared[shape], out=entry)
@@ -58,9 +55,9 @@ def hide(entry: NDArray[np.uint64], level: NDArray[np.int8], kernel: Kernel) -> 
 def _masks(kernel: Kernel) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Return by shape which bits of an entry stay, and which are set then, ``uint64[shapes]`` each."""
     cleared, filled = np.full(len(Shape), ~np.uint64(0)), np.zeros(len(Shape), np.uint64)
-    for shape in LEAVES | {Shape.TABLE}:
-        frame = kernel.physical_mask & ~(_PAT_LARGE if shape in _BIG else 0)
-        if shape in decode.INVERTED:  # all ones are frame 0
+    for shape in LEAVES | TABLES:
+        frame = frame_mask(kernel.format, shape) & ~kernel.encryption_mask
+        if shape in kernel.format.inverted:  # all ones are frame 0
             filled[shape] = frame
         else:
             cleared[shape] = ~np.uint64(frame)
@@ -68,10 +65,12 @@ def _masks(kernel: Kernel) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
 
 
 def _hidden_swap(entry: NDArray[np.uint64], kernel: Kernel) -> NDArray[np.uint64]:
-    kind_of = (entry >> np.uint64(59)).astype(np.intp)
+    where = decode.swap(kernel)
+    kind_of = (entry >> where.type & where.type_mask).astype(np.intp)
     # A failed swap-in before 6.2, in the state of a marker, too, has a page frame there (make_swapin_error_entry()).
     is_marker = np.array([found == ("marker", None) for found in kernel.swap.types])[kind_of]
     is_device = np.array([state == "swap" for state, _ in kernel.swap.types])[kind_of]
-    entry = np.where(is_marker, entry, entry | _OFFSET)  # inverted: all ones are offset 0
-    found: NDArray[np.uint64] = np.where(is_device, entry & ~_TYPE, entry)
+    # All ones: where it is inverted that is offset 0, and where it is not, nothing becomes an empty entry by it.
+    entry = np.where(is_marker, entry, entry | where.offset_mask << where.offset)
+    found: NDArray[np.uint64] = np.where(is_device, entry & ~(where.type_mask << where.type), entry)
     return found

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pte_magic.hardware import FIVE_LEVELS
-
 _TYPES = 1 << 5  # MAX_SWAPFILES_SHIFT
 
 
@@ -29,12 +27,12 @@ class SwapTypes:
     pfn_bits: int
 
 
-def swap_types(features: frozenset[str], levels: int) -> SwapTypes:
+def swap_types(features: frozenset[str], pfn_bits: int) -> SwapTypes:
     """Return the types of a kernel with these features.
 
     Args:
-        features: Of `pte_magic.formats.kernel.FEATURES`.
-        levels: Of its page tables, 4 or 5.
+        features: Of `pte_magic.formats.features.FEATURES`.
+        pfn_bits: How wide a page frame number may be: ``MAX_PHYSMEM_BITS - PAGE_SHIFT``, asm/sparsemem.h.
 
     """
     tail: list[tuple[str, str | None]] = []
@@ -52,8 +50,4 @@ def swap_types(features: frozenset[str], levels: int) -> SwapTypes:
     if "swapin_error_type" in features:
         tail.append(("marker", "swapin_error"))
     devices: list[tuple[str, str | None]] = [("swap", None)] * (_TYPES - len(tail))
-    return SwapTypes(
-        tuple(devices + tail),
-        ("uffd_wp", "poisoned", "guard"),
-        (52 if levels == FIVE_LEVELS else 46) - 12,  # MAX_PHYSMEM_BITS - PAGE_SHIFT, asm/sparsemem.h
-    )
+    return SwapTypes(tuple(devices + tail), ("uffd_wp", "poisoned", "guard"), pfn_bits)

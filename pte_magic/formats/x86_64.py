@@ -6,25 +6,18 @@ Sources: the Intel 64 and IA-32 Architectures Software Developer's Manual, volum
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-from typing import TYPE_CHECKING
-
-from pte_magic.formats.field import LEAVES, Field, Shape
-
-if TYPE_CHECKING:
-    from pte_magic.formats.kernel import Kernel
+from pte_magic.formats.field import BIG, HARD, LEAVES, SMALL, TABLES, Field, Shape
+from pte_magic.formats.format import Format, Rule
 
 SDM = "Intel SDM 3A, 4.5"
 TYPES = "arch/x86/include/asm/pgtable_types.h"
 SWAP64 = "arch/x86/include/asm/pgtable_64.h"
 
-_SMALL = frozenset({Shape.PAGE, Shape.PROTNONE})
-_BIG = LEAVES - _SMALL
 _TABLE = frozenset({Shape.TABLE})
 _SWAP = frozenset({Shape.SWAP})
-_HARD = frozenset({Shape.PAGE, Shape.HUGE})
 _ANY = frozenset(Shape)
+
+PRESENT, PSE, PROTNONE = 1 << 0, 1 << 7, 1 << 8
 
 FIELDS = (
     Field("present", 0, 1, _ANY, "the CPU translates through this entry", SDM, column="present"),
@@ -34,11 +27,11 @@ FIELDS = (
     Field("pcd", 4, 1, LEAVES | _TABLE, "page-level cache disable: bit 1 of the PAT index", SDM),
     Field("accessed", 5, 1, LEAVES | _TABLE, "the CPU has used it", SDM, column="accessed"),
     Field("dirty", 6, 1, LEAVES, "the CPU has written through it", SDM, column="dirty"),
-    Field("pat", 7, 1, _SMALL, "bit 2 of the PAT index", SDM),
-    Field("pse", 7, 1, _BIG | _TABLE, "page size: a leaf here, not a table", SDM),
-    Field("global", 8, 1, _HARD, "stays in the TLB when the address space changes", SDM, column="global"),
+    Field("pat", 7, 1, SMALL, "bit 2 of the PAT index", SDM),
+    Field("pse", 7, 1, BIG | _TABLE, "page size: a leaf here, not a table", SDM),
+    Field("global", 8, 1, HARD, "stays in the TLB when the address space changes", SDM, column="global"),
     Field(
-        "protnone", 8, 1, LEAVES - _HARD, "in memory, but no access allowed (PROT_NONE or NUMA hinting)", TYPES, "linux"
+        "protnone", 8, 1, LEAVES - HARD, "in memory, but no access allowed (PROT_NONE or NUMA hinting)", TYPES, "linux"
     ),
     Field(
         "special",
@@ -62,9 +55,9 @@ FIELDS = (
         "soft_dirty",
         "soft_dirty",
     ),
-    Field("pat_large", 12, 1, _BIG, "bit 2 of the PAT index, in a huge leaf", SDM),
-    Field("pfn", 12, 40, _SMALL | _TABLE, "page frame number: physical address / 4096", SDM),
-    Field("pfn", 13, 39, _BIG, "page frame number / 2; low bits of a huge frame are zero", SDM),
+    Field("pat_large", 12, 1, BIG, "bit 2 of the PAT index, in a huge leaf", SDM),
+    Field("pfn", 12, 40, SMALL | TABLES, "page frame number: physical address / 4096", SDM, address=12),
+    Field("pfn", 13, 39, BIG, "page frame number / 2; low bits of a huge frame are zero", SDM, address=13),
     Field(
         "encrypted",
         0,
@@ -90,7 +83,7 @@ FIELDS = (
         "saved_dirty",
     ),
     Field("noptishadow", 58, 1, _TABLE, "pgd entry without a copy for user mode (since 6.13)", TYPES, "linux"),
-    Field("pkey", 59, 4, LEAVES, "protection key", SDM),
+    Field("pkey", 59, 4, LEAVES, "protection key", SDM, column="pkey"),
     Field("nx", 63, 1, LEAVES | _TABLE, "no instruction fetch", SDM, column="nx"),
     Field(
         "soft_dirty",
@@ -119,16 +112,36 @@ FIELDS = (
 )
 
 
-@functools.cache
-def fields(kernel: Kernel) -> tuple[Field, ...]:
-    """Return the fields that entries of `kernel` have: those whose feature it has, the C-bit where it lies."""
-    found = []
-    for field in FIELDS:
-        if field.needs == "encryption":
-            if kernel.encryption_mask:
-                found.append(dataclasses.replace(field, low=kernel.encryption_mask.bit_length() - 1))
-        elif field.name == "pfn" and kernel.encryption_mask:  # no address has bits above the C-bit
-            found.append(dataclasses.replace(field, width=kernel.encryption_mask.bit_length() - 1 - field.low))
-        elif field.needs is None or field.needs in kernel.features:
-            found.append(field)
-    return tuple(found)
+RULES = (
+    Rule("last", PRESENT, PRESENT, Shape.PAGE),
+    Rule("upper", PRESENT | PSE, PRESENT | PSE, Shape.HUGE),
+    Rule("upper", PRESENT, PRESENT, Shape.TABLE),
+    Rule("last", PROTNONE, PROTNONE, Shape.PROTNONE),
+    Rule("upper", PROTNONE, PROTNONE, Shape.PROTNONE_HUGE),
+    Rule("upper", PSE, PSE, Shape.INVALID_HUGE),
+    Rule("any", 0, 0, Shape.SWAP),
+)
+"""``pte_present()``, ``pmd_present()``, ``pmd_leaf()`` of arch/x86/include/asm/pgtable.h."""
+
+INVERTED = LEAVES - HARD
+"""Not present: arch/x86/include/asm/pgtable-invert.h."""
+
+PAT = ("WB", "WC", "UC-", "UC", "WB", "WP", "UC-", "WT")
+"""The full PAT of Linux (arch/x86/mm/pat/memtype.c)."""
+PAT_FIELDS = frozenset({"pwt", "pcd", "pat", "pat_large"})
+
+FORMAT = Format(
+    "x86_64",
+    FIELDS,
+    RULES,
+    (
+        *("present", "rw", "user", "accessed", "dirty", "global", "special", "soft_dirty", "uffd_wp", "nx"),
+        *("saved_dirty", "devmap", "encrypted", "swp_exclusive"),
+    ),
+    PAT,
+    PAT_FIELDS,
+    (("five_levels", 52), (None, 46)),  # arch/x86/include/asm/sparsemem.h
+    inverted=INVERTED,
+    swap_inverted=True,
+    numbers=("pkey",),
+)

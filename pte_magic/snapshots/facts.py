@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 KEY = b"pte_magic"
 """Under which name they are in the metadata of a Parquet file's schema."""
-VERSION = 1
+VERSION = 2
+"""Of the layout of a file; one of version 1 is of x86-64, and says no format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,12 @@ class Facts:
         machine: As ``uname -m`` says.
         walker: What read them.
         encoding: Their format, as of `Entries`.
-        levels: Of page tables, 4 or 5.
-        features: What the kernel does with the bits: of `formats.kernel.FEATURES`, those that it has.
+        levels: Of page tables, 2 to 5.
+        features: What the kernel does with the bits: of `formats.features.FEATURES`, those that it has.
         encryption_mask: As of `Entries`.
         frames_hidden: As of `Entries`.
         version: Of the layout of the file.
+        format: Of the entries of the machine, also where the encoding is that of pagemap.
 
     """
 
@@ -53,6 +55,7 @@ class Facts:
     encryption_mask: int
     frames_hidden: bool
     version: int = VERSION
+    format: str = "x86_64"
 
     @classmethod
     def of(cls, found: Entries, pid: int) -> Self:
@@ -69,6 +72,7 @@ class Facts:
             tuple(sorted(kernels.running().features)),
             found.encryption_mask,
             found.frames_hidden,
+            format=hardware.encoding(),
         )
 
     @classmethod
@@ -83,7 +87,7 @@ class Facts:
             message = f"{file} is no file of a snapshot; name a directory that pte_magic.snapshot() has written"
             raise TargetError(message)
         told = json.loads(metadata[KEY])
-        if told["version"] != VERSION:
+        if told["version"] > VERSION:
             message = f"{file} is of version {told['version']} of the layout, this package reads {VERSION}; upgrade it"
             raise TargetError(message)
         return cls(**{**told, "features": tuple(told["features"])})
@@ -95,4 +99,5 @@ class Facts:
     @property
     def kernel(self) -> Kernel:
         """What the kernel that the entries come from does with their bits."""
-        return kernels.known(frozenset(self.features), self.levels, self.encryption_mask, self.frames_hidden)
+        features = frozenset(self.features)
+        return kernels.known(self.format, self.levels, features, self.encryption_mask, self.frames_hidden)

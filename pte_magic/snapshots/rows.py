@@ -14,7 +14,7 @@ bits: so few rows stand for many entries, and writing takes less time than readi
 
 If the bits of the page frame in ``entry`` are 0, as of an empty entry or where frames are hidden, all entries of the
 run are the same. Otherwise the next one is that of the next frame: in raw entries ``size / count`` more, in words of
-pagemap that many pages of 4 KiB more. A row group is one piece of a walk.
+pagemap that many pages more. A row group is one piece of a walk.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from pte_magic.formats.field import Shape
+from pte_magic.formats.format import frame_mask
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pte_magic.formats.format import Format
     from pte_magic.snapshots.facts import Facts
 
 SCHEMA = pa.schema(
@@ -51,18 +54,20 @@ OPTIONS = {
 """For `pyarrow.parquet.ParquetWriter`."""
 
 _LEVELS = pa.array(LEVELS)
-# By encoding: the bits of the page frame, and by how much the next frame's are more, as a shift of its bytes.
-_FRAME = {
-    "x86_64": (np.uint64(0x000F_FFFF_FFFF_F000), np.uint64(0)),
-    "pagemap": (np.uint64((1 << 55) - 1), np.uint64(12)),
-}
 
 
-def table(found: Entries) -> Any:
-    """Return entries as a `pyarrow.Table`, a row a run."""
+def _frame(encoding: str, of: Format) -> tuple[np.uint64, np.uint64]:
+    """Return the bits of the page frame, and by how much the next frame's are more, as a shift of its bytes."""
+    if encoding == "pagemap":
+        return np.uint64((1 << 55) - 1), np.uint64(of.page_shift)
+    return np.uint64(frame_mask(of, Shape.PAGE)), np.uint64(0)
+
+
+def table(found: Entries, of: Format) -> Any:
+    """Return entries as a `pyarrow.Table`, a row a run; `of` is the format of their machine's entries."""
     spans = found.spans
     ends = np.cumsum(spans["count"], dtype=np.int64)
-    first = _firsts(found, spans, ends)
+    first = _firsts(found, spans, ends, of)
     runs = np.diff(np.searchsorted(first, ends), prepend=0)  # of each span
     each = np.repeat(spans["size"], runs)
     origin = spans["vaddr"] - (ends - spans["count"]).astype(np.uint64) * spans["size"]
@@ -80,10 +85,10 @@ def table(found: Entries) -> Any:
     return pa.Table.from_arrays(columns, schema=SCHEMA)
 
 
-def _firsts(found: Entries, spans: NDArray[Any], ends: NDArray[np.int64]) -> NDArray[np.intp]:
+def _firsts(found: Entries, spans: NDArray[Any], ends: NDArray[np.int64], of: Format) -> NDArray[np.intp]:
     """Return where runs begin, ``intp[n]``; none goes beyond its span."""
     entry = found.entry
-    frame, shift = _FRAME[found.encoding]
+    frame, shift = _frame(found.encoding, of)
     sizes = spans["size"]
     step = (sizes[0] if (sizes == sizes[0]).all() else np.repeat(sizes, spans["count"])[1:]) >> shift
     begins = np.empty(len(entry), np.bool_)
@@ -104,7 +109,7 @@ def entries(rows: Any, facts: Facts, start: int, end: int) -> Entries:
     vaddr, size, count, first = (rows[name].to_numpy() for name in ("vaddr", "size", "count", "entry"))
     level = rows["level"].combine_chunks().indices.fill_null(-1).to_numpy().astype(np.int8)
     each = size // count
-    frame, shift = _FRAME[facts.encoding]
+    frame, shift = _frame(facts.encoding, facts.kernel.format)
     step = np.where(first & frame == 0, np.uint64(0), each >> shift)
     # Of each run, what lies in the range.
     before = np.minimum(np.maximum(start - vaddr.astype(np.int64), 0) // each.astype(np.int64), count)

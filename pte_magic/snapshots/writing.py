@@ -67,12 +67,13 @@ def write(walker: Walker, space: AddressSpace, directory: Path, went_on: Callabl
 def _write(walker: Walker, space: AddressSpace, file: Path, went_on: Callable[[int], bool]) -> None:
     chunks = walker.chunks(space, 0, hardware.user_limit())
     first: Entries = next(chunks)
-    schema = rows.SCHEMA.with_metadata(Facts.of(first, space.pid).metadata())
+    facts = Facts.of(first, space.pid)
+    schema, of = rows.SCHEMA.with_metadata(facts.metadata()), facts.kernel.format
     with pa.OSFile(str(file), "wb") as sink, pq.ParquetWriter(sink, schema, **rows.OPTIONS) as writer:
-        writer.write_table(rows.table(first))
+        writer.write_table(rows.table(first, of))
         if not went_on(len(first)):
             raise Stopped
         for chunk in chunks:
-            writer.write_table(rows.table(chunk))
+            writer.write_table(rows.table(chunk, of))
             if not went_on(len(chunk)):
                 raise Stopped

@@ -3,45 +3,47 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import traitlets
 
 from pte_magic.errors import TargetError
-from pte_magic.formats import kernel
-from pte_magic.formats.describe import Description, describe
+from pte_magic.formats import kernel as kernels
+from pte_magic.formats.describe import Description, describe, hexadecimal
 from pte_magic.views import picture
 from pte_magic.views.markup import STATIC, framed
 from pte_magic.views.view import View
 from pte_magic.walkers.entries import LEVELS
 
-_LIMIT = 1 << 64
+if TYPE_CHECKING:
+    from pte_magic.formats.kernel import Kernel
 
 
 class Entry(traitlets.TraitType[int, int]):
-    """A raw entry: in Python an int of 64 bits, in the browser a text in hex, as its numbers have 53 bits."""
+    """A raw entry: in Python an int, in the browser a text in hex, as its numbers have 53 bits."""
 
     default_value = 0
-    info_text = f"a number from 0 to {_LIMIT - 1:#x}"
 
     def validate(self, obj: Any, value: Any) -> int:
         """Take numbers of Python and of numpy, and texts in hex as the browser sends them."""
+        width: int = obj._width  # noqa: SLF001  (a trait is a part of its widget)
         try:
             number = int(value, 0) if isinstance(value, str) else operator.index(value)
         except (TypeError, ValueError):
-            self.error(obj, value)
-        if not 0 <= number < _LIMIT:
-            self.error(obj, value)
+            number = -1
+        if number < 0 or number >> width:
+            message = f"{self.name} is a number from 0 to {(1 << width) - 1:#x}, not {value!r}"
+            raise traitlets.TraitError(message)
         return number
 
 
-def _to_hex(value: int, _widget: object) -> str:
-    return f"{value:#018x}"
+def _to_hex(value: int, widget: Any) -> str:
+    return hexadecimal(value, widget._width)  # noqa: SLF001  (as above)
 
 
 class BitField(View):
-    """An entry as a picture of its 64 bits, and a table of its fields.
+    """An entry as a picture of its bits, and a table of its fields.
 
     Click a bit, or type an entry, and the decoding follows. What is changed is a number in Python and nothing else: no
     page table is ever written to.
@@ -55,6 +57,7 @@ class BitField(View):
     _esm = STATIC / "bits.js"
     entry = Entry().tag(sync=True, to_json=_to_hex)
     level = traitlets.Enum(LEVELS, "pte").tag(sync=True)
+    _width = traitlets.Int(64).tag(sync=True)
     _original = Entry().tag(sync=True, to_json=_to_hex)
     _content = traitlets.Unicode().tag(sync=True)
 
@@ -63,29 +66,29 @@ class BitField(View):
         entry: int | np.integer[Any],
         level: str = "pte",
         *,
-        encryption_mask: int = 0,
-        frames_hidden: bool = False,
+        kernel: Kernel | None = None,
     ) -> None:
         """Show an entry.
 
         Args:
             entry: The raw entry.
             level: Where it was found.
-            encryption_mask: The bit by which its machine's entries say that memory is encrypted, or 0.
-            frames_hidden: Whether its page frame number or swap location was taken out of it.
+            kernel: What the kernel that it comes from does with the bits; by default the running one.
 
         Raises:
-            TargetError: No 64-bit number, or no such level.
+            TargetError: No entry of the kernel's format, or no such level.
 
         """
-        if level not in LEVELS:
-            message = f"level {level!r} does not exist; type one of {', '.join(LEVELS)}"
+        kernel = kernel or kernels.running()
+        levels, width = kernel.format.levels, kernel.format.bits
+        if level not in levels:
+            message = f"level {level!r} does not exist; type one of {', '.join(levels)}"
             raise TargetError(message)
-        if isinstance(entry, bool) or not isinstance(entry, (int, np.integer)) or not 0 <= int(entry) < _LIMIT:
-            message = f"{entry!r} is no 64-bit entry; type a number from 0 to {_LIMIT - 1:#x}"
+        if isinstance(entry, bool) or not isinstance(entry, (int, np.integer)) or int(entry) >> width:
+            message = f"{entry!r} is no {width}-bit entry; type a number from 0 to {(1 << width) - 1:#x}"
             raise TargetError(message)
-        self._kernel = kernel.running(encryption_mask, frames_hidden)
-        super().__init__(entry=int(entry), level=level, _original=int(entry))
+        self._kernel = kernel
+        super().__init__(_width=width, entry=int(entry), level=level, _original=int(entry))
         self._draw()
 
     @property
@@ -104,6 +107,14 @@ class BitField(View):
     @property
     def _differ(self) -> int:
         return self.entry ^ self._original
+
+    @traitlets.validate("level")
+    def _has_level(self, proposal: Any) -> str:
+        level: str = proposal["value"]
+        if hasattr(self, "_kernel") and level not in self._kernel.format.levels:
+            message = f"level is one of {', '.join(self._kernel.format.levels)}, not {level!r}"
+            raise traitlets.TraitError(message)
+        return level
 
     @traitlets.observe("entry", "level")
     def _draw(self, _change: object = None) -> None:

@@ -1,10 +1,10 @@
-"""An entry as a picture of the manuals' kind: 64 bits with their numbers, and below them the fields that they form."""
+"""An entry as a picture of the manuals' kind: its bits with their numbers, and below them the fields that they form."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pte_magic.formats.describe import READERS, WIDTH
+from pte_magic.formats.describe import READERS, hexadecimal
 from pte_magic.views.markup import escape
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def sources(entry: Description) -> dict[str, list[str]]:
 def headline(entry: Description) -> str:
     """Return the line above everything else."""
     kind = f" ({entry.kind})" if entry.kind else ""
-    return f"{entry.level} entry {entry.entry:#018x}: {entry.state}{kind}, {entry.says}"
+    return f"{entry.level} entry {hexadecimal(entry.entry, entry.width)}: {entry.state}{kind}, {entry.says}"
 
 
 def html(entry: Description, *, differ: int = 0, editable: bool = False) -> str:
@@ -57,7 +57,7 @@ def html(entry: Description, *, differ: int = 0, editable: bool = False) -> str:
         editable: Make a button of each bit.
 
     """
-    rows = [_row(entry, high, differ, editable=editable) for high in range(WIDTH - 1, 0, -_ROW)]
+    rows = [_row(entry, high, differ, editable=editable) for high in range(entry.width - 1, 0, -_ROW)]
     halves = "".join(f'<div class="pte-half">{"".join(rows[at : at + 2])}</div>' for at in range(0, len(rows), 2))
     # Whoever cannot see the picture has the table, unless the picture can be used.
     role = 'role="group" aria-label="bits of the entry"' if editable else 'aria-hidden="true"'

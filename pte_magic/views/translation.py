@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import pandas as pd
+
+from pte_magic import geometry
 from pte_magic.display import is_chain
 from pte_magic.errors import TargetError
 from pte_magic.formats import kernel
-from pte_magic.formats.describe import HIDDEN, Description, describe
+from pte_magic.formats.describe import HIDDEN, Description, describe, hexadecimal
 from pte_magic.units import size
 from pte_magic.views import picture
 from pte_magic.views.markup import escape, framed, scrolled
-from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pte_magic.frame import PteFrame
 
-_INDEX = 9  # bits of the address that select an entry of a table
-_ADDRESS = 64
-_PGD_OF_FOUR = 1 << 39  # bytes that an entry of the pgd covers where there is no p4d
+_SHORT, _ADDRESS = 32, 64  # bits of an address
 
 
 class Piece(NamedTuple):
@@ -76,21 +74,24 @@ class Translation:
         covered = int(leaf["size"])
         maps = self.entries[-1].state in {"present", "protnone"}
         is_told = maps and not running.frames_hidden
-        self.physical = (int(leaf["pfn"]) << 12) + self.address % covered if is_told else None
+        page = 1 << running.format.page_shift
+        self.physical = int(leaf["pfn"]) * page + self.address % covered if is_told else None
         self._ends = f"{levels[-1]}: {self.entries[-1].says}"
         self._size = covered
+        mapped = 0 if "mapped" not in frame.columns or pd.isna(leaf["mapped"]) else int(leaf["mapped"])
+        self._block = f", one of a block of {size(mapped)}" if mapped > covered else ""
         # Of the machine that the frame comes from, which need not be this one.
-        five = "p4d" in levels or int(frame["size"].iloc[0]) > _PGD_OF_FOUR
-        self.pieces = tuple(_cut(self.address, levels[-1], LEVELS if five else [x for x in LEVELS if x != "p4d"]))
+        encoding = running.format.name
+        depth = geometry.levels(encoding, int(frame["size"].iloc[0]))
+        self.pieces = tuple(_cut(self.address, levels[-1], encoding, geometry.shifts(encoding, depth)))
 
     @property
     def headline(self) -> str:
         """What becomes of the address."""
         if self.physical is None:
             return f"virtual address {self.address:#x}: ends at {self._ends}"
-        return (
-            f"virtual address {self.address:#x}: physical address {self.physical:#x}, in a page of {size(self._size)}"
-        )
+        page = f"in a page of {size(self._size)}{self._block}"
+        return f"virtual address {self.address:#x}: physical address {self.physical:#x}, {page}"
 
     def _steps(self) -> list[tuple[str, str, Description]]:
         """Return of each entry its place in its table, where that table is, and what it says."""
@@ -112,7 +113,9 @@ class Translation:
             for words in zip(*cells, strict=True)
         ]
         for place, where, entry in self._steps():
-            lines.append(f"{place:>9} of the table {where}: {entry.entry:#018x} {entry.state}, {entry.says}")
+            lines.append(
+                f"{place:>9} of the table {where}: {hexadecimal(entry.entry, entry.width)} {entry.state}, {entry.says}"
+            )
         return "\n".join([self.headline, *lines])
 
     def html(self) -> str:
@@ -131,8 +134,9 @@ class Translation:
         table = f'<table class="pte-address">{head}<tbody>{body}</tbody></table>'
         address = scrolled(table, "the address, cut into indices")
         steps = "".join(
-            f"<li><details><summary><code>{place}</code> of the table {where}: <code>{entry.entry:#018x}</code> "
-            f"<b>{entry.state}</b>, {escape(entry.says)}</summary>{picture.html(entry)}</details></li>"
+            f"<li><details><summary><code>{place}</code> of the table {where}: "
+            f"<code>{hexadecimal(entry.entry, entry.width)}</code> <b>{entry.state}</b>, {escape(entry.says)}</summary>"
+            f"{picture.html(entry)}</details></li>"
             for place, where, entry in self._steps()
         )
         head = f'<p class="pte-says">{escape(self.headline)}</p>'
@@ -145,16 +149,17 @@ class Translation:
         return self.html()
 
 
-def _cut(address: int, last: str, levels: Sequence[str]) -> list[Piece]:
+def _cut(address: int, last: str, encoding: str, shifts: dict[str, int]) -> list[Piece]:
     """Cut an address into the index of each of the levels down to the last, and the offset in what that maps."""
-    low, pieces = 12, []
-    for name in reversed(levels):
-        pieces.append(Piece(name, low, _INDEX, address >> low & (1 << _INDEX) - 1))
-        low += _INDEX
-    pieces = [piece for piece in reversed(pieces) if LEVELS.index(piece.name) <= LEVELS.index(last)]
-    end = pieces[-1].low
-    offset = Piece("offset", 0, end, address & (1 << end) - 1)
-    return [Piece("sign", low, _ADDRESS - low, address >> low), *pieces, offset]
+    cut = geometry.GEOMETRIES[encoding]
+    end = min(shifts["pgd"] + cut.index_bits, cut.address_bits)
+    pieces = [Piece("sign", end, _ADDRESS - end, address >> end)] if cut.address_bits > _SHORT else []
+    for name, low in shifts.items():
+        pieces.append(Piece(name, low, end - low, address >> low & (1 << end - low) - 1))
+        end = low
+        if name == last:
+            break
+    return [*pieces, Piece("offset", 0, end, address & (1 << end) - 1)]
 
 
 def _number(piece: Piece) -> str:

@@ -11,8 +11,7 @@ import pandas as pd
 
 from pte_magic import frame
 from pte_magic.formats import decode
-from pte_magic.formats.kernel import Kernel
-from pte_magic.formats.swap import swap_types
+from pte_magic.formats.kernel import Kernel, known
 from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ FEATURES_OF = {
 def kernel(features: str, *, levels: int = 4, c_bit: int | None = None) -> Kernel:
     """Return a kernel with these features, a text of words."""
     words = frozenset(features.split())
-    return Kernel(words, swap_types(words, levels), 0 if c_bit is None else 1 << c_bit)
+    return known("x86_64", levels, words, 0 if c_bit is None else 1 << c_bit)
 
 
 KERNELS = {
@@ -74,5 +73,5 @@ def swap_entry(kind_of: int, offset: int, flags: int = 0) -> int:
 def decoded(entry: int, level: str, of: Kernel) -> dict[str, object]:
     """Return what `pte_magic` says of one entry, without what is missing."""
     codes = np.array([LEVELS.index(level)], np.int8)
-    table = frame.of_columns(decode.columns(np.array([entry], np.uint64), codes, of), codes)
+    table = frame.of_columns(decode.columns(np.array([entry], np.uint64), codes, of), codes, of)
     return {name: table[name][0] for name in table.columns if not pd.isna(table[name][0])}

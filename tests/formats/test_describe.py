@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernel_macros import KERNELS, swap_entry
 
-from pte_magic.formats.describe import WIDTH, describe
+from pte_magic.formats.describe import describe
 from pte_magic.walkers.entries import LEVELS
 
 entries = st.one_of(
@@ -24,7 +24,7 @@ kernels = st.sampled_from([*KERNELS.values()])
 @given(entries, levels, kernels)
 def test_the_parts_are_all_bits_once_the_highest_first(entry: int, level: str, kernel: object) -> None:
     found = describe(entry, level, kernel)  # type: ignore[arg-type]  # sampled_from() knows no type
-    above = WIDTH
+    above = found.width
     for part in found.parts:
         assert part.low + part.width == above
         above = part.low

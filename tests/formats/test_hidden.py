@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,11 +16,12 @@ from pte_magic import frame
 from pte_magic.formats import decode
 from pte_magic.formats.describe import describe
 from pte_magic.formats.hidden import hide
-from pte_magic.formats.kernel import Kernel
 from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from pte_magic.formats.kernel import Kernel
 
 PLACES = ["pfn", "swap_type", "swap_offset", "entry"]
 kernels = st.sampled_from([*KERNELS.values()])
@@ -43,8 +45,8 @@ def hidden(given_: Sequence[tuple[int, str]], of: Kernel) -> tuple[np.ndarray, n
 
 
 def table(raw: np.ndarray, codes: np.ndarray, of: Kernel, *, is_hidden: bool) -> pd.DataFrame:
-    of = Kernel(of.features, of.swap, of.encryption_mask, is_hidden)
-    return pd.DataFrame(frame.of_columns(decode.columns(raw, codes, of), codes))
+    of = replace(of, frames_hidden=is_hidden)
+    return pd.DataFrame(frame.of_columns(decode.columns(raw, codes, of), codes, of))
 
 
 @given(places, kernels)
@@ -94,7 +96,7 @@ def test_nothing_of_a_swap_location_is_left(kind_of: int, places_: tuple[int, in
 
 @given(st.integers(0, 31), offsets, kernels)
 def test_a_frame_that_is_hidden_is_not_told_in_words(kind_of: int, offset: int, of: Kernel) -> None:
-    of = Kernel(of.features, of.swap, 0, frames_hidden=True)
+    of = replace(of, frames_hidden=True)
     for entry in (swap_entry(kind_of, offset), leaf(offset >> 10, 0x67), leaf(offset >> 10, 0x166)):
         raw, _ = hidden([(entry, "pte")], of)
         found = describe(int(raw[0]), "pte", of)

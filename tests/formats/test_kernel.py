@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pte_magic import hardware
-from pte_magic.formats import kernel
+from pte_magic.formats import features, kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ OPTIONS = {
 }
 
 needs_config = pytest.mark.skipif(not CONFIG.exists(), reason="needs a kernel with CONFIG_IKCONFIG_PROC")
-needs_btf = pytest.mark.skipif(not kernel.BTF.exists(), reason="needs a kernel with CONFIG_DEBUG_INFO_BTF")
+needs_btf = pytest.mark.skipif(not features.BTF.exists(), reason="needs a kernel with CONFIG_DEBUG_INFO_BTF")
 
 
 @needs_config
@@ -36,21 +36,21 @@ def test_feature_is_there_if_it_was_configured(feature: str, option: str) -> Non
 
 @needs_config
 def test_names_of_the_kernel_tell_what_its_configuration_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    by_config = kernel._features.__wrapped__()
-    monkeypatch.setattr(kernel, "_config", lambda: "")
-    assert kernel._features.__wrapped__() == by_config
+    by_config = features.running.__wrapped__()
+    monkeypatch.setattr(features, "_config", lambda: "")
+    assert features.running.__wrapped__() == by_config
 
 
 @needs_btf
 def test_symbols_of_the_kernel_tell_what_its_types_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    by_types = kernel._features.__wrapped__()
-    monkeypatch.setattr(kernel, "BTF", Path("/nonexistent"))
-    assert kernel._features.__wrapped__() == by_types
+    by_types = features.running.__wrapped__()
+    monkeypatch.setattr(features, "BTF", Path("/nonexistent"))
+    assert features.running.__wrapped__() == by_types
 
 
 @needs_btf
 def test_names_are_whole_names() -> None:
-    knows = kernel._names()
+    knows = features._names()
     assert knows("do_exit")
     assert not knows("do_exi")
     assert not knows("o_exit")
@@ -85,27 +85,27 @@ def test_names_are_whole_names() -> None:
 )
 def test_features_of_other_kernels(names: str, config: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "\n" + "".join(f"CONFIG_{option}=y\n" for option in config.split())
-    monkeypatch.setattr(kernel, "_config", lambda: text)
+    monkeypatch.setattr(features, "_config", lambda: text)
     _pretend(monkeypatch, set(names.split()).__contains__)
-    assert _without_run_time(kernel._features.__wrapped__()) == set(expected.split())
+    assert _without_run_time(features.running.__wrapped__()) == set(expected.split())
 
 
 def test_features_of_a_kernel_without_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel, "_config", lambda: "")
+    monkeypatch.setattr(features, "_config", lambda: "")
     _pretend(monkeypatch, {"can_change_pmd_writable", "arch_check_zapped_pte", "make_device_exclusive"}.__contains__)
-    assert _without_run_time(kernel._features.__wrapped__()) == {"device_private", "pte_marker", "saved_dirty"}
+    assert _without_run_time(features.running.__wrapped__()) == {"device_private", "pte_marker", "saved_dirty"}
 
 
 def _pretend(monkeypatch: pytest.MonkeyPatch, knows: Callable[[str], bool]) -> None:
-    monkeypatch.setattr(kernel, "_names", lambda: knows)
+    monkeypatch.setattr(features, "_names", lambda: knows)
 
 
-def _without_run_time(features: frozenset[str]) -> set[str]:
-    return set(features) - {"soft_dirty", "numa_balancing"}
+def _without_run_time(found: frozenset[str]) -> set[str]:
+    return set(found) - {"soft_dirty", "numa_balancing"}
 
 
 def test_features_have_a_meaning() -> None:
-    assert kernel.running().features <= set(kernel.FEATURES)
+    assert kernel.running().features <= set(features.FEATURES)
 
 
 def test_kernel_is_looked_at_once() -> None:

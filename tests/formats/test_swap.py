@@ -56,7 +56,7 @@ def state_of(name: str) -> str:
 
 @pytest.mark.parametrize(("words", "first", "tail"), TAILS)
 def test_types_are_counted_as_the_kernel_counts_them(words: str, first: int, tail: list[str]) -> None:
-    types = swap_types(frozenset(words.split()), 4).types
+    types = swap_types(frozenset(words.split()), 34).types
     expected = [(state_of(name), None if name in {"hwpoison", "marker"} else name) for name in tail]
     assert first + len(tail) == len(types) == 32
     assert types == (*[("swap", None)] * first, *expected)
@@ -64,7 +64,7 @@ def test_types_are_counted_as_the_kernel_counts_them(words: str, first: int, tai
 
 @pytest.mark.parametrize(("levels", "bits"), [(4, 34), (5, 40)])
 def test_page_frames_in_offsets_are_as_wide_as_physical_memory_may_be(levels: int, bits: int) -> None:
-    assert swap_types(frozenset(), levels).pfn_bits == bits
+    assert kernel("", levels=levels).swap.pfn_bits == bits
 
 
 @given(st.sampled_from(["pte", "pmd"]), st.booleans(), st.integers(0, 22), offsets, flag_sets)

@@ -1,18 +1,16 @@
 // Shows what Python rendered, and tells it which bit was clicked. All decoding is Python's.
 
-const WIDTH = 64n;
-
-function toHex(number) {
-  return "0x" + number.toString(16).padStart(16, "0");
+function hex(number, width) {
+  return "0x" + number.toString(16).padStart(width / 4, "0");
 }
 
 /** Read what a person typed: hex with 0x, else decimal. Returns null if it is no entry. */
-function parse(text) {
+function parse(text, width) {
   const digits = text.trim().replaceAll("_", "");
   if (!digits) return null; // which BigInt() takes for zero
   try {
     const number = BigInt(digits);
-    return number >= 0n && number < 1n << WIDTH ? number : null;
+    return number >= 0n && number < 1n << BigInt(width) ? number : null;
   } catch {
     return null;
   }
@@ -47,6 +45,8 @@ function render({ model, el }) {
 
   const buttons = () => [...content.querySelectorAll("button[data-bit]")];
   const button = (bit) => content.querySelector(`button[data-bit="${bit}"]`);
+  const width = model.get("_width");
+  const toHex = (number) => hex(number, width);
   const isOriginal = () => model.get("entry") === model.get("_original");
 
   function set(number) {
@@ -131,10 +131,10 @@ function render({ model, el }) {
     });
   }
   function accept() {
-    const number = parse(input.value);
+    const number = parse(input.value, width);
     if (number === null) {
       const typed = input.value.trim();
-      status.textContent = `${typed ? `${typed} is no 64-bit entry` : "no number"}; type one such as 0x8000000153016067`;
+      status.textContent = `${typed ? `${typed} is no ${width}-bit entry` : "no number"}; type one such as 0x8000000153016067`;
       input.setCustomValidity(status.textContent);
     } else if (toHex(number) === model.get("entry")) {
       restore();

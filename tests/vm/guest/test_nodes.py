@@ -28,7 +28,7 @@ from conftest import (
 )
 from numa import bind, move, nodes, nodes_of_frames
 
-from pte_magic.formats import kernel
+from pte_magic.formats import features, kernel
 from pte_magic.space import AddressSpace
 
 if TYPE_CHECKING:
@@ -78,13 +78,13 @@ def balancing() -> Iterator[None]:
     try:
         for path, value in wanted.items():
             path.write_text(value, encoding="ascii")
-        for cached in (kernel.running, kernel._features):
+        for cached in (kernel.running, features.running):
             cached.cache_clear()
         yield
     finally:
         for path, value in before.items():
             path.write_text(value, encoding="ascii")
-        for cached in (kernel.running, kernel._features):
+        for cached in (kernel.running, features.running):
             cached.cache_clear()
 
 

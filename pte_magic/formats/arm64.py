@@ -1,0 +1,143 @@
+"""Page-table entries of arm64, as tables of bit fields; one a granule, with and without 52-bit addresses (LPA2).
+
+Sources: the Arm Architecture Reference Manual (DDI 0487), D8.3 ("Translation table descriptor formats"), and
+arch/arm64/include/asm/pgtable-hwdef.h, pgtable-prot.h and pgtable.h of Linux 6.1 to 7.2.
+
+Columns mean what they mean on x86: ``rw`` that writes are allowed now, ``dirty`` what ``pte_dirty()`` says, ``global``
+that the entry stays in the TLB when the address space changes. None of these is one bit here, so they are derived;
+the fields have the bits as they are, by the kernel's names. ``user`` is also of pages that user mode may only execute.
+A page that is clean and writable has ``dbm`` set and is not ``rw``: the first write, noticed by the hardware if it can
+(FEAT_HAFDBS), else by the kernel, makes it dirty and ``rw`` at once. Tables allow and forbid nothing but execution.
+"""
+
+from __future__ import annotations
+
+from pte_magic.formats.field import HARD, LEAVES, Field, Shape
+from pte_magic.formats.format import Derived, Format, Rule
+
+ARM, HWDEF = "Arm ARM D8.3", "arch/arm64/include/asm/pgtable-hwdef.h"
+PROT, PGTABLE = "arch/arm64/include/asm/pgtable-prot.h", "arch/arm64/include/asm/pgtable.h"
+
+_TABLE, _SWAP = frozenset({Shape.TABLE}), frozenset({Shape.SWAP})
+_ANY = frozenset(Shape)
+_SOFT = LEAVES - HARD
+
+VALID, TABLE, USER, RDONLY, NG = 1 << 0, 1 << 1, 1 << 6, 1 << 7, 1 << 11
+DBM, UXN, DIRTY, PROT_NONE, PMD_PRESENT_INVALID = 1 << 51, 1 << 54, 1 << 55, 1 << 58, 1 << 59
+
+_COMMON = (
+    Field("valid", 0, 1, _ANY, "the CPU translates through this entry", ARM, column="present"),
+    Field("table", 1, 1, LEAVES | _TABLE, "above the last level: a table of the next one, not a block", ARM),
+    Field("attrindx", 2, 3, LEAVES, "memory type: which of MAIR_EL1", ARM),
+    Field("user", 6, 1, LEAVES, "user mode may read it, AP[1]", ARM),
+    Field("rdonly", 7, 1, LEAVES, "writes are not allowed now, AP[2]", ARM),
+    Field("af", 10, 1, LEAVES, "it has been used: access flag", ARM, column="accessed"),
+    Field("table_af", 10, 1, _TABLE, "it has been used, if the CPU has FEAT_HAFT", HWDEF),
+    Field("ng", 11, 1, HARD, "not global: only for this address space in the TLB", ARM),
+    Field("ng", 11, 1, _SOFT, "not global: only for this address space in the TLB", ARM, needs="prot_none58"),
+    Field(
+        "present_invalid", 11, 1, _SOFT, "in memory, though not valid: no access, or being split (since 6.10)", PROT,
+        "linux", needs="present_invalid",
+    ),
+    Field("gp", 50, 1, LEAVES, "guarded page: branches may only go to landing pads (BTI)", ARM, column="gp"),
+    Field("dbm", 51, 1, LEAVES, "a write clears rdonly (Linux: PTE_WRITE)", ARM, column="dbm"),
+    Field("cont", 52, 1, LEAVES, "one of a block side by side that the TLB may hold as one", ARM, column="cont"),
+    Field("pxn", 53, 1, LEAVES, "the kernel fetches no instructions", ARM, column="pxn"),
+    Field("uxn", 54, 1, LEAVES, "user mode fetches no instructions", ARM, column="uxn"),
+    Field("dirty", 55, 1, LEAVES, "written; kept here while read-only, or by the kernel alone", PROT, "linux"),
+    Field("special", 56, 1, LEAVES, "no struct page to count: zero page, device", PROT, "linux", "special"),
+    Field("devmap", 57, 1, LEAVES, "memory of a device (DAX, to 6.16)", PROT, "linux", "devmap", "devmap"),
+    Field("prot_none", 58, 1, _SOFT, "in memory, but no access allowed", PROT, "linux", None, "prot_none58"),
+    Field(
+        "pmd_present_invalid", 59, 1, _SOFT, "huge page in memory, though not valid (before 6.10)", PROT, "linux",
+        needs="prot_none58",
+    ),
+    Field("uffd_wp", 58, 1, LEAVES, "write-protected by userfaultfd", PROT, "linux", "uffd_wp", "uffd_wp"),
+    Field("po_idx", 60, 3, LEAVES, "protection key: permission overlay (POE)", HWDEF, column="pkey", needs="poe"),
+    Field("table_pxn", 59, 1, _TABLE, "the kernel fetches no instructions from below", ARM, column="pxn"),
+    Field("table_uxn", 60, 1, _TABLE, "user mode fetches no instructions from below", ARM, column="uxn"),
+    Field("table_ap", 61, 2, _TABLE, "no access from user mode, no writes below", ARM),
+    Field(
+        "swp_exclusive", 2, 1, _SWAP, "the anonymous page belongs to this process alone", PROT, "linux", "swp_exclusive"
+    ),
+    Field("swp_uffd_wp", 3, 1, _SWAP, "write-protected by userfaultfd", PROT, "linux", "uffd_wp", "uffd_wp"),
+    Field("type", 6, 5, _SWAP, "which swap device, or which special entry", PGTABLE, "linux", needs="present_invalid"),
+    Field("offset", 12, 50, _SWAP, "where on the swap device", PGTABLE, "linux", needs="present_invalid"),
+    Field("type", 3, 5, _SWAP, "which swap device, or which special entry", PGTABLE, "linux", needs="prot_none58"),
+    Field("offset", 8, 50, _SWAP, "where on the swap device", PGTABLE, "linux", needs="prot_none58"),
+)  # fmt: skip
+
+RULES = (
+    Rule("last", VALID, VALID, Shape.PAGE),
+    Rule("upper", VALID | TABLE, VALID | TABLE, Shape.TABLE),
+    Rule("upper", VALID, VALID, Shape.HUGE),
+    Rule("last", NG, NG, Shape.PROTNONE, "present_invalid"),
+    Rule("upper", NG | USER | UXN, NG | UXN, Shape.PROTNONE_HUGE, "present_invalid"),
+    Rule("upper", NG, NG, Shape.INVALID_HUGE, "present_invalid"),
+    Rule("last", PROT_NONE, PROT_NONE, Shape.PROTNONE, "prot_none58"),
+    Rule("upper", PROT_NONE, PROT_NONE, Shape.PROTNONE_HUGE, "prot_none58"),
+    Rule("upper", PMD_PRESENT_INVALID, PMD_PRESENT_INVALID, Shape.INVALID_HUGE, "prot_none58"),
+    Rule("any", 0, 0, Shape.SWAP),
+)
+"""``pte_present()``, ``pte_protnone()``, ``pmd_table()``, ``pmd_mkinvalid()`` of asm/pgtable.h.
+
+At the last level only the kernel's own entries are ever invalid without being PROT_NONE.
+"""
+
+DERIVED = (
+    Derived("rw", LEAVES, ((RDONLY, 0),)),
+    Derived("user", LEAVES, ((USER, USER), (UXN, 0))),
+    Derived("dirty", LEAVES, ((DIRTY, DIRTY), (DBM | RDONLY, DBM))),
+    Derived("global", HARD, ((NG, 0),)),
+)
+
+_COLUMNS = (
+    *("present", "rw", "user", "accessed", "dirty", "global", "special", "uffd_wp", "uxn", "pxn", "cont", "dbm", "gp"),
+    *("devmap", "swp_exclusive"),
+)
+MAIR = ("Normal", "Normal-Tagged", "Normal-NC", "Device-nGnRnE", "Device-nGnRE", None, None, None)
+"""``MT_NORMAL`` and so on, arch/arm64/include/asm/memory.h; since 5.13 in this order, with nothing after them."""
+
+_SH = Field("sh", 8, 2, LEAVES, "shareability: 0 none, 2 outer, 3 inner", ARM)
+
+
+def _frames(low: int, high: int, **and_more: tuple[int, int, int]) -> tuple[Field, ...]:
+    """Return the fields of the page frame: bits `low` to `high` in place, others (low, width, address) elsewhere."""
+    fields = [
+        Field("pfn", low, high - low + 1, LEAVES | _TABLE, "page frame: bits of the physical address", ARM, address=low)
+    ]
+    for name, (at, width, address) in and_more.items():
+        meaning = f"page frame: bits {address + width - 1}:{address} of the physical address"
+        fields.append(Field(name, at, width, LEAVES | _TABLE, meaning, ARM, address=address))
+    return tuple(fields)
+
+
+def _format(
+    name: str, frames: tuple[Field, ...], physmem_bits: tuple[tuple[str | None, int], ...], cont: tuple[int, int]
+) -> Format:
+    return Format(
+        name,
+        (*_COMMON, *frames),
+        RULES,
+        _COLUMNS,
+        MAIR,
+        frozenset({"attrindx"}),
+        physmem_bits,  # PHYS_MASK_SHIFT, arch/arm64/include/asm/pgtable-prot.h
+        DERIVED,
+        contiguous=cont,
+        numbers=("pkey",),
+        optional={"pkey": "poe"},
+    )
+
+
+# How many entries the contiguous bit joins: Arm ARM D8.7.1, and CONT_PTE_SHIFT, CONT_PMD_SHIFT of arch/arm64/Kconfig.
+_CONT4, _CONT16, _CONT64 = (16, 16), (128, 32), (32, 32)
+_48, _52 = ((None, 48),), ((None, 52),)
+
+FORMATS = (
+    _format("arm64_4k", (_SH, *_frames(12, 49)), _48, _CONT4),
+    _format("arm64_4k_lpa2", _frames(12, 49, pfn_high=(8, 2, 50)), _52, _CONT4),
+    _format("arm64_16k", (_SH, *_frames(14, 49)), _48, _CONT16),
+    _format("arm64_16k_lpa2", _frames(14, 49, pfn_high=(8, 2, 50)), _52, _CONT16),
+    _format("arm64_64k", (_SH, *_frames(16, 47, pfn_high=(12, 4, 48))), (("pa52", 52), (None, 48)), _CONT64),
+)

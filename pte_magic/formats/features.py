@@ -1,0 +1,208 @@
+"""What kernels do differently with the bits of entries, by name; and what the running one does, by looking at it."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import gzip
+import mmap
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pte_magic import hardware
+from pte_magic.space import own
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Has = Callable[[str, str], bool]
+    Knows = Callable[[str], bool]
+
+BTF = Path("/sys/kernel/btf/vmlinux")
+
+Release = tuple[int, int]
+
+
+class Feature(NamedTuple):
+    """Something that not all kernels do.
+
+    Attributes:
+        meaning: What that is.
+        formats: How the names of the formats of those that may do it begin.
+        since: The first release that does it, or None for all before `until`.
+        until: The first release that no longer does it, or None.
+        usual: Whether a kernel of such a release does it if it is configured as distributions do.
+
+    """
+
+    meaning: str
+    formats: tuple[str, ...] = ("x86", "arm64")
+    since: Release | None = None
+    until: Release | None = None
+    usual: bool = True
+
+
+_X64, _X86, _BOTH64, _ARM = ("x86_64",), ("x86",), ("x86_64", "arm64"), ("arm64",)
+
+FEATURES = {
+    "migration": Feature("moves pages between frames (CONFIG_MIGRATION)"),
+    "memory_failure": Feature("takes broken page frames away (CONFIG_MEMORY_FAILURE)", _BOTH64),
+    "device_private": Feature("keeps pages in a device's memory (CONFIG_DEVICE_PRIVATE)", _BOTH64, (6, 12)),
+    "device_exclusive_pair": Feature("has two types of device-exclusive entries, before 6.15", until=(6, 15)),
+    "pte_marker": Feature("markers in empty entries (always since 6.2, CONFIG_PTE_MARKER before)", since=(6, 2)),
+    "swapin_error_type": Feature("failed swap-ins have a type of their own, before 6.2", until=(6, 2)),
+    "soft_dirty": Feature("tracks soft-dirty pages (CONFIG_MEM_SOFT_DIRTY)", _X64),
+    "devmap58": Feature("bit 58 is DEVMAP, before 6.6", _X64, until=(6, 6)),
+    "devmap57": Feature("bit 57 is DEVMAP, 6.6 to 6.16", _X64, (6, 6), (6, 17)),
+    "devmap": Feature("bit 57 is DEVMAP, to 6.16", _ARM, until=(6, 17)),
+    "saved_dirty": Feature("a bit is SAVED_DIRTY, since 6.6: bit 58, on 32-bit x86 bit 10", _X86, (6, 6)),
+    "numa_balancing": Feature("takes access to pages away to see which node uses them (sysctl kernel.numa_balancing)",
+                              _BOTH64, usual=False),
+    "five_levels": Feature("has five levels of page tables", ("x86_64",), usual=False),
+    "swp_exclusive": Feature("bit 7 of swap entries is exclusive, since 6.3", ("x86_32", "x86_pae"), (6, 3)),
+    "sparsemem": Feature("memory has sections (CONFIG_SPARSEMEM)", ("x86_pae",)),
+    "present_invalid": Feature("bit 11, nG, is PRESENT_INVALID where an entry is not valid, and swap types begin at "
+                               "bit 6, since 6.10", _ARM, (6, 10)),
+    "prot_none58": Feature("bit 58 is PROT_NONE, and swap types begin at bit 3, before 6.10", _ARM, until=(6, 10)),
+    "uffd_wp": Feature("write-protects for userfaultfd, bit 58 and bit 3 of swap entries, since 6.10", _ARM, (6, 10)),
+    "poe": Feature("has protection keys, and so has the CPU (FEAT_S1POE), since 6.12", _ARM, (6, 12), usual=False),
+    "pa52": Feature("is made for physical addresses of 52 bits (CONFIG_ARM64_PA_BITS_52)", ("arm64_64k",)),
+}  # fmt: skip
+"""All of them, by name."""
+
+
+def of_release(encoding: str, release: Release) -> frozenset[str]:
+    """Return what a kernel of some release does, if it is configured as distributions do."""
+    return frozenset(
+        name
+        for name, found in FEATURES.items()
+        if found.usual
+        and encoding.startswith(found.formats)
+        and (found.since is None or release >= found.since)
+        and (found.until is None or release < found.until)
+    )
+
+
+@functools.cache
+def running() -> frozenset[str]:
+    """Return what the running kernel does; looked up once."""
+    config, knows, encoding = _config(), _names(), hardware.encoding()
+
+    def has(option: str, name: str) -> bool:
+        """Ask the configuration if it is to be had, else whether the kernel has a function that needs the option."""
+        return f"\nCONFIG_{option}=y\n" in config if config else knows(name)
+
+    features = _of_all(has, knows)
+    for prefix, look in (("x86", _of_x86), ("x86_64", _of_x86_64), ("arm64", _of_arm64)):
+        if encoding.startswith(prefix):
+            features |= look(has, knows)
+    return frozenset(name for name, there in features.items() if there and encoding.startswith(FEATURES[name].formats))
+
+
+def _of_all(has: Has, knows: Knows) -> dict[str, bool]:
+    # ca92ea3dc5a2 "mm: always compile in pte markers" and 15520a3f0469 "mm: use pte markers for swap errors"
+    # (6.2) left no name behind; the first came in the same release, and needs huge pages, the second in 6.3.
+    always_marks = knows("can_change_pmd_writable") or knows("do_vmi_munmap")
+    return {
+        "migration": has("MIGRATION", "migration_entry_wait"),
+        "memory_failure": has("MEMORY_FAILURE", "memory_failure_queue"),
+        "device_private": has("DEVICE_PRIVATE", "make_device_exclusive")
+        or has("DEVICE_PRIVATE", "make_device_exclusive_range"),
+        # c25465eb7630 "mm: use single SWP_DEVICE_EXCLUSIVE entry type" (6.15), the series that renamed the function
+        "device_exclusive_pair": knows("make_device_exclusive_range"),
+        "pte_marker": always_marks,
+        "swapin_error_type": not always_marks,
+        "numa_balancing": _moves_between_nodes(),
+    }
+
+
+def _of_x86(has: Has, knows: Knows) -> dict[str, bool]:
+    return {
+        # The commit that took a bit for SAVED_DIRTY (6.6)
+        "saved_dirty": knows("arch_check_zapped_pte"),
+        # "mm/x86: support __HAVE_ARCH_PTE_SWP_EXCLUSIVE on 32bit" (6.3); the function is of the same release.
+        "swp_exclusive": knows("do_vmi_munmap"),
+        "sparsemem": has("SPARSEMEM", "sparse_init"),
+    }
+
+
+def _of_x86_64(has: Has, knows: Knows) -> dict[str, bool]:
+    found = {
+        "soft_dirty": _tracks_soft_dirty(),
+        # SAVED_DIRTY (6.6) moved DEVMAP from 58 to 57; d438d2734170 removed DEVMAP (6.17).
+        "devmap57": knows("arch_check_zapped_pte") and knows("follow_devmap_pmd"),
+        "devmap58": not knows("arch_check_zapped_pte") and knows("follow_devmap_pmd"),
+    }
+    # Before 6.2, only an architecture that can write-protect for userfaultfd had markers: x86-64 was the only one.
+    return found | ({"pte_marker": True} if has("PTE_MARKER", "handle_userfault") else {})
+
+
+def _of_arm64(has: Has, knows: Knows) -> dict[str, bool]:
+    # 5b32510af77b "arm64/mm: Add uffd write-protect support" (6.10) came with "arm64/mm: Move PTE_PRESENT_INVALID to
+    # overlay PTE_NG", which is there without userfaultfd, too. The function is of the same release.
+    protects = has("HAVE_ARCH_USERFAULTFD_WP", "vmalloc_noprof") and has("USERFAULTFD", "handle_userfault")
+    new = protects or knows("vmalloc_noprof")
+    return {
+        "present_invalid": new,
+        "prot_none58": not new,
+        "uffd_wp": protects,
+        "devmap": knows("follow_devmap_pmd"),  # d438d2734170 removed it (6.17)
+        "poe": has("ARM64_POE", "arch_set_user_pkey_access") and bool(_hardware_capabilities() >> 63 & 1),
+        "pa52": has("ARM64_PA_BITS_52", "CONFIG_ARM64_PA_BITS_52"),
+    }
+
+
+def _hardware_capabilities() -> int:
+    """Return HWCAP2 of this process, of which bit 63 is POE (arch/arm64/include/uapi/asm/hwcap.h)."""
+    libc = ctypes.CDLL(None)
+    libc.getauxval.restype = ctypes.c_ulong
+    return int(libc.getauxval(ctypes.c_ulong(26)))
+
+
+def _config() -> str:
+    """Return the kernel's configuration, or nothing if it is not to be had."""
+    release = platform.release()
+    try:
+        return "\n" + gzip.decompress(Path("/proc/config.gz").read_bytes()).decode()
+    except OSError:
+        pass
+    for path in (
+        f"/boot/config-{release}",
+        f"/usr/lib/modules/{release}/config",
+        f"/usr/src/linux-headers-{release}/.config",
+    ):
+        try:
+            return "\n" + Path(path).read_text(encoding="utf-8")
+        except OSError:
+            continue
+    return ""
+
+
+def _names() -> Callable[[str], bool]:
+    """Return a test whether the kernel has a function, type or enumerator of some name; its users may all ask that."""
+    try:
+        btf = BTF.read_bytes()
+    except OSError:
+        symbols = Path("/proc/kallsyms").read_bytes()  # names without CAP_SYSLOG too, only the addresses are zero
+        return lambda name: b" " + name.encode() + b"\n" in symbols
+    return lambda name: b"\0" + name.encode() + b"\0" in btf
+
+
+def _tracks_soft_dirty() -> bool:
+    """Tell whether a page that was just written is soft-dirty: it always is where the kernel tracks it."""
+    with mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as page:
+        page[0] = 1
+        address = np.frombuffer(page, np.uint8).ctypes.data
+        word = int.from_bytes(os.pread(own().fd, 8, address // mmap.PAGESIZE * 8), "little")
+    return bool(word >> 55 & 1)
+
+
+def _moves_between_nodes() -> bool:
+    try:
+        return Path("/proc/sys/kernel/numa_balancing").read_text(encoding="ascii").strip() != "0"
+    except OSError:
+        return False
