@@ -32,10 +32,11 @@ class Tables(NamedTuple):
 TABLES = {
     # Present and not a leaf; bit 7 (PSE) is reserved in pgd and p4d entries. Intel SDM 3A, 4.5.
     "x86_64": Tables(0x81, 0x01, 0x000F_FFFF_FFFF_F000),
-    # Valid, and a table's descriptor; a block's ends in 01. Arm ARM (DDI 0487), D8.3.
-    "arm64_4k": Tables(0b11, 0b11, 0x0000_FFFF_FFFF_F000),
+    # Valid, and a table's descriptor; a block's ends in 01. Arm ARM (DDI 0487), D8.3; the address as PTE_ADDR_LOW and
+    # PTE_ADDR_HIGH, arch/arm64/include/asm/pgtable-hwdef.h. Bits that a format leaves unused are 0.
+    "arm64_4k": Tables(0b11, 0b11, 0x0003_FFFF_FFFF_F000),
     "arm64_4k_lpa2": Tables(0b11, 0b11, 0x0003_FFFF_FFFF_F000, 0b11 << 8, 42),
-    "arm64_16k": Tables(0b11, 0b11, 0x0000_FFFF_FFFF_C000),
+    "arm64_16k": Tables(0b11, 0b11, 0x0003_FFFF_FFFF_C000),
     "arm64_16k_lpa2": Tables(0b11, 0b11, 0x0003_FFFF_FFFF_C000, 0b11 << 8, 42),
     "arm64_64k": Tables(0b11, 0b11, 0x0000_FFFF_FFFF_0000, 0b1111 << 12, 36),
 }
