@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pandas as pd
-from pandas.api.internals import create_dataframe_from_blocks
 
 from pte_magic import columns, display, hardware, walkers
 from pte_magic.difference import compare
 from pte_magic.errors import TargetError
 from pte_magic.formats import decode, pagemap
 from pte_magic.formats import kernel as kernels
+from pte_magic.newer_pandas import from_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -294,8 +294,7 @@ def build(
         codes = np.full(n, code, np.min_scalar_type(-len(dtype.categories)))
         blocks.append((pd.Categorical.from_codes(codes, dtype=dtype, validate=False), places[name]))
     blocks.append((np.full((1, n), pid, np.int64), places["pid"]))
-    # The usual constructor takes half a millisecond for this many columns, this one a tenth.
-    plain = create_dataframe_from_blocks(blocks, index=pd.RangeIndex(n), columns=columns.index(kernel))
+    plain = from_blocks(blocks, index=pd.RangeIndex(n), columns=columns.index(kernel))
     take: Any = PteFrame  # the stubs do not know how pandas' subclasses take the columns of a frame over
     made: PteFrame = take._from_mgr(plain._mgr, axes=plain.axes)  # noqa: SLF001  (PteFrame(plain) is a third of a small frame's time)
     if entries.protnone is None:

@@ -10,6 +10,7 @@ from pandas.arrays import BooleanArray, IntegerArray
 
 from pte_magic import hardware, physical
 from pte_magic.errors import AccessDeniedError, NoAddressSpaceError, NoSuchProcessError, TargetError
+from pte_magic.newer_pandas import TEXT
 from pte_magic.physical import Told
 from pte_magic.space import AddressSpace
 
@@ -156,5 +157,5 @@ def _named(names: Sequence[str], at: NDArray[np.int64]) -> pd.Categorical:
     codes = np.full(len(names) + 1, -1)
     for one in np.flatnonzero(np.bincount(at[at >= 0])).tolist():
         codes[one] = code.setdefault(names[one], len(code))
-    dtype: pd.CategoricalDtype[Any] = pd.CategoricalDtype(pd.Index(list(code), dtype="str"))  # str, also if none occurs
+    dtype: pd.CategoricalDtype[Any] = pd.CategoricalDtype(pd.Index(list(code), dtype=TEXT))  # text, also if none occurs
     return pd.Categorical.from_codes(codes[at], dtype=dtype)

@@ -13,6 +13,7 @@ from pte_magic.comparison.ground import Ground, alike, codes, entries, taken
 from pte_magic.comparison.told import told
 from pte_magic.comparison.words import NOT_LOOKED
 from pte_magic.formats.field import STATES
+from pte_magic.newer_pandas import TEXT
 from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _changed(ground: Ground) -> pd.DataFrame:
         "before": IntegerArray(before, ~known),
         "after": IntegerArray(after, ~known_after),
         "flipped": IntegerArray(before ^ after, ~(known & known_after)),
-        "change": pd.array(words, dtype="str").take(key[rows]),
+        "change": pd.array(words, dtype=TEXT).take(key[rows]),
         "state_before": _category(state.before[rows], _STATES),
         "state_after": _category(state.after[rows], _STATES),
         "pfn_before": _number(frames.before[rows]),

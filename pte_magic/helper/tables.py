@@ -103,7 +103,7 @@ class Tables:
     def _without_frames(self, put: Take) -> Take:
         def take(entry: NDArray[np.uint64], spans: NDArray[Any]) -> None:
             mine = entry.copy()
-            self._hide(mine, np.repeat(spans["level"].astype(np.int8), spans["count"]))
+            self._hide(mine, np.repeat(spans["level"].astype(np.int8), spans["count"].astype(np.intp)))
             put(mine, spans)
 
         return take

@@ -17,6 +17,7 @@ import pandas as pd
 from pte_magic import progress, walkers
 from pte_magic.errors import MissingPackageError, NoAddressSpaceError, PteMagicError, TargetError
 from pte_magic.interrupts import Interrupts
+from pte_magic.newer_pandas import TEXT
 from pte_magic.space import AddressSpace
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def _raise_if_fatal(done: _Done) -> None:
 def _table(done: list[_Done]) -> pd.DataFrame:
     done = sorted(done, key=lambda process: process.pid)
     columns = {name: [getattr(process, name) for process in done] for name in ("rows", "bytes", "seconds")}
-    errors = pd.array([str(process.error) if process.error else None for process in done], dtype="str")
+    errors = pd.array([str(process.error) if process.error else None for process in done], dtype=TEXT)
     index = pd.Index([process.pid for process in done], dtype="int64", name="pid")
     return pd.DataFrame({**columns, "error": errors}, index).astype(
         {"rows": "int64", "bytes": "int64", "seconds": "float64"}

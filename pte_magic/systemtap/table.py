@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pte_magic.errors import SystemTapError
+from pte_magic.newer_pandas import TEXT
 
 _WHOLE = re.compile(r"[+-]?(?:\d{1,20}|0[xX][0-9a-fA-F]{1,16})", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
@@ -73,4 +74,4 @@ def _typed(values: list[str]) -> Any:
             return pd.array([numbers.get(value, pd.NA) for value in values], dtype=pd.UInt64Dtype())
     elif given and all(_NUMBER.fullmatch(value) for value in given):
         return np.array([float(value) if value else np.nan for value in values])
-    return pd.array([value or None for value in values], dtype="str")
+    return pd.array([value or None for value in values], dtype=TEXT)

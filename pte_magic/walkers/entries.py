@@ -70,9 +70,9 @@ class Entries:
         if len(self.spans) == 1:
             first, size, count, _ = self.spans[0].item()
             return np.arange(first, first + size * count, size, dtype=np.uint64)
-        counts = self.spans["count"]
+        counts = self._counts
         within = np.arange(len(self.entry), dtype=np.uint64)
-        before = np.cumsum(counts, dtype=np.uint64) - counts
+        before = np.cumsum(counts, dtype=np.uint64) - self.spans["count"]
         within -= np.repeat(before, counts)
         within *= self.size
         within += np.repeat(self.spans["vaddr"], counts)
@@ -81,12 +81,17 @@ class Entries:
     @property
     def size(self) -> NDArray[np.uint64]:
         """Bytes that each entry covers, ``uint64[n]``; computed when asked."""
-        return np.repeat(self.spans["size"], self.spans["count"])
+        return np.repeat(self.spans["size"], self._counts)
 
     @property
     def level(self) -> NDArray[np.int8]:
         """Index into `LEVELS` of each entry, ``int8[n]``, -1 where unknown; computed when asked."""
-        return np.repeat(self.spans["level"].astype(np.int8), self.spans["count"])
+        return np.repeat(self.spans["level"].astype(np.int8), self._counts)
+
+    @property
+    def _counts(self) -> NDArray[np.intp]:
+        """Of each span, as `numpy.repeat` wants them: 32-bit userlands have no integers that hold all ``<u4``."""
+        return self.spans["count"].astype(np.intp)
 
     def part(self, first: int, last: int) -> Entries:
         """Return the entries ``first`` to ``last - 1``; their array is a view of this one's."""

@@ -181,11 +181,11 @@ def _read_pages(
             yield words, np.array([(first, PAGE_SIZE, len(words), level)], SPAN)
             continue
         edges = np.concatenate(([0], np.flatnonzero(mapped[1:] != mapped[:-1]) + 1, [len(words)]))
-        at, pages = edges[:-1], np.diff(edges)
+        at, pages = edges[:-1], np.diff(edges).astype(np.uint64)
         there = mapped[at]
         spans = np.empty(len(at), SPAN)
-        spans["vaddr"] = first + at * PAGE_SIZE
-        spans["size"] = np.where(there, PAGE_SIZE, pages * PAGE_SIZE)
+        spans["vaddr"] = np.uint64(first) + at.astype(np.uint64) * np.uint64(PAGE_SIZE)
+        spans["size"] = np.where(there, np.uint64(PAGE_SIZE), pages * np.uint64(PAGE_SIZE))
         spans["count"] = np.where(there, pages, 1)
         spans["level"] = np.where(there, level, _UNKNOWN)
         kept = mapped.copy()
