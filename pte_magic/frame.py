@@ -80,7 +80,7 @@ class PteFrame(pd.DataFrame):
         if n:
             starts[1:] = ~self._continues()
         at = np.flatnonzero(starts)
-        entries = np.diff(np.append(at, n))
+        entries = np.diff(np.append(at, n)).astype(np.int64)
         merged = self.iloc[at].reset_index(drop=True)
         merged.insert(2, "entries", entries)
         merged.insert(3, "bytes", merged["size"] * entries.astype(np.uint64))
