@@ -16,7 +16,6 @@ _get_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_cha
 
 
 _OLD, _VERSIONED = b"dltensor", b"dltensor_versioned"
-_BEFORE_TENSOR = 32  # bytes of DLManagedTensorVersioned before its DLTensor; DLManagedTensor begins with it
 
 
 class Tensor(ctypes.Structure):
@@ -36,6 +35,18 @@ class Tensor(ctypes.Structure):
     )
 
 
+class VersionedTensor(ctypes.Structure):
+    """``DLManagedTensorVersioned``; the older ``DLManagedTensor`` begins with its DLTensor."""
+
+    _fields_ = (
+        ("version", ctypes.c_uint32 * 2),
+        ("manager_ctx", ctypes.c_void_p),
+        ("deleter", ctypes.c_void_p),
+        ("flags", ctypes.c_uint64),
+        ("dl_tensor", Tensor),
+    )
+
+
 def bounds(thing: Any) -> tuple[int, int]:
     """Return first and last address plus one of a tensor's elements; the same twice if it has none.
 
@@ -48,7 +59,7 @@ def bounds(thing: Any) -> tuple[int, int]:
     except TypeError:
         capsule = thing.__dlpack__()
     if _is_valid(capsule, _VERSIONED):
-        tensor = Tensor.from_address(_get_pointer(capsule, _VERSIONED) + _BEFORE_TENSOR)
+        tensor = VersionedTensor.from_address(_get_pointer(capsule, _VERSIONED)).dl_tensor
     else:
         tensor = Tensor.from_address(_get_pointer(capsule, _OLD))
     shape = tensor.shape[: tensor.ndim]

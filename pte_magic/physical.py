@@ -219,7 +219,7 @@ def _read_file(name: str, wanted: _Wanted) -> Told:
         return Told(np.frombuffer(b"".join(read), np.uint64)[at], np.zeros(len(at), np.bool_))
     # Memory ends before a run does.
     words = b"".join(part.ljust(size, b"\0") for part, (size, _) in zip(read, where, strict=True))
-    absent = np.arange(length.sum()) >= np.repeat(np.cumsum(length) - length + got, length)
+    absent = np.arange(length.sum()) >= np.repeat(np.cumsum(length) - length + got, length.astype(np.intp))
     return Told(np.frombuffer(words, np.uint64)[at], absent[at])
 
 

@@ -182,7 +182,7 @@ class _Tally:
         self._leveled &= what.leveled
         if self._counts:
             for pfn in frames(what):
-                times = np.bincount(self._counts.of(pfn))
+                times = np.bincount(self._counts.of(pfn)).astype(np.int64)
                 n = np.flatnonzero(times)
                 self._shares += int((times[n] * ((hardware.PAGE_SIZE << _SHARE_BITS) // n)).sum())
                 self._unique += hardware.PAGE_SIZE * int(times[1])

@@ -29,6 +29,7 @@ STAGES = [
         "errors",
         "expressions",
         "interrupts",
+        "newer_pandas",
         "options",
         "units",
         "progress",

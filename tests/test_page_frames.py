@@ -206,6 +206,7 @@ def test_of_a_process_that_has_gone_frames_are_told_and_regions_are_not(new_map:
     found = theirs.frames()
     assert found["map_count"].tolist() == [1]  # ours
     assert found[["region", "permissions"]].isna().all(axis=None)
+    pytest.importorskip("pyarrow")
     file = io.BytesIO()
     found.to_parquet(file)
     assert pd.read_parquet(file)["region"].dtype == "category"

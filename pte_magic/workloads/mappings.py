@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from contextlib import suppress
@@ -128,7 +129,7 @@ def hugetlb_array(n: int) -> NDArray[np.uint8]:
     size = _counted(n) * HUGE_SIZE
     of_that_size = HUGE_SIZE.bit_length() - 1 << _MAP_HUGE_SHIFT
     try:
-        memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_HUGETLB | of_that_size)
+        memory = _mapped(size, mmap.MAP_PRIVATE | _MAP_HUGETLB | of_that_size)
     except OSError as error:
         message = f"{n} pages of hugetlb cannot be mapped: {error.strerror}; as root: sysctl vm.nr_hugepages={n}"
         raise WorkloadError(message) from error
@@ -137,10 +138,17 @@ def hugetlb_array(n: int) -> NDArray[np.uint8]:
 
 def _anonymous(size: int, flags: int) -> mmap.mmap:
     try:
-        return mmap.mmap(-1, size, flags | mmap.MAP_ANONYMOUS)
+        return _mapped(size, flags)
     except OSError as error:
         message = f"{size} bytes cannot be mapped: {error.strerror}; type a smaller number"
         raise WorkloadError(message) from error
+
+
+def _mapped(size: int, flags: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(-1, size, flags | mmap.MAP_ANONYMOUS)
+    except OverflowError:  # more than 31 bits, of a 32-bit Python
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from None
 
 
 def _small_pages(memory: mmap.mmap) -> NDArray[np.uint8]:

@@ -52,7 +52,7 @@ def move_to(node: int, array: np.ndarray[Any, Any]) -> NDArray[np.int32]:
 
 def _move_pages(array: np.ndarray[Any, Any], node: int | None) -> NDArray[np.int32]:
     where = whole_pages(array)
-    pages = where.start + np.arange(where.size // PAGE_SIZE, dtype=np.uint64) * np.uint64(PAGE_SIZE)
+    pages = np.arange(where.start, where.end, PAGE_SIZE, dtype=np.uintp)  # an array of pointers
     status = np.full(len(pages), -1, np.int32)
     target = None if node is None else np.full(len(pages), node, np.int32)
     at = 0 if target is None else target.ctypes.data

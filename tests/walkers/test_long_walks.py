@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import mmap
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,8 @@ from pte_magic.walkers.bpf import BpfWalker
 from pte_magic.walkers.entries import LEVELS, Entries, join
 
 KPF_PGTABLE = 1 << 26
+BEFORE, AFTER = (3 * GIB, 2 * GIB) if sys.maxsize > 1 << 32 else (GIB // 4, GIB // 4)
+"""Untouched before and after the GiB of pages; a 32-bit process cannot map more than 2 GiB at once."""
 
 
 def test_all_is_every_user_address_once(walker: str) -> None:
@@ -44,14 +47,14 @@ def test_all_is_every_user_address_once(walker: str) -> None:
 @pytest.fixture(scope="module")
 def gigabyte() -> mmap.mmap:
     """1 GiB of 4 KiB pages, twice what the eBPF program returns at once, between much that is untouched."""
-    memory = mmap.mmap(-1, 6 * GIB, PRIVATE | ANONYMOUS | NORESERVE)
+    memory = mmap.mmap(-1, BEFORE + GIB + AFTER, PRIVATE | ANONYMOUS | NORESERVE)
     memory.madvise(NOHUGEPAGE)
-    np.frombuffer(memory, np.uint8)[3 * GIB : 4 * GIB : PAGE] = 1
+    np.frombuffer(memory, np.uint8)[BEFORE : BEFORE + GIB : PAGE] = 1
     return memory
 
 
 def _place(memory: mmap.mmap) -> tuple[int, int]:
-    start = np.frombuffer(memory, np.uint8).ctypes.data + 3 * GIB
+    start = np.frombuffer(memory, np.uint8).ctypes.data + BEFORE
     return start, start + GIB
 
 
@@ -66,7 +69,9 @@ def test_a_walk_of_many_chunks_finds_every_page(walker: str, gigabyte: mmap.mmap
 
 
 @needs_root
-@pytest.mark.parametrize("part", [(0, GIB), (5 * PAGE, GIB - 9 * PAGE), (77 * PAGE, 78 * PAGE), (-3 * GIB, 2 * GIB)])
+@pytest.mark.parametrize(
+    "part", [(0, GIB), (5 * PAGE, GIB - 9 * PAGE), (77 * PAGE, 78 * PAGE), (-BEFORE, GIB + AFTER // 2)]
+)
 def test_tables_come_before_what_they_cover_and_change_nothing_else(gigabyte: mmap.mmap, part: tuple[int, int]) -> None:
     start, end = _place(gigabyte)[0] + part[0], _place(gigabyte)[0] + part[1]
     bpf = walkers.get("bpf")
