@@ -147,7 +147,7 @@ def test_memory_that_is_unmapped(shell: Shell) -> None:
     cell = shell.run("%%pte n\nn.close()")
     assert cell.out.splitlines()[0] == f"no longer mapped at all: 16 KiB, {where:#014x}-{where + 4 * PAGE:#014x}"
     assert changed(cell) == {where: {"unmapped"}}
-    shell.run(f"n = mmap.mmap(-1, 4 * {PAGE})")
+    shell.run(f"n = mmap.mmap(-1, 4 * {PAGE}, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)")
     cell = shell.run(f"%%pte n\nn.resize({1 << 20})")
     assert "no longer mapped at all: 16 KiB" in cell.out or "now another mapping" in cell.out
 

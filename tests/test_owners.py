@@ -101,7 +101,8 @@ def test_what_is_free_and_what_holds_page_tables_is_as_much_as_the_kernel_says()
         turned, before = turnover(), meminfo()
         found = owners([], [], walkers.get())
         after, churn = meminfo(), turnover() - turned
-        bytes_of = dict(zip(found.names, (np.bincount(found.codes, minlength=7) * PAGE).tolist(), strict=True))
+        frames = np.bincount(found.codes, minlength=7).tolist()
+        bytes_of = {name: PAGE * count for name, count in zip(found.names, frames, strict=True)}
         seen[:] = [bytes_of, before, churn]
         kernels = {
             "free": [told["MemFree"] for told in (before, after)],
