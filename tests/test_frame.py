@@ -115,6 +115,7 @@ def test_pickle_keeps_everything() -> None:
 
 
 def test_parquet_keeps_entries_above_2_to_the_53() -> None:
+    pytest.importorskip("pyarrow")
     table, file = pages(*MIXED, page((1 << 40) - 1)), io.BytesIO()
     table.to_parquet(file)
     again = pd.read_parquet(file)

@@ -30,6 +30,8 @@ STAGES = [
         "expressions",
         "interrupts",
         "newer_pandas",
+        "page_sizes",
+        "system_calls",
         "options",
         "units",
         "progress",
