@@ -69,7 +69,6 @@ def running(encryption_mask: int = 0, frames_hidden: bool = False) -> Kernel:  #
     return known(hardware.encoding(), hardware.levels(), look.running(), encryption_mask, frames_hidden)
 
 
-@functools.cache
 def known(
     encoding: str,
     levels: int,
@@ -79,16 +78,23 @@ def known(
 ) -> Kernel:
     """Return what a kernel with these `features.FEATURES`, format and levels of page tables does with the bits.
 
+    There is one object for each, so that what follows from it is found out once.
+
     Raises:
         TargetError: There is no such format.
 
     """
+    return _made(encoding, levels, features, encryption_mask, frames_hidden)
+
+
+@functools.cache
+def _made(*what: Any) -> Kernel:
+    encoding, levels, features, encryption_mask, frames_hidden = what
     found = formats.of(encoding)
     words = features | {"five_levels"} if levels == hardware.FIVE_LEVELS else features
     bits = next(bits for feature, bits in found.physmem_bits if feature is None or feature in words)
-    return Kernel(
-        found, levels, features, swap_types(features, bits - found.page_shift), encryption_mask, frames_hidden
-    )
+    types = swap_types(features, bits - found.page_shift)
+    return Kernel(found, levels, features, types, encryption_mask, frames_hidden)
 
 
 @functools.cache
