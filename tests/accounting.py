@@ -11,11 +11,13 @@ from conftest import HUGE, PAGE
 from waiting import wait_until
 
 import pte_magic
+from pte_magic import page_sizes
 
 if TYPE_CHECKING:
     from pte_magic import Processes
 
 SHARING = {"pss", "uss"}
+SMALL = f"resident_{page_sizes.short(PAGE)}"
 
 _REFRESH = Path("/proc/sys/vm/stat_refresh")  # root's: what processors have counted for themselves is added
 
@@ -50,7 +52,7 @@ def expected(pid: int, huge_zeros: int = 0) -> dict[str, int]:
     huge = found["AnonHugePages"] + found["ShmemPmdMapped"] + found["FilePmdMapped"] + hugetlb
     return {
         "resident": found["Rss"] + hugetlb,
-        "resident_4k": found["Rss"] + hugetlb - huge,
+        SMALL: found["Rss"] + hugetlb - huge,
         "huge": huge,
         "swapped": found["VmSwap"],
         "page_tables": found["VmPTE"] - (found["AnonHugePages"] // HUGE + huge_zeros) * PAGE,
@@ -62,7 +64,7 @@ def expected(pid: int, huge_zeros: int = 0) -> dict[str, int]:
 def told(table: Processes, pid: int) -> dict[str, int | None]:
     """Return the row of a process in whole KiB, as the kernel tells them."""
     (row,) = table[table["pid"] == pid].to_dict("records")
-    row["huge"] = row["resident_2m"] + row["resident_1g"]
+    row["huge"] = sum(value for name, value in row.items() if str(name).startswith("resident_") and name != SMALL)
     return {name: None if pd.isna(row[name]) else int(row[name]) >> 10 << 10 for name in expected(pid)}
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from entry_bits import bits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from pte_magic import PteFrame
     from pte_magic.walkers.entries import Entries
 
-ACCESSED = 1 << 5
+ACCESSED = bits().accessed
 
 
 def assert_equal(found: Entries, expected: Entries) -> None:
@@ -39,4 +40,4 @@ def unchanged(walk: Callable[[], Entries], look: Callable[[], list[Entries]]) ->
 
 def settled(table: PteFrame) -> PteFrame:
     """Return a frame without the accessed bit: the kernel clears it now and then, to see whether it comes again."""
-    return table.assign(entry=table["entry"] & 0xFFFF_FFFF_FFFF_FFDF, accessed=None)
+    return table.assign(entry=table["entry"] & ((1 << 64) - 1 - ACCESSED), accessed=None)

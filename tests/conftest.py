@@ -23,7 +23,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from serving import CLIENTS, serving
 from waiting import wait_until
 
-from pte_magic import frame, hardware, page_sizes, system_calls, walkers
+from pte_magic import frame, hardware, page_sizes, system_calls, units, walkers
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.formats import kernel
 from pte_magic.space import own
@@ -59,6 +59,7 @@ GUESTS = "test_guests.py"
 """In vm/: the tests that wait for what runs in guests."""
 
 PAGE, HUGE, GIB = mmap.PAGESIZE, page_sizes.huge(), 1 << 30
+HUGE_LEVEL = list(page_sizes.by_level())[1]
 PTES = HUGE // PAGE  # of a table, all of which together cover what an entry above does
 NONE, READ, WRITE, EXEC = 0, mmap.PROT_READ, mmap.PROT_WRITE, mmap.PROT_EXEC
 SHARED, PRIVATE, FIXED, ANONYMOUS, NORESERVE, HUGETLB = 1, 2, 0x10, 0x20, 0x4000, 0x40000  # asm-generic/mman.h
@@ -66,6 +67,9 @@ DONTNEED, HUGEPAGE, NOHUGEPAGE, PAGEOUT, COLLAPSE, GUARD_INSTALL, GUARD_REMOVE =
 NOBODY = 65534
 
 PM_PFN, PM_GUARD, PM_FILE, PM_SWAP, PM_PRESENT = (1 << 55) - 1, 1 << 58, 1 << 61, 1 << 62, 1 << 63
+
+NX = {"arm64": "uxn"}.get(hardware.machine(), "nx")  # the bit that forbids user mode to execute
+PAGE_WORDS, HUGE_WORDS = units.size(PAGE), units.size(HUGE)
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: page frames, raw entries, other users, devices")
 
@@ -102,6 +106,16 @@ class Child(NamedTuple):
 
     pid: int
     step: Callable[[], Any]
+
+
+def only_on(machine: str, why: str) -> pytest.MarkDecorator:
+    """Skip a test elsewhere; `why` says what only that architecture has."""
+    return pytest.mark.skipif(hardware.machine() != machine, reason=f"needs {machine}: {why}")
+
+
+def hugetlb(size: int = HUGE) -> int:
+    """Return the flags of mmap(2) for pages of hugetlb of a size."""
+    return HUGETLB | size.bit_length() - 1 << 26
 
 
 def check(result: int) -> None:
@@ -311,7 +325,8 @@ def new_map() -> Iterator[NewMap]:
         *,
         advice: int | None = None,
     ) -> int:
-        align = max(GIB, HUGE) if flags & HUGETLB and size >= GIB else max(HUGE, 2 << 20)
+        # Pages of hugetlb lie at multiples of their size, and tables of them are shared of regions that fill these.
+        align = max(1 << size.bit_length() - 1, HUGE) if flags & HUGETLB else HUGE
         reserved = -(-size // align) * align + 3 * align
         outer: int = libc.mmap(None, reserved, NONE, PRIVATE | ANONYMOUS | NORESERVE, -1, 0)
         made.append((outer, reserved))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pytest
-from accounting import compare, meminfo, turnover
+from accounting import SMALL, compare, meminfo, turnover
 from conftest import (
     ANONYMOUS,
     DONTNEED,
@@ -48,7 +48,7 @@ from shells import Shell
 from waiting import wait_until
 
 import pte_magic
-from pte_magic import Processes
+from pte_magic import Processes, page_sizes
 from pte_magic.sharing import MapCounts, Mapped, frames
 
 if TYPE_CHECKING:
@@ -134,9 +134,9 @@ def test_a_process_between_vfork_and_exec_is_not_counted_twice(walker: str, lack
 
 def test_the_figures_add_up(still: Child) -> None:
     table = pte_magic.machine()
-    parts = table[["resident_4k", "resident_2m", "resident_1g"]]
+    parts = table.filter(like="resident_")
     assert (parts.sum(axis=1) == table["resident"]).all()
-    huge = parts.drop(columns="resident_4k").sum(axis=1)
+    huge = parts.drop(columns=SMALL).sum(axis=1)
     assert np.allclose(table["huge_share"].astype(float), (huge / table["resident"]).astype(float))
     assert table["pid"].is_unique
     row = table[table["pid"] == still.pid].iloc[0]
@@ -205,7 +205,7 @@ def accounted_resident(pid: int) -> int:
 def test_an_ordinary_user_sees_his_own_processes_and_is_told_of_the_others() -> None:
     said = json.loads(python(_AS_USER, user=NOBODY))
     assert said["rows"]["resident"] == said["rss"] << 10
-    assert said["rows"]["resident_4k"] + said["rows"]["resident_2m"] == said["rss"] << 10
+    assert said["rows"][SMALL] + said["rows"][f"resident_{page_sizes.short(HUGE)}"] == said["rss"] << 10
     assert (said["rows"]["pss"], said["rows"]["uss"]) == (None, None)
     assert set(said["users"]) == {"nobody"}
     assert f"pid {os.getpid()}: permission denied" in said["left_out"][str(os.getpid())]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PAGE
+from conftest import PAGE, only_on
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,16 +59,16 @@ def test_a_range_is_widened_to_pages_and_says_so(start: int, size: int) -> None:
 
 
 def test_the_note_says_from_what_to_what() -> None:
-    assert targets.between(0x1001, 0x2FFF).note == "0x1001-0x2fff was widened to whole pages: 0x1000-0x3000"
+    assert targets.between(0x10001, 0x2FFFF).note == "0x10001-0x2ffff was widened to whole pages: 0x10000-0x30000"
 
 
 @pytest.mark.parametrize(
     "text",
-    ["0x7f0000001000-0x7f0000003000", "7f0000001000-7f0000003000", "0X7F0000001000 - 0X7F0000003000",
-     " 0x7f0000001000-7f0000003000 "],
+    ["0x7f0000010000-0x7f0000030000", "7f0000010000-7f0000030000", "0X7F0000010000 - 0X7F0000030000",
+     " 0x7f0000010000-7f0000030000 "],
 )  # fmt: skip
 def test_ranges_with_and_without_0x(text: str) -> None:
-    assert parsed(text) == targets.Target(((0x7F0000001000, 0x7F0000003000),))
+    assert parsed(text) == targets.Target(((0x7F0000010000, 0x7F0000030000),))
 
 
 def test_ranges_as_maps_prints_them() -> None:
@@ -83,7 +83,7 @@ def test_ranges_as_maps_prints_them() -> None:
 
 
 def test_the_first_range_that_maps_can_print() -> None:
-    assert parsed("00400000-00401000").ranges == ((0x400000, 0x401000),)
+    assert parsed("00400000-00410000").ranges == ((0x400000, 0x410000),)
 
 
 @pytest.mark.parametrize("text", ["0x1000", "4096", "0b1000000000000", "0o10000", "0x1_000"])
@@ -133,7 +133,7 @@ def test_every_name_that_is_offered_is_understood() -> None:
         (0x2000, 0x1000, "0x2000-0x1000: the end lies before the start"),
         (0x1000, 0x1000, "0x1000-0x1000: "),
         (0x1000, LIMIT + 1, f"{LIMIT:#x} is not canonical"),
-        (-PAGE, PAGE, "-0x1000 is no 64-bit address"),
+        (-PAGE, PAGE, f"-{PAGE:#x} is no 64-bit address"),
         (0, 1 << 64, "0xffffffffffffffff is a kernel address"),
         (0, (1 << 64) + 1, "0x10000000000000000 is no 64-bit address"),
     ],
@@ -146,7 +146,7 @@ def test_ranges_that_cannot_be(start: int, end: int, message: str) -> None:
 @pytest.mark.parametrize(
     ("address", "word"),
     [(-1, "no 64-bit"), (1 << 64, "no 64-bit"), (1 << 1000, "no 64-bit"), (LIMIT, "not canonical"),
-     (1 << 63, "not canonical"), ((1 << 64) - LIMIT - 1, "not canonical"), ((1 << 64) - LIMIT, "kernel address"),
+     ((1 << 64) - LIMIT - 1, "not canonical"), ((1 << 64) - LIMIT, "kernel address"),
      (0xFFFF888000000000, "kernel address"), ((1 << 64) - 1, "kernel address")],
 )  # fmt: skip
 @pytest.mark.parametrize("as_text", [False, True])
@@ -154,6 +154,31 @@ def test_addresses_that_are_no_user_s(address: int, word: str, *, as_text: bool)
     with pytest.raises(TargetError, match=word) as caught:
         targets.parse(hex(address), own()) if as_text else targets.at(address)
     assert f"{address:#x}" in str(caught.value)
+
+
+TAG = 0x3F << 56
+
+
+@only_on("arm64", "addresses with a tag in their highest byte")
+def test_a_tag_is_no_part_of_an_address() -> None:
+    thing = np.zeros(9 * PAGE, np.uint8)
+    start, end = thing.ctypes.data, thing.ctypes.data + thing.nbytes
+    assert targets.at(TAG | start) == targets.at(start)
+    assert targets.between(TAG | start, TAG | end).ranges == targets.between(start, end).ranges
+    assert targets.at(1 << 63) == targets.at(0)
+
+    class Tagged:
+        __array_interface__ = {**thing.__array_interface__, "data": (TAG | start, False)}  # noqa: RUF012  (read only)
+
+    assert targets.of_object(Tagged()) == targets.of_object(thing)
+    with pytest.raises(TargetError, match="is a kernel address"):
+        targets.at((1 << 64) - LIMIT | 1 << 55)
+
+
+@only_on("x86_64", "no tags in addresses")
+def test_the_highest_bits_are_those_below_them() -> None:
+    with pytest.raises(TargetError, match="not canonical"):
+        targets.at(1 << 63)
 
 
 def test_objects_are_the_pages_that_hold_them() -> None:

@@ -16,6 +16,7 @@ from conftest import (
     NOHUGEPAGE,
     PAGE,
     PM_PFN,
+    PTES,
     SHARED,
     NewMap,
     descriptors,
@@ -25,6 +26,7 @@ from conftest import (
     words,
     write,
 )
+from entry_bits import address_mask
 
 import pte_magic
 from pte_magic import hardware, walkers
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
 pytestmark = needs_root
 
 SIZE = 4 * HUGE
-FRAME = np.uint64((1 << 48) - PAGE)  # of all formats, below 256 TiB
 PRESENT = np.uint64(1)
 
 
@@ -62,7 +63,7 @@ def bpf() -> Iterator[BpfWalker]:
 
 
 def frames(found: Entries) -> NDArray[np.uint64]:
-    return (found.entry & FRAME) // np.uint64(PAGE)
+    return (found.entry & address_mask()) // np.uint64(PAGE)
 
 
 def told(address: int, size: int, pid: int | str = "self") -> NDArray[np.uint64]:
@@ -125,7 +126,7 @@ def test_many_threads_get_their_own_ranges(new_map: NewMap) -> None:
     def look(seed: int) -> int:
         random = np.random.default_rng(seed)
         for _ in range(200):
-            first, last = sorted(random.choice(64 * 512, 2, replace=False).tolist())
+            first, last = sorted(random.choice(64 * PTES, 2, replace=False).tolist())
             found = walker.walk(own(), address + first * PAGE, address + last * PAGE)
             assert is_of(found, address + first * PAGE, expected[first:last])
         return len(found)

@@ -11,17 +11,18 @@ from conftest import (
     ANONYMOUS,
     COLLAPSE,
     DONTNEED,
-    GIB,
     HUGE,
+    HUGE_LEVEL,
     HUGEPAGE,
-    HUGETLB,
     NOHUGEPAGE,
     PAGE,
     PRIVATE,
+    PTES,
     READ,
     SHARED,
     WRITE,
     NewMap,
+    hugetlb,
     madvise,
     mprotect,
     munmap,
@@ -32,6 +33,8 @@ from conftest import (
     smaps,
     write,
 )
+
+from pte_magic import page_sizes, units
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,9 +50,9 @@ def test_huge_page_is_one_pmd_row(walker: str, new_map: NewMap) -> None:
     found = rows(address, 4 * HUGE, walker)
     present = found[found["state"] == "present"].iloc[0]
     assert (found["state"] == "present").sum() == 1
-    assert (present["vaddr"], present["size"], present["level"]) == (address + HUGE, HUGE, "pmd")
+    assert (present["vaddr"], present["size"], present["level"]) == (address + HUGE, HUGE, HUGE_LEVEL)
     assert present["pfn"] == pfn(address + HUGE)
-    assert present["pfn"] % 512 == 0
+    assert present["pfn"] % PTES == 0
 
 
 @pytest.mark.parametrize("how", ["munmap", "mprotect", "dontneed"])
@@ -65,20 +68,20 @@ def test_split_huge_page_is_ptes_of_the_same_frames(walker: str, new_map: NewMap
         madvise(address + HUGE - PAGE, PAGE, DONTNEED)
     assert smaps(address, "AnonHugePages") == 0
     found = rows(address, HUGE, walker)
-    assert set(found["level"][:511]) == {"pte"}
-    assert list(found["pfn"][:511]) == list(range(head, head + 511))
-    assert found.iloc[511]["state"] == ("present" if how == "mprotect" else "none")
+    assert set(found["level"][:-1]) == {"pte"}
+    assert list(found["pfn"][:-1]) == list(range(head, head + PTES - 1))
+    assert found.iloc[-1]["state"] == ("present" if how == "mprotect" else "none")
 
 
 def test_collapsed_pages_become_one_pmd_row(walker: str, new_map: NewMap) -> None:
     address = new_map(HUGE, advice=NOHUGEPAGE)
     write(address, HUGE)
-    assert len(rows(address, HUGE, walker)) == 512
+    assert len(rows(address, HUGE, walker)) == PTES
     madvise(address, HUGE, HUGEPAGE)
     madvise(address, HUGE, COLLAPSE)
     assert smaps(address, "AnonHugePages") == HUGE
     found = rows(address, HUGE, walker)
-    assert (len(found), found.iloc[0]["level"], found.iloc[0]["pfn"]) == (1, "pmd", pfn(address))
+    assert (len(found), found.iloc[0]["level"], found.iloc[0]["pfn"]) == (1, HUGE_LEVEL, pfn(address))
 
 
 def test_collapsed_shared_memory_becomes_one_pmd_row(walker: str, new_map: NewMap) -> None:
@@ -87,7 +90,7 @@ def test_collapsed_shared_memory_becomes_one_pmd_row(walker: str, new_map: NewMa
     address = new_map(HUGE, READ | WRITE, SHARED, fd)
     os.close(fd)
     write(address, HUGE)
-    assert len(rows(address, HUGE, walker)) == 512
+    assert len(rows(address, HUGE, walker)) == PTES
     try:
         madvise(address, HUGE, COLLAPSE)
     except OSError as error:
@@ -95,10 +98,13 @@ def test_collapsed_shared_memory_becomes_one_pmd_row(walker: str, new_map: NewMa
     read(address, HUGE)  # the tables are only taken away; a touch maps the huge page
     assert smaps(address, "ShmemPmdMapped") == HUGE
     found = rows(address, HUGE, walker)
-    assert (len(found), found.iloc[0]["level"], found.iloc[0]["pfn"]) == (1, "pmd", pfn(address))
+    assert (len(found), found.iloc[0]["level"], found.iloc[0]["pfn"]) == (1, HUGE_LEVEL, pfn(address))
 
 
-@pytest.fixture(params=[(HUGE, "pmd"), (GIB, "pud")], ids=["2MiB", "1GiB"])
+LEAVES = [(size, level) for level, size in page_sizes.by_level().items() if size > PAGE]
+
+
+@pytest.fixture(params=LEAVES, ids=[units.size(size) for size, _ in LEAVES])
 def reserved(request: pytest.FixtureRequest) -> Iterator[tuple[int, str]]:
     """Two pages of hugetlb: their size and the level of their entries."""
     size, level = request.param
@@ -117,8 +123,7 @@ def reserved(request: pytest.FixtureRequest) -> Iterator[tuple[int, str]]:
 
 def test_hugetlb_pages_are_leaves_of_their_level(walker: str, reserved: tuple[int, str], new_map: NewMap) -> None:
     size, level = reserved
-    shift = size.bit_length() - 1
-    address = new_map(2 * size, flags=PRIVATE | ANONYMOUS | HUGETLB | shift << 26)
+    address = new_map(2 * size, flags=PRIVATE | ANONYMOUS | hugetlb(size))
     try:
         write(address, 1)
         write(address + size, 1)

@@ -1,4 +1,4 @@
-"""Walks of more than the kernel's side returns at once: whole address spaces, and a GiB of small pages."""
+"""Walks of more than the kernel's side returns at once: whole address spaces, and 262,144 small pages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 from comparing import ACCESSED, assert_equal, unchanged
 from conftest import (
     ANONYMOUS,
-    GIB,
     HUGE,
     NOHUGEPAGE,
     NORESERVE,
@@ -25,6 +24,7 @@ from conftest import (
     walked,
     words,
 )
+from entry_bits import bits
 
 from pte_magic import hardware, walkers
 from pte_magic.space import AddressSpace, own
@@ -32,8 +32,9 @@ from pte_magic.walkers.bpf import BpfWalker
 from pte_magic.walkers.entries import LEVELS, Entries, join
 
 KPF_PGTABLE = 1 << 26
-BEFORE, AFTER = (3 * GIB, 2 * GIB) if sys.maxsize > 1 << 32 else (GIB // 4, GIB // 4)
-"""Untouched before and after the GiB of pages; a 32-bit process cannot map more than 2 GiB at once."""
+MANY = PAGE << 18  # bytes: 1 GiB of pages of 4 KiB
+BEFORE, AFTER = (3 * MANY, 2 * MANY) if sys.maxsize > 1 << 32 else (MANY // 4, MANY // 4)
+"""Untouched before and after these pages; a 32-bit process cannot map more than 2 GiB at once."""
 
 
 def test_all_is_every_user_address_once(walker: str) -> None:
@@ -45,38 +46,39 @@ def test_all_is_every_user_address_once(walker: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def gigabyte() -> mmap.mmap:
-    """1 GiB of 4 KiB pages, twice what the eBPF program returns at once, between much that is untouched."""
-    memory = mmap.mmap(-1, BEFORE + GIB + AFTER, PRIVATE | ANONYMOUS | NORESERVE)
+def many() -> mmap.mmap:
+    """Small pages, twice what the eBPF program returns at once, between much that is untouched."""
+    memory = mmap.mmap(-1, BEFORE + MANY + AFTER, PRIVATE | ANONYMOUS | NORESERVE)
     memory.madvise(NOHUGEPAGE)
-    np.frombuffer(memory, np.uint8)[BEFORE : BEFORE + GIB : PAGE] = 1
+    np.frombuffer(memory, np.uint8)[BEFORE : BEFORE + MANY : PAGE] = 1
     return memory
 
 
 def _place(memory: mmap.mmap) -> tuple[int, int]:
     start = np.frombuffer(memory, np.uint8).ctypes.data + BEFORE
-    return start, start + GIB
+    return start, start + MANY
 
 
-def test_a_walk_of_many_chunks_finds_every_page(walker: str, gigabyte: mmap.mmap) -> None:
-    start, end = _place(gigabyte)
+def test_a_walk_of_many_chunks_finds_every_page(walker: str, many: mmap.mmap) -> None:
+    start, end = _place(many)
     found = walkers.get(walker).walk(own(), start, end)
-    assert len(found) == GIB // PAGE
+    assert len(found) == MANY // PAGE
     assert (found.vaddr == np.arange(start, end, PAGE, dtype=np.uint64)).all()
     if os.geteuid() == 0:
         frames = by_page(walked(walker, own(), start, end), start, end)["pfn"]
-        assert (frames == (words(start, GIB) & np.uint64(PM_PFN)).astype(np.int64)).all()
+        assert (frames == (words(start, MANY) & np.uint64(PM_PFN)).astype(np.int64)).all()
 
 
 @needs_root
 @pytest.mark.parametrize(
-    "part", [(0, GIB), (5 * PAGE, GIB - 9 * PAGE), (77 * PAGE, 78 * PAGE), (-BEFORE, GIB + AFTER // 2)]
+    "part", [(0, MANY), (5 * PAGE, MANY - 9 * PAGE), (77 * PAGE, 78 * PAGE), (-BEFORE, MANY + AFTER // 2)]
 )
-def test_tables_come_before_what_they_cover_and_change_nothing_else(gigabyte: mmap.mmap, part: tuple[int, int]) -> None:
-    start, end = _place(gigabyte)[0] + part[0], _place(gigabyte)[0] + part[1]
+def test_tables_come_before_what_they_cover_and_change_nothing_else(many: mmap.mmap, part: tuple[int, int]) -> None:
+    start, end = _place(many)[0] + part[0], _place(many)[0] + part[1]
     bpf = walkers.get("bpf")
     plain, full = bpf.walk(own(), start, end), bpf.walk(own(), start, end, tables=True)
-    table = (full.level < LEVELS.index("pte")) & (full.entry & 0x81 == 1)
+    mask, value = bits().table
+    table = (full.level < LEVELS.index("pte")) & (full.entry & np.uint64(mask) == value)
     for one, other in (
         (plain.entry | ACCESSED, full.entry | ACCESSED),
         (plain.vaddr, full.vaddr),
@@ -87,7 +89,8 @@ def test_tables_come_before_what_they_cover_and_change_nothing_else(gigabyte: mm
     at = np.flatnonzero(table)
     assert at.size
     below = full.level[at + 1].astype(int) - full.level[at]
-    assert set(below) <= ({1} if hardware.levels() == 5 else {1, 2})
+    used = [LEVELS.index(level) for level in hardware.shifts()]
+    assert set(below) <= {lower - upper for upper, lower in itertools.pairwise(used)}
     assert (full.vaddr[at + 1] - full.vaddr[at] < full.size[at]).all()
     assert (full.vaddr[1:] >= full.vaddr[:-1]).all()
     for level in range(LEVELS.index("pte")):
@@ -102,19 +105,19 @@ def test_tables_come_before_what_they_cover_and_change_nothing_else(gigabyte: mm
 
 
 @needs_root
-def test_tables_are_page_tables_in_kpageflags(gigabyte: mmap.mmap) -> None:
-    start, end = _place(gigabyte)
+def test_tables_are_page_tables_in_kpageflags(many: mmap.mmap) -> None:
+    start, end = _place(many)
     found = walked("bpf", own(), start, end, tables=True)
     tables = found[found["state"] == "table"]
-    assert (tables["level"] == "pmd").sum() in (GIB // HUGE, GIB // HUGE + 1)
+    assert (tables["level"] == "pmd").sum() in (MANY // HUGE, MANY // HUGE + 1)
     with Path("/proc/kpageflags").open("rb", buffering=0) as file:
         for frame in tables["pfn"]:
             assert int.from_bytes(os.pread(file.fileno(), 8, int(frame) * 8), "little") & KPF_PGTABLE
 
 
 @pytest.mark.parametrize("tables", [False, True])
-def test_chunks_are_the_walk_in_pieces(walker: str, gigabyte: mmap.mmap, *, tables: bool) -> None:
-    start, end = _place(gigabyte)
+def test_chunks_are_the_walk_in_pieces(walker: str, many: mmap.mmap, *, tables: bool) -> None:
+    start, end = _place(many)
     asked = walkers.get(walker)
 
     def look() -> list[Entries]:
@@ -130,8 +133,8 @@ def test_chunks_are_the_walk_in_pieces(walker: str, gigabyte: mmap.mmap, *, tabl
     assert_equal(join(pieces), whole)
 
 
-def test_chunks_of_walks_that_take_turns_are_those_of_each(walker: str, gigabyte: mmap.mmap) -> None:
-    start, end = _place(gigabyte)
+def test_chunks_of_walks_that_take_turns_are_those_of_each(walker: str, many: mmap.mmap) -> None:
+    start, end = _place(many)
     asked, within = walkers.get(walker), (start + 77 * PAGE, end - 5 * PAGE)
     with AddressSpace(os.getpid()) as same:
         walks = [asked.chunks(own(), start, end), asked.chunks(same, *within), asked.chunks(own(), *within)]
@@ -146,8 +149,8 @@ def test_chunks_of_walks_that_take_turns_are_those_of_each(walker: str, gigabyte
 
 @needs_root
 @pytest.mark.parametrize("tables", [False, True])
-def test_views_are_the_walk_in_pieces(gigabyte: mmap.mmap, *, tables: bool) -> None:
-    start, end = _place(gigabyte)
+def test_views_are_the_walk_in_pieces(many: mmap.mmap, *, tables: bool) -> None:
+    start, end = _place(many)
     bpf = walkers.get("bpf")
     assert isinstance(bpf, BpfWalker)
 

@@ -22,6 +22,7 @@ from conftest import (
     COLLAPSE,
     DONTNEED,
     HUGE,
+    HUGE_LEVEL,
     HUGEPAGE,
     NOHUGEPAGE,
     PAGE,
@@ -39,6 +40,7 @@ from conftest import (
     words,
     write,
 )
+from entry_bits import address_mask, bits
 
 from pte_magic import frame, hardware, walkers
 from pte_magic.errors import NoAddressSpaceError, PteMagicError
@@ -57,9 +59,7 @@ SECONDS = 8.0  # of a storm
 ENOUGH = 10
 RUNS = 20  # kills, at different moments
 STABLE = 4 * HUGE
-FRAME = np.uint64(0x000F_FFFF_FFFF_F000)
-RESERVED = np.uint64(0x1F << 52)
-PMD, PTE = LEVELS.index("pmd"), LEVELS.index("pte")
+PMD, PTE = LEVELS.index(HUGE_LEVEL), LEVELS.index("pte")
 # The kernel empties an entry before it writes another one. Who takes no lock of the table may find it empty.
 LOCKLESS = ("bpf", "helper")
 
@@ -123,15 +123,16 @@ def is_sane(found: Entries, limit: int) -> None:
     """Fail if an entry cannot be one of a user's page: then what was read was no table, or no longer one."""
     ends = found.spans["vaddr"] + found.spans["size"] * found.spans["count"]
     assert (found.spans["vaddr"][1:] == ends[:-1]).all()
-    entry, level = found.entry, found.level
-    present = entry & np.uint64(1) == 1
+    entry, level, has = found.entry, found.level, bits()
+    present = entry & np.uint64(has.valid) != 0
     here = entry[present]
-    assert not (here & RESERVED).any()
-    assert ((here & FRAME) >> np.uint64(12) < limit).all()
-    assert (here & np.uint64(4)).all()  # a user's page; what the kernel keeps is not in this half
+    assert not (here & np.uint64(has.never)).any()
+    assert ((here & address_mask()) // np.uint64(PAGE) < limit).all()
+    assert (here & np.uint64(has.user) != 0).all()  # what the kernel keeps is not in this half
     huge = entry[present & (level != PTE)]
-    assert (huge & np.uint64(0x80)).all()
-    assert not (huge & np.uint64(HUGE - PAGE) & ~np.uint64(PAGE)).any()  # aligned, but for bit 12, PAT
+    mask, value = has.table
+    assert (huge & np.uint64(mask) != value).all()
+    assert not (huge & np.uint64(HUGE - PAGE) & ~np.uint64(has.low_in_huge)).any()  # aligned
 
 
 def are_where(told: NDArray[np.uint64], found: Entries, space: AddressSpace) -> None:
@@ -215,7 +216,7 @@ def test_a_page_that_is_always_there_is_never_read_from_a_table_taken_away(raw_w
 
     def collapse() -> None:
         while not enough.is_set():
-            mprotect(address, PAGE, READ)  # splits the huge page into 512
+            mprotect(address, PAGE, READ)  # splits the huge page
             mprotect(address, PAGE, READ | WRITE)
             with suppress(OSError):
                 madvise(address, HUGE, COLLAPSE)  # empties the old table after it has unlinked it

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from conftest import PAGE, by_page, walked, words
+from entry_bits import address_mask, bits
 
 from pte_magic import frame, walkers
+from pte_magic.errors import WalkerUnavailableError
 from pte_magic.formats import kernel
 from pte_magic.space import AddressSpace
 from pte_magic.walkers.entries import LEVELS, Entries
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 U = np.uint64
-FRAME = U(0x000F_FFFF_FFFF_F000)
 PTE = LEVELS.index("pte")
 # Documentation/admin-guide/mm/pagemap.rst; entries say nothing of who else maps a page, and what it is a page of.
 NOT_IN_ENTRIES = U(1 << 56 | 1 << 61)
@@ -31,18 +32,26 @@ MARKER_TYPES = (30, 31)  # 30 before 6.2
 SMALL = U((1 << 34) - 1)  # no frame of a guest and no place on its disks is larger; migration has flags above
 
 
+@functools.cache
+def raw_walkers() -> tuple[str, ...]:
+    """Return the walkers in the kernel that work here; which ones have to is in test_agreement.py."""
+    found = tuple(name for name in ("bpf", "stap") if not isinstance(walkers.attempt(name), WalkerUnavailableError))
+    assert found
+    return found
+
+
 def agree(start: int, size: int = PAGE, pid: int | None = None) -> frame.PteFrame:
-    """Fail unless all sources agree on pages that are at rest; return what the eBPF walker found, decoded."""
+    """Fail unless all sources agree on pages that are at rest; return what the first walker found, decoded."""
     end = start + size
     with AddressSpace(pid) as space:
         before = words(start, size, space.pid)
-        bpf, stap = (walkers.get(name).walk(space, start, end, tables=True) for name in ("bpf", "stap"))
-        leaves = [walkers.get(name).walk(space, start, end) for name in ("bpf", "stap")]
+        full = [walkers.get(name).walk(space, start, end, tables=True) for name in raw_walkers()]
+        leaves = [walkers.get(name).walk(space, start, end) for name in raw_walkers()]
         assert (words(start, size, space.pid) == before).all(), "these pages are not at rest"
-        for one, other in ((bpf, stap), leaves):
+        for first, *others in (full, leaves):
             for name in ("entry", "vaddr", "level", "size"):
-                assert np.array_equal(getattr(one, name), getattr(other, name)), name
-        _is_in_kernel_memory(bpf)
+                assert all(np.array_equal(getattr(first, name), getattr(other, name)) for other in others), name
+        _is_in_kernel_memory(full[0])
         flags = vm_flags(start, space.pid)
         assert (before & ~NOT_IN_ENTRIES == _expected(leaves[0], start, end, flags)).all()
         found = frame.build(leaves[0], kernel.running(), pid=space.pid)
@@ -56,27 +65,38 @@ def _expected(found: Entries, start: int, end: int, flags: set[str]) -> NDArray[
     row = np.searchsorted(found.vaddr, address, side="right") - 1
     entry, size = found.entry[row], found.size[row]
     within = (address - found.vaddr[row]) // U(PAGE)
-    present = entry & U(0x101) != 0  # present, or protnone
-    upright = np.where(entry & U(1) == 1, entry, ~entry)  # against L1TF
-    frames = (upright & FRAME & ~(size - U(1))) // U(PAGE) + within
-    word = np.where(present, PRESENT | frames | _moved(entry, 10, UFFD_WP), U(0))
+    has = bits()
+    valid = entry & U(has.valid) != 0
+    present = valid | (entry & U(has.kept) != 0)
+    upright = np.where(valid | (not has.inverted), entry, ~entry)  # against L1TF
+    frames = (upright & address_mask() & ~(size - U(1))) // U(PAGE) + within
+    word = np.where(present, PRESENT | frames | _moved(entry, has.uffd_wp, 0, UFFD_WP), U(0))
+    type_ = _part(entry, has.swap_type)
+    offset = _part(~entry if has.inverted else entry, has.swap_offset) & SMALL
+    is_marker = np.isin(type_, MARKER_TYPES) & (entry != 0) & ~present
     if "ht" not in flags:
         # Of hugetlb pages pagemap tells neither special entries nor soft-dirty.
-        word |= np.where(present, _moved(entry, 11, SOFT_DIRTY), U(0))
-        offset = (~entry << U(5) >> U(14)) & SMALL
-        type_ = entry >> U(59)
-        swap = SWAP | type_ | (offset + within) << U(5) | _moved(entry, 2, UFFD_WP) | _moved(entry, 1, SOFT_DIRTY)
-        marker = _moved(offset, 0, UFFD_WP) | _moved(offset, 2, GUARD)
-        swap |= np.where(np.isin(type_, MARKER_TYPES), marker, U(0))
+        word |= np.where(present, _moved(entry, has.soft_dirty, 0, SOFT_DIRTY), U(0))
+        swap = SWAP | type_ | (offset + within) << U(5)
+        swap |= _moved(entry, has.uffd_wp, 1, UFFD_WP) | _moved(entry, has.soft_dirty, 1, SOFT_DIRTY)
+        swap |= np.where(is_marker, _moved(offset, (0,), 0, UFFD_WP) | _moved(offset, (2,), 0, GUARD), U(0))
         word |= np.where((entry != 0) & ~present, swap, U(0))
     else:
-        marked = np.isin(entry >> U(59), MARKER_TYPES) & (entry != 0) & ~present
-        word |= np.where(marked, _moved(~entry << U(5) >> U(14), 0, UFFD_WP), U(0))
+        word |= np.where(is_marker, _moved(offset, (0,), 0, UFFD_WP), U(0))
     return word | (SOFT_DIRTY if "sd" in flags else U(0))  # a region that is new is soft-dirty as a whole
 
 
-def _moved(value: NDArray[np.uint64], bit: int, to: np.uint64) -> NDArray[np.uint64]:
-    return np.where(value >> U(bit) & U(1) == 1, to, U(0))
+def _moved(value: NDArray[np.uint64], places: tuple[int, ...] | None, at: int, to: np.uint64) -> NDArray[np.uint64]:
+    """Return `to` where one of the bits with these numbers is set; nowhere if the kernel has none."""
+    if places is None:
+        return np.zeros(len(value), np.uint64)
+    return np.where(value >> U(places[at]) & U(1) == 1, to, U(0))
+
+
+def _part(value: NDArray[np.uint64], place: tuple[int, int]) -> NDArray[np.uint64]:
+    """Return what some bits hold, from the lowest of them on, so many."""
+    low, width = place
+    return value >> U(low) & U((1 << width) - 1)
 
 
 def _says_the_same(found: frame.PteFrame, told: frame.PteFrame, start: int, end: int, flags: set[str]) -> None:
@@ -88,6 +108,8 @@ def _says_the_same(found: frame.PteFrame, told: frame.PteFrame, start: int, end:
     for name in ("state", "kind", "pfn", "swap_type", "swap_offset"):
         assert (ours[name] == theirs[name])[~hidden].all(), name
     for name in ("present", "uffd_wp", *(() if {"ht", "sd"} & flags else ("soft_dirty",))):
+        if name not in ours or name not in theirs:  # no such bit on this architecture
+            continue
         known = (ours[name] >= 0) & (theirs[name] >= 0) & ~hidden
         assert (ours[name][known] == theirs[name][known]).all(), name
 
@@ -95,13 +117,14 @@ def _says_the_same(found: frame.PteFrame, told: frame.PteFrame, start: int, end:
 def _is_in_kernel_memory(found: Entries) -> None:
     """Read every table that was passed on the way in /proc/kcore: its entries must be those that come after it."""
     level, entry, vaddr, size = found.level, found.entry, found.vaddr, found.size
-    table = (level < PTE) & (entry & U(0x81) == 1)
+    mask, value = bits().table
+    table = (level < PTE) & (entry & U(mask) == value)
     for at in np.flatnonzero(table):
         after = level[at + 1 :]
         ends = np.flatnonzero(after <= level[at])
         below = at + 1 + np.flatnonzero(after[: ends[0] if ends.size else None] == after[0])
-        content = physical(int(entry[at] & FRAME))
-        index = (vaddr[below] // size[below]) % U(512)
+        content = physical(int(entry[at] & address_mask()))
+        index = (vaddr[below] // size[below]) % U(len(content))
         different = np.flatnonzero(content[index] != entry[below])
         assert not different.size, [
             (hex(vaddr[below][i]), hex(entry[below][i]), hex(content[index][i])) for i in different
@@ -109,7 +132,7 @@ def _is_in_kernel_memory(found: Entries) -> None:
 
 
 def physical(address: int) -> NDArray[np.uint64]:
-    """Return the page at a physical address as ``uint64[512]``, from the kernel's map of all memory."""
+    """Return the page at a physical address as ``uint64[PAGE / 8]``, from the kernel's map of all memory."""
     fd, segments = _kcore()
     for offset, first, size in segments:
         if first <= address < first + size:

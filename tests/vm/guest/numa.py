@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from conftest import PAGE, check, libc
 
+from pte_magic.system_calls import number
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-_MBIND, _MOVE_PAGES = 237, 279  # asm/unistd_64.h
 _MOVE_ALL = 4  # MPOL_MF_MOVE_ALL: also pages that several processes map
 _BIND = 2  # MPOL_BIND
 
@@ -34,7 +35,7 @@ def _move_pages(address: int, pages: int, step: int, to: NDArray[np.int32] | Non
     status = np.full(pages, -1, np.int32)
     target = None if to is None else ctypes.c_void_p(to.ctypes.data)
     places = (ctypes.c_void_p(where.ctypes.data), target, ctypes.c_void_p(status.ctypes.data))
-    check(libc.syscall(_MOVE_PAGES, pid, ctypes.c_ulong(pages), *places, _MOVE_ALL))
+    check(libc.syscall(number("move_pages"), pid, ctypes.c_ulong(pages), *places, _MOVE_ALL))
     return status
 
 
@@ -42,7 +43,7 @@ def bind(address: int, size: int, node: int) -> None:
     """Have new pages of a range come from one node."""
     mask = ctypes.c_ulong(1 << node)
     where = (ctypes.c_void_p(address), ctypes.c_ulong(size))
-    check(libc.syscall(_MBIND, *where, _BIND, ctypes.byref(mask), ctypes.c_ulong(64), 0))
+    check(libc.syscall(number("mbind"), *where, _BIND, ctypes.byref(mask), ctypes.c_ulong(64), 0))
 
 
 def nodes_of_frames(frames: Iterable[int]) -> set[int]:

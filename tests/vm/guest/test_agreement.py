@@ -10,8 +10,8 @@ from agreement import agree
 from conftest import (
     ANONYMOUS,
     HUGE,
+    HUGE_LEVEL,
     HUGEPAGE,
-    HUGETLB,
     NOHUGEPAGE,
     NONE,
     PAGE,
@@ -21,15 +21,17 @@ from conftest import (
     WRITE,
     NewMap,
     forked,
+    hugetlb,
     mprotect,
     smaps,
     write,
 )
+from pools import pool
 
 from pte_magic import walkers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 SIZE = 2 * HUGE
 
@@ -74,19 +76,25 @@ def memfd(new_map: NewMap) -> int:
     return address
 
 
-def hugetlb(new_map: NewMap) -> int:
-    address = new_map(SIZE, flags=PRIVATE | ANONYMOUS | HUGETLB)
+def of_hugetlb(new_map: NewMap) -> int:
+    address = new_map(SIZE, flags=PRIVATE | ANONYMOUS | hugetlb())
     write(address, HUGE)
     return address
 
 
-MEMORY = (untouched, written, huge, no_access, no_access_to_huge, memfd, hugetlb)
+MEMORY = (untouched, written, huge, no_access, no_access_to_huge, memfd, of_hugetlb)
 
 
 @pytest.mark.usefixtures("helper")
 def test_all_walkers_work_here() -> None:
     for name in walkers.NAMES:
         assert walkers.get(name).name == name
+
+
+@pytest.fixture(autouse=True)
+def _pool() -> Iterator[None]:
+    with pool():
+        yield
 
 
 @pytest.mark.parametrize("make", MEMORY, ids=[make.__name__ for make in MEMORY])
@@ -96,7 +104,7 @@ def test_all_sources_agree(make: Callable[[NewMap], int], new_map: NewMap) -> No
     assert ("present" in set(found["state"])) == (make not in {untouched, no_access})
     assert ("protnone" in set(found["state"])) == (make in {no_access, no_access_to_huge})
     huge_pages = found[(found["size"] == HUGE) & (found["state"] != "none")]
-    assert set(huge_pages["level"]) == ({"pmd"} if make in {huge, no_access_to_huge, hugetlb} else set())
+    assert set(huge_pages["level"]) == ({HUGE_LEVEL} if make in {huge, no_access_to_huge, of_hugetlb} else set())
 
 
 def test_all_sources_agree_on_another_process(new_map: NewMap) -> None:

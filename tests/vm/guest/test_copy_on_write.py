@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from conftest import HUGE, NOHUGEPAGE, PAGE, PM_PFN, libc, words, write
+from entry_bits import address_mask
 from test_migration import LOCKLESS, WALKERS
 
 from pte_magic import walkers
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 PAGES = HUGE // PAGE
 SECONDS, ENOUGH = 15, 20
-FRAME = np.uint64(0x000F_FFFF_FFFF_F000)
 
 
 def copied(address: int) -> dict[str, int]:
@@ -48,7 +48,7 @@ def copied(address: int) -> dict[str, int]:
         for name, entries in found.items():
             for entry in entries:
                 assert len(entry) == PAGES
-                frame = (entry & FRAME) // np.uint64(PAGE)
+                frame = (entry & address_mask()) // np.uint64(PAGE)
                 assert ((frame == old) | (frame == new) | (entry == 0)).all()
                 empty[name] += int((entry == 0).sum())
     finally:

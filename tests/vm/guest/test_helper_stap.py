@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import NOBODY, PAGE, PM_PFN, PM_PRESENT, become, forked, words
+from entry_bits import address_mask
 from loaded import modules, wait_until_nothing_is_left
 from serving import Helper, serving
 from talking import Talker, opened, still_serves
@@ -22,8 +23,6 @@ from pte_magic.workloads import private_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-FRAME = 0x000F_FFFF_FFFF_F000
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +81,7 @@ def test_page_frames_are_for_the_group_that_was_named(served: Helper, *, shown: 
         array[3:9] = 2
         with opened() as fd, Talker(served.path) as talker:
             assert talker.ask(fd, address, address + 16 * PAGE).n_entries == 16
-            seen = [(entry & FRAME) // PAGE for entry in talker.entries(16)]
+            seen = [(entry & int(address_mask())) // PAGE for entry in talker.entries(16)]
             talker.ask(fd, address, address + 16 * PAGE, flags=TABLES)
             return seen, list(talker.entries(20)), bool(talker.greeting[3] & FRAMES_HIDDEN)
 
@@ -91,7 +90,7 @@ def test_page_frames_are_for_the_group_that_was_named(served: Helper, *, shown: 
         told = [word & PM_PFN if word & PM_PRESENT else 0 for word in words(address, 16 * PAGE, child.pid).tolist()]
     assert hidden is not shown
     assert seen == (told if shown else [0] * 16)
-    assert any(entry & FRAME for entry in raw) is shown  # tables' entries hold frames, too
+    assert any(entry & int(address_mask()) for entry in raw) is shown  # tables' entries hold frames, too
 
 
 def test_no_thread_has_a_privilege_left(served: Helper) -> None:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from agreement import FRAME, PTE
+from agreement import PTE
 from conftest import (
     GUARD_INSTALL,
     HUGE,
+    HUGE_LEVEL,
     HUGEPAGE,
     NOHUGEPAGE,
     NONE,
@@ -32,6 +33,7 @@ from conftest import (
     walked,
     write,
 )
+from entry_bits import address_mask, bits
 from loaded import wait_until_nothing_is_left
 from member import member, module_installed, seen
 from numa import bind, move
@@ -119,7 +121,7 @@ def test_all_but_the_place_of_a_page_is_seen(new_map: NewMap, broken: list[int],
                 different = np.flatnonzero(entry != hidden(raw.entry, raw.level, raw.encryption_mask))
                 assert not different.size, [(hex(raw.entry[i]), hex(entry[i])) for i in different[:9]]
     assert {"none", "present", "protnone", "swap", "hwpoison"} <= set(table["state"])
-    assert set(table["level"][table["state"].isin(["present", "protnone"])]) == {"pte", "pmd"}
+    assert set(table["level"][table["state"].isin(["present", "protnone"])]) == {"pte", HUGE_LEVEL}
     assert set(table["swap_type"][table["state"] == "swap"]) == {areas().index(str(area))} == {1}
     told = decoded(entry, raw)
     assert set(told["state"]) == set(table["state"]) | {"table"}
@@ -145,7 +147,7 @@ def test_nothing_of_a_whole_address_space_is_a_frame() -> None:
         entry, level, encryption_mask = child.step()
     assert np.array_equal(entry, hidden(entry, level, encryption_mask))
     assert len(set(level)) == hardware.levels()
-    assert (entry[(level == PTE) & (entry & np.uint64(1) == 1)] & FRAME == 0).all()
+    assert (entry[(level == PTE) & (entry & np.uint64(1) == 1)] & address_mask() == 0).all()
 
 
 def test_frames_are_not_in_the_shared_memory_for_a_moment(new_map: NewMap) -> None:
@@ -166,7 +168,7 @@ def test_frames_are_not_in_the_shared_memory_for_a_moment(new_map: NewMap) -> No
                 while not walking.done():
                     found = memory.copy()
                     in_the_midst += bool(found[0] and not found[-1])
-                    shown += int((found & FRAME != 0).sum())
+                    shown += int((found & address_mask() != 0).sum())
                 assert len(walking.result()) == entries
         return shown, in_the_midst
 
@@ -209,8 +211,10 @@ def test_the_old_frame_of_a_page_on_its_way_is_hidden(new_map: NewMap) -> None:
                 entry = np.array(child.step(), np.uint64)
                 level = np.full(len(entry), PTE, np.int8)
                 assert np.array_equal(entry, hidden(entry, level))
-                types = kernel.running().swap.types
-                states |= {types[int(one >> np.uint64(59))][0] for one in entry if one and not one & np.uint64(0x101)}
+                types, has = kernel.running().swap.types, bits()
+                low, width = has.swap_type
+                away = [int(one) for one in entry if one and not int(one) & (has.valid | has.kept)]
+                states |= {types[one >> low & (1 << width) - 1][0] for one in away}
         finally:
             stop.set()
             moving.result()

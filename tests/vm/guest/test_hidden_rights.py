@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from agreement import FRAME
 from conftest import NOHUGEPAGE, PAGE, PM_PFN, NewMap, check, forked, libc, pfn, write
+from entry_bits import address_mask
 from loaded import wait_until_nothing_is_left
 from member import Opened, become, member, module_installed, seen
 
@@ -43,7 +43,7 @@ def look(fd: int, address: int) -> tuple[int, bool, int]:
     entry, _, frames_hidden = seen(Opened(fd), address, address + PAGE)
     assert int(entry[0]) & 1, "not present"
     word = int.from_bytes(os.pread(fd, 8, address // PAGE * 8), "little")
-    return int(entry[0] & FRAME) // PAGE, frames_hidden, word & PM_PFN
+    return int(entry[0] & address_mask()) // PAGE, frames_hidden, word & PM_PFN
 
 
 def taken(pid: int, fd: int) -> int:

@@ -1,15 +1,14 @@
-"""Pages of hugetlb, 2 MiB and 1 GiB: leaves of their level, whatever is done to them."""
+"""Pages of hugetlb of all sizes: a leaf, or several that the hardware may hold as one, whatever is done to them."""
 
 from __future__ import annotations
 
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from agreement import agree, kpageflags
+from agreement import agree, kpageflags, raw_walkers
 from conftest import (
     ANONYMOUS,
     GIB,
@@ -23,6 +22,7 @@ from conftest import (
     SHARED,
     WRITE,
     forked,
+    hugetlb,
     mprotect,
     munmap,
     pfn,
@@ -31,7 +31,9 @@ from conftest import (
     walked,
     write,
 )
+from pools import pool, sizes
 
+from pte_magic import hardware, page_sizes, units
 from pte_magic.space import AddressSpace, own
 
 if TYPE_CHECKING:
@@ -41,45 +43,65 @@ if TYPE_CHECKING:
 
 KPF_HUGE = 1 << 17
 MFD_HUGETLB = 4
-LEVEL = {HUGE: "pmd", GIB: "pud"}
+# In KiB, by the size of the smallest pages: arch/arm64/mm/hugetlbpage.c, arch/x86/mm/hugetlbpage.c.
+EXPECTED = {
+    ("x86_64", 4): [2 << 10, 1 << 20],
+    ("arm64", 4): [64, 2 << 10, 32 << 10, 1 << 20],
+    ("arm64", 16): [2 << 10, 32 << 10, 1 << 20],
+    ("arm64", 64): [2 << 10, 512 << 10, 16 << 20],
+}
 
 
-@pytest.fixture(params=[HUGE, GIB], ids=["2MiB", "1GiB"])
+@pytest.fixture(params=sizes(), ids=units.size)
 def size(request: pytest.FixtureRequest) -> Iterator[int]:
-    """The size of a page that is free. One of 1 GiB has to be kept since the boot: hugepagesz=1G hugepages=1."""
+    """The size of a page that is free."""
     size: int = request.param
-    pool = Path(f"/sys/kernel/mm/hugepages/hugepages-{size >> 10}kB")
-    before = (pool / "nr_hugepages").read_text(encoding="ascii")
-    if size == HUGE:
-        (pool / "nr_hugepages").write_text(str(int(before) + 2), encoding="ascii")
-    assert int((pool / "free_hugepages").read_text(encoding="ascii"))
-    yield size
-    (pool / "nr_hugepages").write_text(before, encoding="ascii")
+    with pool(size):
+        yield size
 
 
 @pytest.fixture
 def address(size: int, new_map: NewMap) -> Iterator[int]:
-    flags = PRIVATE | ANONYMOUS | HUGETLB | size.bit_length() - 1 << 26
-    address = new_map(size, flags=flags)
+    address = new_map(size, flags=PRIVATE | ANONYMOUS | hugetlb(size))
     yield address
     munmap(address, size)
 
 
+def leaf(size: int) -> tuple[int, str]:
+    """Return how much each entry maps that such a page consists of, and its level."""
+    return max((each, level) for level, each in page_sizes.by_level().items() if each <= size)
+
+
 def look(address: int, size: int, pid: int | None = None) -> Any:
-    """Return the one row of a page, as all sources see its beginning and its end."""
-    first, last = agree(address, HUGE, pid), agree(address + size - HUGE, HUGE, pid)
+    """Return the first row of a page, as all sources see its beginning and its end; all others are as it is."""
+    each, level = leaf(size)
+    first, last = agree(address, each, pid), agree(address + size - each, each, pid)
     assert len(first) == len(last) == 1
-    assert first.iloc[0].equals(last.iloc[0])
-    return first.iloc[0]
+    with AddressSpace(pid) as space:
+        found = walked(raw_walkers()[0], space, address, address + size)
+    assert found["vaddr"].tolist() == list(range(address, address + size, each))
+    assert set(found["level"]) == {level}
+    assert set(found["size"]) == {each}
+    assert found["pfn"].tolist() == list(range(int(found["pfn"][0]), int(found["pfn"][0]) + size // PAGE, each // PAGE))
+    if "cont" in found.columns and set(found["state"]) == {"present"}:
+        assert set(found["cont"]) == {size > each}
+        assert set(found["mapped"]) == {size}
+    assert found["pfn"].iloc[[0, -1]].tolist() == [int(first["pfn"][0]), int(last["pfn"][0])]
+    return found.iloc[0]
+
+
+def test_the_kernel_has_the_sizes_that_it_should_have() -> None:
+    assert [size >> 10 for size in sizes()] == EXPECTED[hardware.machine(), PAGE >> 10]
 
 
 def test_page_is_a_leaf_of_its_level_whatever_is_done_to_it(address: int, size: int) -> None:
-    assert set(agree(address, HUGE)["state"]) == {"none"}
+    each, level = leaf(size)
+    assert set(agree(address, each)["state"]) == {"none"}
     write(address, 1)
     row, head = look(address, size), pfn(address)
-    assert (row["level"], row["vaddr"], row["size"], row["state"]) == (LEVEL[size], address, size, "present")
+    assert (row["level"], row["vaddr"], row["size"], row["state"]) == (level, address, each, "present")
     assert row["pfn"] == head
-    assert head % (size >> 12) == 0
+    assert head % (size // PAGE) == 0
     assert row["rw"]
     assert kpageflags(head) & KPF_HUGE
     # Which of the two, the kernel sometimes does not know of 1 GiB: see below.
@@ -88,10 +110,10 @@ def test_page_is_a_leaf_of_its_level_whatever_is_done_to_it(address: int, size: 
 
     mprotect(address, size, NONE)
     row = look(address, size)
-    assert (row["state"], row["level"], row["size"], row["pfn"]) == ("protnone", LEVEL[size], size, head)
+    assert (row["state"], row["level"], row["size"], row["pfn"]) == ("protnone", level, each, head)
     mprotect(address, size, READ | WRITE)
 
-    if size == HUGE:
+    if size < GIB:
         # Not of 1 GiB: since about 6.12 fork() sometimes takes a table of such pages for a shared one, and copies
         # nothing (copy_hugetlb_page_range() looks at a pt_share_count that only tables of 2 MiB pages have).
         with forked() as child:
@@ -101,26 +123,37 @@ def test_page_is_a_leaf_of_its_level_whatever_is_done_to_it(address: int, size: 
         assert not theirs["rw"]
 
 
-def pud(address: int, pid: int | None = None) -> int:
-    """Return the frame of the table of 2 MiB entries that serves an address."""
+@pytest.fixture
+def _pool() -> Iterator[None]:
+    with pool():
+        yield
+
+
+ABOVE = [*hardware.shifts()][-3]  # the level whose entries point to tables of pages of `HUGE` bytes
+
+
+def table_of(address: int, pid: int | None = None) -> int:
+    """Return the frame of the table of such entries that serves an address."""
     with AddressSpace(pid) as space:
-        found = walked("stap", space, address, address + HUGE, tables=True)
-    return int(found["pfn"][found["level"] == "pud"].iloc[0])
+        found = walked(raw_walkers()[-1], space, address, address + HUGE, tables=True)
+    return int(found["pfn"][found["level"] == ABOVE].iloc[0])
 
 
+@pytest.mark.usefixtures("_pool")
 def test_a_table_that_processes_share_is_taken_away_meanwhile(new_map: NewMap) -> None:
     """Truncating a file does that, without mmap_lock, to all who map it; the guest fails if the kernel complains."""
-    fd = os.memfd_create("test", MFD_HUGETLB | 21 << 26)
-    os.ftruncate(fd, GIB)
+    fd = os.memfd_create("test", MFD_HUGETLB | hugetlb() & ~HUGETLB)
+    region = 1 << hardware.shifts()[ABOVE]
+    os.ftruncate(fd, region)
     # Tables are shared of regions that fill them.
-    address = new_map(GIB, flags=SHARED | NORESERVE | HUGETLB, fd=fd)
+    address = new_map(region, flags=SHARED | NORESERVE | HUGETLB, fd=fd)
     stop = new_map(PAGE, flags=SHARED | ANONYMOUS)
 
     def truncate() -> int:
         done = 0
         while not read(stop):
             os.ftruncate(fd, 0)
-            os.ftruncate(fd, GIB)
+            os.ftruncate(fd, region)
             write(address, 1)
             done += 1
         return done
@@ -128,23 +161,23 @@ def test_a_table_that_processes_share_is_taken_away_meanwhile(new_map: NewMap) -
     write(address, 1)
     with forked(lambda: write(address, 1), truncate) as child, ThreadPoolExecutor(1) as pool:
         child.step()
-        assert pud(address) == pud(address, child.pid)
+        assert table_of(address) == table_of(address, child.pid)
         truncating = pool.submit(child.step)
         try:
             with AddressSpace(child.pid) as theirs:
                 until = time.monotonic() + 5
                 while time.monotonic() < until:
                     for space in (own(), theirs):
-                        found = walked("stap", space, address, address + GIB)
+                        found = walked(raw_walkers()[-1], space, address, address + region)
                         assert set(found["state"]) <= {"none", "present"}
                         # The table may go at any step: all that it served is then one empty entry, the last.
-                        whole = found["size"] == GIB
+                        whole = found["size"] == region
                         assert list(found["vaddr"][whole]) in ([], [address])
                         assert set(found["state"][whole]) <= {"none"}
                         entries = found[~whole]
                         assert set(entries["size"]) <= {HUGE}
                         assert list(entries["vaddr"]) == [address + at * HUGE for at in range(len(entries))]
-                        assert whole.iloc[-1] if whole.any() else len(entries) == GIB // HUGE
+                        assert whole.iloc[-1] if whole.any() else len(entries) == region // HUGE
         finally:
             write(stop)
         assert truncating.result() > 10

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from agreement import agree, kpageflags
-from conftest import HUGEPAGE, NOHUGEPAGE, PAGE, NewMap, forked, madvise, pfn, read, walked, write
+from conftest import HUGE, HUGEPAGE, NOHUGEPAGE, PAGE, NewMap, forked, madvise, pfn, read, walked, write
 from differences import told
 from poison import HWPOISON, KPF_HWPOISON, mended
 
@@ -37,7 +37,7 @@ def broken() -> Iterator[list[int]]:
 
 @pytest.mark.parametrize("advice", [NOHUGEPAGE, HUGEPAGE], ids=["small pages", "huge page"])
 def test_broken_page_is_an_entry_with_its_frame(new_map: NewMap, broken: list[int], advice: int) -> None:
-    address = new_map(4 << 20, advice=advice)
+    address = new_map(2 * HUGE, advice=advice)
 
     def break_one() -> None:
         faulthandler.disable()  # it would tell of the signals that are expected

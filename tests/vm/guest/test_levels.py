@@ -1,4 +1,7 @@
-"""Five levels of page tables, and four (boot with ``no5lvl``): the chain to a page, and how far addresses reach."""
+"""Levels of page tables, as many as the kernel uses: the chain to a page, and how far addresses reach.
+
+On x86-64 there are five, or four with ``no5lvl``; on arm64 it depends on the processor, too.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,42 @@ import re
 from pathlib import Path
 
 import pytest
-from agreement import agree, kpageflags
+from agreement import agree, kpageflags, raw_walkers
 from conftest import ANONYMOUS, FIXED, NORESERVE, PAGE, PRIVATE, READ, WRITE, libc, munmap, pfn, walked, write
 
 from pte_magic import hardware
 from pte_magic.space import own
 
 KPF_PGTABLE = 1 << 26
-CHAINS = {4: ["pgd", "pud", "pmd", "pte"], 5: ["pgd", "p4d", "pud", "pmd", "pte"]}
-SIZES = {"pte": 12, "pmd": 21, "pud": 30, "p4d": 39}
+CHAIN = ["pgd", "p4d", "pud", "pmd", "pte"]
+FEW_BITS, MANY_BITS = {"x86_64": (47, 56), "arm64": (48, 52)}[hardware.machine()]  # of users' addresses
+PAGE_BITS = PAGE.bit_length() - 1
+INDEX_BITS = PAGE_BITS - 3  # of a table that fills a page with entries of 8 bytes
 
 
-def levels() -> int:
-    """Ask the CPU and the kernel's command line."""
+def address_bits() -> int:
+    """Return how wide users' addresses are.
+
+    Of x86-64 the CPU and the kernel's command line tell. arm64 maps where it is asked to if there is such an address.
+    """
+    if hardware.machine() == "arm64":
+        return MANY_BITS if _maps_above_few_bits() else FEW_BITS
     cpu = re.search(r"^flags\s*:.* la57\b", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     assert bool(cpu) == ("no5lvl" not in Path("/proc/cmdline").read_text(encoding="utf-8").split())
-    return 5 if cpu else 4
+    return MANY_BITS if cpu else FEW_BITS
+
+
+def _maps_above_few_bits() -> bool:
+    address = map_at(1 << (MANY_BITS - 1))
+    munmap(address, 2 * PAGE)
+    return address >> FEW_BITS > 0
+
+
+def chain() -> list[str]:
+    """Return the levels that an address has indices of; x86-64's sign bit is one of them."""
+    bits = address_bits() + (hardware.machine() == "x86_64")
+    levels = -(-(bits - PAGE_BITS) // INDEX_BITS)
+    return CHAIN[:1] + CHAIN[len(CHAIN) - levels + 1 :]
 
 
 def map_at(address: int, flags: int = 0) -> int:
@@ -29,19 +52,22 @@ def map_at(address: int, flags: int = 0) -> int:
     return got
 
 
-@pytest.mark.parametrize("hint", [1 << 40, 1 << 46, 1 << 55, (1 << 56) - (1 << 30)], ids=hex)  # the heap is below
+HINTS = [1 << 40, 1 << (FEW_BITS - 1), 1 << (MANY_BITS - 1), (1 << MANY_BITS) - (1 << 30)]
+
+
+@pytest.mark.parametrize("hint", HINTS, ids=hex)  # the heap is below
 def test_chain_has_an_entry_of_every_level(hint: int) -> None:
     address = map_at(hint)
     try:
-        assert (address == hint) == (hint < 1 << (56 if levels() == 5 else 47))
+        assert (address == hint) == (hint < 1 << address_bits())
         write(address)
         agree(address, 2 * PAGE)
-        found = walked("stap", own(), address, address + PAGE, tables=True)
-        assert list(found["level"]) == CHAINS[levels()]
-        assert list(found["state"]) == ["table"] * (levels() - 1) + ["present"]
+        found = walked(raw_walkers()[-1], own(), address, address + PAGE, tables=True)
+        assert list(found["level"]) == chain()
+        assert list(found["state"]) == ["table"] * (len(chain()) - 1) + ["present"]
         assert found["pfn"].iloc[-1] == pfn(address)
-        for level, vaddr, size in zip(found["level"], found["vaddr"], found["size"], strict=True):
-            assert size == 1 << (SIZES[level] if level != "pgd" else 12 + 9 * (levels() - 1))
+        for below, (vaddr, size) in enumerate(zip(found["vaddr"][::-1], found["size"][::-1], strict=True)):
+            assert size == 1 << (PAGE_BITS + below * INDEX_BITS)
             assert vaddr == address & -int(size)
         for table in found["pfn"][
             found["level"].isin(["pud", "pmd"])
@@ -52,8 +78,9 @@ def test_chain_has_an_entry_of_every_level(hint: int) -> None:
 
 
 def test_the_last_page_of_all_is_found() -> None:
-    last = hardware.user_limit() - 2 * PAGE  # the kernel keeps the one after it empty
-    assert hardware.user_limit() == 1 << (56 if levels() == 5 else 47)
+    kept = PAGE if hardware.machine() == "x86_64" else 0  # the kernel keeps that one empty: TASK_SIZE_MAX
+    last = hardware.user_limit() - PAGE - kept
+    assert hardware.user_limit() == 1 << address_bits()
     assert map_at(last, FIXED) != last
     address = libc.mmap(last, PAGE, READ | WRITE, PRIVATE | ANONYMOUS | FIXED, -1, 0)
     assert address == last

@@ -13,6 +13,7 @@ import pytest
 from agreement import agree
 from conftest import (
     HUGE,
+    HUGE_LEVEL,
     HUGEPAGE,
     NOHUGEPAGE,
     PAGE,
@@ -140,7 +141,7 @@ def test_huge_page_that_is_moved_is_old_moving_or_new(new_map: NewMap) -> None:
     bind(address, HUGE, 0)
     write(address, HUGE)
     move_to_and_fro(address, HUGE, ["migration_write"])
-    assert list(agree(address, HUGE)["level"]) == ["pmd"]
+    assert list(agree(address, HUGE)["level"]) == [HUGE_LEVEL]
 
 
 @pytest.mark.parametrize("name", [*WALKERS, "pagemap"])

@@ -15,6 +15,7 @@ from agreement import agree, vm_flags
 from conftest import (
     ANONYMOUS,
     HUGE,
+    HUGE_LEVEL,
     HUGEPAGE,
     NOHUGEPAGE,
     PAGE,
@@ -66,7 +67,7 @@ def test_huge_page_is_moved_in_one_piece(new_map: NewMap) -> None:
     for node in (1, 0):
         assert move(address, 1, node) == [node]
         found = agree(address, HUGE)
-        assert list(found["level"]) == ["pmd"]
+        assert list(found["level"]) == [HUGE_LEVEL]
         assert nodes_of_frames(found["pfn"]) == {node}
 
 

@@ -13,13 +13,13 @@ from conftest import (
     ANONYMOUS,
     HUGE,
     HUGEPAGE,
-    HUGETLB,
     NOHUGEPAGE,
     PAGE,
     PRIVATE,
     SHARED,
     NewMap,
     forked,
+    hugetlb,
     madvise,
     munmap,
     pfn,
@@ -29,6 +29,7 @@ from conftest import (
 from groups import memory_group, own_group
 from merging import KSM, MERGEABLE, UNMERGEABLE, merging
 from numa import bind, move, nodes
+from pools import pool
 from waiting import wait_until
 
 import pte_magic
@@ -91,20 +92,17 @@ def test_a_merged_page_is_counted_as_often_as_it_is_mapped(new_map: NewMap) -> N
 
 
 def test_a_page_of_hugetlb(new_map: NewMap) -> None:
-    pool = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
-    before = pool.read_text(encoding="ascii")
-    pool.write_text(str(int(before) + 2), encoding="ascii")
-    address = new_map(HUGE, flags=PRIVATE | ANONYMOUS | HUGETLB | 21 << 26)
-    write(address, 1)
-    found = seen(address, HUGE)
-    assert found["size"].tolist() == [HUGE]
-    assert found[["kpf_huge", "kpf_compound_head", "kpf_anon", "kpf_mmap"]].all(axis=None)
-    assert not found["kpf_thp"].any()
-    assert found["map_count"].tolist() == [1]
-    with forked():
-        assert seen(address, HUGE)["map_count"].tolist() == [2]
-    munmap(address, HUGE)
-    pool.write_text(before, encoding="ascii")
+    with pool():
+        address = new_map(HUGE, flags=PRIVATE | ANONYMOUS | hugetlb())
+        write(address, 1)
+        found = seen(address, HUGE)
+        assert found["size"].tolist() == [HUGE]
+        assert found[["kpf_huge", "kpf_compound_head", "kpf_anon", "kpf_mmap"]].all(axis=None)
+        assert not found["kpf_thp"].any()
+        assert found["map_count"].tolist() == [1]
+        with forked():
+            assert seen(address, HUGE)["map_count"].tolist() == [2]
+        munmap(address, HUGE)
 
 
 @pytest.fixture

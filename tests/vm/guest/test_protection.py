@@ -10,6 +10,7 @@ from agreement import agree, kpageflags
 from conftest import (
     EXEC,
     HUGE,
+    HUGE_LEVEL,
     HUGEPAGE,
     NOHUGEPAGE,
     NONE,
@@ -20,6 +21,7 @@ from conftest import (
     check,
     libc,
     mprotect,
+    only_on,
     pfn,
     read,
     rows,
@@ -28,19 +30,22 @@ from conftest import (
     write,
 )
 from differences import told
+from entry_bits import address_mask, bits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SIZES = [(PAGE, "pte", NOHUGEPAGE), (HUGE, "pmd", HUGEPAGE)]
-FRAME = (1 << 52) - 1
+SIZES = [(PAGE, "pte", NOHUGEPAGE), (HUGE, HUGE_LEVEL, HUGEPAGE)]
 KPF_THP, KPF_ZERO_PAGE = 1 << 22, 1 << 24
 
-each_size = pytest.mark.parametrize(("size", "level", "advice"), SIZES, ids=["4KiB", "2MiB"])
+each_size = pytest.mark.parametrize(("size", "level", "advice"), SIZES, ids=["small", "huge"])
+
+
+keys = only_on("x86_64", "protection keys")
 
 
 @each_size
-def test_page_without_access_keeps_its_frame_inverted(new_map: NewMap, size: int, level: str, advice: int) -> None:
+def test_page_without_access_keeps_its_frame(new_map: NewMap, size: int, level: str, advice: int) -> None:
     address = new_map(2 * HUGE, advice=advice)
     write(address, size)
     head = pfn(address)
@@ -48,8 +53,9 @@ def test_page_without_access_keeps_its_frame_inverted(new_map: NewMap, size: int
     found = agree(address, 2 * HUGE).iloc[0]
     assert (found["state"], found["level"], found["size"], found["pfn"]) == ("protnone", level, size, head)
     assert not found["present"]
-    assert int(found["entry"]) & 0x101 == 0x100
-    assert (~int(found["entry"]) & FRAME & -size) >> 12 == head
+    entry, has = int(found["entry"]), bits()
+    assert entry & (has.valid | has.kept) == has.kept
+    assert (~entry if has.inverted else entry) & int(address_mask()) & -size == head * PAGE
     mprotect(address, size, READ | WRITE)
     found = agree(address).iloc[0]
     assert (found["state"], found["pfn"], read(address)) == ("present", head, 1)
@@ -68,7 +74,7 @@ def test_huge_zero_page_is_one_for_all(new_map: NewMap) -> None:
     address = new_map(2 * HUGE, advice=HUGEPAGE)
     assert read(address, 2 * HUGE) == 0
     found = agree(address, 2 * HUGE)
-    assert list(found["level"]) == ["pmd", "pmd"]
+    assert list(found["level"]) == [HUGE_LEVEL] * 2
     assert found["pfn"].nunique() == 1
     assert kpageflags(int(found["pfn"][0])) & (KPF_ZERO_PAGE | KPF_THP) == KPF_ZERO_PAGE | KPF_THP
     assert not found["rw"].any()
@@ -84,6 +90,7 @@ def key() -> Iterator[int]:
     check(libc.pkey_free(number))
 
 
+@keys
 @each_size
 def test_entry_has_the_protection_key_of_its_region(
     new_map: NewMap, key: int, size: int, level: str, advice: int
@@ -104,6 +111,7 @@ def test_entry_has_the_protection_key_of_its_region(
     assert _key_in_smaps(address) == key > 0
 
 
+@keys
 def test_page_that_may_only_be_executed_has_a_key_that_the_kernel_chose(new_map: NewMap) -> None:
     address = new_map(PAGE)
     write(address)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import HUGE, PAGE, PM_SWAP, smaps, words
+from conftest import HUGE, HUGE_WORDS, PAGE, PM_SWAP, smaps, words
 from differences import told
 from shells import Shell
 from swapping import swap_off, swap_on, zram
@@ -48,7 +48,7 @@ def test_khugepaged_is_waited_for(shell: Shell) -> None:
     with in_a_hurry():
         cell = shell.run("%%pte --settle 120 h\nallowed = protect(h, 'rw')")
     assert smaps(at, "AnonHugePages") == HUGE
-    assert {"became 2 MiB", "new page frame"} <= told(cell.result)[at]
+    assert {f"became {HUGE_WORDS}", "new page frame"} <= told(cell.result)[at]
     assert cell.result["size"].tolist() == [HUGE]
 
 

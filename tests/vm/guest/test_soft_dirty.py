@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from agreement import agree, vm_flags
-from conftest import HUGE, HUGEPAGE, NOHUGEPAGE, PAGE, NewMap, forked, read, words, write
+from conftest import HUGE, HUGEPAGE, NOHUGEPAGE, PAGE, NewMap, forked, only_on, read, words, write
 
 if TYPE_CHECKING:
     from conftest import Child
 
+pytestmark = only_on("x86_64", "soft-dirty bits")
 SOFT_DIRTY = 1 << 55
 
 

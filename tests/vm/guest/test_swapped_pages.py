@@ -11,16 +11,19 @@ import pytest
 from agreement import agree
 from conftest import (
     HUGE,
+    HUGE_LEVEL,
     HUGEPAGE,
     NOHUGEPAGE,
     PAGE,
     PAGEOUT,
+    PTES,
     READ,
     SHARED,
     WRITE,
     NewMap,
     forked,
     madvise,
+    only_on,
     pfn,
     read,
     smaps,
@@ -39,7 +42,7 @@ PAGES = 64
 def area(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A place to swap to; there is another one, which is used only when this one is full."""
     with file_system(tmp_path_factory.mktemp("disk")) as place, zram("64M") as device:
-        both = [make_file(place / "swap", 8 * HUGE // PAGE), device]
+        both = [make_file(place / "swap", max(16 << 20, 4 * HUGE) // PAGE), device]
         for one in both:
             swap_on(one, priority=10 if (one == device) == (request.param == "zram") else 1)
         yield both[request.param == "zram"]
@@ -80,18 +83,19 @@ def test_swapped_page_is_exclusive_until_a_fork(new_map: NewMap, area: Path) -> 
     assert (ours["swap_type"], ours["swap_offset"]) == (before["swap_type"], before["swap_offset"])
 
 
-def test_swapped_huge_page_is_512_entries(new_map: NewMap, area: Path) -> None:
+def test_swapped_huge_page_is_as_many_entries_as_it_has_pages(new_map: NewMap, area: Path) -> None:
     address = new_map(HUGE, advice=HUGEPAGE)
     write(address, HUGE, value=7)
-    assert list(agree(address, HUGE)["level"]) == ["pmd"]
+    assert list(agree(address, HUGE)["level"]) == [HUGE_LEVEL]
     page_out(address, HUGE)
     found = agree(address, HUGE)
-    assert (len(found), set(found["level"]), set(found["state"])) == (512, {"pte"}, {"swap"})
-    assert found["swap_offset"].nunique() == 512
+    assert (len(found), set(found["level"]), set(found["state"])) == (PTES, {"pte"}, {"swap"})
+    assert found["swap_offset"].nunique() == PTES
     assert content(area, int(found["swap_offset"][77]))[::PAGE] == b"\7"
-    assert read(address, HUGE) == 7 * 512
+    assert read(address, HUGE) == 7 * PTES
 
 
+@only_on("x86_64", "soft-dirty bits")
 def test_swapped_page_remembers_whether_it_is_soft_dirty(new_map: NewMap, area: Path) -> None:
     assert str(area) in areas()
     address = new_map(2 * PAGE, advice=NOHUGEPAGE)

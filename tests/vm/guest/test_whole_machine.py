@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from accounting import compare, expected
-from conftest import ANONYMOUS, HUGE, HUGEPAGE, HUGETLB, NOHUGEPAGE, PAGE, PRIVATE, forked, madvise, write
+from conftest import ANONYMOUS, HUGE, HUGEPAGE, NOHUGEPAGE, PAGE, PRIVATE, forked, hugetlb, madvise, write
 from merging import KSM, MERGEABLE, merging
+from pools import pool
 from swapping import file_system, fill, make_file, page_out, swap_off, swap_on
 from waiting import wait_until
 
@@ -31,7 +32,7 @@ def lacks(level_walker: str) -> set[str]:
 @pytest.fixture
 def _swap(tmp_path: Path) -> Iterator[None]:
     with file_system(tmp_path) as place:
-        area = make_file(place / "swap", 8 * HUGE // PAGE)
+        area = make_file(place / "swap", max(16 << 20, 4 * HUGE) // PAGE)
         swap_on(area)
         yield
         swap_off(area)
@@ -54,10 +55,11 @@ def test_what_is_swapped_out(new_map: NewMap, level_walker: str, lacks: set[str]
 
 
 def test_pages_of_hugetlb_count_as_huge_pages(new_map: NewMap, level_walker: str, lacks: set[str]) -> None:
-    address = new_map(3 * HUGE, flags=PRIVATE | ANONYMOUS | HUGETLB)
-    with forked(lambda: write(address, 2 * HUGE)) as child:
+    address = new_map(3 * HUGE, flags=PRIVATE | ANONYMOUS | hugetlb())
+    with pool(pages=3), forked(lambda: write(address, 2 * HUGE)) as child:
         child.step()
-        assert "Private_Hugetlb:    4096 kB" in Path(f"/proc/{child.pid}/smaps_rollup").read_text(encoding="utf-8")
+        told = Path(f"/proc/{child.pid}/smaps_rollup").read_text(encoding="utf-8")
+        assert f"Private_Hugetlb: {2 * HUGE >> 10:7} kB" in told
         compare(child.pid, level_walker, lacks=lacks)
     table = pte_magic.machine()
     assert table.attrs["left_out"] == {}  # root may look at everything

@@ -13,11 +13,14 @@ from conftest import (
     HUGEPAGE,
     NOHUGEPAGE,
     PAGE,
+    PAGE_WORDS,
+    PTES,
     READ,
     SHARED,
     forked,
     libc,
     madvise,
+    only_on,
     pfn,
     read,
     rows,
@@ -95,8 +98,8 @@ def test_a_huge_page_swapped_out(new_map: NewMap) -> None:
     assert before["size"].tolist() == [HUGE]
     page_out(address, HUGE)
     found = before.diff(rows(address, HUGE))
-    assert len(found) == 512
-    assert {"swapped out", "became 4 KiB"} <= set(found["change"][0].split(", "))
+    assert len(found) == PTES
+    assert {"swapped out", f"became {PAGE_WORDS}"} <= set(found["change"][0].split(", "))
 
 
 def test_merged_until_one_is_written(new_map: NewMap) -> None:
@@ -132,14 +135,14 @@ def test_memory_of_a_device_in_the_place_of_a_page(new_map: NewMap) -> None:
     assert {"new page frame", "memory type UC-"} <= found  # pgprot_device() of pci_mmap_resource_range()
 
 
+@only_on("x86_64", "soft-dirty bits")
 def test_soft_dirty_is_cleared_and_set(new_map: NewMap) -> None:
     address = new_map(2 * PAGE, advice=NOHUGEPAGE)
     write(address, 2 * PAGE)
     with forked(lambda: write(address, 2 * PAGE), lambda: write(address)) as child, AddressSpace(child.pid) as space:
         child.step()  # they are its own now
         before = walked("bpf", space, address, address + 2 * PAGE)
-        if not before["soft_dirty"].fillna(value=False).all():
-            pytest.skip("needs a kernel with CONFIG_MEM_SOFT_DIRTY")
+        assert before["soft_dirty"].fillna(value=False).all()
         Path(f"/proc/{child.pid}/clear_refs").write_text("4", encoding="ascii")
         between = walked("bpf", space, address, address + 2 * PAGE)
         cleared = told(before.diff(between))

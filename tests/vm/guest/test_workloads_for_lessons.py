@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gc
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import HUGE, PAGE, PM_SWAP, pfn, smaps, words
+from conftest import HUGE, PAGE, PM_SWAP, only_on, pfn, smaps, words
 from numa import nodes_of_frames
+from pools import pool
 from swapping import swap_off, swap_on, zram
 
 from pte_magic import workloads
@@ -17,8 +17,6 @@ from pte_magic.errors import WorkloadError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-POOL = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 
 
 @pytest.fixture
@@ -58,18 +56,17 @@ def test_pages_move_to_a_node(node: int) -> None:
 
 
 def test_huge_pages_of_the_pool_are_given_back() -> None:
-    before = (POOL / "nr_hugepages").read_text(encoding="ascii")
-    (POOL / "nr_hugepages").write_text(str(int(before) + 2), encoding="ascii")
-    free = (POOL / "free_hugepages").read_text(encoding="ascii")
-    a = workloads.hugetlb_array(2)
-    a[:, 0] = 1
-    assert smaps(a.ctypes.data, "Private_Hugetlb") == 2 * HUGE
-    del a
-    gc.collect()
-    assert (POOL / "free_hugepages").read_text(encoding="ascii") == free
-    (POOL / "nr_hugepages").write_text(before, encoding="ascii")
+    with pool() as directory:
+        free = (directory / "free_hugepages").read_text(encoding="ascii")
+        a = workloads.hugetlb_array(2)
+        a[:, 0] = 1
+        assert smaps(a.ctypes.data, "Private_Hugetlb") == 2 * HUGE
+        del a
+        gc.collect()
+        assert (directory / "free_hugepages").read_text(encoding="ascii") == free
 
 
+@only_on("x86_64", "protection keys")
 def test_a_protection_key_locks_memory_and_is_given_back() -> None:
     a = workloads.private_mapping(2)
     a[:] = 1
