@@ -57,6 +57,12 @@ _X86_64 = Bits(
     never=0x1F << 52, low_in_huge=1 << 12, address=(12, 52),
     swap_type=(59, 5), swap_offset=(9, 50), uffd_wp=(10, 2), soft_dirty=(11, 1),
 )  # fmt: skip
+# arch/x86/include/asm/pgtable-3level.h: as above, but for what needs 64-bit machines.
+_X86_PAE = _X86_64._replace(uffd_wp=None, soft_dirty=None)
+# arch/x86/include/asm/pgtable-2level.h
+_X86_32 = _X86_PAE._replace(
+    inverted=False, never=0xFFFF_FFFF << 32, address=(12, 32), swap_type=(1, 5), swap_offset=(9, 23)
+)
 # arch/arm64/include/asm/pgtable-hwdef.h, pgtable-prot.h and pgtable.h. What is not global is a user's (nG); a page that
 # may only be executed lacks the bit by which users may read it. Bit 63 is ignored by the hardware, and unused.
 _ARM64 = Bits(
@@ -78,4 +84,4 @@ def bits() -> Bits:
     """Return those of the running kernel."""
     if hardware.machine() == "arm64":
         return _ARM64 if release() >= (6, 10) else _ARM64_BEFORE_6_10
-    return {"x86_64": _X86_64}[hardware.machine()]
+    return {"x86_64": _X86_64, "x86_pae": _X86_PAE, "x86_32": _X86_32}[hardware.encoding()]
