@@ -35,7 +35,7 @@ ALL = (
 """What is tested in a guest. The others run on the host as well, with an older Python, and without modules."""
 
 IN_THE_NEWEST = (
-    *(f"{GUEST}/test_{name}.py" for name in ("stap_cells", "stap_notebooks", "tutorials")),
+    *(f"{GUEST}/test_{name}.py" for name in ("stap_cells", "stap_notebooks")),
     *(f"tests/helper/test_{name}.py" for name in ("clients", "hanging_files")),
 )
 """What takes minutes and asks little of the kernel: how a cell's words become a script, and its output a table; how
@@ -49,9 +49,13 @@ IN_NEWEST_AND_OLDEST = tuple(
 between the two has nothing of its own there. What reads entries is tested in each."""
 
 
+TUTORIALS = f"{GUEST}/test_tutorials.py"
+"""They take minutes, so one guest executes them: that whose tables have as many levels as those of most computers."""
+
+
 def but(*without: str) -> tuple[str, ...]:
-    """Return all tests but some."""
-    return tuple(name for name in ALL if name not in without)
+    """Return all tests but the tutorials and some others."""
+    return tuple(name for name in ALL if name not in {TUTORIALS, *without})
 
 
 class Guest(NamedTuple):
@@ -66,14 +70,15 @@ class Guest(NamedTuple):
 
 OLDEST, MIDDLE, NEWEST = SUITES
 GUESTS = {
-    NEWEST: Guest(NEWEST, (), ALL),
+    NEWEST: Guest(NEWEST, (), but()),
     OLDEST: Guest(OLDEST, (), but(*IN_THE_NEWEST)),
     MIDDLE: Guest(MIDDLE, (), but(*IN_THE_NEWEST, *IN_NEWEST_AND_OLDEST)),
     f"{NEWEST}-no5lvl": Guest(
         NEWEST,
         ("no5lvl", "mitigations=auto"),
         (
-            *(f"{GUEST}/test_{name}.py" for name in ("levels", "shell", "tutorials")),
+            *(f"{GUEST}/test_{name}.py" for name in ("levels", "shell")),
+            TUTORIALS,
             f"{CONTRACT}::test_huge_pages_are_rows_of_their_own_size_in_all_walkers",
         ),
     ),
