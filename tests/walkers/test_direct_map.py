@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import mmap
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import GIB, PAGE, PM_PRESENT, needs_root, python, words
+from conftest import GIB, PAGE, PM_PRESENT, check, forked, libc, needs_root, words
 
 from pte_magic import walkers
 from pte_magic.errors import WalkerUnavailableError
@@ -34,21 +34,6 @@ Node 1, zone   Normal
         spanned  {GIB // PAGE}
   start_pfn:           {16 * GIB // PAGE}
 """
-# Memory is locked from now on (MCL_FUTURE), so that it is filled at once, unless there is no access to it.
-LOCKED = """
-import ctypes
-import json
-import os
-import sys
-from pte_magic.walkers.direct_map import Landmark
-import mmap
-libc = ctypes.CDLL(None, use_errno=True)
-assert libc.mlockall(2) == 0
-with Landmark() as landmark, open("/proc/self/pagemap", "rb", buffering=0) as file:
-    first, last = landmark.start // mmap.PAGESIZE, landmark.end // mmap.PAGESIZE
-    told = os.pread(file.fileno(), (last - first) * 8, first * 8)
-    print(json.dumps([landmark.touched.tolist(), [byte >> 7 for byte in told[7::8]]]))
-"""
 
 
 @pytest.fixture
@@ -72,9 +57,16 @@ def test_pages_are_touched_as_it_says() -> None:
 
 
 @needs_root
-def test_pages_are_touched_as_it_says_where_all_memory_is_locked() -> None:
-    touched, here = json.loads(python(LOCKED))
-    assert [bool(one) for one in here] == touched
+def test_pages_are_touched_as_it_says_where_all_new_memory_is_locked_and_so_filled_at_once() -> None:
+    def locked() -> bool:
+        check(libc.mlockall(2))  # MCL_FUTURE
+        with mmap.mmap(-1, PAGE) as filled, Landmark() as landmark:
+            assert words(np.frombuffer(filled, np.uint8).ctypes.data) & np.uint64(PM_PRESENT)
+            here = words(landmark.start, PAGES * PAGE) & np.uint64(PM_PRESENT) != 0
+            return bool((here == landmark.touched).all())
+
+    with forked(locked) as child:
+        assert child.step()
 
 
 def test_its_pages_are_given_back() -> None:
