@@ -183,8 +183,8 @@ def walked(name: str, space: AddressSpace, start: int, end: int, *, tables: bool
     return frame.build(found, kernel.running(found.encryption_mask), pid=space.pid)
 
 
-def rows(address: int, size: int = PAGE, name: str = "bpf") -> frame.PteFrame:
-    return walked(name, own(), address, address + size)
+def rows(address: int, size: int = PAGE, name: str | None = None) -> frame.PteFrame:
+    return walked(name or RAW, own(), address, address + size)
 
 
 def resident(address: int) -> bool:
@@ -235,8 +235,12 @@ ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: as after exec, /proc/
 """
 
 
-# A kernel that loads no modules has no use for SystemTap; the guests of tests/vm have.
-WALKERS = tuple(name for name in walkers.NAMES if name != "stap" or Path("/proc/modules").exists())
+# A 32-bit kernel has no type information, so no eBPF walker. One that loads no modules has no use for SystemTap; the
+# guests of tests/vm have.
+_CANNOT = {"bpf": hardware.machine() == "x86_32", "stap": not Path("/proc/modules").exists()}
+WALKERS = tuple(name for name in walkers.NAMES if not _CANNOT.get(name))
+RAW = next((name for name in ("bpf", "stap") if name in WALKERS), "bpf")
+"""What tests of raw entries walk with that are not about a walker."""
 
 
 @pytest.fixture(scope="session")

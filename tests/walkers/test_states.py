@@ -20,6 +20,7 @@ from conftest import (
     PM_PRESENT,
     PM_SWAP,
     PRIVATE,
+    RAW,
     READ,
     SHARED,
     WRITE,
@@ -52,7 +53,7 @@ def entry(address: int, pid: int | None = None) -> Any:
     if pid is None:
         return rows(address).iloc[0]
     with AddressSpace(pid) as space:
-        return walked("bpf", space, address, address + PAGE).iloc[0]
+        return walked(RAW, space, address, address + PAGE).iloc[0]
 
 
 def test_written_page_is_present_dirty_accessed_writable(new_map: NewMap) -> None:
@@ -60,7 +61,8 @@ def test_written_page_is_present_dirty_accessed_writable(new_map: NewMap) -> Non
     write(address)
     found = entry(address)
     assert found["state"] == "present"
-    assert found[["present", "rw", "user", "accessed", "dirty", NX]].all()
+    assert found[["present", "rw", "user", "accessed", "dirty"]].all()
+    assert found.get(NX, default=True)
     assert not found[["special", "global"]].any()
     assert not found.get("uffd_wp", default=False)
     cache = "Normal" if hardware.machine() == "arm64" else "WB"
@@ -84,7 +86,7 @@ def test_page_made_read_only_is_not_writable_but_still_dirty(new_map: NewMap) ->
     mprotect(address, PAGE, READ)
     found = entry(address)
     assert (found["present"], found["rw"], found["pfn"]) == (True, False, before)
-    assert found["dirty"] or found["saved_dirty"]
+    assert found["dirty"] or found.get("saved_dirty", default=False)
 
 
 def test_page_without_access_is_protnone_and_keeps_its_frame(walker: str, new_map: NewMap) -> None:
@@ -111,6 +113,8 @@ def test_fresh_pages_that_were_read_are_one_special_zero_page(new_map: NewMap) -
 
 @pytest.mark.parametrize("protection", [READ | WRITE, READ | EXEC, READ | WRITE | EXEC])
 def test_no_execution_is_the_opposite_of_exec(new_map: NewMap, protection: int) -> None:
+    if hardware.encoding() == "x86_32":
+        pytest.skip("needs 64-bit entries: those of 32 bits have no such bit")
     address = new_map(PAGE)
     write(address)
     mprotect(address, PAGE, protection)
@@ -127,14 +131,14 @@ def test_fork_shares_frames_read_only_until_one_writes(walker: str, new_map: New
             theirs = walked(walker, space, address, address + PAGE).iloc[0]
             ours = rows(address, name=walker).iloc[0]
             assert ours["pfn"] == theirs["pfn"] == before == pfn(address, child.pid)
-            if walker == "bpf":
+            if walker == RAW:
                 assert (ours["rw"], theirs["rw"]) == (False, False)
             child.step()
             theirs = walked(walker, space, address, address + PAGE).iloc[0]
         ours = rows(address, name=walker).iloc[0]
         assert ours["pfn"] == before
         assert theirs["pfn"] == pfn(address, child.pid) != before
-        if walker == "bpf":
+        if walker == RAW:
             assert (ours["rw"], theirs["rw"]) == (False, True)
     assert read(address) == 1
 

@@ -14,7 +14,7 @@ import numpy as np
 from conftest import PAGE, by_page, walked, words
 from entry_bits import address_mask, bits
 
-from pte_magic import frame, walkers
+from pte_magic import frame, hardware, walkers
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.formats import kernel
 from pte_magic.space import AddressSpace
@@ -123,7 +123,14 @@ def _is_in_kernel_memory(found: Entries) -> None:
         after = level[at + 1 :]
         ends = np.flatnonzero(after <= level[at])
         below = at + 1 + np.flatnonzero(after[: ends[0] if ends.size else None] == after[0])
-        content = physical(int(entry[at] & address_mask()))
+        try:
+            content = physical(int(entry[at] & address_mask()))
+        except LookupError:
+            if hardware.machine() != "x86_32":  # of high memory the kernel has no map
+                raise
+            continue
+        if hardware.encoding() == "x86_32":
+            content = content.view(np.uint32).astype(np.uint64)
         index = (vaddr[below] // size[below]) % U(len(content))
         different = np.flatnonzero(content[index] != entry[below])
         assert not different.size, [
@@ -145,9 +152,16 @@ def _kcore() -> tuple[int, list[tuple[int, int, int]]]:
     """Return /proc/kcore, open, and of its segments: place in the file, physical address, size."""
     fd = os.open("/proc/kcore", os.O_RDONLY)
     head = os.pread(fd, 64, 0)
-    (start,), (count,) = struct.unpack_from("<Q", head, 32), struct.unpack_from("<H", head, 56)
-    found = [struct.unpack("<IIQQQQQQ", os.pread(fd, 56, start + 56 * i)) for i in range(count)]
-    return fd, [(offset, first, size) for kind, _, offset, _, first, size, *_ in found if kind == 1 and first < 1 << 52]
+    if hardware.machine() == "x86_32":  # Elf32_Ehdr and Elf32_Phdr of elf.h
+        (start,), (count,) = struct.unpack_from("<I", head, 28), struct.unpack_from("<H", head, 44)
+        headers = [struct.unpack("<IIIIIIII", os.pread(fd, 32, start + 32 * i)) for i in range(count)]
+        found = [(kind, offset, first, size) for kind, offset, _, first, size, *_ in headers]
+    else:
+        (start,), (count,) = struct.unpack_from("<Q", head, 32), struct.unpack_from("<H", head, 56)
+        wide = [struct.unpack("<IIQQQQQQ", os.pread(fd, 56, start + 56 * i)) for i in range(count)]
+        found = [(kind, offset, first, size) for kind, _, offset, _, first, size, *_ in wide]
+    # A segment that is not of memory that lies side by side has the physical address -1.
+    return fd, [(offset, first, size) for kind, offset, first, size in found if kind == 1 and first % PAGE == 0]
 
 
 def vm_flags(address: int, pid: int | str = "self") -> set[str]:
