@@ -69,6 +69,8 @@ WORDS = (
     Word("uffd_wp", "yes", "no", "no longer write-protected by userfaultfd"),
     Word("nx", "yes", "no", "made executable"),
     Word("nx", "no", "yes", "no longer executable"),
+    Word("gp", "no", "yes", "made a guarded page"),
+    Word("gp", "yes", "no", "no longer a guarded page"),
     Word("uxn", "yes", "no", "made executable"),
     Word("uxn", "no", "yes", "no longer executable"),
     Word("pxn", "yes", "no", "made executable for the kernel"),

@@ -105,8 +105,9 @@ def running() -> frozenset[str]:
 
 def _of_all(has: Has, knows: Knows) -> dict[str, bool]:
     # ca92ea3dc5a2 "mm: always compile in pte markers" and 15520a3f0469 "mm: use pte markers for swap errors"
-    # (6.2) left no name behind; the first came in the same release, and needs huge pages, the second in 6.3.
-    always_marks = knows("can_change_pmd_writable") or knows("do_vmi_munmap")
+    # (6.2) left no name behind; in the same release, 6a56ccbcf6c6 made these functions of their own. Some kernels have
+    # just one of them: the second one needs huge pages, and may be inlined.
+    always_marks = knows("can_change_pte_writable") or knows("can_change_pmd_writable")
     return {
         "migration": has("MIGRATION", "migration_entry_wait"),
         "memory_failure": has("MEMORY_FAILURE", "memory_failure_queue"),

@@ -10,7 +10,7 @@ import pytest
 from conftest import HUGE, HUGEPAGE, NOHUGEPAGE, PAGE, PM_PFN, NewMap, needs_root, words, write
 
 import pte_magic
-from pte_magic import PteFrame, PteMagicError, frame
+from pte_magic import PteFrame, PteMagicError, frame, geometry
 from pte_magic.formats import kernel
 from pte_magic.hardware import user_limit
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
@@ -122,3 +122,37 @@ def test_entries_of_several_addresses_are_no_way_of_one() -> None:
     with pytest.raises(PteMagicError, match="4 rows are no way of one address"):
         mixed.translation()
     assert "bits  field" not in repr(mixed)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "address", "entries", "pieces", "physical"),
+    [
+        ("x86_32", 0xBFC0_1234, [0x1067, 0x2067], {"pgd": 767, "pte": 1, "offset": 0x234}, 0x2234),
+        ("x86_pae", 0xBFC0_1234, [0x1001, 0x2067, 0x3067], {"pgd": 2, "pmd": 510, "pte": 1, "offset": 0x234}, 0x3234),
+        (
+            "arm64_4k", 0xFFFF_8000_1234, [0x1003, 0x2003, 0x3003, 0xE8_0000_0000_4F43],
+            {"sign": 0, "pgd": 511, "pud": 510, "pmd": 0, "pte": 1, "offset": 0x234}, 0x4234,
+        ),
+        (
+            "arm64_16k", 0x8000_0000_C123, [0x4003, 0x8003, 0xC003, 0xF8_0000_0001_0F43],
+            {"sign": 0, "pgd": 1, "pud": 0, "pmd": 0, "pte": 3, "offset": 0x123}, 0x1_0123,
+        ),
+        ("arm64_64k", 1 << 42, [0x4003], {"sign": 0, "pgd": 1, "offset": 0}, None),
+    ],
+)  # fmt: skip
+def test_an_address_of_another_architecture_is_cut_as_there(
+    encoding: str, address: int, entries: list[int], pieces: dict[str, int], physical: int | None
+) -> None:
+    shifts = geometry.shifts(encoding)
+    rows = [
+        (address >> shift << shift, 1 << shift, 1, LEVELS.index(name))
+        for name, shift in list(shifts.items())[: len(entries)]
+    ]
+    raw = Entries(np.array(entries, np.uint64), np.array(rows, SPAN), encoding, "stap")
+    made = frame.build(raw, kernel.running(), pid=1)
+    made.attrs["address"] = address
+    found = made.translation()
+    assert {piece.name: piece.value for piece in found.pieces} == pieces
+    assert found.physical == physical
+    assert ("block of 2 MiB" in found.headline) == (encoding == "arm64_16k")
+    assert found.text().splitlines()[0] == found.headline
