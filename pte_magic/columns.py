@@ -10,6 +10,7 @@ import pandas as pd
 from pandas.arrays import BooleanArray, IntegerArray
 
 from pte_magic.formats.field import KINDS, STATES
+from pte_magic.formats.kernel import of_frame
 from pte_magic.formats.known import FORMATS
 from pte_magic.formats.plan import CACHES
 from pte_magic.walkers.entries import LEVELS
@@ -95,6 +96,19 @@ def translated(frame: pd.DataFrame) -> NDArray[np.uint64]:
     if "mapped" not in frame.columns:
         return size
     return np.maximum(size, frame["mapped"].astype("UInt64").to_numpy(np.uint64, na_value=0))
+
+
+def page_size(frame: pd.DataFrame) -> int:
+    """Return the bytes of the smallest page, which page frames are counted in, of the machine that a frame is of.
+
+    What an entry of the lowest level covers; without any, what the frame's format says, or this machine's.
+    """
+    level = frame["level"].array if "level" in frame.columns else ()
+    if isinstance(level, pd.Categorical) and tuple(level.categories) == LEVELS:
+        lowest = np.flatnonzero(level.codes == len(LEVELS) - 1)
+        if len(lowest):
+            return int(frame["size"].iloc[lowest[0]])
+    return 1 << of_frame(frame.attrs).format.page_shift
 
 
 @functools.cache

@@ -90,7 +90,7 @@ class PteFrame(pd.DataFrame):
         """Tell for each row but the first whether it continues the one before it, ``bool[n-1]``."""
         size, vaddr = self["size"].to_numpy(), self["vaddr"].to_numpy()
         same: NDArray[np.bool_] = (vaddr[1:] == vaddr[:-1] + size[:-1]) & (size[1:] == size[:-1])
-        step = size[:-1] // np.uint64(hardware.PAGE_SIZE)
+        step = size[:-1] // np.uint64(columns.page_size(self))
         moves = {"pfn": step, "swap_offset": np.where(self["state"][:-1] == "swap", step, 0)}
         for name in self.columns:
             if name in (*columns.WHERE, "entry"):

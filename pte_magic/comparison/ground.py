@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from pandas.arrays import IntegerArray
 
-from pte_magic import hardware
+from pte_magic.columns import page_size
 from pte_magic.formats import kernel
 from pte_magic.formats.field import KINDS, STATES
 from pte_magic.formats.hidden import hide
@@ -175,7 +175,7 @@ class Ground:
         changed = self.any(Pair(before, after).differ)
         if self.merges:
             within = (self.laid.first - np.repeat(self.laid.first[self.starts], self.count)).astype(np.int64)
-            before = np.where(before >= 0, before - within // hardware.PAGE_SIZE, -1)
+            before = np.where(before >= 0, before - within // page_size(self.before), -1)
         return Pair(self.uniform(before), self.first(after)), changed
 
     def _at_the_piece(self, found: NDArray[np.int64], frame: pd.DataFrame, row: Rows) -> NDArray[np.int64]:
@@ -183,7 +183,7 @@ class Ground:
         first = taken(frame["vaddr"].to_numpy(), row)
         if np.array_equal(first, self.laid.first):
             return found
-        offset = (self.laid.first - first).astype(np.int64) // hardware.PAGE_SIZE
+        offset = (self.laid.first - first).astype(np.int64) // page_size(frame)
         return np.where(found >= 0, found + offset, -1)
 
     @cached_property
