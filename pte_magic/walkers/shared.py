@@ -32,7 +32,7 @@ SPANS, SPANS_AT = 1 << 13, 4096
 ENTRIES, ENTRIES_AT = (1 << 17) + 1024, SPANS_AT + SPANS * SPAN.itemsize
 """Entries, likewise."""
 MEMORY_BYTES = ENTRIES_AT + ENTRIES * 8
-"""How much memory there is; a multiple of the page size."""
+"""How much memory there is."""
 
 _RESERVE = 1 << 19  # entries of a result made room for at once; grown when a walk finds more
 
