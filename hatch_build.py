@@ -1,4 +1,4 @@
-"""Compiles the eBPF program into the wheel, so that users need no compiler."""
+"""Compiles the eBPF program into the wheel, so that users need no compiler: one object for all architectures."""
 
 from __future__ import annotations
 
