@@ -6,7 +6,11 @@ time one of these is idle, so that two guests do on two CPUs of the host.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import re
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree as ET
 
 import boot
@@ -15,8 +19,6 @@ from machine import Machine
 from recipe import PROJECT, SUITES
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from result import Result
     from rootfs import Root
 
@@ -68,41 +70,42 @@ class Guest(NamedTuple):
     """As `hardware.machine` calls it."""
 
 
+FAST = ("mitigations=off", "init_on_alloc=0")
+"""What protects a kernel costs an emulated processor more than others, and nobody attacks this one. One guest goes
+without these words: it is as other computers are."""
 OLDEST, MIDDLE, NEWEST = SUITES
 GUESTS = {
-    NEWEST: Guest(NEWEST, (), but()),
-    OLDEST: Guest(OLDEST, (), but(*IN_THE_NEWEST)),
-    MIDDLE: Guest(MIDDLE, (), but(*IN_THE_NEWEST, *IN_NEWEST_AND_OLDEST)),
+    NEWEST: Guest(NEWEST, FAST, but()),
+    OLDEST: Guest(OLDEST, FAST, but(*IN_THE_NEWEST)),
+    MIDDLE: Guest(MIDDLE, FAST, but(*IN_THE_NEWEST, *IN_NEWEST_AND_OLDEST)),
     f"{NEWEST}-no5lvl": Guest(
         NEWEST,
-        ("no5lvl", "mitigations=auto"),
+        ("no5lvl",),
         (
             *(f"{GUEST}/test_{name}.py" for name in ("levels", "shell")),
             TUTORIALS,
             f"{CONTRACT}::test_huge_pages_are_rows_of_their_own_size_in_all_walkers",
         ),
     ),
-    f"{NEWEST}-systemd": Guest(NEWEST, ("lab_init=systemd",), ("tests/vm/systemd",)),
-    f"{NEWEST}-signed": Guest(NEWEST, ("module.sig_enforce=1", "lockdown=integrity"), ("tests/vm/signed",)),
+    f"{NEWEST}-systemd": Guest(NEWEST, ("lab_init=systemd", *FAST), ("tests/vm/systemd",)),
+    f"{NEWEST}-signed": Guest(NEWEST, ("module.sig_enforce=1", "lockdown=integrity", *FAST), ("tests/vm/signed",)),
 }
 """Each kernel with 5 levels of tables, which the emulated processor has; the newest with 4, too, as most computers,
 booted by systemd, and as under Secure Boot. Those that take longest come first, so that all end at about one time."""
 
-FAST = ("mitigations=off", "init_on_alloc=0")
-"""What protects a kernel costs an emulated processor more than others, and nobody attacks this one."""
 APPEND = ("transparent_hugepage=madvise", "hugepagesz=1G", "hugepages=1", "hugepagesz=2M", "hugepages=32")
 SCALE = 0.002
 """What is done a million times on the host is done as often times this, in a guest."""
 SECONDS = 2400
 """Far more than a guest needs on a machine that has nothing else to do."""
 
-COPY = f"""
-mkdir /run/tree
-(cd {TREE} && find . -maxdepth 1 -mindepth 1 ! -name '.*' -exec cp -r {{}} /run/tree \\;)
-mount --bind /run/tree {TREE} && cd {TREE} || exit 1
+UNPACK = f"""
+mkdir /run/tree && tar -xf {WORK}/{{archive}} -C /run/tree && mount --bind /run/tree {TREE} && cd {TREE} || exit 1
 """
-"""The tree in the guest's memory: every start of Python reads a hundred of its files, for each of which the host would
-be asked, and compiles them, unless the result can be kept beside them."""
+"""Has the tree in the guest's memory: every start of Python reads a hundred of its files, for each of which the host
+would be asked, and compiles them, unless the result can be kept beside them."""
+NOT_PACKED = re.compile(r"(^|/)(\.[^/]+|__pycache__|output)$")
+"""What was made of the tree, and what git knows of it."""
 
 
 def run(root: Root, name: str) -> Result:
@@ -112,11 +115,19 @@ def run(root: Root, name: str) -> Result:
     file.parent.mkdir(exist_ok=True)
     file.unlink(missing_ok=True)
     options = f"-p no:cacheprovider -p stuck -p facts --junit-xml={WORK}/reports/{name}.xml"
-    command = (
-        f"{COPY}PYTHONPATH={GUEST} PTE_MAGIC_TEST_SCALE={SCALE} python -m pytest {options} {' '.join(guest.tests)}"
-    )
-    machine = Machine((*APPEND, *FAST, *guest.append), mib=4096, numa=2, disks=("512M",))
-    return boot.boot(root, guest.kernel, command, machine, timeout=SECONDS)
+    pytest = f"PYTHONPATH={GUEST} PTE_MAGIC_TEST_SCALE={SCALE} python -m pytest {options} {' '.join(guest.tests)}"
+    machine = Machine((*APPEND, *guest.append), mib=4096, numa=2, disks=("512M",))
+    with tempfile.NamedTemporaryFile(dir=root.work, prefix="tree-", suffix=".tar") as archive:
+        pack(archive)
+        command = UNPACK.format(archive=Path(archive.name).name) + pytest
+        return boot.boot(root, guest.kernel, command, machine, timeout=SECONDS)
+
+
+def pack(to: IO[bytes]) -> None:
+    """Write an archive of the tree, as git has it."""
+    with tarfile.open(fileobj=to, mode="w") as archive:
+        archive.add(PROJECT, ".", filter=lambda member: None if NOT_PACKED.search(member.name) else member)
+    to.flush()
 
 
 def report(root: Root, name: str) -> Path:
