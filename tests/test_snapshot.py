@@ -257,6 +257,11 @@ def test_entries_are_decoded_as_by_the_kernel_that_they_come_from(raw_walker: st
     assert told.attrs.pop("format").startswith(hardware.encoding())
     assert told.attrs == {"encryption_mask": 1 << 51, "frames_hidden": True}
     assert not told["encrypted"].fillna(value=False).any()
+    # The numbers are this machine's, so they say nothing as arm64's; but that is how they are read.
+    arm = rewritten(tmp_path, pid, format="arm64_16k", encoding="arm64_16k", features=["present_invalid"], levels=3)
+    assert {"uxn", "mapped"} <= set(arm.columns)
+    assert not {"nx", "soft_dirty"} & set(arm.columns)
+    assert arm.attrs["format"] == "arm64_16k 3 present_invalid"
     with pytest.raises(TargetError, match="is of version 99 of the layout"):
         rewritten(tmp_path, pid, version=99)
 
