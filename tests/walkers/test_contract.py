@@ -159,6 +159,7 @@ MEMORY = (
     huge_and_split, huge_zero, no_access, guarded, with_a_hole,
 )  # fmt: skip
 RANGES = ((0, SIZE), (PAGE, SIZE - PAGE), (3 * PAGE, 4 * PAGE), (-HUGE, SIZE + HUGE), (HUGE, 2 * HUGE), (-PAGE, PAGE))
+"""What is walked, from its address on. Each memory is made once for all of them: that takes longer than the walks."""
 
 
 @pytest.fixture(params=MEMORY, ids=[make.__name__ for make in MEMORY])
@@ -167,9 +168,12 @@ def address(request: pytest.FixtureRequest, new_map: NewMap, tmp_path: Path) -> 
     return make(new_map, tmp_path)
 
 
-@pytest.mark.parametrize("part", RANGES, ids=lambda part: f"{part[0] // PAGE}-{part[1] // PAGE}")
-def test_entries_cover_the_range_in_order_without_gaps(walker: str, address: int, part: tuple[int, int]) -> None:
-    start, end = address + part[0], address + part[1]
+def test_entries_cover_the_range_in_order_without_gaps(walker: str, address: int) -> None:
+    for start, end in RANGES:
+        cover(walker, address + start, address + end)
+
+
+def cover(walker: str, start: int, end: int) -> None:
     found = walkers.get(walker).walk(own(), start, end)
     spans = found.spans
     assert int(spans["count"].sum()) == len(found) == len(found.vaddr) == len(found.size) == len(found.level)
@@ -192,9 +196,12 @@ def at_rest(names: Sequence[str], start: int, end: int) -> tuple[list[dict[str, 
     pytest.fail("pages moved at ten attempts to look at them")
 
 
-@pytest.mark.parametrize("part", RANGES[:4], ids=lambda part: f"{part[0] // PAGE}-{part[1] // PAGE}")
-def test_every_page_is_as_proc_pagemap_says(walker: str, address: int, part: tuple[int, int]) -> None:
-    start, end = address + part[0], address + part[1]
+def test_every_page_is_as_proc_pagemap_says(walker: str, address: int) -> None:
+    for start, end in RANGES[:4]:
+        as_pagemap_says(walker, address + start, address + end)
+
+
+def as_pagemap_says(walker: str, start: int, end: int) -> None:
     (found,), before = at_rest([walker], start, end)
     here, swapped = before & PM_PRESENT != 0, before & PM_SWAP != 0
     assert (np.isin(found["state"], ["present", "protnone"]) == here).all()
@@ -206,9 +213,12 @@ def test_every_page_is_as_proc_pagemap_says(walker: str, address: int, part: tup
 
 @needs_root
 @pytest.mark.usefixtures("helper")
-@pytest.mark.parametrize("part", RANGES[:4], ids=lambda part: f"{part[0] // PAGE}-{part[1] // PAGE}")
-def test_walkers_agree_on_what_both_know(address: int, part: tuple[int, int]) -> None:
-    start, end = address + part[0], address + part[1]
+def test_walkers_agree_on_what_both_know(address: int) -> None:
+    for start, end in RANGES[:4]:
+        agree(address + start, address + end)
+
+
+def agree(start: int, end: int) -> None:
     (first, *others), _ = at_rest(WALKERS, start, end)
     for other in others:
         for name in ("state", "kind", "pfn", "swap_type", "swap_offset"):
@@ -267,9 +277,12 @@ def test_joined_entries_are_the_walks_one_after_the_other(walker: str, new_map: 
         assert (getattr(joined, name) == np.concatenate([getattr(part, name) for part in parts])).all()
 
 
-@pytest.mark.parametrize("part", RANGES, ids=lambda part: f"{part[0] // PAGE}-{part[1] // PAGE}")
-def test_chunks_joined_are_the_walk(walker: str, address: int, part: tuple[int, int]) -> None:
-    start, end = address + part[0], address + part[1]
+def test_chunks_joined_are_the_walk(walker: str, address: int) -> None:
+    for start, end in RANGES:
+        chunks_are_the_walk(walker, address + start, address + end)
+
+
+def chunks_are_the_walk(walker: str, start: int, end: int) -> None:
     asked = walkers.get(walker)
     whole, pieces = unchanged(lambda: asked.walk(own(), start, end), lambda: list(asked.chunks(own(), start, end)))
     assert_equal(join(pieces), whole)

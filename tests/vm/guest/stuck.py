@@ -18,7 +18,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-SECONDS = 600
+SECONDS = 1200
 _output = os.fdopen(os.dup(2), "w", encoding="utf-8")  # pytest takes the other one away while a test runs
 atexit.register(_output.close)
 

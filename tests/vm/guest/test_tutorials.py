@@ -48,27 +48,30 @@ if toolchain.cannot_load():
     pytest.skip(f"needs a guest of the lab: {toolchain.cannot_load()}", allow_module_level=True)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _ready() -> Iterator[None]:
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the tutorials are when they were executed: all by one process, which takes long to start in a guest."""
     walkers.close()  # of the tests before these
+    to = tmp_path_factory.mktemp("tutorials")
     with zram("64M") as area:
         swap_on(area)
-        yield
+        done = subprocess.run(
+            [sys.executable, str(EXECUTE), "--to", str(to), *SHOWN], capture_output=True, text=True, check=False
+        )
         swap_off(area)
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield to
+    assert not modules()
+    wait_until_nothing_is_left()
 
 
 @pytest.mark.parametrize("name", SHOWN)
-def test_a_tutorial_shows_what_other_machines_lack(tmp_path: Path, name: str) -> None:
-    command = [sys.executable, str(EXECUTE), "--to", str(tmp_path), name]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    out = printed(tmp_path / f"{name}.ipynb")
+def test_a_tutorial_shows_what_other_machines_lack(executed: Path, name: str) -> None:
+    out = printed(executed / f"{name}.ipynb")
     for shown in SHOWN[name]:
         assert re.search(shown, out), f"{shown}\n{out}"
     assert re.search(r"(^walkers?: |, walker )(bpf|stap)\b", out, re.MULTILINE)
     assert "Recorded on" not in out
-    assert not modules()
-    wait_until_nothing_is_left()
 
 
 def printed(path: Path) -> str:
