@@ -36,6 +36,7 @@ class Feature(NamedTuple):
         since: The first release that does it, or None for all before `until`.
         until: The first release that no longer does it, or None.
         usual: Whether a kernel of such a release does it if it is configured as distributions do.
+        earlier: Formats whose kernels do it usually since another release.
 
     """
 
@@ -44,17 +45,19 @@ class Feature(NamedTuple):
     since: Release | None = None
     until: Release | None = None
     usual: bool = True
+    earlier: tuple[tuple[str, Release], ...] = ()
 
 
 _X64, _X86, _BOTH64, _ARM = ("x86_64",), ("x86",), ("x86_64", "arm64"), ("arm64",)
 
 FEATURES = {
     "migration": Feature("moves pages between frames (CONFIG_MIGRATION)"),
-    "memory_failure": Feature("takes broken page frames away (CONFIG_MEMORY_FAILURE)", _BOTH64),
+    "memory_failure": Feature("takes broken page frames away (CONFIG_MEMORY_FAILURE)"),
     "device_private": Feature("keeps pages in a device's memory (CONFIG_DEVICE_PRIVATE)", _BOTH64, (6, 12)),
     "device_exclusive_pair": Feature("has two types of device-exclusive entries, before 6.15", until=(6, 15)),
-    "pte_marker": Feature("markers in empty entries (always since 6.2, CONFIG_PTE_MARKER before)", since=(6, 2)),
-    "swapin_error_type": Feature("failed swap-ins have a type of their own, before 6.2", until=(6, 2)),
+    "pte_marker": Feature("markers in empty entries (always since 6.2, CONFIG_PTE_MARKER before)", since=(6, 2),
+                          earlier=(("x86_64", (5, 19)),)),
+    "swapin_error_type": Feature("failed swap-ins have a type of their own, 5.19 to 6.1", since=(5, 19), until=(6, 2)),
     "soft_dirty": Feature("tracks soft-dirty pages (CONFIG_MEM_SOFT_DIRTY)", _X64),
     "devmap58": Feature("bit 58 is DEVMAP, before 6.6", _X64, until=(6, 6)),
     "devmap57": Feature("bit 57 is DEVMAP, 6.6 to 6.16", _X64, (6, 6), (6, 17)),
@@ -64,7 +67,7 @@ FEATURES = {
                               _BOTH64, usual=False),
     "five_levels": Feature("has five levels of page tables", ("x86_64",), usual=False),
     "swp_exclusive": Feature("bit 7 of swap entries is exclusive, since 6.3", ("x86_32", "x86_pae"), (6, 3)),
-    "sparsemem": Feature("memory has sections (CONFIG_SPARSEMEM)", ("x86_pae",)),
+    "sparsemem": Feature("memory has sections (CONFIG_SPARSEMEM)", ("x86_pae",), usual=False),
     "present_invalid": Feature("bit 11, nG, is PRESENT_INVALID where an entry is not valid, and swap types begin at "
                                "bit 6, since 6.10", _ARM, (6, 10)),
     "prot_none58": Feature("bit 58 is PROT_NONE, and swap types begin at bit 3, before 6.10", _ARM, until=(6, 10)),
@@ -82,7 +85,7 @@ def of_release(encoding: str, release: Release) -> frozenset[str]:
         for name, found in FEATURES.items()
         if found.usual
         and encoding.startswith(found.formats)
-        and (found.since is None or release >= found.since)
+        and release >= (dict(found.earlier).get(encoding) or found.since or (0, 0))
         and (found.until is None or release < found.until)
     )
 

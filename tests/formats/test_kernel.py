@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from kernel_macros import FEATURES_OF
 
 from pte_magic import hardware
 from pte_magic.formats import features, kernel
+from pte_magic.formats.known import fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,6 +153,15 @@ def _pretend(monkeypatch: pytest.MonkeyPatch, knows: Callable[[str], bool], enco
 
 def _without_run_time(found: frozenset[str]) -> set[str]:
     return set(found) - {"soft_dirty", "numa_balancing", "poe"}
+
+
+@pytest.mark.parametrize("release", ["6.1", "6.12", "7.2"])
+def test_what_kernels_of_a_release_usually_do_is_what_those_of_a_distribution_do(release: str) -> None:
+    major, minor = map(int, release.split("."))
+    found = kernel.of_release("x86_64", (major, minor))
+    seen = kernel.known("x86_64", 4, frozenset(FEATURES_OF[release].split()))
+    assert found.swap == seen.swap
+    assert {field.name for field in fields(found)} == {field.name for field in fields(seen)}
 
 
 def test_features_have_a_meaning() -> None:
