@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agreement import agree
-from conftest import NOHUGEPAGE, PAGE, NewMap, write
+from conftest import NOHUGEPAGE, PAGE, NewMap, only_on, write
 from swapping import areas, content, file_system, make_file, page_out, swap_off, swap_on
 
 from pte_magic.formats import kernel
@@ -43,6 +43,9 @@ BITS = {
 }  # fmt: skip
 
 
+has_headers = only_on("x86_64", "the kernel's headers and a compiler are in the root of that machine alone")
+
+
 @functools.cache
 def headers() -> dict[str, int]:
     """Return the constants of the running kernel's headers that have the names above, as far as it has them."""
@@ -67,6 +70,7 @@ def of_kernel(names: Iterable[str]) -> dict[str, int]:
     return {name: headers()[name] for name in names if name in headers()}
 
 
+@has_headers
 def test_special_types_are_those_of_the_kernels_headers() -> None:
     types = kernel.running().swap.types
     for state, names in TYPES.items():
@@ -78,12 +82,14 @@ def test_special_types_are_those_of_the_kernels_headers() -> None:
     assert sum(state == "swap" for state, _ in types) == headers()["MAX_SWAPFILES"]
 
 
+@has_headers
 def test_marker_bits_are_those_of_the_kernels_headers() -> None:
     told, bits = of_kernel(MARKERS), kernel.running().swap.marker_bits
     assert told
     assert {name: MARKERS[name] for name in told} == {name: bits[bit.bit_length() - 1] for name, bit in told.items()}
 
 
+@has_headers
 def test_bits_of_leaves_are_those_of_the_kernels_headers() -> None:
     of_leaves = {field.name: field.low for field in fields(kernel.running()) if Shape.PAGE in field.shapes}
     told = {BITS[name]: bit for name, bit in of_kernel(BITS).items()}

@@ -32,12 +32,16 @@ from merging import MERGEABLE, merging
 from swapping import fill, page_out, swap_off, swap_on, zram
 from waiting import wait_until
 
+from pte_magic import hardware
 from pte_magic.space import AddressSpace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conftest import NewMap
+
+
+DEVICE = {"arm64": "Device-nGnRE"}.get(hardware.machine(), "UC-")  # pgprot_device() of pci_mmap_resource_range()
 
 
 @pytest.fixture
@@ -132,7 +136,7 @@ def test_memory_of_a_device_in_the_place_of_a_page(new_map: NewMap) -> None:
         if mapped == address:  # not of ports
             break
     found = told(before.diff(rows(address)))[address]
-    assert {"new page frame", "memory type UC-"} <= found  # pgprot_device() of pci_mmap_resource_range()
+    assert {"new page frame", f"memory type {DEVICE}"} <= found
 
 
 @only_on("x86_64", "soft-dirty bits")
