@@ -60,6 +60,21 @@ def but(*without: str) -> tuple[str, ...]:
     return tuple(name for name in ALL if name not in {TUTORIALS, *without})
 
 
+ARM64 = (
+    *(
+        f"{GUEST}/test_{name}.py"
+        for name in (
+            *("agreement", "contiguous", "guard_regions", "hugetlb", "levels", "protection", "swap_types"),
+            *("swapped_pages", "userfaultfd"),
+        )
+    ),
+    "tests/walkers/test_states.py",
+    "tests/test_target.py",
+)
+"""What is another one on arm64: levels, layouts of entries, contiguous blocks, tags in addresses. All of it takes less
+than two minutes of an emulated processor that nobody else uses."""
+
+
 class Guest(NamedTuple):
     """A kernel, more words for its command line, and what is tested there."""
 
