@@ -60,7 +60,12 @@ class Kernel:
     @property
     def words(self) -> str:
         """Format, levels and features in one line, from which `of_words` makes it again."""
-        return " ".join([self.format.name, str(self.levels), *sorted(self.features)])
+        return _words(self)
+
+
+@functools.cache
+def _words(kernel: Kernel) -> str:
+    return " ".join([kernel.format.name, str(kernel.levels), *sorted(kernel.features)])
 
 
 @functools.cache
