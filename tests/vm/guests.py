@@ -27,6 +27,7 @@ CONTRACT = "tests/walkers/test_contract.py"
 ALL = (
     *(f"{GUEST}/{path.name}" for path in sorted((PROJECT / GUEST).glob("test_*.py"))),
     CONTRACT,
+    "tests/walkers/test_32_bit_processes.py",
     "tests/walkers/test_races.py",
     "tests/test_interrupts.py",
     *(
