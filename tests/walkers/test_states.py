@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,7 @@ def test_written_page_is_present_dirty_accessed_writable(new_map: NewMap) -> Non
     found = entry(address)
     assert found["state"] == "present"
     assert found[["present", "rw", "user", "accessed", "dirty"]].all()
-    assert found.get(NX, default=True)
+    assert hardware.machine() == "x86_32" or found[NX]
     assert not found[["special", "global"]].any()
     assert not found.get("uffd_wp", default=False)
     cache = "Normal" if hardware.machine() == "arm64" else "WB"
@@ -116,9 +117,24 @@ def test_no_execution_is_the_opposite_of_exec(new_map: NewMap, protection: int) 
     if hardware.encoding() == "x86_32":
         pytest.skip("needs 64-bit entries: those of 32 bits have no such bit")
     address = new_map(PAGE)
-    write(address)
+    write(address, value=0xC3)  # to an x86, it is "return"
     mprotect(address, PAGE, protection)
-    assert entry(address)[NX] == (not protection & EXEC)
+    allowed = executes(address) if hardware.encoding() == "x86_pae" else bool(protection & EXEC)
+    assert entry(address)[NX] == (not allowed)
+
+
+def executes(address: int) -> bool:
+    """Tell whether the CPU executes what lies at an address.
+
+    With PAE it may execute any page of a user, as seen on 6.1: vm_get_page_prot() keeps the 64 bits of what the entry
+    shall be in an unsigned long (arch/x86/mm/pgprot.c), and NX is not among the 32 that remain.
+    """
+    function = ctypes.CFUNCTYPE(None)(address)
+    pid = os.fork()
+    if pid == 0:
+        function()
+        os._exit(0)
+    return os.waitpid(pid, 0)[1] == 0
 
 
 def test_fork_shares_frames_read_only_until_one_writes(walker: str, new_map: NewMap) -> None:

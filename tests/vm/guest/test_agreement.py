@@ -18,6 +18,7 @@ from conftest import (
     PRIVATE,
     READ,
     SHARED,
+    WALKERS,
     WRITE,
     NewMap,
     forked,
@@ -87,7 +88,7 @@ MEMORY = (untouched, written, huge, no_access, no_access_to_huge, memfd, of_huge
 
 @pytest.mark.usefixtures("helper")
 def test_all_walkers_work_here() -> None:
-    for name in walkers.NAMES:
+    for name in WALKERS:
         assert walkers.get(name).name == name
 
 
