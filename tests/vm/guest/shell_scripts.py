@@ -8,41 +8,87 @@ import subprocess
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
+from pte_magic import hardware
 from pte_magic.systemtap import modules, toolchain
 
-ADDRESS = 0x600000000000
-"""Where tests of dump_pte.stp map memory: an address is part of what is compiled."""
 
-DUMP_PTE = modules.Script(
-    (toolchain.SCRIPTS / "dump_pte.stp").read_text(encoding="utf-8"),
-    "dump_pte",
-    options=("-g",),
-    arguments=(hex(ADDRESS),),
-    include=(),
-)
+class For(NamedTuple):
+    """What the scripts have to do with on one kind of machine.
 
-VALUES = (
-    *(0x0, 0x1, 0x25, 0x67, 0x867, 0x8000000153016067, 0x8000000153016867, 0x80000001530008E7),
-    *(0x800000011A400865, 0x400000011A400025, 0x800000011A400A67, 0x800000011A400467, 0x7800000000000067),
-    *(0x7FFFFFFEACFE9960, 0xFFFFFFFEACFE9960, 0x7FFFFFFEACFE9860, 0x3FFFFFFFFFDB600, 0x3FFFFFFFFFDB60A),
-    *(0x3FFFFFFFFFDB604, 0xF3FFFFFFFFFDB600, 0x100, 0x8000000000000025, 0x1F, 0x200, 0x800, 0xD3FFFFFFFFF00000),
-)
-"""Raw entries, for what the kernel's own macros make of them."""
+    Attributes:
+        address: Where tests of dump_pte.stp map memory: an address is part of what is compiled.
+        values: Raw entries, for what the kernel's own macros make of them.
+        page: The page size, as SystemTap has it.
+        options: Which that takes.
 
-# A function, which the compiler does not put into its caller 26 times, takes seconds to compile instead of minutes.
-FLAGS = modules.Script(
-    """function show(entry) {
-    printf("%d|%x|%s\\n", pte_present(entry), pte_frame(entry, 4096), pte_flags_str(entry))
+    """
+
+    address: int
+    values: tuple[int, ...]
+    page: str = "4096"
+    options: tuple[str, ...] = ()
+
+
+FOR = {
+    "x86_64": For(
+        0x600000000000,
+        (
+            *(0x0, 0x1, 0x25, 0x67, 0x867, 0x8000000153016067, 0x8000000153016867, 0x80000001530008E7),
+            *(0x800000011A400865, 0x400000011A400025, 0x800000011A400A67, 0x800000011A400467, 0x7800000000000067),
+            *(0x7FFFFFFEACFE9960, 0xFFFFFFFEACFE9960, 0x7FFFFFFEACFE9860, 0x3FFFFFFFFFDB600, 0x3FFFFFFFFFDB60A),
+            *(0x3FFFFFFFFFDB604, 0xF3FFFFFFFFFDB600, 0x100, 0x8000000000000025, 0x1F, 0x200, 0x800, 0xD3FFFFFFFFF00000),
+        ),
+    ),
+    # With PAE and without: what is inverted in one, and swap entries, the other would never write.
+    "x86_32": For(0x60000000, (0x0, 0x1, 0x25, 0x67, 0x12345067, 0x12345005, 0x7FFFF025, 0x12345265, 0xFFFFF167)),
+    # Before 6.10 and since: what protnone is in one, is a swap entry in the other.
+    "arm64": For(
+        0x600000000000,
+        (
+            *(0x0, 0xE80000558A7C43, 0xE00000558A7CC3, 0x160000041508CC3, 0xF8000059390C43, 0x68000059390C43),
+            *(0x20000059390C83, 0x60000059390883, 0xE80000558A4C03, 0xE80000558A4443, 0xEC0000558A4C43),
+            *(0xE00000558A4C82, 0x4E00000558A4482, 0x1004, 0x400004, 0x1C0004711000, 0x7040, 0x47110018, 0x471100F8),
+        ),
+        page="%{ PAGE_SIZE %}",
+        options=("-g",),
+    ),
 }
-probe begin {
-"""
-    + "".join(f"show({value - (value >> 63 << 64)})\n" for value in VALUES)
-    + "exit()\n}\n",
-    "pte_flags",
-)
+"""By name of the machine, as of `hardware.machine`."""
 
-SCRIPTS = (DUMP_PTE, FLAGS)
+
+def dump_pte(machine: str) -> modules.Script:
+    text = (toolchain.SCRIPTS / "dump_pte.stp").read_text(encoding="utf-8")
+    return modules.Script(text, "dump_pte", ("-g",), (hex(FOR[machine].address),), include=())
+
+
+def flags(machine: str) -> modules.Script:
+    """Return a script that prints what the tapset says of all values.
+
+    A function, which the compiler does not put into its caller 26 times, takes seconds to compile instead of minutes.
+    """
+    of = FOR[machine]
+    lines = "".join(f"show({value - (value >> 63 << 64)})\n" for value in of.values)
+    return modules.Script(
+        f"""function show(entry) {{
+    printf("%d|%x|%s\\n", pte_present(entry), pte_frame(entry, {of.page}), pte_flags_str(entry))
+}}
+probe begin {{
+{lines}exit()
+}}
+""",
+        "pte_flags",
+        of.options,
+    )
+
+
+def scripts(machine: str) -> tuple[modules.Script, ...]:
+    return dump_pte(machine), flags(machine)
+
+
+ADDRESS, VALUES = FOR[hardware.machine()][:2]
+DUMP_PTE, FLAGS = scripts(hardware.machine())
 
 SHELL = ("stap", "-g", "dump_pte.stp")
 """As README and the script itself say, in the script's directory."""
