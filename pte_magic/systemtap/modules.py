@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pte_magic import hardware
 from pte_magic.errors import SystemTapError
 from pte_magic.interrupts import Interrupts
 from pte_magic.systemtap import toolchain
@@ -60,14 +62,23 @@ def directory() -> Path:
     return (Path(cache) if cache else Path.home() / ".cache") / "pte-magic" / "systemtap"
 
 
-def kept(script: Script, release: str | None = None) -> Path | None:
-    """Return the module if it was compiled before, for the kernel `release` or the running one."""
-    module = _place(script, release or platform.release()) / f"{script.name}.ko"
-    return module if module.exists() else None
+def kept(script: Script, release: str | None = None, machine: str | None = None) -> Path | None:
+    """Return the module if it was compiled before, for the kernel `release` or the running one.
+
+    Where stap is not installed, and so cannot make another, one that any version of it made will do.
+    """
+    place = _place(script, release or platform.release(), machine)
+    places = [place] if toolchain.version() else sorted(place.parent.glob(f"{_key(place)}-*"), key=_used, reverse=True)
+    return next((module for place in places if (module := place / f"{script.name}.ko").exists()), None)
 
 
 def compiled(
-    script: Script, release: str | None = None, *, verbose: bool = False, hear: Callable[[str], None] | None = None
+    script: Script,
+    release: str | None = None,
+    *,
+    machine: str | None = None,
+    verbose: bool = False,
+    hear: Callable[[str], None] | None = None,
 ) -> Path:
     """Return the module of a script, compiled now unless it was before. What takes longer says so on stderr.
 
@@ -76,6 +87,7 @@ def compiled(
     Args:
         script: What to compile.
         release: For which kernel; the running one if None.
+        machine: For which kind of machine, a name as of `hardware.machine`; this one if None.
         verbose: Have stap tell what it does.
         hear: Called with what stap says of a script that it compiles; if it is verbose, with each line at once, from
             another thread.
@@ -86,11 +98,11 @@ def compiled(
 
     """
     release = release or platform.release()
-    if module := kept(script, release):
+    if module := kept(script, release, machine):
         os.utime(module.parent)
         return module
-    place = _place(script, release)
-    with _made(script, release, hear if verbose else None) as (module, said):
+    place = _place(script, release, machine)
+    with _made(script, release, hear if verbose else None, machine=machine) as (module, said):
         _keep(module, place)
     if hear and not verbose:
         hear(said)
@@ -114,7 +126,12 @@ def fresh(script: Script, release: str) -> Iterator[Path]:
 
 @contextmanager
 def _made(
-    script: Script, release: str, hear: Callable[[str], None] | None, *, alone: bool = False
+    script: Script,
+    release: str,
+    hear: Callable[[str], None] | None,
+    *,
+    machine: str | None = None,
+    alone: bool = False,
 ) -> Iterator[tuple[Path, str]]:
     """Compile a script in a directory that lasts as long as the block; give the module, and what stap said."""
     if why := toolchain.cannot_compile(release):
@@ -123,7 +140,9 @@ def _made(
     with Interrupts() as interrupts, tempfile.TemporaryDirectory(prefix="pte-magic-") as work:
         source = Path(work, f"{script.name}.stp")
         source.write_text(script.text, encoding="utf-8")
-        said = _compile(script, source, release, interrupts, hear, alone=alone)
+        command = _command(script, source, release, machine, verbose=hear is not None, alone=alone)
+        what = f"{script.name} for kernel {release}"
+        said = _compile(command, source, interrupts, hear, what=what, alone=alone)
         if not interrupts.count:
             yield source.with_suffix(".ko"), said
     if interrupts.count:
@@ -145,10 +164,14 @@ def _keep(module: Path, place: Path) -> None:
     _forget_the_oldest(place.parent)
 
 
-def _place(script: Script, release: str) -> Path:
-    """Return the directory of a script's module. Its name changes with everything that the module depends on."""
+def _place(script: Script, release: str, machine: str | None = None) -> Path:
+    """Return the directory of a script's module. Its name changes with everything that the module depends on.
+
+    The part behind the ``-`` is for the version of SystemTap.
+    """
     key = hashlib.sha256()
-    for part in (script.text, script.name, script.options, script.arguments, toolchain.version(), release):
+    parts = (script.text, script.name, script.options, script.arguments, machine or hardware.machine(), release)
+    for part in parts:
         key.update(repr(part).encode())
     key.update(_build(release))
     if toolchain.signed_only():
@@ -156,19 +179,29 @@ def _place(script: Script, release: str) -> Path:
     for place in script.include:
         for path in sorted(place.rglob("*.stp")) + sorted(place.rglob("*.stpm")):
             key.update(repr(path.relative_to(place)).encode() + path.read_bytes())
-    return directory() / key.hexdigest()[:32]
+    version = hashlib.sha256(toolchain.version().encode())
+    return directory() / f"{key.hexdigest()[:32]}-{version.hexdigest()[:8]}"
+
+
+def _key(place: Path) -> str:
+    return place.name.partition("-")[0]
 
 
 def _build(release: str) -> bytes:
-    """Return what tells two builds of one release apart: the symbols' checksums, else which kernel is running."""
-    try:
-        return Path("/lib/modules", release, "build", "Module.symvers").read_bytes()
-    except OSError:
-        return platform.version().encode() if release == platform.release() else b""
+    """Return what tells two builds of one release apart: what ``uname -v`` says, which the headers know, too."""
+    generated = Path("/lib/modules", release, "build/include/generated")
+    for name in ("utsversion.h", "compile.h"):  # since 5.19, before
+        with suppress(OSError):
+            if found := re.search(rb'^#define UTS_VERSION "(.*)"$', (generated / name).read_bytes(), re.MULTILINE):
+                return found[1]
+    return platform.version().encode() if release == platform.release() else b""
 
 
-def _command(script: Script, source: Path, release: str, *, verbose: bool, alone: bool = False) -> list[str]:
-    command = ["stap", "-p4", "-r", release, "-m", script.name, *["-v"] * verbose, *script.options]
+def _command(  # noqa: PLR0913  (one caller)
+    script: Script, source: Path, release: str, machine: str | None, *, verbose: bool, alone: bool
+) -> list[str]:
+    command = ["stap", "-p4", *toolchain.options_for(machine), "-r", release, "-m", script.name]
+    command += [*["-v"] * verbose, *script.options]
     if toolchain.signed_only() and not alone:
         command.append("--sign-module")
     for place in script.include:
@@ -177,16 +210,15 @@ def _command(script: Script, source: Path, release: str, *, verbose: bool, alone
 
 
 def _compile(  # noqa: PLR0913  (one caller)
-    script: Script,
+    command: list[str],
     source: Path,
-    release: str,
     interrupts: Interrupts,
     hear: Callable[[str], None] | None,
     *,
+    what: str,
     alone: bool,
 ) -> str:
     """Have stap make a module beside its source; return what it said."""
-    command = _command(script, source, release, verbose=hear is not None, alone=alone)
     # stap keeps what it learnt about the kernel's headers there, which halves the time of the next compile.
     learnt = (source.parent if alone else directory()) / "stap"
     environment = {"SYSTEMTAP_DIR": str(learnt), "TMPDIR": str(source.parent), "LC_ALL": "C.UTF-8"}
@@ -210,7 +242,7 @@ def _compile(  # noqa: PLR0913  (one caller)
     reader = threading.Thread(target=_listen, args=(stap, said, hear), daemon=True)
     reader.start()
     try:
-        _wait(stap, "" if hear else f"SystemTap compiles {script.name} for kernel {release}", interrupts)
+        _wait(stap, "" if hear else f"SystemTap compiles {what}", interrupts)
     finally:
         _end(stap, told=interrupts.count > 0)
         guarded.dismiss()

@@ -12,6 +12,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from pte_magic import hardware
+from pte_magic.errors import SystemTapError
+
 SCRIPTS = Path(__file__).parents[1] / "stap"
 """The scripts that come with the package."""
 
@@ -22,6 +25,32 @@ _LOCKDOWN = Path("/sys/kernel/security/lockdown")
 _SIGNED_ONLY = Path("/sys/module/module/parameters/sig_enforce")
 _DISABLED = Path("/proc/sys/kernel/modules_disabled")
 _MODULES = Path("/proc/modules")
+
+
+_CROSS = {
+    "arm64": ("-a", "arm64", "-B", "ARCH=arm64", "-B", "CROSS_COMPILE=aarch64-linux-gnu-"),
+    "x86_32": ("-a", "i386", "-B", "ARCH=i386"),  # with the compiler of x86-64
+}
+
+
+def options_for(machine: str | None) -> tuple[str, ...]:
+    """Return what stap has to be told to compile for a kind of machine: none if that is this one.
+
+    The kernel's headers and a compiler for it have to be there.
+
+    Args:
+        machine: A name as of `hardware.machine`; this one if None.
+
+    Raises:
+        SystemTapError: Nothing is known of how to.
+
+    """
+    if machine in {None, hardware.machine()}:
+        return ()
+    if machine not in _CROSS:
+        message = f"modules for {machine} cannot be compiled on {hardware.machine()}"
+        raise SystemTapError(message)
+    return _CROSS[machine]
 
 
 def loads_nothing() -> str | None:
