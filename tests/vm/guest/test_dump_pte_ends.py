@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import shutil
 import signal
 import subprocess
 from typing import TYPE_CHECKING
@@ -14,8 +15,10 @@ from conftest import (
     FIXED,
     GIB,
     HUGE,
+    HUGE_LEVEL,
     HUGETLB,
     PAGE,
+    PAGE_WORDS,
     READ,
     SHARED,
     WRITE,
@@ -95,9 +98,9 @@ def test_special_entry_of_a_huge_page() -> None:
         entries, last = dumped(os.getpid())
     finally:
         os.close(one.fd)
-    assert entries[-1][0] == "pmd"
+    assert entries[-1][0] == HUGE_LEVEL
     head, number = last.rsplit(" ", 1)
-    assert head == "not present at pmd: special entry of type"
+    assert head == f"not present at {HUGE_LEVEL}: special entry of type"
     assert number in types("marker")
 
 
@@ -109,6 +112,7 @@ def test_page_of_1_gib() -> None:
     assert last == f"1 GiB leaf at pud: physical address {pfn(ADDRESS) * PAGE:#x}"
 
 
+@pytest.mark.skipif(shutil.which("stap") is None, reason="stap is not installed")
 @pytest.mark.parametrize("words", [SHELL, ("./dump_pte.stp",)], ids=["stap", "#!"])
 def test_as_a_person_types_it(words: tuple[str, ...]) -> None:
     """It was compiled outside by the same words (shell_scripts.py), so that stap finds the module in its cache."""
@@ -119,4 +123,4 @@ def test_as_a_person_types_it(words: tuple[str, ...]) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == f"pid {os.getpid()}, address {ADDRESS:#x}"
-    assert done.stdout.splitlines()[-1] == f"4 KiB leaf at pte: physical address {pfn(ADDRESS) * PAGE:#x}"
+    assert done.stdout.splitlines()[-1] == f"{PAGE_WORDS} leaf at pte: physical address {pfn(ADDRESS) * PAGE:#x}"
