@@ -11,6 +11,7 @@ import pandas as pd
 
 from pte_magic import display, hardware, page_sizes, progress, units, visiting, walkers
 from pte_magic.errors import TargetError
+from pte_magic.formats import kernel
 from pte_magic.newer_pandas import TEXT
 from pte_magic.owners import owners
 from pte_magic.sharing import MapCounts, frames
@@ -209,7 +210,8 @@ def _sizes() -> dict[int, str]:
 
 def _types() -> dict[str, Any]:
     """Return the columns, and their dtypes."""
-    names = ("resident", *_sizes().values(), "huge_share", "swapped", "page_tables", "pss", "uss")
+    blocks = (_ONE_TRANSLATION,) if kernel.running().format.contiguous else ()
+    names = ("resident", *_sizes().values(), *blocks, "huge_share", "swapped", "page_tables", "pss", "uss")
     found = {"pid": np.dtype(np.int64), "name": TEXT, "user": TEXT, **dict.fromkeys(names, "UInt64")}
     return found | {"huge_share": "Float64"}
 

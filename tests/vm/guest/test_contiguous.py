@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from agreement import agree
+from agreement import agree, raw_walkers
 from conftest import (
     DONTNEED,
     HUGE,
@@ -32,6 +32,7 @@ from conftest import (
 from differences import told
 from versions import release
 
+import pte_magic
 from pte_magic import units
 
 if TYPE_CHECKING:
@@ -126,6 +127,18 @@ def test_child_has_the_same_blocks(address: int) -> None:
         assert blocks(address, child.pid) == [True] * 3
         child.step()  # the page is copied, so it is not next to the others any more
         assert blocks(address, child.pid) == [False, True, True]
+
+
+def test_a_machine_counts_what_each_process_has_in_blocks(new_map: NewMap) -> None:
+    address = new_map(HUGE, advice=HUGEPAGE)
+    with forked(lambda: None, lambda: write(address, HUGE)) as child:
+        told = []
+        for _ in range(2):
+            child.step()
+            table = pte_magic.machine(walker=raw_walkers()[0]).set_index("pid")
+            assert (table.filter(like="resident_").sum(axis=1) == table["resident"]).all()
+            told.append(table.loc[[child.pid], "contiguous"])
+    assert (told[1] - told[0]).tolist() == [HUGE]
 
 
 def test_what_is_told_of_a_range_names_the_blocks(address: int) -> None:
