@@ -17,7 +17,10 @@ from pte_magic.space import own
 
 KPF_PGTABLE = 1 << 26
 CHAIN = ["pgd", "p4d", "pud", "pmd", "pte"]
-FEW_BITS, MANY_BITS = {"x86_64": (47, 56), "arm64": (48, 52)}[hardware.machine()]  # of users' addresses
+# VA_BITS_MIN of arch/arm64/include/asm/memory.h is 47 with pages of 16 KiB: above, nothing is mapped without a hint.
+FEW_BITS, MANY_BITS = {"x86_64": (47, 56), "arm64": (47 if PAGE == 16 << 10 else 48, 52)}[
+    hardware.machine()
+]  # of users' addresses
 PAGE_BITS = PAGE.bit_length() - 1
 INDEX_BITS = PAGE_BITS - 3  # of a table that fills a page with entries of 8 bytes
 
