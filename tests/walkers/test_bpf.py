@@ -118,9 +118,10 @@ def test_a_number_that_is_no_descriptor_is_refused(bpf: BpfWalker, number: int) 
 
 
 def test_many_threads_get_their_own_ranges(new_map: NewMap) -> None:
-    address = new_map(64 * HUGE, advice=NOHUGEPAGE)
-    write(address, 64 * HUGE)
-    expected = told(address, 64 * HUGE)
+    pages = 64 * 512
+    address = new_map(pages * PAGE, advice=NOHUGEPAGE)
+    write(address, pages * PAGE)
+    expected = told(address, pages * PAGE)
     walker = walkers.get("bpf")
 
     def look(seed: int) -> int:
