@@ -16,7 +16,6 @@ from conftest import (
     NOHUGEPAGE,
     PAGE,
     PM_PFN,
-    PTES,
     SHARED,
     NewMap,
     descriptors,
@@ -127,7 +126,7 @@ def test_many_threads_get_their_own_ranges(new_map: NewMap) -> None:
     def look(seed: int) -> int:
         random = np.random.default_rng(seed)
         for _ in range(200):
-            first, last = sorted(random.choice(64 * PTES, 2, replace=False).tolist())
+            first, last = sorted(random.choice(pages, 2, replace=False).tolist())
             found = walker.walk(own(), address + first * PAGE, address + last * PAGE)
             assert is_of(found, address + first * PAGE, expected[first:last])
         return len(found)
