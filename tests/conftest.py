@@ -57,6 +57,8 @@ os.environ[protocol.VARIABLE] = "/nonexistent/pte-magic"
 
 GUESTS = "test_guests.py"
 """In vm/: the tests that wait for what runs in guests."""
+QUIET = ("test_owners.py", "test_processes.py")
+"""Tests that compare figures of the whole machine with the kernel's, before these have changed again."""
 
 PAGE, HUGE, GIB = mmap.PAGESIZE, page_sizes.huge(), 1 << 30
 HUGE_LEVEL = list(page_sizes.by_level())[1]
@@ -378,20 +380,24 @@ def physical_limit() -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have tests with a browser come late: an event loop runs in this thread from the first of them on.
 
-    What waits for guests is last of all: they run while other tests do.
+    What needs a quiet machine is first. What waits for guests is last of all: they run while other tests do.
     """
-    items.sort(key=lambda item: (item.path.name == GUESTS, "jupyter" in getattr(item, "fixturenames", ())))
+
+    def place(item: pytest.Item) -> tuple[bool, bool, bool]:
+        return item.path.name == GUESTS, "jupyter" in getattr(item, "fixturenames", ()), item.path.name not in QUIET
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
-    """Begin to build the lab, if its guests are among the tests that were chosen."""
+    """Have the lab built, if its guests are among the tests that were chosen."""
     chosen = [item for item in session.items if item.path.name == GUESTS]
     if chosen and not session.config.option.collectonly:
         from background import begin  # noqa: PLC0415  (that folder has no use in a guest)
 
         calls = [item.callspec for item in chosen if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
-        begin(session.config, [str(call.params["guest"]) for call in calls])
+        begin(session.config, [str(call.params["guest"]) for call in calls], after=QUIET)
 
 
 def lacking(what: str) -> NoReturn:

@@ -28,26 +28,32 @@ SECONDS = 120
 
 
 class Background:
-    """The program that runs the guests, from the first test on."""
+    """The program that runs the guests, from the first test on that needs no quiet machine."""
 
-    def __init__(self, config: pytest.Config, names: Sequence[str]) -> None:
-        self._reporter: TerminalReporter | None = config.pluginmanager.getplugin("terminalreporter")
-        self._capture: CaptureManager | None = config.pluginmanager.getplugin("capturemanager")
+    def __init__(self, config: pytest.Config, names: Sequence[str], after: Sequence[str]) -> None:
         self.names = tuple(names)
         """The guests that run."""
+        self._after = after
+        self._reporter: TerminalReporter | None = config.pluginmanager.getplugin("terminalreporter")
+        self._capture: CaptureManager | None = config.pluginmanager.getplugin("capturemanager")
         self._directory = TemporaryDirectory()
         self._to = Path(self._directory.name)
-        log = self._to / "log"
-        with log.open("w", encoding="utf-8") as stdout:
-            self._program = subprocess.Popen(
-                ["setpriv", "--pdeathsig=KILL", "--", sys.executable, PROGRAM, self._to, *names],
-                stdin=subprocess.PIPE,
-                stdout=stdout,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-        self._log: IO[str] = log.open(encoding="utf-8", errors="replace")
+        (self._to / "log").touch()
+        self._log: IO[str] = (self._to / "log").open(encoding="utf-8", errors="replace")
         self._told = ""
+        self._program: subprocess.Popen[str] | None = None
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Begin with the first test that is not in one of the files that come before."""
+        if self._program is None and Path(nodeid.partition("::")[0]).name not in self._after:
+            with (self._to / "log").open("w", encoding="utf-8") as stdout:
+                self._program = subprocess.Popen(
+                    ["setpriv", "--pdeathsig=KILL", "--", sys.executable, PROGRAM, self._to, *self.names],
+                    stdin=subprocess.PIPE,
+                    stdout=stdout,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                )
 
     def pytest_runtest_logfinish(self) -> None:
         """Tell what the lab has done during a test."""
@@ -55,14 +61,22 @@ class Background:
 
     def pytest_sessionfinish(self) -> None:
         """End what is not needed any more; it takes back what it has done by halves."""
-        self._program.terminate()
         try:
-            self._program.wait(SECONDS)
+            if self._program:
+                self._end(self._program)
         finally:
-            self._program.kill()
             self.tell()
             self._log.close()
             self._directory.cleanup()
+
+    def _end(self, program: subprocess.Popen[str]) -> None:
+        program.terminate()
+        try:
+            program.wait(SECONDS)
+        finally:
+            program.kill()
+            if program.stdin:
+                program.stdin.close()
 
     def tell(self) -> None:
         """Print what the lab has printed since."""
@@ -76,7 +90,8 @@ class Background:
 
     def result(self, name: str) -> str:
         """Wait for a guest; return what was wrong in it. It means that the other tests have ended."""
-        if self._program.stdin and not self._program.stdin.closed:
+        assert self._program
+        if self._program.stdin:
             self._program.stdin.close()
         file = self._to / name
         while not file.exists():
@@ -89,10 +104,10 @@ class Background:
         return file.read_text(encoding="utf-8")
 
 
-def begin(config: pytest.Config, names: Sequence[str]) -> None:
-    """Start the guests that are named, if the lab works here."""
+def begin(config: pytest.Config, names: Sequence[str], *, after: Sequence[str]) -> None:
+    """Have the guests that are named run, if the lab works here, when the tests in some files have ended."""
     if not missing():
-        config.pluginmanager.register(Background(config, names), NAME)
+        config.pluginmanager.register(Background(config, names, after), NAME)
 
 
 def of(config: pytest.Config) -> Background:
