@@ -3,6 +3,7 @@
 It is a program of its own, as it works while other tests run (see background.py). What it does it prints, and how a
 guest ended is a file of the guest's name in the directory, which is complete as soon as it is there. As long as the
 standard input is empty and open, one guest at a time runs: other tests want a processor, too.
+Nothing here is nice to them: what takes ten times as long in a guest has the less time to wait.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from rootfs import Root
 
-NICE = 5
 slots = threading.Semaphore(1)
 root_for = cache(prepared)
 
@@ -77,7 +77,6 @@ def main() -> None:
     os.setpgid(0, 0)
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # pytest's business
-    os.nice(NICE)
     threading.Thread(target=second_slot, daemon=True).start()
     with ThreadPoolExecutor(2) as pool:
         try:
