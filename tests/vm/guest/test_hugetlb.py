@@ -33,6 +33,7 @@ from conftest import (
     write,
 )
 from pools import pool, sizes
+from versions import release
 
 from pte_magic import hardware, page_sizes, units
 from pte_magic.space import AddressSpace, own
@@ -110,8 +111,14 @@ def test_page_is_a_leaf_of_its_level_whatever_is_done_to_it(address: int, size: 
     assert smaps(address, "KernelPageSize") == used == size
 
     mprotect(address, size, NONE)
-    row = look(address, size)
-    assert (row["state"], row["level"], row["size"], row["pfn"]) == ("protnone", level, each, head)
+    found = walked(raw_walkers()[0], own(), address, address + size)
+    if size > each == PAGE and release() < (7, 0) and found["present"].all():
+        # Seen with 6.1: pte_mkcont() of arm64 makes such entries valid again, without a right for users.
+        assert not found["user"].any()
+        assert found["pfn"][0] == head
+    else:
+        row = look(address, size)
+        assert (row["state"], row["level"], row["size"], row["pfn"]) == ("protnone", level, each, head)
     mprotect(address, size, READ | WRITE)
 
     if level == HUGE_LEVEL and size < GIB:
