@@ -10,7 +10,7 @@
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 BIN := .venv/bin
 PACKAGES := libbpf1 python3-venv
-VM_PACKAGES := debian-archive-keyring mmdebstrap qemu-system-x86
+VM_PACKAGES := debian-archive-keyring mmdebstrap qemu-system-arm qemu-system-x86
 KERNEL ?= newest
 
 SERVICE := /opt/pte-magic

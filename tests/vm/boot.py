@@ -93,23 +93,23 @@ def boot(  # noqa: PLR0913  (all but three have defaults)
     on_line: Callable[[str], object] | None = None,
     interactive: bool = False,
 ) -> Result:
-    """Boot "6.1", "trixie" or "newest", run a command, or a line of shell, as root, and say what happened.
+    """Boot "6.1", "newest" or "6.12-arm64", run a command, or a line of shell, as root, and say what happened.
 
     `on_line` gets each line of output when it comes; a command that is `interactive` has the terminal instead.
     A guest that does not come up is started once more.
     """
     machine = machine or Machine()
-    release = root.release(kernel)
+    system, release = root.find(kernel)
     root.work.joinpath("runs").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root.work / "runs") as name:
         run = Path(name)
-        run.joinpath("initrd").write_bytes(initramfs(root.files, release))
+        run.joinpath("initrd").write_bytes(initramfs(system.files, release))
         line = command if isinstance(command, str) else shlex.join(command)
         run.joinpath("command").write_text(_exports() + line, encoding="utf-8")
         for program, text in _programs(run.name, network=bool(machine.ports), interactive=interactive).items():
             run.joinpath(program).write_text(text, encoding="utf-8")
         shared = {"tree": (PROJECT, ",readonly=on"), "work": (root.work, "")}
-        qemu = machine.qemu(root.files / "boot" / f"vmlinuz-{release}", root.disk, run, shared)
+        qemu = machine.qemu(system, release, run, shared)
         for _ in range(2):
             result = _run(qemu, run, release, timeout, on_line, interactive=interactive)
             if run.joinpath("started").exists() or _no_more.is_set():

@@ -68,6 +68,7 @@ def in_root(  # noqa: PLR0913  (each has a default that fits most callers)
     *,
     env: Mapping[str, str] | None = None,
     binds: Mapping[str, Path] | None = None,
+    writes: Mapping[str, Path] | None = None,
     writable: bool = False,
     check: bool = True,
     timeout: float | None = None,
@@ -77,13 +78,14 @@ def in_root(  # noqa: PLR0913  (each has a default that fits most callers)
     """Run a command, or a line of shell, as root in `root`; return its status and output.
 
     It sees the project at `TREE`, read-only, and ``root/../work`` at `WORK`; `binds` are further read-only ones, by
-    the path in the root. The root itself is read-only, but for /tmp, /run and the home directory, which vanish.
+    the path in the root, and `writes` those that it may write to. The root itself is read-only, but for /tmp, /run and
+    the home directory, which vanish.
     """
     words = ["sh", "-c", command] if isinstance(command, str) else [*command]
     work = root.parent / "work"
     work.mkdir(exist_ok=True)
     mounts = [_bind(root, inside, outside) for inside, outside in {TREE: PROJECT, **(binds or {})}.items()]
-    mounts.append(_bind(root, WORK, work, mode="rw"))
+    mounts += [_bind(root, inside, outside, mode="rw") for inside, outside in {WORK: work, **(writes or {})}.items()]
     if not writable:
         mounts += [f'mount -t tmpfs tmpfs "$root/{name}"' for name in ("root", "run", "tmp", "var/tmp")]
         mounts.append('mount -o remount,bind,ro "$root"')

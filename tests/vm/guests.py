@@ -14,9 +14,10 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree as ET
 
 import boot
+from architectures import SUITES
 from chroot import TREE, WORK
 from machine import Machine
-from recipe import PROJECT, SUITES
+from recipe import PROJECT
 
 if TYPE_CHECKING:
     from result import Result

@@ -26,6 +26,7 @@ mount -t ext4 -o ro /dev/vda /lower
 mount -t tmpfs tmpfs /upper
 mkdir /upper/files /upper/work
 mount -t overlay -o lowerdir=/lower,upperdir=/upper/files,workdir=/upper/work overlay /root
+mkdir -p /root{TREE} /root{WORK}
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144,ro tree /root{TREE}
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144,cache=mmap work /root{WORK}
 mount -o move /dev /root/dev

@@ -1,12 +1,15 @@
 """A lab of real kernels: a Debian root with SystemTap, and guests that boot the kernels of three Debians.
 
+Guests are x86-64 machines, arm64 ones, and 32-bit x86.
+
     lab.py build                      make the root, if there is none yet
     lab.py run 6.12 -- COMMAND ...    boot a kernel, run a command, exit as it did
     lab.py shell 6.12                 a shell in a guest
     lab.py jupyter 6.12               JupyterLab in a guest with two nodes and swap space, for the browser outside
     lab.py root -- COMMAND ...        run a command in the root with this machine's own kernel: compile modules
 
-A kernel is the beginning of a release ("6.12"), a suite ("trixie"), or "newest".
+A kernel is the beginning of a release ("6.12"), a suite ("trixie"), or "newest". Other flavours than x86-64's are
+appended: "6.12-arm64", "7.2-arm64-16k", "6.1-686", "6.1-686-pae".
 """
 
 from __future__ import annotations
@@ -59,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
         guest = what.add_parser(name)
         guest.add_argument("kernel", nargs="?" if name != "run" else None, default="newest")
         guest.add_argument("--append", action="append", default=[], help='a word for the kernel, such as "no5lvl"')
+        guest.add_argument("--cpu", default="", help='of another kind ("cortex-a57")')
         guest.add_argument("--mib", type=int, default=3072, help="MiB of memory")
         guest.add_argument("--cpus", type=int, default=1)
         guest.add_argument("--numa", type=int, default=2 if name == "jupyter" else 1, help="number of nodes")
@@ -75,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
 def guest(options: argparse.Namespace) -> int:
     """Boot what the command line asks for; return an exit status."""
     ports = ((options.port, options.port),) if options.what == "jupyter" else ()
-    parts = {"mib": options.mib, "cpus": options.cpus, "numa": options.numa}
+    parts = {"cpu": options.cpu, "mib": options.mib, "cpus": options.cpus, "numa": options.numa}
     root = prepared(options.kernel)
     machine = Machine(tuple(options.append), disks=tuple(options.disk), ports=ports, **parts)
     if options.what == "run":

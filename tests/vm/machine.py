@@ -1,4 +1,4 @@
-"""The computer that QEMU plays, by software alone: the same on every host, with 5 levels of page tables."""
+"""The computer that QEMU plays, by software alone: the same on every host."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rootfs import System
+
+LAST = ("setpriv", "--pdeathsig=KILL", "--")
+"""No guest outlives whoever waits for it."""
+
 FIXED = (
-    *("setpriv", "--pdeathsig=KILL", "--"),  # no guest outlives whoever waits for it
-    *("qemu-system-x86_64", "-accel", "tcg", "-machine", "q35", "-cpu", "max"),
+    *("-accel", "tcg"),
     *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
     # What the command prints goes through a port of its own, so that the kernel's messages do not run into it.
     *("-device", "virtio-serial-pci", "-chardev", "stdio,id=out,signal=off", "-device", "virtconsole,chardev=out"),
@@ -38,12 +42,17 @@ class Machine:
     """Sizes ("512M") of empty disks: /dev/vdb, /dev/vdc ..."""
     ports: tuple[tuple[int, int], ...] = ()
     """Ports of the host's 127.0.0.1 that lead to ports of the guest: (host, guest). Without any it has no network."""
+    cpu: str = ""
+    """QEMU's name of the processor, such as "cortex-a57"; by default the one with all that can be emulated."""
 
-    def qemu(self, kernel: Path, disk: Path, run: Path, shared: dict[str, tuple[Path, str]]) -> list[str]:
+    def qemu(self, system: System, release: str, run: Path, shared: dict[str, tuple[Path, str]]) -> list[str]:
         """Return QEMU's command line; what the guest needs besides, the initrd too, is in the directory `run`."""
-        words = ["console=ttyS0", "panic=-1", f"lab_run={run.name}", *PATIENT, *self.append]
-        command = [*FIXED, "-kernel", str(kernel), "-initrd", str(run / "initrd"), "-append", " ".join(words)]
-        command += ["-serial", f"file:{run / 'console'}", *self._memory(), *_drive(disk, "readonly=on")]
+        architecture = system.architecture
+        words = [f"console={architecture.console}", "panic=-1", f"lab_run={run.name}", *PATIENT, *self.append]
+        command = [*LAST, *architecture.qemu, "-cpu", self.cpu or architecture.cpu, *FIXED]
+        command += ["-kernel", str(system.files / "boot" / f"vmlinuz-{release}"), "-initrd", str(run / "initrd")]
+        command += ["-append", " ".join(words), "-serial", f"file:{run / 'console'}"]
+        command += [*self._memory(), *_drive(system.disk, "readonly=on")]
         for number, size in enumerate(self.disks):
             subprocess.run(["truncate", "--size", size, run / f"disk{number}"], check=True)
             command += _drive(run / f"disk{number}", "cache=unsafe")

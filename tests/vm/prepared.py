@@ -10,7 +10,9 @@ from chroot import TREE, in_root
 from rootfs import LabError, ready
 
 if TYPE_CHECKING:
-    from rootfs import Root
+    import subprocess
+
+    from rootfs import Root, System
 
 COMPILE = ("python", f"{TREE}/tests/vm/guest/precompile.py")
 
@@ -18,13 +20,18 @@ COMPILE = ("python", f"{TREE}/tests/vm/guest/precompile.py")
 def prepared(*kernels: str) -> Root:
     """Return the root when what guests with these kernels, or all, will load has been compiled."""
     root = ready()
-    releases = [root.release(kernel) for kernel in kernels] or root.releases
+    wanted = [root.find(kernel) for kernel in kernels]
+    wanted = wanted or [(system, release) for system in root.systems for release in system.releases]
+
+    def compiler(one: tuple[System, str]) -> subprocess.CompletedProcess[str]:
+        system, release = one
+        return in_root(root.files, [*COMPILE, "--machine", system.architecture.machine, release], check=False)
+
     with ThreadPoolExecutor(2) as pool:
-        done = pool.map(lambda release: in_root(root.files, [*COMPILE, release], check=False), releases)
-        for release, compiler in zip(releases, done, strict=True):
-            if compiler.returncode:
-                message = f"the modules for kernel {release} were not compiled:\n{compiler.stdout[-3000:]}"
+        for (_, release), done in zip(wanted, pool.map(compiler, wanted), strict=True):
+            if done.returncode:
+                message = f"the modules for kernel {release} were not compiled:\n{done.stdout[-3000:]}"
                 raise LabError(message)
-            sys.stdout.write(compiler.stdout)
+            sys.stdout.write(done.stdout)
             sys.stdout.flush()
     return root

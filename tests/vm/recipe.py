@@ -10,13 +10,6 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
 
-SUITES = ("bookworm", "trixie", "forky")
-"""Debians whose current kernels are in the root, oldest first: 6.1, 6.12 and 7.2 when this was written.
-
-No release is named here: what a suite's ``linux-image-amd64`` depends on is asked when the root is built. The root
-itself is the last one, the first Debian whose SystemTap compiles for all three.
-"""
-
 PACKAGES = (
     *("systemtap", "gcc", "make", "libc6-dev"),  # compiles modules for all the kernels
     *("python3", "python3-venv", "libbpf1"),
@@ -24,6 +17,13 @@ PACKAGES = (
     *("e2fsprogs", "less", "nano"),  # for tests with file systems, and for people
     *("passwd", "sudo", "systemd"),  # for the helper's service, and an ordinary user of it
 )
+COMPILERS = {"systemtap", "gcc", "make", "libc6-dev", "python3-venv"}
+ESSENTIAL = (
+    *("base-files", "base-passwd", "bash", "coreutils", "dash", "diffutils", "findutils", "grep", "gzip", "hostname"),
+    *("libc-bin", "login", "mawk", "netbase", "sed", "systemtap-runtime", "tar", "tzdata"),
+)
+"""What another architecture's root has in place of the compilers, as it is made of nothing but what is named."""
+FOREIGN_PACKAGES = tuple(sorted(({*PACKAGES} - COMPILERS) | {*ESSENTIAL}))
 
 PYTHON = "/opt/pte-magic"
 """The virtual environment: where `make service` would make one, and finds all that it would have to download."""
@@ -50,6 +50,10 @@ COMPILER = "ziglang>=0.13"
 """What compiles the eBPF program where there is no clang (hatch_build.py)."""
 
 
+PURE = ("anywidget>=0.9",)
+"""What the other architectures' pip installs where all else is a package of Debian."""
+
+
 def requirements() -> list[str]:
     """Return what pip installs: all that the project and its notebooks and tests need, but for the linters."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -60,5 +64,6 @@ def requirements() -> list[str]:
 
 def digest() -> str:
     """Return the name of the root: another one as soon as a list here or a step of the build changes."""
-    parts = [*(path.read_bytes() for path in (HERE / "recipe.py", HERE / "steps.py")), repr(requirements()).encode()]
+    files = (HERE / f"{name}.py" for name in ("architectures", "foreign", "kernels", "recipe", "steps"))
+    parts = [*(path.read_bytes() for path in files), repr(requirements()).encode()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]

@@ -14,38 +14,61 @@ from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from recipe import SUITES, digest
+from architectures import ALL, AMD64, Architecture
+from recipe import digest
 from steps import build, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PROGRAMS = ("mmdebstrap", "setpriv", "unshare", "qemu-system-x86_64")
+PROGRAMS = ("mmdebstrap", "setpriv", "unshare", *dict.fromkeys(one.qemu[0] for one in ALL))
 
 
 class LabError(Exception):
     """The lab cannot be built or used here; the message says what is missing."""
 
 
-class Root:
-    """A complete root: a directory for `in_root`, and a disk with the same files for the guests."""
+class System:
+    """The files of one architecture, in a directory and in a disk for the guests."""
 
-    def __init__(self, home: Path) -> None:
-        self.files, self.disk, self.work = home / "root", home / "root.img", home / "work"
+    def __init__(self, architecture: Architecture, home: Path) -> None:
+        self.architecture, self.files, self.disk = architecture, home / "root", home / "root.img"
         names = (path.name.removeprefix("vmlinuz-") for path in (self.files / "boot").glob("vmlinuz-*"))
         self.releases = sorted(names, key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
 
-    def release(self, kernel: str) -> str:
-        """Return the release that begins with "6.12", or that of "trixie", or the "newest"."""
-        if kernel == "newest":
-            return self.releases[-1]
-        if kernel in SUITES:
-            return self.releases[SUITES.index(kernel)]
-        for release in self.releases:
-            if release.startswith(kernel) and not release.removeprefix(kernel)[:1].isdigit():
-                return release
-        message = f"kernel {kernel!r}: the lab has {', '.join(self.releases)}; give the beginning of one of these"
+
+class Root:
+    """All systems: the one for `in_root`, which has this machine's architecture, and those that guests have."""
+
+    def __init__(self, home: Path) -> None:
+        self.systems = [System(one, home if one is AMD64 else home / one.name) for one in ALL]
+        self.files, self.work = self.systems[0].files, home / "work"
+
+    def find(self, kernel: str) -> tuple[System, str]:
+        """Return the system and the release of a kernel.
+
+        That is the release that begins with "6.12", or that of "trixie", or the "newest"; other flavours than x86-64's
+        are appended to that: "6.12-arm64", "newest-arm64-16k", "bookworm-686-pae".
+        """
+        named = {flavour: system for system in self.systems for flavour in system.architecture.kernels}
+        flavour = max((name for name in named if kernel.endswith(f"-{name}")), key=len, default="amd64")
+        system, wanted = named[flavour], kernel.removesuffix(f"-{flavour}")
+        suites = system.architecture.kernels[flavour]
+        releases = [one for one in system.releases if one.endswith(f"-{flavour}")]
+        if wanted == "newest":
+            return system, releases[-1]
+        if wanted in suites:
+            return system, releases[suites.index(wanted)]
+        for release in releases:
+            if release.startswith(wanted) and not release.removeprefix(wanted)[:1].isdigit():
+                return system, release
+        every = ", ".join(release for one in self.systems for release in one.releases)
+        message = f"kernel {kernel!r}: the lab has {every}; give the beginning of one of these, or all of it"
         raise LabError(message)
+
+    def release(self, kernel: str) -> str:
+        """Return the release of a kernel, by a name as `find` knows them."""
+        return self.find(kernel)[1]
 
 
 def missing() -> str:

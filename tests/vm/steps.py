@@ -8,21 +8,23 @@ import ssl
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-from chroot import TREE, WORK, in_root, isolated
-from recipe import APT, DPKG, PACKAGES, PYTHON, SUITES, requirements
+import foreign
+import kernels
+from architectures import ALL, AMD64, FOREIGN, SUITES
+from chroot import TREE, in_root, isolated
+from recipe import APT, DPKG, PACKAGES, PYTHON, requirements
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from architectures import Architecture
+    from kernels import Kernel
 
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
-
-PROPERTY = """
-from hypothesis import given, strategies
-
-@given(strategies.integers())
-def test_it(number):
-    assert number == number
-"""
 
 _BEGAN = time.monotonic()
 
@@ -34,25 +36,50 @@ def say(text: str) -> None:
 
 
 def build(home: Path) -> None:
-    """Make ``home/root`` and ``home/root.img``; what the programs print is in ``home/log``."""
+    """Make ``home/root`` and ``home/root.img``, and the same for other architectures, each in a directory of its name.
+
+    What the programs print is in ``home/log``.
+    """
     root = home / "root"
-    with (home / "log").open("w", encoding="utf-8") as log:
+    with (home / "log").open("a", encoding="utf-8") as log, ThreadPoolExecutor(1) as pool:
+        unpacked = [pool.submit(foreign.debian, home, architecture, log) for architecture in FOREIGN]
         say(f"Debian {SUITES[-1]}")
         debian(root, log)
         say("asking for the newest kernels")
-        releases = newest_kernels(root, log)
-        say(f"kernels {', '.join(releases)}")
-        packages = " ".join(f"linux-{what}-{release}" for release in releases for what in ("image", "headers"))
-        step(root, log, f"apt-get --quiet=2 --yes install {packages}")
-        step(root, log, "rm -rf /var/lib/apt/lists /var/cache/apt")
+        found = newest_kernels(root, log)
+        say(f"kernels {', '.join(kernel.release for kernel in found)}")
+        install_kernels(root, found, log)
+        step(root, log, f"python3 -m venv {PYTHON}")
+        for one in unpacked:
+            one.result()
+        others = [pool.submit(complete, home, architecture, found, log) for architecture in FOREIGN]
         say("Python packages")
         python(root, log)
         say("the guests' disk")
-        disk(root, log)
+        disk(root, root, home / "root.img", log)
+        for one in others:
+            one.result()
+        step(root, log, "rm -rf /var/lib/apt/lists /var/cache/apt")
 
 
-def step(root: Path, log: IO[str], command: str) -> str:
-    """Run a line of shell in the root, with the network as the host has it; return what it printed."""
+def complete(home: Path, architecture: Architecture, found: list[Kernel], log: IO[str]) -> None:
+    """Put kernels and Python's packages into another architecture's root, and make its disk."""
+    say(f"{architecture.name}: kernels and Python packages")
+    own = [kernel for kernel in found if kernel.architecture == architecture]
+    root, tree = home / "root", home / architecture.name / "root"
+    foreign.kernels(tree, own, lambda command, **options: step(root, log, command, **options))
+    foreign.settings(root, tree)
+    foreign.python(tree, architecture, lambda command, **options: step(root, log, command, **options))
+    say(f"{architecture.name}: the guests' disk")
+    disk(root, tree, home / architecture.name / "root.img", log)
+    say(f"{architecture.name}: ready")
+
+
+def step(root: Path, log: IO[str], command: str, writes: Mapping[str, Path] | None = None) -> str:
+    """Run a line of shell in the root, with the network as the host has it; return what it printed.
+
+    `writes` are directories outside that it may write to, by the path in the root.
+    """
     binds = {
         str(path): path for path in map(Path, ("/etc/resolv.conf", "/etc/hosts", "/etc/pip.conf")) if path.exists()
     }
@@ -62,9 +89,8 @@ def step(root: Path, log: IO[str], command: str) -> str:
     if authorities := ssl.get_default_verify_paths().cafile:
         binds[AUTHORITIES] = Path(authorities)
         env |= {"PIP_CERT": AUTHORITIES, "SSL_CERT_FILE": AUTHORITIES}
-    log.write(f"$ {command}\n")
-    done = in_root(root, command, env=env, binds=binds, writable=True, check=False)
-    log.write(done.stdout)
+    done = in_root(root, command, env=env, binds=binds, writes=writes, writable=True, check=False)
+    log.write(f"$ {command}\n{done.stdout}")
     log.flush()
     done.check_returncode()
     return done.stdout
@@ -80,40 +106,54 @@ def debian(root: Path, log: IO[str]) -> None:
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
     apt = root / "etc/apt"
     sources = (apt / "sources.list").read_text(encoding="utf-8")
-    for suite in older:
-        (apt / f"sources.list.d/{suite}.list").write_text(sources.replace(newest, suite), encoding="utf-8")
+    (apt / "sources.list").unlink()
+    for suite in SUITES:
+        text = _sources(sources.replace(newest, suite), suite)
+        (apt / f"sources.list.d/{suite}.list").write_text(text, encoding="utf-8")
     pins = "\n".join(f"Package: *\nPin: release n={suite}*\nPin-Priority: 100\n" for suite in older)
     (apt / "preferences.d/lab").write_text(pins, encoding="utf-8")
+    names = "".join(f'"{one.name}"; ' for one in ALL)
+    (apt / "apt.conf.d/lab").write_text(f"APT::Architectures {{ {names}}};\n", encoding="utf-8")
 
 
-def newest_kernels(root: Path, log: IO[str]) -> list[str]:
-    """Return the release that each suite's ``linux-image-amd64`` stands for, such as 6.1.0-56-amd64."""
+def _sources(lines: str, suite: str) -> str:
+    """Let a suite's lines be of those architectures whose kernels are taken from there."""
+
+    def narrowed(found: re.Match[str]) -> str:
+        wanted = [one for one in ALL if one is AMD64 or any(suite in suites for suites in one.kernels.values())]
+        names = ",".join(one.name for one in wanted if one.security or "security" not in found[2])
+        return f"deb [{found[1] or ''} arch={names}] {found[2]}"
+
+    return re.sub(r"^deb (?:\[(.*?)\] )?(\S+)", narrowed, lines, flags=re.MULTILINE)
+
+
+def newest_kernels(root: Path, log: IO[str]) -> list[Kernel]:
+    """Return the kernels of all architectures."""
     step(root, log, "apt-get --quiet=2 update")
-    known = step(root, log, "apt-cache show linux-image-amd64")
-    newest: dict[str, str] = {}
-    for release in re.findall(r"linux-image-(\d\S+)", known):  # of each suite apt shows the newest version first
-        newest.setdefault(".".join(release.split(".")[:2]), release)
-    return list(newest.values())
+    return kernels.newest(lambda names: step(root, log, f"apt-cache show {' '.join(names)}"))
+
+
+def install_kernels(root: Path, found: list[Kernel], log: IO[str]) -> None:
+    """Install this architecture's kernels, and what compiles modules for all."""
+    own = [kernel for kernel in found if kernel.architecture is AMD64]
+    wanted = [name for kernel in own for name in (kernel.packages[0], kernel.headers)]
+    wanted += [name for kernel in found if kernel not in own for name in kernel.common]
+    step(root, log, f"apt-get --quiet=2 --yes install {' '.join(dict.fromkeys(wanted))}")
 
 
 def python(root: Path, log: IO[str]) -> None:
     """Make a virtual environment that finds the project where the tree will be."""
     wanted = " ".join(f"'{line}'" for line in requirements())
-    step(root, log, f"python3 -m venv {PYTHON}")
     step(root, log, f"{PYTHON}/bin/pip install --quiet --quiet --no-cache-dir {wanted}")
     step(root, log, f"echo {TREE} > $(echo {PYTHON}/lib/python3*/site-packages)/pte-magic.pth")
-    # pytest rewrites its plugins, of which Hypothesis is one, and keeps the result: here once, else in every guest.
-    (root / "tmp/test_it.py").write_text(PROPERTY, encoding="utf-8")
-    step(root, log, f"cd /tmp && {PYTHON}/bin/python -m pytest -p no:cacheprovider test_it.py")
-    step(root, log, "rm -rf /tmp/* /tmp/.hypothesis")
+    step(root, log, foreign.warm(f"{PYTHON}/bin/python"))
 
 
-def disk(root: Path, log: IO[str]) -> None:
-    """Make a disk image of all files of the root: a guest reads a disk much sooner than files of the host."""
-    command = """
+def disk(root: Path, tree: Path, image: Path, log: IO[str]) -> None:
+    """Make a disk image of all files of a tree: a guest reads a disk much sooner than files of the host."""
+    command = f"""
         set -e
-        size=$(du --summarize --apparent-size --block-size=1M /mnt/root | cut -f1)
-        mke2fs -q -t ext4 -O ^has_journal -m 0 -i 8192 -d /mnt/root $WORK/root.img $((size * 5 / 4 + 200))M
+        size=$(du --summarize --apparent-size --block-size=1M /mnt/tree | cut -f1)
+        mke2fs -q -t ext4 -O ^has_journal -m 0 -i 8192 -d /mnt/tree /mnt/image/{image.name} $((size * 5 / 4 + 200))M
     """
-    in_root(root, command.replace("$WORK", WORK), binds={"/mnt/root": root}, stdout=log)
-    (root.parent / "work/root.img").rename(root.parent / "root.img")
+    in_root(root, command, binds={"/mnt/tree": tree}, writes={"/mnt/image": image.parent}, stdout=log)
