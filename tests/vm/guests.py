@@ -78,8 +78,14 @@ ARM64 = (
 )
 """What is another one on arm64: levels, layouts of entries, contiguous blocks, tags in addresses. All of it takes less
 than two minutes of an emulated processor that nobody else uses."""
-ARM64_NEWEST = (*ARM64, TUTORIALS)
-"""The tutorials that take bits apart by hand have to hold there, too."""
+I386 = (
+    *(f"{GUEST}/test_{name}.py" for name in ("agreement", "high_memory", "hugetlb", "swapped_pages")),
+    "tests/walkers/test_32_bit_processes.py",
+    EACH_WALKER,
+    "tests/walkers/test_states.py",
+    "tests/test_hardware.py",
+)
+"""What is another one on 32-bit x86: layouts of entries, page tables in high memory, page frames above 4 GiB."""
 
 
 class Guest(NamedTuple):
@@ -90,12 +96,18 @@ class Guest(NamedTuple):
     tests: tuple[str, ...]
     machine: str = "x86_64"
     """As `hardware.machine` calls it."""
+    cpu: str = ""
+    """As QEMU calls it; else the one with all that can be emulated."""
+    mib: int = 4096
+    nodes: int = 2
 
 
 FAST = ("mitigations=off", "init_on_alloc=0")
 """What protects a kernel costs an emulated processor more than others, and nobody attacks this one. One guest goes
 without these words: it is as other computers are."""
 OLDEST, MIDDLE, NEWEST = SUITES
+NO_CHECK = ("no_timer_check",)
+"""A kernel of 32-bit x86 panics when a busy host delays the timer at boot: "IO-APIC + timer doesn't work!"."""
 GUESTS = {
     NEWEST: Guest(NEWEST, FAST, but()),
     OLDEST: Guest(OLDEST, FAST, but(*IN_THE_NEWEST)),
@@ -109,11 +121,22 @@ GUESTS = {
             EACH_WALKER,
         ),
     ),
+    # Without 52-bit addresses, which this processor has not, a kernel made for them has four levels, too.
+    f"{NEWEST}-arm64-a57": Guest(
+        f"{NEWEST}-arm64", FAST, (f"{GUEST}/test_levels.py", EACH_WALKER, TUTORIALS), "arm64", cpu="cortex-a57"
+    ),
+    f"{NEWEST}-arm64-16k": Guest(f"{NEWEST}-arm64-16k", FAST, ARM64, "arm64"),
+    f"{NEWEST}-arm64": Guest(f"{NEWEST}-arm64", FAST, ARM64, "arm64"),
+    f"{MIDDLE}-arm64": Guest(f"{MIDDLE}-arm64", FAST, ARM64, "arm64"),
+    f"{OLDEST}-arm64": Guest(f"{OLDEST}-arm64", FAST, ARM64, "arm64", cpu="cortex-a57"),
+    f"{OLDEST}-686-pae": Guest(f"{OLDEST}-686-pae", (*FAST, *NO_CHECK), I386, "x86_32", mib=5120, nodes=1),
+    f"{OLDEST}-686": Guest(f"{OLDEST}-686", (*FAST, *NO_CHECK), I386, "x86_32", mib=2048, nodes=1),
     f"{NEWEST}-systemd": Guest(NEWEST, ("lab_init=systemd", *FAST), ("tests/vm/systemd",)),
     f"{NEWEST}-signed": Guest(NEWEST, ("module.sig_enforce=1", "lockdown=integrity", *FAST), ("tests/vm/signed",)),
 }
 """Each kernel with 5 levels of tables, which the emulated processor has; the newest with 4, too, as most computers,
-booted by systemd, and as under Secure Boot. Those that take longest come first, so that all end at about one time."""
+booted by systemd, and as under Secure Boot; arm64's with the processors of two decades, and with larger pages; 32-bit
+x86's. Those that take longest come first, so that all end at about one time."""
 
 APPEND = ("transparent_hugepage=madvise", "hugepagesz=1G", "hugepages=1", "hugepagesz=2M", "hugepages=32")
 SCALE = 0.002
@@ -138,7 +161,7 @@ def run(root: Root, name: str) -> Result:
     file.unlink(missing_ok=True)
     options = f"-p no:cacheprovider -p stuck -p facts --junit-xml={WORK}/reports/{name}.xml"
     pytest = f"PYTHONPATH={GUEST} PTE_MAGIC_TEST_SCALE={SCALE} python -m pytest {options} {' '.join(guest.tests)}"
-    machine = Machine((*APPEND, *guest.append), mib=4096, numa=2, disks=("512M",))
+    machine = Machine((*APPEND, *guest.append), mib=guest.mib, cpus=2, numa=guest.nodes, disks=("512M",), cpu=guest.cpu)
     with tempfile.NamedTemporaryFile(dir=root.work, prefix="tree-", suffix=".tar") as archive:
         pack(archive)
         command = UNPACK.format(archive=Path(archive.name).name) + pytest
