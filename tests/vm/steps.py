@@ -55,11 +55,11 @@ def build(home: Path) -> None:
         others = [pool.submit(complete, home, architecture, found, log) for architecture in FOREIGN]
         say("Python packages")
         python(root, log)
-        say("the guests' disk")
-        disk(root, root, home / "root.img", log)
-        for one in others:
+        for one in others:  # they unpack headers of their kernels here
             one.result()
         step(root, log, "rm -rf /var/lib/apt/lists /var/cache/apt")
+        say("the guests' disk")
+        disk(root, root, home / "root.img", log)
 
 
 def complete(home: Path, architecture: Architecture, found: list[Kernel], log: IO[str]) -> None:
