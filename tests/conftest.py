@@ -76,6 +76,7 @@ PAGE_WORDS, HUGE_WORDS = units.size(PAGE), units.size(HUGE)
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: page frames, raw entries, other users, devices")
 
 libc = ctypes.CDLL(None, use_errno=True)
+FAILED = ctypes.c_void_p(-1).value
 libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
 
@@ -335,6 +336,8 @@ def new_map() -> Iterator[NewMap]:
         align = max(1 << size.bit_length() - 1, HUGE) if flags & HUGETLB else HUGE
         reserved = -(-size // align) * align + 3 * align
         outer: int = libc.mmap(None, reserved, NONE, PRIVATE | ANONYMOUS | NORESERVE, -1, 0)
+        if outer == FAILED:
+            check(-1)
         made.append((outer, reserved))
         address = (outer // align + 2) * align
         got = libc.mmap(address, size, protection, flags | FIXED, fd, 0)
