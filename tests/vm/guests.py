@@ -125,7 +125,7 @@ GUESTS = {
     f"{NEWEST}-arm64-a57": Guest(
         f"{NEWEST}-arm64", FAST, (f"{GUEST}/test_levels.py", EACH_WALKER, TUTORIALS), "arm64", cpu="cortex-a57"
     ),
-    f"{NEWEST}-arm64-16k": Guest(f"{NEWEST}-arm64-16k", FAST, ARM64, "arm64"),
+    f"{NEWEST}-arm64-16k": Guest(f"{NEWEST}-arm64-16k", FAST, ARM64, "arm64", mib=6144),  # 1 GiB of it in one piece
     f"{NEWEST}-arm64": Guest(f"{NEWEST}-arm64", FAST, ARM64, "arm64"),
     f"{MIDDLE}-arm64": Guest(f"{MIDDLE}-arm64", FAST, ARM64, "arm64"),
     f"{OLDEST}-arm64": Guest(f"{OLDEST}-arm64", FAST, ARM64, "arm64", cpu="cortex-a57"),
