@@ -34,7 +34,7 @@ class System:
     def __init__(self, architecture: Architecture, home: Path) -> None:
         self.architecture, self.files, self.disk = architecture, home / "root", home / "root.img"
         names = (path.name.removeprefix("vmlinuz-") for path in (self.files / "boot").glob("vmlinuz-*"))
-        self.releases = sorted(names, key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
+        self.releases = sorted(names, key=lambda name: ([int(number) for number in re.findall(r"\d+", name)], name))
 
 
 class Root:
