@@ -47,12 +47,16 @@ IN_THE_NEWEST = (
 """What takes minutes and asks little of the kernel: how a cell's words become a script, and its output a table; how
 notebooks use one module; what a helper does with clients of every kind. The newest kernel has all that others have."""
 
-IN_NEWEST_AND_OLDEST = tuple(
-    f"{GUEST}/test_{name}.py"
-    for name in ("dump_pte_ends", "helper_stap", "module_installed", "module_life", "stap_endings", "whole_machine")
+IN_NEWEST_AND_OLDEST = (
+    *(
+        f"{GUEST}/test_{name}.py"
+        for name in ("dump_pte_ends", "helper_stap", "module_installed", "module_life", "stap_endings", "whole_machine")
+    ),
+    *(f"tests/helper/test_{name}.py" for name in ("forged_descriptors", "malformed_messages", "who_may_look")),
+    "tests/test_interrupts.py",
 )
-"""What the kernel has a part in, by loading and unloading modules, signals, and PAGEMAP_SCAN or none (6.7): a kernel
-between the two has nothing of its own there. What reads entries is tested in each."""
+"""What the kernel has a part in, by loading and unloading modules, by descriptors and signals, and by PAGEMAP_SCAN or
+none (6.7): a kernel between the two has nothing of its own there. What reads entries is tested in each."""
 
 
 TUTORIALS = f"{GUEST}/test_tutorials.py"
