@@ -17,15 +17,21 @@ if TYPE_CHECKING:
 COMPILE = ("python", f"{TREE}/tests/vm/guest/precompile.py")
 
 
-def prepared(*kernels: str) -> Root:
-    """Return the root when what guests with these kernels, or all, will load has been compiled."""
+def prepared(*kernels: str, few: bool = False) -> Root:
+    """Return the root when what guests with these kernels, or all, will load has been compiled.
+
+    Of cells only a `few`, those of tests that run in each kernel; or all, with those of the tutorials and of README.
+    """
     root = ready()
     wanted = [root.find(kernel) for kernel in kernels]
     wanted = wanted or [(system, release) for system in root.systems for release in system.releases]
 
+    def command(system: System, release: str) -> list[str]:
+        return [*COMPILE, *["--few"] * few, "--machine", system.architecture.machine, release]
+
     def compiler(one: tuple[System, str]) -> subprocess.CompletedProcess[str]:
         system, release = one
-        return in_root(root.files, [*COMPILE, "--machine", system.architecture.machine, release], check=False)
+        return in_root(root.files, command(system, release), check=False)
 
     with ThreadPoolExecutor(2) as pool:
         for (_, release), done in zip(wanted, pool.map(compiler, wanted), strict=True):

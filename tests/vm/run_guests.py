@@ -30,7 +30,12 @@ if TYPE_CHECKING:
     from rootfs import Root
 
 slots = threading.Semaphore(1)
-root_for = cache(prepared)
+
+
+@cache
+def root_for(kernel: str) -> Root:
+    """Return the root when what the tests in guests with a kernel will load has been compiled."""
+    return prepared(kernel, few=kernel != guests.NEWEST)
 
 
 def in_guest(root: Root, name: str, to: Path) -> None:

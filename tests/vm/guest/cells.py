@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pte_magic.stap_magic import request
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pte_magic.systemtap.modules import Script
 
 
@@ -196,9 +198,11 @@ NUMBER = Cell(
     {"number": 0},
 )  # for the benchmark
 
+FEW = (COUNT, ATOMIC)
+"""Those of tests that run in each kernel."""
 ALL = (NUMBER, COUNT, FLOOD, DIVIDE, TABLE, VALUES, GURU, INCLUDE, ENTRY, FAULTS, ATOMIC)
 
 
-def scripts() -> list[Script]:
+def scripts(cells: Iterable[Cell] = ALL) -> list[Script]:
     """Return what has to be compiled for them."""
-    return [cell.script() for cell in ALL]
+    return [cell.script() for cell in cells]

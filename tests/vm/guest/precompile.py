@@ -1,4 +1,4 @@
-"""Compiles for kernels, in the lab's root, what their guests will load: precompile.py [--machine NAME] RELEASE..."""
+"""Compiles for kernels, in the lab's root, what their guests will load: precompile.py [options] RELEASE..."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ def main() -> None:
     """Compile what was not compiled before; say how long it took."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--machine", default=hardware.machine(), choices=sorted(shell_scripts.FOR))
+    parser.add_argument("--few", action="store_true", help="of cells only those of tests that run in each kernel")
     parser.add_argument("release", nargs="*")
     options = parser.parse_args()
     machine, here = options.machine, options.machine == hardware.machine()
     scripts = [stap.script(), *shell_scripts.scripts(machine)]
     if here:  # cells are compiled where stap is, which the other machines' guests have not
-        scripts += [*cells.scripts(), *documents.scripts()]
+        scripts += cells.scripts(cells.FEW) if options.few else [*cells.scripts(), *documents.scripts()]
     for release in options.release:
         began = time.monotonic()
         missing = [script for script in scripts if not modules.kept(script, release, machine)]
