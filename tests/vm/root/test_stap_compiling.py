@@ -28,7 +28,9 @@ from pte_magic.systemtap.messages import explain
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-RELEASES = sorted(path.name for path in Path("/lib/modules").glob("*") if (path / "build/Makefile").exists())
+MODULES = Path("/lib/modules")
+RELEASES = sorted(path.parent.name for path in MODULES.glob("*/build") if (path.parent / "kernel").exists())
+"""Kernels of this machine; of other machines there are headers alone."""
 if not toolchain.version() or not RELEASES:
     pytest.skip("needs SystemTap and a kernel's headers, as in the lab's root", allow_module_level=True)
 RELEASE = RELEASES[-1]
