@@ -10,7 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -59,6 +59,7 @@ __all__ = ["broken"]  # a fixture
 
 SIZE = 4 * HUGE
 POISONED = 40 * PAGE
+ATTEMPTS = 5
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -104,22 +105,30 @@ def test_all_but_the_place_of_a_page_is_seen(new_map: NewMap, broken: list[int],
     madvise(address + HUGE, 2 * HUGE, HUGEPAGE)
     end = address + SIZE
     make = (lambda: write(address, 128 * PAGE), lambda: make_pages_of_all_kinds(address))
-    looks = (lambda: seen(own(), address, end), lambda: seen(own(), address, end, tables=True))
-    with forked(*make, member, *looks) as child:
+
+    def look() -> list[Any]:
+        return [seen(own(), address, end, tables=tables) for tables in (False, True)]
+
+    with forked(*make, member, *(look,) * ATTEMPTS) as child:
         child.step()
         broken.append(pfn(address + POISONED, child.pid))
         child.step()
         child.step()
         with AddressSpace(child.pid) as space:
             table = walked("bpf", space, address, end)
-            for tables in (False, True):
-                entry, spans, frames_hidden = child.step()
-                raw, again = (walkers.get(name).walk(space, address, end, tables=tables) for name in ("bpf", "stap"))
-                assert np.array_equal(raw.entry, again.entry), "these pages are not at rest"
-                assert (frames_hidden, again.frames_hidden) == (True, False)
-                assert spans == raw.spans.tobytes()
-                different = np.flatnonzero(entry != hidden(raw.entry, raw.level, raw.encryption_mask))
-                assert not different.size, [(hex(raw.entry[i]), hex(entry[i])) for i in different[:9]]
+            for _ in range(ATTEMPTS):
+                before = [walkers.get("bpf").walk(space, address, end, tables=tables) for tables in (False, True)]
+                looks = child.step()
+                after = [walkers.get("stap").walk(space, address, end, tables=tables) for tables in (False, True)]
+                if all(np.array_equal(raw.entry, again.entry) for raw, again in zip(before, after, strict=True)):
+                    break
+            else:  # reclaim may clear the mark of an access meanwhile, but not each time
+                pytest.fail(f"these pages are not at rest at {ATTEMPTS} attempts")
+        for (entry, spans, frames_hidden), (raw, again) in zip(looks, zip(before, after, strict=True), strict=True):
+            assert (frames_hidden, again.frames_hidden) == (True, False)
+            assert spans == raw.spans.tobytes()
+            different = np.flatnonzero(entry != hidden(raw.entry, raw.level, raw.encryption_mask))
+            assert not different.size, [(hex(raw.entry[i]), hex(entry[i])) for i in different[:9]]
     assert {"none", "present", "protnone", "swap", "hwpoison"} <= set(table["state"])
     assert set(table["level"][table["state"].isin(["present", "protnone"])]) == {"pte", HUGE_LEVEL}
     assert set(table["swap_type"][table["state"] == "swap"]) == {areas().index(str(area))} == {1}
