@@ -151,7 +151,7 @@ SECONDS = 2400
 """Far more than a guest needs on a machine that has nothing else to do."""
 
 UNPACK = f"""
-mkdir /run/tree && tar -xf {WORK}/{{archive}} -C /run/tree && mount --bind /run/tree {TREE} && cd {TREE} || exit 1
+mkdir /run/tree && tar -xf {WORK}/runs/{{archive}} -C /run/tree && mount --bind /run/tree {TREE} && cd {TREE} || exit 1
 """
 """Has the tree in the guest's memory: every start of Python reads a hundred of its files, for each of which the host
 would be asked, and compiles them, unless the result can be kept beside them."""
@@ -168,7 +168,9 @@ def run(root: Root, name: str) -> Result:
     options = f"-p no:cacheprovider -p stuck -p facts --junit-xml={WORK}/reports/{name}.xml"
     pytest = f"PYTHONPATH={GUEST} PTE_MAGIC_TEST_SCALE={SCALE} python -m pytest {options} {' '.join(guest.tests)}"
     machine = Machine((*APPEND, *guest.append), mib=guest.mib, cpus=2, numa=guest.nodes, disks=("512M",), cpu=guest.cpu)
-    with tempfile.NamedTemporaryFile(dir=root.work, prefix="tree-", suffix=".tar") as archive:
+    runs = root.work / "runs"  # what a killed process left there is removed
+    runs.mkdir(exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=runs, suffix=".tar") as archive:
         pack(archive)
         command = UNPACK.format(archive=Path(archive.name).name) + pytest
         return boot.boot(root, guest.kernel, command, machine, timeout=SECONDS)
