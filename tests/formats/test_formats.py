@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kernel_macros import KERNELS
+from kernel_macros import KERNELS, kernel
 
 from pte_magic import columns, frame
 from pte_magic.formats import decode
@@ -23,6 +23,8 @@ from pte_magic.walkers.entries import LEVELS
 
 RELEASES = ((6, 1), (6, 6), (6, 10), (7, 2))
 OF = {f"{name}-{major}.{minor}": of_release(name, (major, minor)) for name in FORMATS for major, minor in RELEASES}
+C_BIT = kernel("migration pte_marker saved_dirty", c_bit=47)
+EACH = {**OF, **KERNELS, "encrypted": C_BIT}
 kernels = st.sampled_from([*OF.values(), *KERNELS.values()])
 TELLING = [1 << bit for bit in (0, 7, 8, 11, 58)]  # the bits that tell shapes, of one format or another
 numbers = st.one_of(
@@ -32,7 +34,7 @@ numbers = st.one_of(
 )
 
 
-@pytest.mark.parametrize("of", OF.values(), ids=[*OF])
+@pytest.mark.parametrize("of", EACH.values(), ids=[*EACH])
 @pytest.mark.parametrize("shape", Shape)
 def test_fields_of_a_shape_do_not_overlap_and_have_a_source(of: Kernel, shape: Shape) -> None:
     taken = 0

@@ -164,19 +164,6 @@ def test_entries_seen_in_a_kernel(entry: int, state: str, bits: set[str]) -> Non
     assert {name for name, value in found.items() if isinstance(value, (bool, type(found["rw"]))) and value} == bits
 
 
-C_BIT = kernel("migration pte_marker saved_dirty", c_bit=47)
-
-
-@pytest.mark.parametrize("of", [*KERNELS.values(), C_BIT], ids=[*KERNELS, "encrypted"])
-@pytest.mark.parametrize("shape", Shape)
-def test_fields_of_a_shape_do_not_overlap(of: Kernel, shape: Shape) -> None:
-    taken = 0
-    for field in fields(of):
-        if shape in field.shapes:
-            assert not taken & field.mask, field
-            taken |= field.mask
-
-
 @pytest.mark.parametrize("of", KERNELS.values(), ids=[*KERNELS])
 @pytest.mark.parametrize("shape", [Shape.PAGE, Shape.HUGE, Shape.PROTNONE, Shape.PROTNONE_HUGE, Shape.INVALID_HUGE])
 def test_every_bit_of_a_leaf_has_a_name_unless_it_is_ignored(of: Kernel, shape: Shape) -> None:
