@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from conftest import HUGE, PAGE
+from handmade import HUGE, PAGE
 from waiting import wait_until
 
 import pte_magic

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from conftest import PAGE
+from handmade import PAGE
 from versions import release
 
 from pte_magic import hardware

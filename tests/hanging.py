@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import check, libc
+from handmade import check, libc
 from waiting import wait_until
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from conftest import PAGE, forked
+from conftest import forked
+from handmade import PAGE
 
 from pte_magic.walkers.protocol import ANSWER, GREETING, REQUEST, VERSION, Status
 from pte_magic.walkers.shared import ENTRIES_AT

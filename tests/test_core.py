@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import PAGE, PM_PFN, PM_PRESENT, NewMap, descriptors, forked, munmap, needs_root, words, write
+from conftest import descriptors, forked, needs_root
+from handmade import PAGE, PM_PFN, PM_PRESENT, NewMap, munmap, words, write
 
 import pte_magic
 from pte_magic import walkers

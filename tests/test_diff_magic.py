@@ -9,8 +9,9 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import PAGE, descriptors, forked, needs_root, pfn, resident, write
+from conftest import descriptors, forked, needs_root
 from differences import told
+from handmade import PAGE, pfn, resident, write
 from shells import Cell, Shell
 
 from pte_magic.around import Around

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import (
+from conftest import forked, needs_root, rows, walked
+from differences import told
+from handmade import (
     ANONYMOUS,
     COLLAPSE,
     DONTNEED,
@@ -24,26 +26,21 @@ from conftest import (
     READ,
     SHARED,
     WRITE,
-    forked,
     libc,
     madvise,
     mprotect,
     munmap,
-    needs_root,
     pfn,
     read,
     resident,
-    rows,
     smaps,
-    walked,
     write,
 )
-from differences import told
 
 from pte_magic.space import AddressSpace, own
 
 if TYPE_CHECKING:
-    from conftest import NewMap
+    from handmade import NewMap
 
     from pte_magic import PteFrame
 

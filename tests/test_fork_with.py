@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from conftest import PAGE, descriptors, needs_root, pfn, words
+from conftest import descriptors, needs_root
+from handmade import PAGE, pfn, words
 from waiting import wait_until
 
 from pte_magic.errors import WorkloadError

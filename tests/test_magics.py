@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import PAGE, needs_root
+from conftest import needs_root
+from handmade import PAGE
 from shells import Cell, Shell
 
 import pte_magic

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from accounting import meminfo, turnover
-from conftest import (
+from conftest import NOBODY, forked, needs_root, python
+from handmade import (
     ANONYMOUS,
     HUGE,
     HUGEPAGE,
-    NOBODY,
     NOHUGEPAGE,
     PAGE,
     PM_PFN,
@@ -21,9 +21,6 @@ from conftest import (
     SHARED,
     WRITE,
     NewMap,
-    forked,
-    needs_root,
-    python,
     read,
     words,
     write,

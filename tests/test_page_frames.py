@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import (
+from conftest import NOBODY, descriptors, forked, needs_root, python
+from handmade import (
     ANONYMOUS,
     HUGE,
     HUGEPAGE,
-    NOBODY,
     NOHUGEPAGE,
     NONE,
     NORESERVE,
@@ -25,12 +25,8 @@ from conftest import (
     READ,
     SHARED,
     WRITE,
-    descriptors,
-    forked,
     mprotect,
-    needs_root,
     pfn,
-    python,
     read,
     smaps,
     write,
@@ -43,7 +39,7 @@ from pte_magic.errors import TargetError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import NewMap
+    from handmade import NewMap
 
 DTYPES = {
     "map_count": "UInt64", "node": "UInt16", "cgroup": "category", "region": "category", "permissions": "category",

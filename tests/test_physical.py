@@ -12,24 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import (
-    ANONYMOUS,
-    NOBODY,
-    NOHUGEPAGE,
-    PAGE,
-    PM_PFN,
-    READ,
-    SHARED,
-    descriptors,
-    forked,
-    needs_root,
-    pfn,
-    python,
-    read,
-    words,
-    write,
-)
+from conftest import NOBODY, descriptors, forked, needs_root, python
 from groups import memory_group, own_group
+from handmade import ANONYMOUS, NOHUGEPAGE, PAGE, PM_PFN, READ, SHARED, pfn, read, words, write
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,7 +23,7 @@ from pte_magic import physical
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import NewMap
+    from handmade import NewMap
     from numpy.typing import NDArray
 
 PAGES = 64

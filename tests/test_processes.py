@@ -17,27 +17,22 @@ import numpy as np
 import pandas as pd
 import pytest
 from accounting import SMALL, compare, meminfo, turnover
-from conftest import (
+from conftest import NOBODY, Child, descriptors, forked, needs_root, python
+from handmade import (
     ANONYMOUS,
     DONTNEED,
     HUGE,
     HUGEPAGE,
-    NOBODY,
     NOHUGEPAGE,
     NONE,
     PAGE,
     READ,
     SHARED,
     WRITE,
-    Child,
     NewMap,
-    descriptors,
-    forked,
     libc,
     madvise,
     mprotect,
-    needs_root,
-    python,
     read,
     smaps,
     write,

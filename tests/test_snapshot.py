@@ -14,15 +14,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from comparing import settled
-from conftest import (
-    GIB,
-    NOBODY,
-    PAGE,
-    descriptors,
-    forked,
-    needs_root,
-    python,
-)
+from conftest import NOBODY, descriptors, forked, needs_root, python
+from handmade import GIB, PAGE
 from peaks import mapping, peak, waiting
 
 import pte_magic

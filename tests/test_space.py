@@ -12,25 +12,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import (
-    NOBODY,
-    NONE,
-    PAGE,
-    PM_PFN,
-    PM_PRESENT,
-    READ,
-    WRITE,
-    NewMap,
-    descriptors,
-    forked,
-    mprotect,
-    needs_root,
-    pfn,
-    python,
-    walked,
-    words,
-    write,
-)
+from conftest import NOBODY, descriptors, forked, needs_root, python, walked
+from handmade import NONE, PAGE, PM_PFN, PM_PRESENT, READ, WRITE, NewMap, mprotect, pfn, words, write
 
 import pte_magic
 from pte_magic import hardware, walkers

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import HUGE, NOHUGEPAGE, PAGE, NewMap, descriptors, forked, write
+from conftest import descriptors, forked
+from handmade import HUGE, NOHUGEPAGE, PAGE, NewMap, write
 
 import pte_magic
 from pte_magic import walkers

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PAGE, only_on
+from conftest import only_on
+from handmade import PAGE
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import PAGE
+from handmade import PAGE
 from shells import Shell
 from waiting import wait_until
 

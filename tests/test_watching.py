@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from conftest import DONTNEED, NOHUGEPAGE, PAGE, descriptors, forked, madvise, python, resident, write
+from conftest import descriptors, forked, python
+from handmade import DONTNEED, NOHUGEPAGE, PAGE, madvise, resident, write
 from waiting import wait_until
 
 import pte_magic
@@ -23,7 +24,7 @@ from pte_magic.watching import Watch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import NewMap
+    from handmade import NewMap
 
 OFTEN = 0.01
 

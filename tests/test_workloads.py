@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from conftest import HUGE, PAGE, PM_FILE, PM_PRESENT, descriptors, python, resident, smaps, words
+from conftest import descriptors, python
+from handmade import HUGE, PAGE, PM_FILE, PM_PRESENT, resident, smaps, words
 
 from pte_magic import workloads
 from pte_magic.errors import WorkloadError

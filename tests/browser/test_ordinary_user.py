@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import NOBODY, PAGE, needs_root
+from conftest import NOBODY, needs_root
+from handmade import PAGE
 from playwright.sync_api import expect
 from server import serving
 

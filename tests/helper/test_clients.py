@@ -10,7 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import PAGE, PM_PFN, needs_root, words
+from conftest import needs_root
+from handmade import PAGE, PM_PFN, words
 from serving import CLIENTS, SCALE, Helper, serving
 from talking import Talker, opened, request, still_serves, together
 from waiting import SECONDS, wait_until

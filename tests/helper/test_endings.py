@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import PAGE, forked, needs_root
+from conftest import forked, needs_root
+from handmade import PAGE
 from serving import SCALE, Helper, serving
 from talking import Talker, opened, request, still_serves
 from waiting import wait_until

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import PAGE, forked, needs_root
+from conftest import forked, needs_root
+from handmade import PAGE
 from talking import Talker, opened, request
 
 from pte_magic.walkers.protocol import VERSION, Status

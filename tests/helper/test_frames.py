@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
-from conftest import NOBODY, PAGE, PM_PFN, PM_PRESENT, become, forked, libc, needs_root, words
+from conftest import NOBODY, become, forked, needs_root
+from handmade import PAGE, PM_PFN, PM_PRESENT, libc, words
 from talking import Talker, opened
 from waiting import wait_until
 

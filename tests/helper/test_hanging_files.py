@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import NOBODY, PAGE, become, forked, needs_root
+from conftest import NOBODY, become, forked, needs_root
+from handmade import PAGE
 from hanging import FLUSH, hanging
 from serving import CLIENTS, Helper, serving
 from talking import Talker, request, still_serves

@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import PAGE, needs_root
+from conftest import needs_root
+from handmade import PAGE
 from serving import SCALE
 from talking import Talker, opened, request, still_serves, together
 from waiting import wait_until

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import NOBODY, PAGE, become, forked, needs_root
+from conftest import NOBODY, become, forked, needs_root
+from handmade import PAGE
 from serving import ENVIRONMENT
 from test_serve import statuses
 from waiting import SECONDS, wait_until

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import NOBODY, PAGE, PM_PRESENT, become, forked, needs_root, words
+from conftest import NOBODY, become, forked, needs_root
+from handmade import PAGE, PM_PRESENT, words
 from talking import Talker, opened
 from waiting import wait_until
 

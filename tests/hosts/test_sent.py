@@ -11,7 +11,8 @@ import cloudpickle
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import PAGE, forked, libc, needs_root
+from conftest import forked, needs_root
+from handmade import PAGE, libc
 
 import pte_magic
 from pte_magic import PteFrame

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from comparing import assert_equal
-from conftest import PAGE
+from handmade import PAGE
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import HUGE, HUGEPAGE, NOHUGEPAGE, PAGE, PM_PFN, NewMap, needs_root, words, write
+from conftest import needs_root
+from handmade import HUGE, HUGEPAGE, NOHUGEPAGE, PAGE, PM_PFN, NewMap, words, write
 
 import pte_magic
 from pte_magic import PteFrame, PteMagicError, frame, geometry

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import program32
 import pytest
-from conftest import GIB, PAGE, PM_PFN, PM_PRESENT, by_page, needs_root, walked, words
+from conftest import by_page, needs_root, walked
+from handmade import GIB, PAGE, PM_PFN, PM_PRESENT, words
 from waiting import wait_until
 
 import pte_magic

@@ -11,21 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import (
-    HUGE,
-    NOHUGEPAGE,
-    PAGE,
-    PM_PFN,
-    SHARED,
-    NewMap,
-    descriptors,
-    forked,
-    needs_root,
-    read,
-    words,
-    write,
-)
+from conftest import descriptors, forked, needs_root
 from entry_bits import address_mask
+from handmade import HUGE, NOHUGEPAGE, PAGE, PM_PFN, SHARED, NewMap, read, words, write
 
 import pte_magic
 from pte_magic import hardware, walkers

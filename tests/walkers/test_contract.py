@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from comparing import assert_equal, unchanged
-from conftest import (
+from conftest import WALKERS, by_page, forked, needs_root, walked
+from handmade import (
     ANONYMOUS,
     DONTNEED,
     GUARD_INSTALL,
@@ -27,17 +28,12 @@ from conftest import (
     PTES,
     READ,
     SHARED,
-    WALKERS,
     WRITE,
     NewMap,
-    by_page,
-    forked,
     madvise,
     mprotect,
     munmap,
-    needs_root,
     read,
-    walked,
     words,
     write,
 )

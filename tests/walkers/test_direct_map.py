@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import GIB, PAGE, PM_PRESENT, check, forked, libc, needs_root, words
+from conftest import forked, needs_root
+from handmade import GIB, PAGE, PM_PRESENT, check, libc, words
 
 from pte_magic import walkers
 from pte_magic.errors import WalkerUnavailableError

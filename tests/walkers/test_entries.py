@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 from comparing import assert_equal
-from conftest import PAGE
+from handmade import PAGE
 from hypothesis import given
 from hypothesis import strategies as st
 

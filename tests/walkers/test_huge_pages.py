@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import (
+from conftest import needs_root, rows
+from handmade import (
     ANONYMOUS,
     COLLAPSE,
     DONTNEED,
@@ -26,10 +27,8 @@ from conftest import (
     madvise,
     mprotect,
     munmap,
-    needs_root,
     pfn,
     read,
-    rows,
     smaps,
     write,
 )

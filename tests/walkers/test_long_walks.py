@@ -11,20 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from comparing import ACCESSED, assert_equal, unchanged
-from conftest import (
-    ANONYMOUS,
-    HUGE,
-    NOHUGEPAGE,
-    NORESERVE,
-    PAGE,
-    PM_PFN,
-    PRIVATE,
-    by_page,
-    needs_root,
-    walked,
-    words,
-)
+from conftest import by_page, needs_root, walked
 from entry_bits import bits
+from handmade import ANONYMOUS, HUGE, NOHUGEPAGE, NORESERVE, PAGE, PM_PFN, PRIVATE, words
 
 from pte_magic import hardware, walkers
 from pte_magic.space import AddressSpace, own

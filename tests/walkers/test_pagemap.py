@@ -8,25 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import (
-    HUGE,
-    HUGEPAGE,
-    NOBODY,
-    NOHUGEPAGE,
-    PAGE,
-    PM_PRESENT,
-    PTES,
-    NewMap,
-    by_page,
-    madvise,
-    munmap,
-    needs_root,
-    python,
-    smaps,
-    walked,
-    words,
-    write,
-)
+from conftest import NOBODY, by_page, needs_root, python, walked
+from handmade import HUGE, HUGEPAGE, NOHUGEPAGE, PAGE, PM_PRESENT, PTES, NewMap, madvise, munmap, smaps, words, write
 
 from pte_magic.space import AddressSpace, own
 from pte_magic.walkers import pagemap, scan

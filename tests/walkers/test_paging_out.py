@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import (
+from conftest import needs_root, rows
+from handmade import (
     HUGE,
     HUGEPAGE,
     NOHUGEPAGE,
@@ -20,11 +21,9 @@ from conftest import (
     PM_SWAP,
     NewMap,
     madvise,
-    needs_root,
     pfn,
     read,
     resident,
-    rows,
     smaps,
     words,
     write,

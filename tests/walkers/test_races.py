@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import (
+from conftest import forked
+from entry_bits import address_mask, bits
+from handmade import (
     ANONYMOUS,
     COLLAPSE,
     DONTNEED,
@@ -32,7 +34,6 @@ from conftest import (
     READ,
     WRITE,
     NewMap,
-    forked,
     libc,
     madvise,
     mprotect,
@@ -40,7 +41,6 @@ from conftest import (
     words,
     write,
 )
-from entry_bits import address_mask, bits
 
 from pte_magic import frame, hardware, walkers
 from pte_magic.errors import NoAddressSpaceError, PteMagicError

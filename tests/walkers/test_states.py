@@ -8,34 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
-from conftest import (
+from conftest import NX, RAW, forked, needs_root, rows, walked
+from handmade import (
     ANONYMOUS,
     DONTNEED,
     EXEC,
     GUARD_INSTALL,
     NOHUGEPAGE,
     NONE,
-    NX,
     PAGE,
     PM_FILE,
     PM_GUARD,
     PM_PRESENT,
     PM_SWAP,
     PRIVATE,
-    RAW,
     READ,
     SHARED,
     WRITE,
     NewMap,
-    forked,
     madvise,
     mprotect,
-    needs_root,
     pfn,
     read,
     resident,
-    rows,
-    walked,
     words,
     write,
 )

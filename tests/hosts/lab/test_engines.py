@@ -10,7 +10,7 @@ import ipyparallel
 import network
 import pandas as pd
 import pytest
-from conftest import PM_PFN, PM_PRESENT
+from handmade import PM_PFN, PM_PRESENT
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from shells import Shell

@@ -19,9 +19,9 @@ import network
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import PM_PFN, PM_PRESENT
 from distributed import Client, LocalCluster
 from distributed.comm.core import CommClosedError
+from handmade import PM_PFN, PM_PRESENT
 from waiting import wait_until
 
 import pte_magic

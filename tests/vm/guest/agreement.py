@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from conftest import PAGE, by_page, walked, words
+from conftest import by_page, walked
 from entry_bits import address_mask, bits
+from handmade import PAGE, words
 
 from pte_magic import frame, hardware, walkers
 from pte_magic.errors import WalkerUnavailableError

@@ -8,7 +8,8 @@ import platform
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from conftest import NOBODY, libc
+from conftest import NOBODY
+from handmade import libc
 
 from pte_magic import walkers
 from pte_magic.systemtap import installing, modules

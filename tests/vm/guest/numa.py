@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from conftest import PAGE, check, libc
+from handmade import PAGE, check, libc
 
 from pte_magic.system_calls import number
 

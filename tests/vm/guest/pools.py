@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conftest import GIB, HUGE
+from handmade import GIB, HUGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

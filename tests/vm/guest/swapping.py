@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from conftest import PAGE, PAGEOUT, PM_SWAP, check, libc, madvise, words
+from handmade import PAGE, PAGEOUT, PM_SWAP, check, libc, madvise, words
 from waiting import wait_until
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from agreement import agree
-from conftest import (
+from conftest import WALKERS, forked
+from handmade import (
     ANONYMOUS,
     HUGE,
     HUGE_LEVEL,
@@ -18,10 +19,8 @@ from conftest import (
     PRIVATE,
     READ,
     SHARED,
-    WALKERS,
     WRITE,
     NewMap,
-    forked,
     hugetlb,
     mprotect,
     smaps,

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from agreement import agree, raw_walkers
-from conftest import (
+from conftest import forked, only_on, rows
+from differences import told
+from handmade import (
     DONTNEED,
     HUGE,
     HUGEPAGE,
@@ -22,15 +24,11 @@ from conftest import (
     READ,
     WRITE,
     NewMap,
-    forked,
     madvise,
     mprotect,
-    only_on,
     pfn,
-    rows,
     write,
 )
-from differences import told
 from versions import release
 
 import pte_magic

@@ -10,15 +10,15 @@ import time
 from typing import TYPE_CHECKING
 
 import numpy as np
-from conftest import HUGE, NOHUGEPAGE, PAGE, PM_PFN, libc, words, write
 from entry_bits import address_mask
+from handmade import HUGE, NOHUGEPAGE, PAGE, PM_PFN, libc, words, write
 from test_migration import LOCKLESS, WALKERS
 
 from pte_magic import walkers
 from pte_magic.space import own
 
 if TYPE_CHECKING:
-    from conftest import NewMap
+    from handmade import NewMap
     from numpy.typing import NDArray
 
 PAGES = HUGE // PAGE

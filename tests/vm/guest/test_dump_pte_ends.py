@@ -10,7 +10,8 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import (
+from conftest import forked
+from handmade import (
     ANONYMOUS,
     FIXED,
     GIB,
@@ -22,7 +23,6 @@ from conftest import (
     READ,
     SHARED,
     WRITE,
-    forked,
     libc,
     madvise,
     munmap,

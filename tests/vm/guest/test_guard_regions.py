@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from agreement import agree
-from conftest import GUARD_INSTALL, HUGE, HUGEPAGE, PAGE, PM_GUARD, SHARED, NewMap, madvise, read, words, write
+from handmade import GUARD_INSTALL, HUGE, HUGEPAGE, PAGE, PM_GUARD, SHARED, NewMap, madvise, read, words, write
 from versions import release
 
 if TYPE_CHECKING:

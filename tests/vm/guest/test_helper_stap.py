@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import NOBODY, PAGE, PM_PFN, PM_PRESENT, become, forked, words
+from conftest import NOBODY, become, forked
 from entry_bits import address_mask
+from handmade import PAGE, PM_PFN, PM_PRESENT, words
 from loaded import modules, wait_until_nothing_is_left
 from serving import Helper, serving
 from talking import Talker, opened, still_serves

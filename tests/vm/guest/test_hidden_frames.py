@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from agreement import PTE
-from conftest import (
+from conftest import forked, walked
+from entry_bits import address_mask, bits
+from handmade import (
     GUARD_INSTALL,
     HUGE,
     HUGE_LEVEL,
@@ -25,15 +27,12 @@ from conftest import (
     PAGE,
     READ,
     NewMap,
-    forked,
     madvise,
     mprotect,
     pfn,
     read,
-    walked,
     write,
 )
-from entry_bits import address_mask, bits
 from loaded import wait_until_nothing_is_left
 from member import member, module_installed, seen
 from numa import bind, move

@@ -6,8 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import NOHUGEPAGE, PAGE, PM_PFN, NewMap, check, forked, libc, pfn, write
+from conftest import forked
 from entry_bits import address_mask
+from handmade import NOHUGEPAGE, PAGE, PM_PFN, NewMap, check, libc, pfn, write
 from loaded import wait_until_nothing_is_left
 from member import Opened, become, member, module_installed, seen
 

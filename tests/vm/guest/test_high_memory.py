@@ -12,20 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from agreement import kpageflags
-from conftest import (
-    ANONYMOUS,
-    HUGE,
-    NOHUGEPAGE,
-    NORESERVE,
-    PAGE,
-    PM_PFN,
-    PRIVATE,
-    NewMap,
-    by_page,
-    walked,
-    words,
-    write,
-)
+from conftest import by_page, walked
+from handmade import ANONYMOUS, HUGE, NOHUGEPAGE, NORESERVE, PAGE, PM_PFN, PRIVATE, NewMap, words, write
 
 from pte_magic import hardware
 from pte_magic.space import own

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from agreement import agree, kpageflags, raw_walkers
-from conftest import (
+from conftest import forked, walked
+from handmade import (
     ANONYMOUS,
     GIB,
     HUGE,
@@ -22,14 +23,12 @@ from conftest import (
     READ,
     SHARED,
     WRITE,
-    forked,
     hugetlb,
     mprotect,
     munmap,
     pfn,
     read,
     smaps,
-    walked,
     write,
 )
 from pools import pool, sizes
@@ -41,7 +40,7 @@ from pte_magic.space import AddressSpace, own
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import NewMap
+    from handmade import NewMap
 
 KPF_HUGE = 1 << 17
 MFD_HUGETLB = 4

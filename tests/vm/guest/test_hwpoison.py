@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from agreement import agree, kpageflags
-from conftest import HUGE, HUGEPAGE, NOHUGEPAGE, PAGE, NewMap, forked, madvise, pfn, read, walked, write
+from conftest import forked, walked
 from differences import told
+from handmade import HUGE, HUGEPAGE, NOHUGEPAGE, PAGE, NewMap, madvise, pfn, read, write
 from poison import HWPOISON, KPF_HWPOISON, mended
 
 from pte_magic.errors import WorkloadError

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from agreement import agree, kpageflags
-from conftest import NOHUGEPAGE, PAGE, NewMap, madvise, pfn, read, write
+from handmade import NOHUGEPAGE, PAGE, NewMap, madvise, pfn, read, write
 from merging import KSM, MERGEABLE, UNMERGEABLE, merging
 from waiting import wait_until
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from agreement import agree, kpageflags, raw_walkers
-from conftest import ANONYMOUS, FIXED, NORESERVE, PAGE, PRIVATE, READ, WRITE, libc, munmap, pfn, walked, write
+from conftest import walked
+from handmade import ANONYMOUS, FIXED, NORESERVE, PAGE, PRIVATE, READ, WRITE, libc, munmap, pfn, write
 
 from pte_magic import hardware
 from pte_magic.space import own

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pytest
 from agreement import agree
-from conftest import (
+from conftest import forked, rows
+from differences import told as in_words
+from handmade import (
     HUGE,
     HUGE_LEVEL,
     HUGEPAGE,
@@ -21,15 +23,12 @@ from conftest import (
     PM_PRESENT,
     PM_SWAP,
     READ,
-    forked,
     libc,
     madvise,
     mprotect,
-    rows,
     words,
     write,
 )
-from differences import told as in_words
 from numa import bind, move
 from waiting import SECONDS
 
@@ -39,7 +38,7 @@ from pte_magic.space import own
 from pte_magic.walkers.entries import join
 
 if TYPE_CHECKING:
-    from conftest import NewMap
+    from handmade import NewMap
     from numpy.typing import NDArray
 
     from pte_magic.walkers.entries import Entries

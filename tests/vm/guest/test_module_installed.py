@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import NOBODY, PAGE, forked
+from conftest import NOBODY, forked
+from handmade import PAGE
 from loaded import modules, wait_until_nothing_is_left
 from member import become, module_installed
 from waiting import wait_until

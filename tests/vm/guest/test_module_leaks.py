@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import PAGE, descriptors, forked
+from conftest import descriptors, forked
+from handmade import PAGE
 from waiting import SECONDS, wait_until
 
 from pte_magic.errors import NoAddressSpaceError

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import NOBODY, NOHUGEPAGE, PAGE, PM_PFN, NewMap, descriptors, forked, write
+from conftest import NOBODY, descriptors, forked
+from handmade import NOHUGEPAGE, PAGE, PM_PFN, NewMap, write
 from loaded import modules, programs, wait_until_nothing_is_left
 from running_cells import interrupt, meanwhile
 from waiting import SECONDS, wait_until

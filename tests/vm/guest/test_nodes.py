@@ -12,21 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from agreement import agree, vm_flags
-from conftest import (
-    ANONYMOUS,
-    HUGE,
-    HUGE_LEVEL,
-    HUGEPAGE,
-    NOHUGEPAGE,
-    PAGE,
-    SHARED,
-    NewMap,
-    forked,
-    prefer_nodes,
-    read,
-    walked,
-    write,
-)
+from conftest import forked, walked
+from handmade import ANONYMOUS, HUGE, HUGE_LEVEL, HUGEPAGE, NOHUGEPAGE, PAGE, SHARED, NewMap, prefer_nodes, read, write
 from numa import bind, move, nodes, nodes_of_frames
 
 from pte_magic.formats import features, kernel

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 from agreement import kpageflags
-from conftest import (
+from conftest import forked
+from groups import memory_group, own_group
+from handmade import (
     ANONYMOUS,
     HUGE,
     HUGEPAGE,
@@ -18,7 +20,6 @@ from conftest import (
     PRIVATE,
     SHARED,
     NewMap,
-    forked,
     hugetlb,
     madvise,
     munmap,
@@ -26,7 +27,6 @@ from conftest import (
     read,
     write,
 )
-from groups import memory_group, own_group
 from merging import KSM, MERGEABLE, UNMERGEABLE, merging
 from numa import bind, move, nodes
 from pools import pool

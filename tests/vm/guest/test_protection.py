@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from agreement import agree, kpageflags
-from conftest import (
+from conftest import only_on, rows
+from differences import told
+from entry_bits import address_mask, bits
+from handmade import (
     EXEC,
     HUGE,
     HUGE_LEVEL,
@@ -21,16 +24,12 @@ from conftest import (
     check,
     libc,
     mprotect,
-    only_on,
     pfn,
     read,
-    rows,
     smaps,
     words,
     write,
 )
-from differences import told
-from entry_bits import address_mask, bits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import HUGE, HUGE_WORDS, PAGE, PM_SWAP, smaps, words
 from differences import told
+from handmade import HUGE, HUGE_WORDS, PAGE, PM_SWAP, smaps, words
 from shells import Shell
 from swapping import swap_off, swap_on, zram
 

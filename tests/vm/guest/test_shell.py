@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
-from conftest import (
+from conftest import forked, walked
+from handmade import (
     ANONYMOUS,
     FIXED,
     HUGE,
@@ -24,12 +25,10 @@ from conftest import (
     PRIVATE,
     READ,
     WRITE,
-    forked,
     libc,
     madvise,
     mprotect,
     munmap,
-    walked,
     write,
 )
 from shell_scripts import ADDRESS, DUMP_PTE, FLAGS, VALUES

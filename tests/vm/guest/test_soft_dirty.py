@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from agreement import agree, vm_flags
-from conftest import HUGE, HUGEPAGE, NOHUGEPAGE, PAGE, NewMap, forked, only_on, read, words, write
+from conftest import forked, only_on
+from handmade import HUGE, HUGEPAGE, NOHUGEPAGE, PAGE, NewMap, read, words, write
 
 if TYPE_CHECKING:
     from conftest import Child

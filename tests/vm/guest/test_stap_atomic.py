@@ -7,22 +7,8 @@ from typing import TYPE_CHECKING
 
 import cells
 import pytest
-from conftest import (
-    ANONYMOUS,
-    HUGE,
-    NOHUGEPAGE,
-    PAGE,
-    PRIVATE,
-    READ,
-    SHARED,
-    WRITE,
-    NewMap,
-    forked,
-    libc,
-    munmap,
-    read,
-    write,
-)
+from conftest import forked
+from handmade import ANONYMOUS, HUGE, NOHUGEPAGE, PAGE, PRIVATE, READ, SHARED, WRITE, NewMap, libc, munmap, read, write
 from loaded import modules
 from running_cells import interrupt, meanwhile, nothing_left_behind, run
 from shells import Shell

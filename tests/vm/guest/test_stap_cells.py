@@ -11,7 +11,8 @@ import documents
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import (
+from conftest import forked, rows
+from handmade import (
     ANONYMOUS,
     HUGE,
     HUGEPAGE,
@@ -20,11 +21,9 @@ from conftest import (
     PM_PFN,
     SHARED,
     NewMap,
-    forked,
     madvise,
     pfn,
     read,
-    rows,
     words,
     write,
 )

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agreement import agree
-from conftest import NOHUGEPAGE, PAGE, NewMap, only_on, write
+from conftest import only_on
+from handmade import NOHUGEPAGE, PAGE, NewMap, write
 from swapping import areas, content, file_system, make_file, page_out, swap_off, swap_on
 
 from pte_magic.formats import kernel

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from agreement import agree
-from conftest import (
+from conftest import forked, only_on
+from handmade import (
     HUGE,
     HUGE_LEVEL,
     HUGEPAGE,
@@ -21,9 +22,7 @@ from conftest import (
     SHARED,
     WRITE,
     NewMap,
-    forked,
     madvise,
-    only_on,
     pfn,
     read,
     smaps,

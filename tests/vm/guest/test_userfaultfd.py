@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from agreement import agree
-from conftest import (
+from conftest import rows
+from differences import told
+from handmade import (
     DONTNEED,
     HUGE,
     HUGEPAGE,
@@ -21,11 +23,9 @@ from conftest import (
     check,
     libc,
     madvise,
-    rows,
     words,
     write,
 )
-from differences import told
 from swapping import file_system, make_file, page_out, swap_off, swap_on
 from versions import release
 

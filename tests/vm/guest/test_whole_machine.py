@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from accounting import compare, expected
-from conftest import ANONYMOUS, HUGE, HUGEPAGE, NOHUGEPAGE, PAGE, PRIVATE, forked, hugetlb, madvise, write
+from conftest import forked
+from handmade import ANONYMOUS, HUGE, HUGEPAGE, NOHUGEPAGE, PAGE, PRIVATE, hugetlb, madvise, write
 from merging import KSM, MERGEABLE, merging
 from pools import pool
 from swapping import file_system, fill, make_file, page_out, swap_off, swap_on
@@ -18,7 +19,7 @@ import pte_magic
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import NewMap
+    from handmade import NewMap
 
 MIB16 = 16 << 20
 

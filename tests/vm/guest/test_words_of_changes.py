@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import (
+from conftest import forked, only_on, rows, walked
+from differences import told
+from handmade import (
     FIXED,
     HUGE,
     HUGEPAGE,
@@ -17,17 +19,12 @@ from conftest import (
     PTES,
     READ,
     SHARED,
-    forked,
     libc,
     madvise,
-    only_on,
     pfn,
     read,
-    rows,
-    walked,
     write,
 )
-from differences import told
 from merging import MERGEABLE, merging
 from swapping import fill, page_out, swap_off, swap_on, zram
 from waiting import wait_until
@@ -38,7 +35,7 @@ from pte_magic.space import AddressSpace
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import NewMap
+    from handmade import NewMap
 
 
 DEVICE = {"arm64": "Device-nGnRE"}.get(hardware.machine(), "UC-")  # pgprot_device() of pci_mmap_resource_range()

@@ -7,7 +7,8 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import HUGE, PAGE, PM_SWAP, only_on, pfn, smaps, words
+from conftest import only_on
+from handmade import HUGE, PAGE, PM_SWAP, pfn, smaps, words
 from numa import nodes_of_frames
 from pools import pool
 from swapping import swap_off, swap_on, zram

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import PAGE, forked, pfn
+from conftest import forked
 from fresh import JANE, JOE, as_user, become, commands, prepare
+from handmade import PAGE, pfn
 from notebooks import notebook
 from recipe import PROJECT, PYTHON
 from waiting import SECONDS, wait_until
