@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,9 +50,13 @@ def said(*arguments: str, status: int = 1) -> str:
 
 
 def statuses(pid: int) -> list[dict[str, str]]:
-    """Return /proc/PID/status of all threads."""
-    files = (task / "status" for task in Path(f"/proc/{pid}/task").iterdir())
-    return [dict(line.split(":\t", 1) for line in file.read_text().splitlines() if ":\t" in line) for file in files]
+    """Return /proc/PID/status of all threads, but for those that end meanwhile."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            lines = (task / "status").read_text(encoding="utf-8").splitlines()
+            found.append(dict(line.split(":\t", 1) for line in lines if ":\t" in line))
+    return found
 
 
 @needs_root
