@@ -19,7 +19,7 @@ from chroot import TREE, in_root, isolated
 from recipe import APT, DPKG, PACKAGES, PYTHON, requirements
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from architectures import Architecture
     from kernels import Kernel
@@ -42,7 +42,7 @@ def build(home: Path) -> None:
     """
     root = home / "root"
     with (home / "log").open("a", encoding="utf-8") as log, ThreadPoolExecutor(1) as pool:
-        unpacked = [pool.submit(foreign.debian, home, architecture, log) for architecture in FOREIGN]
+        unpacked = pool.submit(for_all_foreign, foreign.debian, home, log)
         say(f"Debian {SUITES[-1]}")
         debian(root, log)
         say("asking for the newest kernels")
@@ -50,16 +50,20 @@ def build(home: Path) -> None:
         say(f"kernels {', '.join(kernel.release for kernel in found)}")
         install_kernels(root, found, log)
         step(root, log, f"python3 -m venv {PYTHON}")
-        for one in unpacked:
-            one.result()
-        others = [pool.submit(complete, home, architecture, found, log) for architecture in FOREIGN]
+        unpacked.result()
+        others = pool.submit(for_all_foreign, complete, home, found, log)
         say("Python packages")
         python(root, log)
-        for one in others:  # they unpack headers of their kernels here
-            one.result()
+        others.result()  # they unpack headers of their kernels here
         step(root, log, "rm -rf /var/lib/apt/lists /var/cache/apt")
         say("the guests' disk")
         disk(root, root, home / "root.img", log)
+
+
+def for_all_foreign(work: Callable[..., None], home: Path, *more: object) -> None:
+    """Do something for one architecture after the other; where an interrupt kills a program, no other is started."""
+    for architecture in FOREIGN:
+        work(home, architecture, *more)
 
 
 def complete(home: Path, architecture: Architecture, found: list[Kernel], log: IO[str]) -> None:
