@@ -72,8 +72,8 @@ ARM64 = (
     *(
         f"{GUEST}/test_{name}.py"
         for name in (
-            *("agreement", "contiguous", "guard_regions", "hugetlb", "levels", "protection", "swap_types"),
-            *("swapped_pages", "userfaultfd"),
+            *("agreement", "contiguous", "guard_regions", "hidden_frames", "hugetlb", "levels", "protection", "shell"),
+            *("stap_atomic", "swap_types", "swapped_pages", "userfaultfd"),
         )
     ),
     EACH_WALKER,
@@ -83,7 +83,10 @@ ARM64 = (
 """What is another one on arm64: levels, layouts of entries, contiguous blocks, tags in addresses. All of it takes less
 than two minutes of an emulated processor that nobody else uses."""
 I386 = (
-    *(f"{GUEST}/test_{name}.py" for name in ("agreement", "high_memory", "hugetlb", "swapped_pages")),
+    *(
+        f"{GUEST}/test_{name}.py"
+        for name in ("agreement", "hidden_frames", "high_memory", "hugetlb", "shell", "stap_atomic", "swapped_pages")
+    ),
     "tests/walkers/test_32_bit_processes.py",
     EACH_WALKER,
     "tests/walkers/test_states.py",

@@ -171,26 +171,51 @@ probe begin {  // pid2task() itself is not for interrupts
 }
 probe kernel.trace("sched_switch") {
   entry = pte_of(task, $address)
-  if (entry == -1) refused <<< 1
-  else if (task != task_current()) wrong <<< 1
-  else if (pte_present(entry)) own <<< 1
-  else wrong <<< 1
+  if (entry == -1) refused++
+  else if (task != task_current()) wrong++
+  else if (pte_present(entry)) own++
+  else wrong++
 }
 probe timer.ms(1) {
   entry = pte_of(task, $address)
-  if (entry == -1) refused <<< 1
-  else if (pte_present(entry)) timer <<< 1
-  else wrong <<< 1
-  other <<< pte_size(task, $address + 4096)
-  if (pte_of(thread, $address) != -1 || pte_level(thread, $address) != "") wrong <<< 1
+  if (entry == -1) refused++
+  else if (pte_present(entry)) timer++
+  else wrong++
+  if (pte_size(task, $address + 4096) != 0) other++
+  if (pte_of(thread, $address) != -1 || pte_level(thread, $address) != "") wrong++
 }
 probe end {
   println("own other timer refused wrong")
-  printf("%d %d %d %d %d\\n", @count(own), @count(other), @count(timer), @count(refused), @count(wrong))
+  printf("%d %d %d %d %d\\n", own, other, timer, refused, wrong)
 }
 """,
     {"address": 0},
 )
+"""It counts by ``++``: the same with ``<<<``, SystemTap's statistics, takes not six seconds to compile but 160."""
+
+IN_TIMER = Cell(
+    "--table -D MAXSKIPPED=1000000 -D STP_NO_OVERLOAD",
+    """\
+global task, thread, own, refused, wrong
+probe begin {
+  task = pid2task(target())
+  thread = pid2task(2)
+}
+probe timer.ms(1) {
+  entry = pte_of(task, $address)
+  if (entry == -1) refused++
+  else if (task == task_current() && pte_present(entry)) own++
+  else wrong++
+  if (pte_of(thread, $address) != -1) wrong++
+}
+probe end {
+  println("own refused wrong")
+  printf("%d %d %d\\n", own, refused, wrong)
+}
+""",
+    {"address": 0},
+)
+"""`ATOMIC` for other machines: SystemTap (5.6) compiles no probe of a tracepoint or function for any but its own."""
 
 NUMBER = Cell(
     "-o printed",
@@ -199,7 +224,9 @@ NUMBER = Cell(
 )  # for the benchmark
 
 FEW = (COUNT, ATOMIC)
-"""Those of tests that run in each kernel."""
+"""Those of tests that run in each kernel of x86-64."""
+OTHERS = (IN_TIMER,)
+"""Those of tests that run in each kernel of other machines, where nothing can be compiled: stap is not there."""
 ALL = (NUMBER, COUNT, FLOOD, DIVIDE, TABLE, VALUES, GURU, INCLUDE, ENTRY, FAULTS, ATOMIC)
 
 

@@ -28,8 +28,12 @@ def main() -> None:
     options = parser.parse_args()
     machine, here = options.machine, options.machine == hardware.machine()
     scripts = [stap.script(), *shell_scripts.scripts(machine)]
-    if here:  # cells are compiled where stap is, which the other machines' guests have not
-        scripts += cells.scripts(cells.FEW) if options.few else [*cells.scripts(), *documents.scripts()]
+    if not here:
+        scripts += cells.scripts(cells.OTHERS)
+    elif options.few:
+        scripts += cells.scripts(cells.FEW)
+    else:
+        scripts += [*cells.scripts(), *documents.scripts()]
     for release in options.release:
         began = time.monotonic()
         missing = [script for script in scripts if not modules.kept(script, release, machine)]

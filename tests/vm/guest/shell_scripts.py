@@ -66,16 +66,19 @@ def dump_pte(machine: str) -> modules.Script:
 def flags(machine: str) -> modules.Script:
     """Return a script that prints what the tapset says of all values.
 
-    A function, which the compiler does not put into its caller 26 times, takes seconds to compile instead of minutes.
+    In a loop: the compiler puts a function into its caller each time that it is called, which takes half a minute.
     """
     of = FOR[machine]
-    lines = "".join(f"show({value - (value >> 63 << 64)})\n" for value in of.values)
+    lines = "".join(f"    if (i == {i}) return {value - (value >> 63 << 64)}\n" for i, value in enumerate(of.values))
     return modules.Script(
-        f"""function show(entry) {{
-    printf("%d|%x|%s\\n", pte_present(entry), pte_frame(entry, {of.page}), pte_flags_str(entry))
-}}
+        f"""function value(i) {{
+{lines}}}
 probe begin {{
-{lines}exit()
+    for (i = 0; i < {len(of.values)}; i++) {{
+        entry = value(i)
+        printf("%d|%x|%s\\n", pte_present(entry), pte_frame(entry, {of.page}), pte_flags_str(entry))
+    }}
+    exit()
 }}
 """,
         "pte_flags",
@@ -83,12 +86,34 @@ probe begin {{
     )
 
 
+def entries(machine: str) -> modules.Script:
+    """Return a script that prints what the tapset says of three pages of its target, and of a huge one."""
+    at = f"{FOR[machine].address:#x}"
+    return modules.Script(
+        f"""function show(address) {{
+    task = pid2task(target())
+    entry = pte_of(task, address)
+    size = pte_size(task, address)
+    printf("%d|%s|%d|%d|%d\\n", entry, pte_level(task, address), size, pte_present(entry), pte_frame(entry, size))
+}}
+probe begin {{
+    for (i = 0; i < 3; i++)
+        show({at} + i * %{{ PAGE_SIZE %}})
+    show({at} + %{{ PMD_SIZE %}})
+    exit()
+}}
+""",
+        "pte_entries",
+        ("-g",),
+    )
+
+
 def scripts(machine: str) -> tuple[modules.Script, ...]:
-    return dump_pte(machine), flags(machine)
+    return dump_pte(machine), flags(machine), entries(machine)
 
 
 ADDRESS, VALUES = FOR[hardware.machine()][:2]
-DUMP_PTE, FLAGS = scripts(hardware.machine())
+DUMP_PTE, FLAGS, ENTRIES = scripts(hardware.machine())
 
 SHELL = ("stap", "-g", "dump_pte.stp")
 """As README and the script itself say, in the script's directory."""

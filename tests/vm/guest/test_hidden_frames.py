@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from agreement import PTE
-from conftest import forked, walked
+from conftest import RAW, forked, walked
 from entry_bits import address_mask, bits
 from handmade import (
     GUARD_INSTALL,
@@ -114,9 +114,9 @@ def test_all_but_the_place_of_a_page_is_seen(new_map: NewMap, broken: list[int],
         child.step()
         child.step()
         with AddressSpace(child.pid) as space:
-            table = walked("bpf", space, address, end)
+            table = walked(RAW, space, address, end)
             for _ in range(ATTEMPTS):
-                before = [walkers.get("bpf").walk(space, address, end, tables=tables) for tables in (False, True)]
+                before = [walkers.get(RAW).walk(space, address, end, tables=tables) for tables in (False, True)]
                 looks = child.step()
                 after = [walkers.get("stap").walk(space, address, end, tables=tables) for tables in (False, True)]
                 if all(np.array_equal(raw.entry, again.entry) for raw, again in zip(before, after, strict=True)):
@@ -187,6 +187,7 @@ def test_frames_are_not_in_the_shared_memory_for_a_moment(new_map: NewMap) -> No
     assert in_the_midst > 0, "no look came in the midst of a walk"
 
 
+@pytest.mark.skipif(hardware.machine() == "x86_32", reason="needs nodes, which Debian's 32-bit kernels do not know")
 def test_the_old_frame_of_a_page_on_its_way_is_hidden(new_map: NewMap) -> None:
     """Migration entries hold it."""
     pages, stop = 256, threading.Event()
