@@ -23,6 +23,7 @@ def violations(output: Locator, *, allowed: Mapping[str, str] | None = None) -> 
     """
     count = output.count()
     assert count, "there is no such element"
+    output.first.wait_for()  # until it is visible: a busy machine may still be drawing it anew, in another theme
     output.evaluate_all(f"elements => elements.forEach(element => element.setAttribute('{_MARK}', ''))")
     rules = {rule: {"enabled": False} for rule in allowed or {}}
     options = {"runOnly": {"type": "tag", "values": TAGS}, "rules": rules, "resultTypes": ["violations"]}
