@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 import pytest
+from again import Again
 from handmade import PAGE, NewMap, libc, new_maps, prefer_nodes
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
 from serving import CLIENTS, serving
-from waiting import wait_until
+from waiting import SECONDS, wait_until
 
 from pte_magic import frame, hardware, walkers
 from pte_magic.errors import WalkerUnavailableError
@@ -126,7 +127,7 @@ def python(code: str, *before: str, user: int | None = None) -> str:
     """
     code = code if user is None else _BECOME.format(user=user) + code
     command = [*before, sys.executable, "-W", "error", "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd="/")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False, cwd="/")
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -255,6 +256,12 @@ def physical_limit() -> int:
     ram = re.findall(r"-([0-9a-f]+) : System RAM", Path("/proc/iomem").read_text(encoding="ascii"))
     limit = max((int(end, 16) for end in ram), default=0) // PAGE
     return limit if limit > 1 else (1 << hardware.physical_bits()) // PAGE
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have what fails tested once more at the end, unless somebody wants to see the first failure at once."""
+    if not (config.option.maxfail or config.option.usepdb or config.option.collectonly):
+        config.pluginmanager.register(Again(), "again")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
