@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING
 
+import again
 from rootfs import missing
 
 if TYPE_CHECKING:
@@ -42,18 +43,22 @@ class Background:
         self._log: IO[str] = (self._to / "log").open(encoding="utf-8", errors="replace")
         self._told = ""
         self._program: subprocess.Popen[str] | None = None
+        self._told_of: set[str] = set()
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Begin with the first test that is not in one of the files that come before."""
         if self._program is None and Path(nodeid.partition("::")[0]).name not in self._after:
-            with (self._to / "log").open("w", encoding="utf-8") as stdout:
-                self._program = subprocess.Popen(
-                    ["setpriv", "--pdeathsig=KILL", "--", sys.executable, PROGRAM, self._to, *self.names],
-                    stdin=subprocess.PIPE,
-                    stdout=stdout,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                )
+            self._program = self._started(self.names)
+
+    def _started(self, names: Sequence[str]) -> subprocess.Popen[str]:
+        with (self._to / "log").open("a", encoding="utf-8") as stdout:
+            return subprocess.Popen(
+                ["setpriv", "--pdeathsig=KILL", "--", sys.executable, PROGRAM, self._to, *names],
+                stdin=subprocess.PIPE,
+                stdout=stdout,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
 
     def pytest_runtest_logfinish(self) -> None:
         """Tell what the lab has done during a test."""
@@ -89,11 +94,20 @@ class Background:
                 self._reporter.ensure_newline()
 
     def result(self, name: str) -> str:
-        """Wait for a guest; return what was wrong in it. It means that the other tests have ended."""
+        """Wait for a guest; return what was wrong in it. It means that the other tests have ended.
+
+        Who asks again after something was wrong has the guest run again, alone: unless its own pytest has tested what
+        failed a second time.
+        """
         assert self._program
+        file = self._to / name
+        if name in self._told_of and not (self._to / f"{name}.final").exists():
+            self._end(self._program)
+            file.unlink(missing_ok=True)
+            self._program = self._started([name])
+        self._told_of.add(name)
         if self._program.stdin:
             self._program.stdin.close()
-        file = self._to / name
         while not file.exists():
             ended = self._program.poll() is not None
             self.tell()
@@ -101,6 +115,7 @@ class Background:
                 return f"the guests are no more:\n{self._told[-3000:]}"
             time.sleep(0.5)
         self.tell()
+        again.tell(self._to / f"{name}.unsteady", f"guest {name}")
         return file.read_text(encoding="utf-8")
 
 

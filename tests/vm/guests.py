@@ -169,8 +169,11 @@ def run(root: Root, name: str) -> Result:
     file = report(root, name)
     file.parent.mkdir(exist_ok=True)
     file.unlink(missing_ok=True)
+    unsteady(root, name).unlink(missing_ok=True)
     options = f"-p no:cacheprovider -p stuck -p facts --junit-xml={WORK}/reports/{name}.xml"
-    pytest = f"PYTHONPATH={GUEST} PTE_MAGIC_TEST_SCALE={SCALE} python -m pytest {options} {' '.join(guest.tests)}"
+    # The last is again.VARIABLE, which programs beside pytest cannot import.
+    variables = f"PYTHONPATH={GUEST} PTE_MAGIC_TEST_SCALE={SCALE} PTE_MAGIC_UNSTEADY={WORK}/reports/{name}.unsteady"
+    pytest = f"{variables} python -m pytest {options} {' '.join(guest.tests)}"
     machine = Machine((*APPEND, *guest.append), mib=guest.mib, cpus=2, numa=guest.nodes, disks=("512M",), cpu=guest.cpu)
     runs = root.work / "runs"  # what a killed process left there is removed
     runs.mkdir(exist_ok=True)
@@ -190,6 +193,11 @@ def pack(to: IO[bytes]) -> None:
 def report(root: Root, name: str) -> Path:
     """Return where the pytest in a guest writes what it ran, in JUnit's format."""
     return root.work / "reports" / f"{name}.xml"
+
+
+def unsteady(root: Root, name: str) -> Path:
+    """Return where it writes which tests passed only when they were tested once more, if there are any."""
+    return root.work / "reports" / f"{name}.unsteady"
 
 
 def ran(report: Path) -> int:

@@ -9,11 +9,13 @@ Nothing here is nice to them: what takes ten times as long in a guest has the le
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from rootfs import Root
+
+TESTS_FAILED = 1
+"""pytest's exit status. It has tested what failed once more, in the same kernel: there is no sense in a third try."""
 
 slots = threading.Semaphore(1)
 
@@ -47,6 +52,10 @@ def in_guest(root: Root, name: str, to: Path) -> None:
             count = guests.ran(guests.report(root, name))
             say(f"guest {name} ended after {result.seconds:.0f} s; {count} tests ran")
         wrong = result.report() or ("" if count else "no test ran")
+        if result.status == TESTS_FAILED and not result.complaints:
+            (to / f"{name}.final").touch()
+        with suppress(FileNotFoundError):
+            shutil.move(guests.unsteady(root, name), to / f"{name}.unsteady")
         done(to / name, f"{result.output}\n{wrong}" if wrong else "")
     except BaseException:
         done(to / name, traceback.format_exc())
@@ -55,7 +64,7 @@ def in_guest(root: Root, name: str, to: Path) -> None:
 
 def done(file: Path, text: str) -> None:
     """Write a file that is complete as soon as it is there."""
-    part = file.with_suffix(".part")
+    part = file.with_name(f"{file.name}.part")
     part.write_text(text, encoding="utf-8")
     part.rename(file)
 
