@@ -26,3 +26,8 @@ def merging() -> Iterator[None]:
         (KSM / "run").write_text("2", encoding="ascii")  # unmerge
         for name, value in before.items():
             (KSM / name).write_text(value, encoding="ascii")
+
+
+def rest() -> None:
+    """Merge no more pages; those that are merged stay so. ksmd has all of a processor, and changes what it looks at."""
+    (KSM / "run").write_text("0", encoding="ascii")
