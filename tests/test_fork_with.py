@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from conftest import descriptors, needs_root
 from handmade import PAGE, pfn, words
-from waiting import wait_until
+from waiting import SECONDS, wait_until
 
 from pte_magic.errors import WorkloadError
 from pte_magic.space import own
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PRESENT, EXCLUSIVE = 1 << 63, 1 << 56
-SECONDS = 60.0
 
 
 def is_there(pid: int) -> bool:

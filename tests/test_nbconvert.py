@@ -65,7 +65,7 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
             patch.setenv(name, str(home))
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
         client = NotebookClient(
-            notebook, kernel_name="python3", timeout=120, store_widget_state=False,
+            notebook, kernel_name="python3", timeout=600, store_widget_state=False,
             extra_arguments=["--log-level=40"],  # no warning that the kernel's sockets are not encrypted
         )  # fmt: skip
         return client.execute()

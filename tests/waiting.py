@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SECONDS = 60.0
-"""For what takes one: a machine that is played by software, among others, may be slow."""
+SECONDS = 300.0
+"""For what takes one: a machine that is played by software, among others that are busy, may be slow."""
 
 
 def wait_until(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from rootfs import Root
 
-BOOT_SECONDS = 180
+BOOT_SECONDS = 300
 """It takes 10, or 60 on a busy machine. A guest that needs more than this got stuck before its first program."""
 
 INIT = """

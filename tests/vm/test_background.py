@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from rootfs import missing
-from waiting import wait_until
+from waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "all is there")
 
@@ -38,10 +38,10 @@ def test_an_interrupt_while_the_lab_is_built_leaves_nothing(tmp_path: Path) -> N
     tests = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
     lab = tmp_path / "cache/pte-magic/lab"
     try:
-        wait_until(lambda: any(lab.glob("*.part/root/*")), seconds=120)  # Debian's first files
+        wait_until(lambda: any(lab.glob("*.part/root/*")), seconds=600)  # Debian's first files
         assert any(b"mmdebstrap" in words for words in processes(mark))
         tests.send_signal(2)
-        said = tests.communicate(timeout=120)[0]
+        said = tests.communicate(timeout=SECONDS)[0]
     finally:
         tests.kill()
         tests.communicate()

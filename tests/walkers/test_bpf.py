@@ -14,6 +14,7 @@ import pytest
 from conftest import descriptors, forked, needs_root
 from entry_bits import address_mask
 from handmade import HUGE, NOHUGEPAGE, PAGE, PM_PFN, SHARED, NewMap, read, words, write
+from waiting import SECONDS
 
 import pte_magic
 from pte_magic import hardware, walkers
@@ -240,7 +241,7 @@ def test_views_left_early_let_others_walk(bpf: BpfWalker) -> None:
     next(pieces)
     pieces.close()  # type: ignore[attr-defined]
     with ThreadPoolExecutor(1) as pool:
-        assert len(pool.submit(bpf.walk, own(), 0, PAGE).result(timeout=10)) == 1
+        assert len(pool.submit(bpf.walk, own(), 0, PAGE).result(timeout=SECONDS)) == 1
 
 
 def test_an_object_that_is_none_says_why(tmp_path: Path) -> None:

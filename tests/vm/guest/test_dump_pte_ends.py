@@ -35,6 +35,7 @@ from shell_scripts import ADDRESS, SHELL, environment
 from swapping import file_system, make_file, page_out, swap_off, swap_on
 from test_shell import dumped, small
 from test_userfaultfd import WP_SHARED, Uffd
+from waiting import SECONDS
 
 from pte_magic.formats import kernel
 from pte_magic.systemtap import toolchain
@@ -119,7 +120,7 @@ def test_as_a_person_types_it(words: tuple[str, ...]) -> None:
     small()
     done = subprocess.run(
         [*words, "-x", str(os.getpid()), hex(ADDRESS)],
-        cwd=toolchain.SCRIPTS, env=environment(), capture_output=True, text=True, timeout=240, check=False,
+        cwd=toolchain.SCRIPTS, env=environment(), capture_output=True, text=True, timeout=SECONDS, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == f"pid {os.getpid()}, address {ADDRESS:#x}"

@@ -34,6 +34,7 @@ from handmade import (
     write,
 )
 from shell_scripts import ADDRESS, DUMP_PTE, ENTRIES, FLAGS, VALUES
+from waiting import SECONDS
 
 import pte_magic
 from pte_magic.space import AddressSpace
@@ -53,7 +54,7 @@ def run(script: modules.Script, *options: str) -> list[str]:
     module = modules.kept(script)
     assert module, f"{script.name} was not compiled for this kernel"
     done = subprocess.run(
-        ["staprun", "-R", *options, str(module)], capture_output=True, text=True, timeout=120, check=False
+        ["staprun", "-R", *options, str(module)], capture_output=True, text=True, timeout=SECONDS, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
