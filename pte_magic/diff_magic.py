@@ -17,6 +17,7 @@ from pte_magic.around import Around, settle
 from pte_magic.cell import Body
 from pte_magic.differences import PteDiffs
 from pte_magic.errors import PteMagicError
+from pte_magic.escapes import visible
 from pte_magic.named import named, split
 from pte_magic.options import name, seconds
 
@@ -129,7 +130,7 @@ class DiffMagics(Magics):
             else:
                 notes += [f"{before}{note}" for note in look.notes(shell.user_ns)]
         for note in notes:
-            print(note)  # noqa: T201  (notes are output of the cell, above the difference)
+            print(visible(note))  # noqa: T201  (notes are output of the cell, above the difference)
         result = (found or None) if len(looks) > 1 else next(iter(found.values()), None)
         if options.out:
             shell.user_ns[options.out] = result

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from pte_magic.difference import PteDiff
+from pte_magic.escapes import visible
+from pte_magic.views.markup import escape
 
 
 class PteDiffs(dict[str, PteDiff]):
     """The differences of several targets, `PteDiff` by the text that named each."""
 
     def __repr__(self) -> str:
-        return "\n\n".join(f"{name}\n{found!r}" for name, found in self.items())
+        return "\n\n".join(f"{visible(name)}\n{found!r}" for name, found in self.items())
 
     def _repr_html_(self) -> str | None:
         shown = {name: found._repr_html_() for name, found in self.items()}

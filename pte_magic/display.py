@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import html as html_escape
 from itertools import compress, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from pte_magic.escapes import visible
 from pte_magic.formats import kernel
 from pte_magic.formats.describe import describe
 from pte_magic.overview import headline, is_translation, shortened
 from pte_magic.units import size
 from pte_magic.views import picture
-from pte_magic.views.markup import framed, scrolled
+from pte_magic.views.markup import escape, framed, scrolled
 from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _formatter(name: str, dtype: Any) -> Callable[[Any], str]:
         return lambda value: MISSING if pd.isna(value) else f"{value:.1%}"
     if isinstance(dtype, pd.BooleanDtype):
         return lambda value: MISSING if pd.isna(value) else str(int(value))
-    return lambda value: MISSING if pd.isna(value) else str(value)
+    return lambda value: MISSING if pd.isna(value) else visible(str(value))
 
 
 def _is_size(name: str) -> bool:
@@ -59,7 +59,7 @@ def _number(value: Any, form: Callable[[int], str]) -> str:
     """Format a number; whatever else somebody put into the column is shown as it is."""
     if pd.isna(value):
         return MISSING
-    return form(int(value)) if isinstance(value, (int, float, np.number)) else str(value)
+    return form(int(value)) if isinstance(value, (int, float, np.number)) else visible(str(value))
 
 
 def text(frame: pd.DataFrame) -> str:
@@ -99,7 +99,7 @@ def html_table(table: pd.DataFrame, limit: int | None, label: str = "table of en
 
 def paragraph(lines: list[str]) -> str:
     """Return lines of text as HTML; nothing if there are none."""
-    return f"<p>{'<br>'.join(html_escape.escape(line) for line in lines)}</p>" if lines else ""
+    return f"<p>{'<br>'.join(escape(line) for line in lines)}</p>" if lines else ""
 
 
 def is_chain(frame: pd.DataFrame) -> bool:
@@ -150,7 +150,9 @@ def telling(frame: pd.DataFrame, shape: str, constant: tuple[str, ...]) -> tuple
         shape += f"; {len(empty)} of them missing throughout, not shown"
     if unset:
         shape += f"; {len(unset)} flags of page frames set nowhere, not shown"
-    told = ", ".join(f"{name} {'without a name' if value == '' else value}" for name, value in same.items())
+    told = ", ".join(
+        f"{name} {'without a name' if value == '' else visible(str(value))}" for name, value in same.items()
+    )
     return frame.drop(columns=[*empty, *unset, *same]), [f"[{shape}]", *([told] if told else [])]
 
 

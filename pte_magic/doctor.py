@@ -9,6 +9,7 @@ import pandas as pd
 
 from pte_magic import walkers
 from pte_magic.errors import WalkerUnavailableError
+from pte_magic.escapes import visible
 from pte_magic.hardware import PAGE_SIZE
 from pte_magic.space import own
 from pte_magic.systemtap import toolchain
@@ -58,7 +59,7 @@ def doctor() -> pd.DataFrame:
             continue
         found = walkers.attempt(name, again=name != stap.NAME or stap.why_not() is not None or stap.is_ready())
         works = not isinstance(found, WalkerUnavailableError)
-        note = found.why if isinstance(found, WalkerUnavailableError) else ""
+        note = visible(found.why) if isinstance(found, WalkerUnavailableError) else ""
         if isinstance(found, helper.HelperWalker) and found.frames_hidden:
             note = (
                 "no page frame numbers and swap locations, which are for the group of `pte-magic serve --frames GROUP`"

@@ -5,9 +5,14 @@ Every exception keeps its constructor's arguments in ``args``, so it survives pi
 
 from __future__ import annotations
 
+from pte_magic.escapes import visible, visible_lines
+
 
 class PteMagicError(Exception):
     """Base of all errors that pte-magic raises on purpose."""
+
+    def __str__(self) -> str:
+        return visible(super().__str__())  # it may name a file or a process, whose name may be anything
 
 
 class TargetError(PteMagicError, ValueError):
@@ -48,7 +53,18 @@ class NoAddressSpaceError(PteMagicError):
         self.why = why
 
     def __str__(self) -> str:
-        return f"pid {self.pid}: {self.why}"
+        return visible(f"pid {self.pid}: {self.why}")
+
+
+class NoProcError(PteMagicError):
+    """There is no /proc, or it is of a pid namespace that this process is not in."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(pid)
+        self.pid = pid
+
+    def __str__(self) -> str:
+        return f"/proc is not mounted, or does not have this process, pid {self.pid}; type `mount -t proc proc /proc`"
 
 
 class WalkerUnavailableError(PteMagicError):
@@ -60,7 +76,7 @@ class WalkerUnavailableError(PteMagicError):
         self.why = why
 
     def __str__(self) -> str:
-        return f"walker {self.walker!r} cannot work here: {self.why}"
+        return visible(f"walker {self.walker!r} cannot work here: {self.why}")
 
 
 class UnstableError(PteMagicError):
@@ -91,7 +107,10 @@ class MissingPackageError(PteMagicError, ImportError):
 
 
 class SystemTapError(PteMagicError):
-    """SystemTap refused a script, or the kernel the module made of it; the message is what they said."""
+    """SystemTap refused a script, or the kernel the module made of it; the message is what they said, line by line."""
+
+    def __str__(self) -> str:
+        return visible_lines(Exception.__str__(self))
 
 
 class WorkloadError(PteMagicError, ValueError):

@@ -6,6 +6,8 @@ import functools
 import os
 from contextlib import suppress
 
+from pte_magic.escapes import visible
+
 WARNING, INFO = 4, 6  # syslog(3)
 
 
@@ -23,4 +25,4 @@ def say(text: str, priority: int = INFO) -> None:
     """Write one line, at once; the journal is told its priority (sd-daemon(3))."""
     prefix = f"<{priority}>" if _is_journal() else ""
     with suppress(OSError):  # nobody listens any more, which is no reason to end
-        os.write(2, f"{prefix}{text}\n".encode())
+        os.write(2, f"{prefix}{visible(text)}\n".encode())

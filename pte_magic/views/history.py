@@ -7,6 +7,7 @@ import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from pte_magic import units
+from pte_magic.escapes import visible
 from pte_magic.views import looks
 from pte_magic.views.markup import escape, framed
 
@@ -63,8 +64,8 @@ def text(history: History) -> str:
     rows = [_HEAD, *_rows(history.events)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    happened = [f"{_clock(event.time)}  {event.words}" for event in history.events[-LINES:]]
-    return "\n".join([history.headline, *happened, "", *table])
+    happened = [f"{_clock(event.time)}  {visible(event.words)}" for event in history.events[-LINES:]]
+    return "\n".join([visible(history.headline), *happened, "", *table])
 
 
 def html(history: History) -> str:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import functools
-from html import escape
+import html
 from pathlib import Path
+
+from pte_magic.escapes import visible
 
 __all__ = ["STATIC", "escape", "framed", "script", "scrolled", "style"]
 
 STATIC = Path(__file__).with_name("static")
 """Style sheets, and the scripts of widgets."""
+
+
+def escape(text: str) -> str:
+    """Return a text of one line as HTML, with an escape for what cannot be seen: see `escapes.visible`."""
+    return html.escape(visible(text))
 
 
 @functools.cache
