@@ -131,7 +131,7 @@ def _remapped(before: Sequence[Region], after: Sequence[Region], ranges: Sequenc
                     continue
                 if now.start > at:
                     gone.append((at, now.start))
-                if now.name != region.name:
+                if _what(now) != _what(region):
                     other.append((max(at, now.start), min(stop, now.end)))
                 at = now.end
             if at < stop:
@@ -142,3 +142,8 @@ def _remapped(before: Sequence[Region], after: Sequence[Region], ranges: Sequenc
         for what, found in (("no longer mapped at all", gone), ("now another mapping", other))
         if found
     ]
+
+
+def _what(region: Region) -> object:
+    """Return what a region maps: a file, whatever its name is by now, or else what the kernel calls it."""
+    return region.file if region.file[1] else region.path

@@ -6,9 +6,8 @@ import ctypes
 import functools
 import os
 import re
-from pathlib import Path
 
-from pte_magic import geometry
+from pte_magic import geometry, kernel_text
 from pte_magic.errors import PteMagicError
 
 FIVE_LEVELS = 5
@@ -26,11 +25,8 @@ _EEXIST = 17
 
 
 def host() -> str:
-    """Return the name of this machine, as in the ``host`` column.
-
-    Not kept, as `platform.node` does: a process may enter another UTS namespace, with another name (setns(2)).
-    """
-    return os.uname().nodename
+    """Return the name of this machine, as in the ``host`` column; see `kernel_text.host`."""
+    return kernel_text.shown(kernel_text.host())
 
 
 @functools.cache
@@ -45,7 +41,7 @@ def machine() -> str:
 
     """
     try:
-        name = Path("/proc/sys/kernel/arch").read_text(encoding="ascii").strip()
+        name = kernel_text.text("/proc/sys/kernel/arch").strip()
     except OSError:
         name = os.uname().machine
     if re.fullmatch("i.86", name):
@@ -87,12 +83,14 @@ def levels() -> int:
     """Return how many levels the page tables have, 2 to 5.
 
     On x86-64, the kernel clears the CPU's ``la57`` flag when it runs with four levels (``early_identify_cpu()``,
-    arch/x86/kernel/cpu/common.c), so the flag tells what is in use, not what the CPU could do.
+    arch/x86/kernel/cpu/common.c), so the flag tells what is in use, not what the CPU could do. Without /proc/cpuinfo it
+    is asked to map something above 2**47, which it does if it is told where (``task_size_max()``).
     """
     format_ = encoding()
     if format_ == "x86_64":
         flags = re.search(r"^flags\s*:(.*)$", _cpuinfo(), re.MULTILINE)
-        return FIVE_LEVELS if flags and "la57" in flags[1].split() else 4
+        five = "la57" in flags[1].split() if flags else bool(_mapped_at(1 << 47) >> 47)
+        return FIVE_LEVELS if five else 4
     found = geometry.GEOMETRIES[format_]
     if machine() == "arm64":
         return -((found.page_shift - _arm64_bits()) // found.index_bits)  # rounded up
@@ -129,8 +127,11 @@ def user_limit() -> int:
 
 @functools.cache
 def _cpuinfo() -> str:
-    """Return the first processor's part of /proc/cpuinfo."""
-    return Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n", 1)[0]
+    """Return the first processor's part of /proc/cpuinfo; nothing where /proc has only processes (``subset=pid``)."""
+    try:
+        return kernel_text.text("/proc/cpuinfo").split("\n\n", 1)[0]
+    except OSError:
+        return ""
 
 
 def _has_pae() -> bool:
@@ -138,8 +139,16 @@ def _has_pae() -> bool:
 
     The kernel says how large the large pages of its direct map are, which is 4 MiB without PAE
     (``arch_report_meminfo()``, arch/x86/mm/pat/set_memory.c).
+
+    Raises:
+        PteMagicError: /proc/meminfo cannot be read.
+
     """
-    return "\nDirectMap4M:" not in Path("/proc/meminfo").read_text(encoding="ascii")
+    try:
+        return "DirectMap4M" not in kernel_text.fields(kernel_text.read("/proc/meminfo"))
+    except OSError as error:
+        message = f"/proc/meminfo tells whether this kernel uses PAE, and cannot be read: {error.strerror}"
+        raise PteMagicError(message) from error
 
 
 @functools.cache

@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pte_magic import physical, progress, visiting
+from pte_magic import kernel_text, physical, progress, visiting
 from pte_magic.errors import TargetError
 from pte_magic.hardware import PAGE_SIZE
 from pte_magic.sharing import frames
@@ -28,7 +27,7 @@ KINDS = ("other processes", "several processes", "page cache", "kernel", "hugetl
 
 _OTHER, _SEVERAL, _CACHE, _KERNEL, _POOL, _FREE, _NONE = range(len(KINDS))
 _AT_ONCE = 1 << 18  # frames of which flags are read: no folio crosses a multiple of it
-_RAM = re.compile(r"([0-9a-f]+)-([0-9a-f]+) : System RAM")
+_RAM = re.compile(rb" *([0-9a-f]+)-([0-9a-f]+) : System RAM")
 _SHARED = np.uint16((1 << 16) - 1)  # instead of a process' number
 
 
@@ -93,10 +92,9 @@ def _flags() -> Iterator[NDArray[np.uint64]]:
 
 def _memory(count: int) -> NDArray[np.bool_]:
     """Tell of the first frames which are memory: in a hole, frames may have flags, which then are all zero."""
-    ranges = _RAM.findall(Path("/proc/iomem").read_text(encoding="ascii"))
     is_ram = np.zeros(count, np.bool_)
-    for first, last in ranges:
-        is_ram[int(first, 16) // PAGE_SIZE : int(last, 16) // PAGE_SIZE + 1] = True
+    for found in filter(None, map(_RAM.match, kernel_text.lines(kernel_text.read("/proc/iomem")))):
+        is_ram[int(found[1], 16) // PAGE_SIZE : int(found[2], 16) // PAGE_SIZE + 1] = True
     return is_ram
 
 

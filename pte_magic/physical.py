@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import mmap
 import os
-import re
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from pte_magic import kernel_text
 from pte_magic.hardware import PAGE_SIZE
 from pte_magic.space import own
 
@@ -65,8 +65,6 @@ _NEAR = 8  # to read this many words more costs less than another call
 _AT_ONCE = 1 << 20  # frames: not to be deaf to interrupts
 _NODES = Path("/sys/devices/system/node")
 _BLOCK_SIZE = Path("/sys/devices/system/memory/block_size_bytes")
-_VERSION_1 = re.compile(r"^\d+:(\S+,)?memory(,\S+)?:", re.MULTILINE)
-_CGROUP_MOUNT = re.compile(r"\S+ \S+ \S+ (\S+) (\S+) .* - (cgroup2?) \S+ (\S+)")
 
 
 class Told(NamedTuple):
@@ -230,6 +228,8 @@ def _nothing(count: int) -> Told:
 def cgroup_paths(inodes: Iterable[int]) -> dict[int, str]:
     """Return the path of each memory cgroup, as in /proc/PID/cgroup, by the inode of its directory.
 
+    Paths are as they are shown: see `kernel_text.shown`.
+
     Without those whose directory is not found: outside of what is mounted here, or removed by now. (A frame that is
     charged to a removed group is told to be of the next group above that is alive: ``page_cgroup_ino()``,
     mm/memcontrol.c.)
@@ -240,21 +240,47 @@ def cgroup_paths(inodes: Iterable[int]) -> dict[int, str]:
 
 def _cgroups() -> Iterator[tuple[int, str]]:
     """Yield inode and path of every memory cgroup that is mounted here."""
-    mounts = _CGROUP_MOUNT.findall(_text("mountinfo"))
+    groups = [line.split(b":", 2) for line in kernel_text.lines(_read_own("cgroup"))]
     # The controller is in a hierarchy of version 1, or else in that of version 2; only the former are named there.
-    kind = "cgroup" if _VERSION_1.search(_text("cgroup")) else "cgroup2"
-    found = [mount for mount in mounts if mount[2] == kind and (kind == "cgroup2" or "memory" in mount[3].split(","))]
-    for root, point, _, _ in found[:1]:
-        for directory, _, _ in os.walk(point):
-            try:
-                inode = Path(directory).stat().st_ino
-            except FileNotFoundError:  # just removed
-                continue
-            yield inode, root.rstrip("/") + directory.removeprefix(point) or "/"
+    kind = b"cgroup" if any(b"memory" in controllers.split(b",") for _, controllers, _ in groups) else b"cgroup2"
+    mount = next(
+        (found for found in _mounts() if found.kind == kind and (kind == b"cgroup2" or found.has_memory)), None
+    )
+    if mount is None:
+        return
+    for directory, _, _ in os.walk(mount.point):
+        try:
+            inode = os.stat(directory).st_ino  # noqa: PTH116  (bytes)
+        except FileNotFoundError:  # just removed
+            continue
+        path = mount.root.rstrip(b"/") + directory.removeprefix(mount.point) or b"/"
+        yield inode, kernel_text.shown(path)
 
 
-def _text(name: str) -> str:
-    return Path("/proc/self", name).read_text(encoding="utf-8", errors="surrogateescape")
+class _Mount(NamedTuple):
+    """Of a mounted file system: what of it, where, its type, and whether it has a controller called ``memory``."""
+
+    root: bytes
+    point: bytes
+    kind: bytes
+    has_memory: bool
+
+
+def _mounts() -> Iterator[_Mount]:
+    r"""Yield what is mounted here. Fields are cut at blanks, which a path there has as ``\040``: show_mountinfo()."""
+    for line in kernel_text.lines(_read_own("mountinfo")):
+        fields = line.split(b" ")
+        kind, _, options = fields[fields.index(b"-") + 1 :][:3]
+        root, point = map(kernel_text.unescaped, fields[3:5])
+        yield _Mount(root, point, kind, b"memory" in options.split(b","))
+
+
+def _read_own(name: str) -> bytes:
+    """Return a file about this thread: those of the process are empty when its first thread has exited."""
+    try:
+        return kernel_text.read(f"/proc/thread-self/{name}")
+    except OSError:
+        return b""
 
 
 def node(pfn: NDArray[np.uint64]) -> Told:
@@ -270,7 +296,7 @@ def node(pfn: NDArray[np.uint64]) -> Told:
         return _nothing(len(pfn))
     nodes = np.full(max(blocks) + 2, -1, np.int64)
     nodes[list(blocks)] = list(blocks.values())
-    frames = int(_BLOCK_SIZE.read_text(encoding="ascii"), 16) // PAGE_SIZE
+    frames = int(kernel_text.text(_BLOCK_SIZE), 16) // PAGE_SIZE
     found = nodes[np.minimum(pfn // np.uint64(frames), np.uint64(len(nodes) - 1))]
     return Told(found.clip(0).astype(np.uint64), found < 0)
 

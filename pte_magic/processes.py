@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pte_magic import display, hardware, page_sizes, progress, units, visiting, walkers
+from pte_magic import display, hardware, kernel_text, page_sizes, progress, units, visiting, walkers
 from pte_magic.errors import TargetError
 from pte_magic.formats import kernel
 from pte_magic.newer_pandas import TEXT
@@ -35,7 +35,7 @@ class Processes(pd.DataFrame):
 
     ================  ========  ====================================================================================
     ``pid``           int64     process, in the pid namespace of /proc
-    ``name``          str       what /proc/PID/status calls it
+    ``name``          str       its own, as in /proc/PID/comm; see `kernel_text.shown`
     ``user``          str       whose it is: effective user, by number if that has no name
     ``resident``      UInt64    bytes of the pages that it maps
     ``resident_4k``   UInt64    of these, bytes on pages of 4 KiB, however large the folio is that they are part of
@@ -134,7 +134,7 @@ def machine(*, walker: str = "auto") -> Processes:
     """
     reader = walkers.get(walker)
     counts = MapCounts() if visiting.sees_frames(reader) else None
-    pids = visiting.pids()
+    pids = kernel_text.pids()
     left_out: dict[int, str] = {}
     rows = []
     with progress.bar("machine", len(pids) * (2 if counts else 1), "process") as bar:
@@ -218,7 +218,7 @@ def _types() -> dict[str, Any]:
 
 def _user(uid: int) -> str:
     try:
-        return pwd.getpwuid(uid).pw_name
+        return kernel_text.shown(kernel_text.exact(pwd.getpwuid(uid).pw_name))
     except KeyError:
         return str(uid)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from pte_magic import kernel_text
 from pte_magic.errors import TargetError
 from pte_magic.hardware import PAGE_SIZE, machine, user_limit
 from pte_magic.memory import memory
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _RANGE = re.compile(r"(0x[0-9a-f]+|[0-9a-f]{8,16})\s*-\s*(0x[0-9a-f]+|[0-9a-f]{8,16})", re.IGNORECASE)
 _ALL = "all"
+_MEMFD = b"/memfd:"  # memfd_create(2)
 _TAG_SHIFT = 56  # of the byte that arm64 ignores in addresses of users
 
 
@@ -79,7 +81,7 @@ def parse(text: str, space: AddressSpace) -> Target | None:
         None if it is none of these; in a notebook it may be a Python expression.
 
     """
-    text = text.strip()
+    typed, text = text, text.strip()
     if found := _RANGE.fullmatch(text):
         return between(int(found[1], 16), int(found[2], 16))
     try:
@@ -90,15 +92,15 @@ def parse(text: str, space: AddressSpace) -> Target | None:
         pass
     if text == _ALL:
         return Target(((0, user_limit()),))
-    ranges = [(region.start, region.end) for region in space.regions() if _is_called(region, text)]
-    ranges = [(start, end) for start, end in ranges if start < user_limit()]
-    return Target(tuple(ranges)) if ranges else None
+    ranges = tuple((region.start, region.end) for region in _called(typed, space) or _called(text, space))
+    return Target(ranges) if ranges else None
 
 
 def region_names(space: AddressSpace) -> list[str]:
     """Return the names of the regions that `parse` understands, each once, in order of address."""
-    names = (region.name for region in space.regions() if region.name and region.start < user_limit())
-    return list(dict.fromkeys(name if name.startswith("[") else _file(name) for name in names))
+    regions = [region for region in space.regions() if region.path and region.start < user_limit()]
+    paths = dict.fromkeys(region.linked if space.is_deleted(region) else region.path for region in regions)
+    return list(dict.fromkeys(kernel_text.shown(_file(path)) for path in paths))
 
 
 def unknown(text: str, space: AddressSpace) -> TargetError:
@@ -109,17 +111,37 @@ def unknown(text: str, space: AddressSpace) -> TargetError:
     )
 
 
-def _is_called(region: Region, text: str) -> bool:
-    """Tell whether `text` names the region: ``[heap]`` or ``heap``, a path, a file, or ``libc`` for ``libc.so.6``."""
-    file = _file(region.name)
-    return bool(text) and (
-        text in (region.name, file, region.name.strip("[]")) or re.split(r"[.-]", file, maxsplit=1)[0] == text
-    )
+def _called(text: str, space: AddressSpace) -> list[Region]:
+    """Return the regions that a text names, in order of address.
+
+    The kernel's own, ``[heap]`` or ``heap``, go before files, as any file may be called ``[heap]``; then come paths,
+    then names of files, then ``libc`` for ``libc.so.6``. Compared are bytes; where these find nothing, names are
+    compared as they are shown, so what is shown can be typed.
+    """
+    if not text:
+        return []
+    regions = [region for region in space.regions() if region.path and region.start < user_limit()]
+    files = [region for region in regions if region.path.startswith(b"/")]
+    others = [region for region in regions if not region.path.startswith(b"/")]
+    typed = kernel_text.exact(text)
+    for said in (bytes, lambda path: kernel_text.shown(path).encode()):
+        if found := [region for region in others if typed in (said(region.path), said(region.path.strip(b"[]")))]:
+            return found
+        for part in (bytes, _file):
+            for region in files:
+                whole, linked = said(part(region.path)), said(part(region.linked))
+                if typed == whole or (typed == linked and space.is_deleted(region)):
+                    found.append(region)
+            if found:
+                return found
+    return [region for region in files if re.split(rb"[.-]", _file(region.linked), maxsplit=1)[0] == typed]
 
 
-def _file(name: str) -> str:
-    """Return what follows the last slash of a region's name, which need not be a path (``[heap]``, the empty name)."""
-    return name.rpartition("/")[2]
+def _file(path: bytes) -> bytes:
+    """Return what follows the last slash of a path. The kernel's own names, and memfds', may have some, and stay."""
+    if path.startswith(_MEMFD):
+        return path.removeprefix(b"/")
+    return path.rpartition(b"/")[2] if path.startswith(b"/") else path
 
 
 def _untagged(address: int) -> int:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pte_magic import hardware
+from pte_magic import hardware, kernel_text
+from pte_magic.errors import PteMagicError
 from pte_magic.space import own
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def _config() -> str:
     """Return the kernel's configuration, or nothing if it is not to be had."""
     release = platform.release()
     try:
-        return "\n" + gzip.decompress(Path("/proc/config.gz").read_bytes()).decode()
+        return "\n" + gzip.decompress(kernel_text.read("/proc/config.gz")).decode(errors="backslashreplace")
     except OSError:
         pass
     for path in (
@@ -180,7 +181,7 @@ def _config() -> str:
         f"/usr/src/linux-headers-{release}/.config",
     ):
         try:
-            return "\n" + Path(path).read_text(encoding="utf-8")
+            return "\n" + kernel_text.text(path)
         except OSError:
             continue
     return ""
@@ -189,11 +190,25 @@ def _config() -> str:
 def _names() -> Callable[[str], bool]:
     """Return a test whether the kernel has a function, type or enumerator of some name; its users may all ask that."""
     try:
-        btf = BTF.read_bytes()
+        btf = kernel_text.read(BTF)
     except OSError:
-        symbols = Path("/proc/kallsyms").read_bytes()  # names without CAP_SYSLOG too, only the addresses are zero
+        symbols = _symbols()
         return lambda name: b" " + name.encode() + b"\n" in symbols
     return lambda name: b"\0" + name.encode() + b"\0" in btf
+
+
+def _symbols() -> bytes:
+    """Return the names of the kernel's symbols, which are there without CAP_SYSLOG, too; only the addresses are zero.
+
+    Raises:
+        PteMagicError: They cannot be read, as where /proc has only processes (``subset=pid``).
+
+    """
+    try:
+        return kernel_text.read("/proc/kallsyms")
+    except OSError as error:
+        message = f"what this kernel does with bits is told by {BTF} or /proc/kallsyms, and neither can be read"
+        raise PteMagicError(message) from error
 
 
 def _tracks_soft_dirty() -> bool:
@@ -207,6 +222,6 @@ def _tracks_soft_dirty() -> bool:
 
 def _moves_between_nodes() -> bool:
     try:
-        return Path("/proc/sys/kernel/numa_balancing").read_text(encoding="ascii").strip() != "0"
+        return kernel_text.text("/proc/sys/kernel/numa_balancing").strip() != "0"
     except OSError:
         return False

@@ -29,7 +29,8 @@ def check_reachable() -> None:
     try:
         done = subprocess.run(  # noqa: S603
             [*SERVE, "--help"],
-            user=_NOBODY, group=_NOBODY, extra_groups=[], capture_output=True, text=True, check=False, cwd="/",
+            user=_NOBODY, group=_NOBODY, extra_groups=[], capture_output=True, text=True, errors="backslashreplace",
+            check=False, cwd="/",
         )  # fmt: skip
     except PermissionError as error:
         why = str(error.strerror)

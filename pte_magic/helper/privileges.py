@@ -6,11 +6,11 @@ import ctypes
 import functools
 import operator
 import os
-import re
 import sys
 from errno import EINVAL, EPERM
 from pathlib import Path
 
+from pte_magic import kernel_text
 from pte_magic.helper.policy import HelperError
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -33,11 +33,12 @@ def have_one_thread() -> None:
         HelperError: There still are some.
 
     """
-    others = [task.joinpath("comm") for task in Path("/proc/self/task").iterdir() if int(task.name) != os.getpid()]
+    first = int(Path("/proc/self").readlink().name)  # its number there, of which pid namespace that may be
+    others = [task.joinpath("comm") for task in Path("/proc/self/task").iterdir() if int(task.name) != first]
     if not others:
         return
     if NO_THREADS.items() <= os.environ.items():
-        names = ", ".join(path.read_text(encoding="utf-8").strip() for path in others)
+        names = ", ".join(kernel_text.shown(kernel_text.read(path).removesuffix(b"\n")) for path in others)
         message = f"threads of libraries ({names}) would keep the privileges; please report this"
         raise HelperError(message)
     os.environ.update(NO_THREADS)
@@ -70,9 +71,8 @@ def drop() -> None:
 
 def held() -> int:
     """Return the capabilities that this thread has, may take or hands on, as a mask."""
-    status = Path("/proc/thread-self/status").read_text(encoding="utf-8")
-    found = re.findall(r"^Cap(?:Inh|Prm|Eff|Amb):\s*([0-9a-f]+)$", status, re.MULTILINE)
-    return functools.reduce(operator.or_, (int(text, 16) for text in found))
+    status = kernel_text.fields(kernel_text.read("/proc/thread-self/status"))
+    return functools.reduce(operator.or_, (int(status[f"Cap{name}"], 16) for name in ("Inh", "Prm", "Eff", "Amb")))
 
 
 def own_descriptors(first: int) -> None:

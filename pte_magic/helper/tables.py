@@ -30,7 +30,7 @@ class Received(AddressSpace):
     __slots__ = ()
 
     def __init__(self, fd: int) -> None:  # it is open, and nothing is known of its process
-        self.pid, self.fd, self._directory = 0, fd, -1
+        self.pid, self.fd, self._directory, self._thread = 0, fd, -1, ""
 
     def gone(self) -> NoAddressSpaceError:
         """Return the error that says that it was torn down."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 import pandas as pd
 
-from pte_magic import frame, progress
+from pte_magic import frame, kernel_text, progress
 from pte_magic.errors import TargetError
+from pte_magic.escapes import visible
 from pte_magic.snapshots import reading
 from pte_magic.streaming import ROWS, regrouped
 from pte_magic.walkers.entries import join
@@ -73,7 +74,7 @@ class Snapshot:
         index = pd.MultiIndex.from_tuples([(file.host, file.pid) for file in self._files], names=["host", "pid"])
         columns = {
             "time": pd.to_datetime([facts.time for facts in told], utc=True),
-            "kernel": [facts.release for facts in told],
+            "kernel": [visible(facts.release) for facts in told],
             "walker": [facts.walker for facts in told],
             "bytes": [file.path.stat().st_size for file in self._files],
         }
@@ -150,7 +151,8 @@ class Snapshot:
 
 def _origin(file: Path) -> tuple[str, int]:
     try:
-        return unquote(file.parent.parent.name.removeprefix("host=")), int(file.parent.name.removeprefix("pid="))
+        host = unquote_to_bytes(kernel_text.exact(file.parent.parent.name.removeprefix("host=")))
+        return kernel_text.shown(host), int(file.parent.name.removeprefix("pid="))
     except ValueError:
         message = f"{file.parent} is named after no process; a snapshot has directories host=HOST/pid=PID"
         raise TargetError(message) from None

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pte_magic import progress, walkers
+from pte_magic import kernel_text, progress, walkers
 from pte_magic.errors import MissingPackageError, NoAddressSpaceError, PteMagicError, TargetError
 from pte_magic.interrupts import Interrupts
 from pte_magic.newer_pandas import TEXT
-from pte_magic.space import AddressSpace
+from pte_magic.space import AddressSpace, own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -82,11 +82,11 @@ def snapshot(
 
 def _wanted(pids: int | Iterable[int] | str | None) -> list[int]:
     if pids is None:
-        return [os.getpid()]
+        return [own().pid]
     if isinstance(pids, int):
         return [pids]
     if pids == ALL:
-        return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208  (names only)
+        return kernel_text.pids()
     try:
         return [*dict.fromkeys(int(pid) for pid in pids)]
     except (TypeError, ValueError):

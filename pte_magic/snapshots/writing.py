@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pte_magic import hardware
+from pte_magic import hardware, kernel_text
 from pte_magic.snapshots import rows
 from pte_magic.snapshots.facts import Facts
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pte_magic.walkers.entries import Entries
 
 NAME = "part-0.parquet"
+_LONGEST = 200  # NAME_MAX is 255
 
 
 class Stopped(Exception):  # noqa: N818  (no error)
@@ -29,8 +30,13 @@ class Stopped(Exception):  # noqa: N818  (no error)
 
 
 def of_host(path: Path) -> Path:
-    """Return where this machine's files lie in a data set."""
-    return path / f"host={quote(hardware.host(), safe='')}"
+    """Return where this machine's files lie in a data set.
+
+    The name is as it is shown, which every reader of such a data set takes for text. It has 64 bytes at most, and if an
+    escape for each of them makes it too long for a file, it is the bytes themselves: `load` makes the same of both.
+    """
+    name = quote(hardware.host(), safe="")
+    return path / f"host={name if len(name) <= _LONGEST else quote(kernel_text.host(), safe='')}"
 
 
 def write(walker: Walker, space: AddressSpace, directory: Path, went_on: Callable[[int], bool]) -> int:

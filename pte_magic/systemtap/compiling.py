@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pte_magic.errors import SystemTapError
+from pte_magic.escapes import visible_lines
 from pte_magic.interrupts import Interrupts
 from pte_magic.systemtap import toolchain
 from pte_magic.systemtap.guard import Guarded
@@ -124,7 +125,7 @@ def _listen(stap: subprocess.Popen[bytes], said: list[str], hear: Callable[[str]
     assert stap.stderr is not None  # noqa: S101  (it was asked for as a pipe)
     with stap.stderr as lines:
         for line in lines:
-            said.append(line.decode(errors="replace"))
+            said.append(visible_lines(line.decode(errors="backslashreplace")))
             if hear:
                 hear(said[-1])
 

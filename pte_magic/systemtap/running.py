@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from pte_magic import kernel_text
+from pte_magic.escapes import visible_lines
 from pte_magic.systemtap import toolchain
 from pte_magic.systemtap.guard import Guarded
 
@@ -90,7 +92,7 @@ class Run:
             self._heard(rest)
 
     def _heard(self, line: bytes) -> None:
-        text = line.decode(errors="replace")
+        text = visible_lines(line.decode(errors="backslashreplace"))  # it may name processes
         self.complaints.append(text)
         if self._hear:
             self._hear(text)
@@ -102,7 +104,7 @@ class Run:
 
     def first_line(self) -> str:
         """Return the first line that the script prints; empty if it printed none and has ended."""
-        return _stream(self.process.stdout).readline().decode(errors="replace").strip()
+        return _stream(self.process.stdout).readline().decode(errors="backslashreplace").strip()
 
     def read(self, seconds: float | None = None) -> bytes | None:
         """Return what the script printed since, waiting for some; nothing when it has ended, None if time is up."""
@@ -126,11 +128,10 @@ class Run:
         if self.process.poll() is not None:
             return True
         try:
-            status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+            fields = kernel_text.fields(kernel_text.read(f"/proc/{self.process.pid}/status"))
         except OSError:  # it has just ended, and another thread has waited for it
             return True
-        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-        return fields["Name"] == "stapio" and bool(int(fields["SigCgt"], 16) >> (signal.SIGINT - 1) & 1)
+        return fields["Name"] == b"stapio" and bool(int(fields["SigCgt"], 16) >> (signal.SIGINT - 1) & 1)
 
     def ask_to_stop(self) -> None:
         """Have the script end, probes of its end included, and go on printing until then.
@@ -149,7 +150,13 @@ class Run:
             self.ask_to_stop()
             self._drain()
             if self._renamed and Path("/sys/module", self.module).exists():  # staprun itself was killed
-                gone = subprocess.run(["staprun", "-d", self.module], capture_output=True, text=True, check=False)
+                gone = subprocess.run(
+                    ["staprun", "-d", self.module],
+                    capture_output=True,
+                    text=True,
+                    errors="backslashreplace",
+                    check=False,
+                )
                 if gone.returncode:
                     self.still_loaded = (
                         f"{self.module} is still loaded; type `sudo staprun -d {self.module}`: {gone.stderr.strip()}"

@@ -85,7 +85,7 @@ def play(  # noqa: PLR0913  (what a run can be told)
     """
     errors: list[str] = []
     screen = _Screen(show=show)
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
     with Interrupts() as interrupts:
         run = Run(
             module,

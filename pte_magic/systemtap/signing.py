@@ -11,6 +11,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from pte_magic import kernel_text
 from pte_magic.errors import SystemTapError
 
 _HASH = "sha256"
@@ -85,7 +86,7 @@ def _hash(release: str) -> str:
     """Return the hash function by which the kernel's own modules are signed."""
     for path in (Path("/lib/modules", release, "build/.config"), Path(f"/boot/config-{release}")):
         try:
-            found = re.search(r'^CONFIG_MODULE_SIG_HASH="(.+)"$', path.read_text(encoding="utf-8"), re.MULTILINE)
+            found = re.search(r'^CONFIG_MODULE_SIG_HASH="(.+)"$', kernel_text.text(path), re.MULTILINE)
         except OSError:
             continue
         if found:

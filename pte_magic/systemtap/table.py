@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from pte_magic.errors import SystemTapError
+from pte_magic.escapes import visible
 from pte_magic.newer_pandas import TEXT
 
+_BLANKS = re.compile(" +")
 _WHOLE = re.compile(r"[+-]?(?:\d{1,20}|0[xX][0-9a-fA-F]{1,16})", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
@@ -24,14 +26,14 @@ def table(text: str) -> pd.DataFrame:
 
     Returns:
         Whole numbers, in decimal or as ``0x…``, are ``Int64``, or ``UInt64`` where one needs it; other numbers float64;
-        the rest is text. What a line lacks is missing.
+        the rest is text, as it is shown (see `escapes.visible`). What a line lacks is missing.
 
     Raises:
         SystemTapError: There is no first line, or a line has more columns than it.
 
     """
     # Not splitlines(): what a script prints of a process, such as its name, may hold any character but this one.
-    lines = [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
+    lines = [line.removesuffix("\r") for line in text.split("\n") if line.strip(" \r\t")]
     if not lines:
         message = "the script printed nothing, so there is no table; print a line of column names first"
         raise SystemTapError(message)
@@ -40,9 +42,9 @@ def table(text: str) -> pd.DataFrame:
         if len(row) > len(header):
             message = f"more columns than the first line's {len(header)}: {line!r:.80}"
             raise SystemTapError(message)
-    columns = {at: _typed([row[at].strip() if at < len(row) else "" for row in rows]) for at in range(len(header))}
+    columns = {at: _typed([row[at].strip(" ") if at < len(row) else "" for row in rows]) for at in range(len(header))}
     made = pd.DataFrame(columns, index=range(len(rows)))
-    made.columns = pd.Index([name.strip() for name in header])
+    made.columns = pd.Index([visible(name.strip(" ")) for name in header])
     return made
 
 
@@ -51,8 +53,9 @@ def _split(lines: list[str]) -> list[list[str]]:
         return [line.split("\t") for line in lines]
     if "," in lines[0]:
         return [_commas(line) for line in lines]
-    width = len(lines[0].split())
-    return [line.split(maxsplit=width - 1) for line in lines]
+    # Not split() without an argument: what it takes for blanks may be in a name, too.
+    width = len(_BLANKS.split(lines[0].strip(" ")))
+    return [_BLANKS.split(line.strip(" "), maxsplit=width - 1) if width > 1 else [line] for line in lines]
 
 
 def _commas(line: str) -> list[str]:
@@ -74,4 +77,4 @@ def _typed(values: list[str]) -> Any:
             return pd.array([numbers.get(value, pd.NA) for value in values], dtype=pd.UInt64Dtype())
     elif given and all(_NUMBER.fullmatch(value) for value in given):
         return np.array([float(value) if value else np.nan for value in values])
-    return pd.array([value or None for value in values], dtype=TEXT)
+    return pd.array([visible(value) or None for value in values], dtype=TEXT)

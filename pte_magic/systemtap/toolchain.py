@@ -12,7 +12,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from pte_magic import hardware
+from pte_magic import hardware, kernel_text
 from pte_magic.errors import SystemTapError
 
 SCRIPTS = Path(__file__).parents[1] / "stap"
@@ -126,7 +126,7 @@ def _says(path: Path, word: str) -> bool:
 
 def _text(path: Path, default: str) -> str:
     try:
-        return path.read_text(encoding="ascii")
+        return kernel_text.text(path)
     except OSError:
         return default
 

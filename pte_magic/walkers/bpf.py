@@ -6,7 +6,7 @@ Needs root, or CAP_BPF and CAP_PERFMON. The program is ``walk.bpf.c``, compiled 
 from __future__ import annotations
 
 import ctypes
-import re
+import os
 import struct
 from errno import EPERM
 from pathlib import Path
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pte_magic import hardware
-from pte_magic.errors import UnstableError, WalkerUnavailableError
+from pte_magic import hardware, kernel_text
+from pte_magic.errors import NoProcError, UnstableError, WalkerUnavailableError
 from pte_magic.space import own
 from pte_magic.walkers import direct_map, libbpf, machine
 from pte_magic.walkers.shared import SharedMemoryWalker
@@ -168,7 +168,7 @@ def _try(*, use_rcu: bool) -> libbpf.Object | libbpf.LibbpfError:
 
 
 def _why(error: libbpf.LibbpfError) -> str:
-    if LOCKDOWN.exists() and "[confidentiality]" in LOCKDOWN.read_text():
+    if LOCKDOWN.exists() and "[confidentiality]" in kernel_text.text(LOCKDOWN):
         return "the kernel is locked down (confidentiality: no eBPF reads kernel memory); boot with lockdown=integrity"
     if not _may_trace():
         return "no permission to load eBPF programs (CAP_BPF and CAP_PERFMON); start Python or JupyterLab as root"
@@ -180,6 +180,9 @@ def _may_trace() -> bool:
 
     With CAP_BPF alone the verifier complains about a helper, not about a permission.
     """
-    found = re.search(r"^CapEff:\s*([0-9a-f]+)$", Path("/proc/self/status").read_text(encoding="utf-8"), re.MULTILINE)
-    effective = int(found[1], 16) if found else -1
+    try:
+        status = kernel_text.fields(kernel_text.read("/proc/thread-self/status"))
+    except OSError as error:
+        raise NoProcError(os.getpid()) from error
+    effective = int(status["CapEff"], 16)
     return bool(effective >> 21 & 1 or effective >> 38 & effective >> 39 & 1)  # include/uapi/linux/capability.h

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from pte_magic import hardware
+from pte_magic import hardware, kernel_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def bases(pgd: int) -> Iterator[int]:
 
 def _memory() -> Iterator[tuple[int, int]]:
     """Yield where memory begins and ends, in physical addresses, holes included."""
-    for zone in ZONES.read_text(encoding="ascii").split("Node ")[1:]:
+    for zone in kernel_text.text(ZONES).split("Node ")[1:]:
         start, pages = (re.search(rf"\s{name}:?\s+(\d+)", zone) for name in ("start_pfn", "spanned"))
         if start and pages:  # an empty zone begins nowhere
             yield int(start[1]) * hardware.PAGE_SIZE, (int(start[1]) + int(pages[1])) * hardware.PAGE_SIZE

@@ -220,7 +220,7 @@ def _in_words(message: str) -> str:
         message = "its module cannot be signed"
     elif not found and toolchain.signed_only():
         found = [f"({toolchain.SIGNED})"]
-    return " ".join([message, *found])
+    return " ".join([" | ".join(message.split("\n")), *found])
 
 
 def _answers(fd: int) -> bool:

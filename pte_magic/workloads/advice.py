@@ -6,11 +6,11 @@ import itertools
 import os
 import time
 from contextlib import contextmanager, nullcontext, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pte_magic import kernel_text
 from pte_magic.errors import WorkloadError
 from pte_magic.hardware import PAGE_SIZE
 from pte_magic.space import own
@@ -98,4 +98,7 @@ def _present(where: Range) -> NDArray[np.uint64]:
 
 def _can_swap() -> bool:
     # After the line of titles, one for each place to swap to.
-    return len(Path("/proc/swaps").read_text(encoding="utf-8", errors="replace").splitlines()) > 1
+    try:
+        return len(kernel_text.lines(kernel_text.read("/proc/swaps"))) > 1
+    except OSError:  # a kernel without CONFIG_SWAP, or a /proc that has only processes
+        return False

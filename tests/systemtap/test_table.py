@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pte_magic.errors import SystemTapError
+from pte_magic.escapes import visible
 from pte_magic.systemtap.table import table
 
 if TYPE_CHECKING:
@@ -59,7 +60,13 @@ def test_lines_may_end_early() -> None:
 
 
 def test_lines_end_where_the_script_ended_them() -> None:
-    assert table("n name\r\n1 a\x0bb\u2028c\r\n")["name"].tolist() == ["a\x0bb\u2028c"]
+    assert table("n name\r\n1 a\x0bb\u2028c\r\n")["name"].tolist() == [r"a\x0bb\u2028c"]
+
+
+@pytest.mark.parametrize("name", ["\x0b", "\x1c1", "\x85", "\u2028", "a\x0bb", "\u3000b"])
+def test_a_name_is_one_word_whatever_is_in_it(name: str) -> None:
+    found = table(f"n name m\n1 {name} 2\n")
+    assert found.to_dict("list") == {"n": [1], "name": [visible(name)], "m": [2]}
 
 
 @pytest.mark.parametrize(
@@ -123,7 +130,7 @@ def test_what_is_printed_is_read(rows: Sequence[tuple[str, int | None, int | Non
         texts = ("" if number is None else f"{number}", "" if large is None else f"{large:#x}")
         printed.write("\t".join([f"_{word}", *texts]) + "\n")
     found = table(printed.getvalue())
-    assert found["word"].tolist() == [f"_{word}" for word, _, _ in rows]
+    assert found["word"].tolist() == [visible(f"_{word}") for word, _, _ in rows]
     for name, at in (("number", 1), ("large", 2)):
         expected = [row[at] for row in rows]
         assert [None if pd.isna(value) else value for value in found[name]] == expected

@@ -1,0 +1,95 @@
+"""Text of the kernel: bytes, lines that line feeds end, and names of any bytes."""
+
+from __future__ import annotations
+
+import ast
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pte_magic
+from pte_magic import hardware, kernel_text
+
+DECODING = {"read_text", "splitlines", "uname", "gethostname", "node", "iterlines"}
+"""What decodes, or cuts lines, in a way of Python's."""
+ELSEWHERE = {
+    "hardware.py": {"uname"},  # of the architecture
+    "helper/install_service.py": {"read_text"},  # a template of ours
+    "helper/installed.py": {"splitlines"},  # what Python says
+    "kernel_text.py": {"uname"},
+    "systemtap/messages.py": {"splitlines"},  # escaped before
+    "views/markup.py": {"read_text"},  # style sheets and scripts of ours
+    "walkers/bpf.py": {"splitlines"},  # the verifier's log
+    "walkers/stap.py": {"read_text"},  # a script of ours
+}
+"""Where that is about something else than text of the kernel."""
+
+NAMES = st.binary(min_size=1).map(lambda name: name.replace(b"\n", b"").replace(b"\0", b"")).filter(bool)
+
+
+@given(st.lists(NAMES, min_size=1))
+def test_only_line_feeds_end_lines(names: list[bytes]) -> None:
+    assert kernel_text.lines(b"".join(name + b"\n" for name in names)) == names
+
+
+def test_an_empty_file_has_no_lines() -> None:
+    assert kernel_text.lines(b"") == []
+    assert kernel_text.lines(b"\n") == [b""]
+
+
+def test_fields_are_those_of_status() -> None:
+    found = kernel_text.fields(Path("/proc/self/status").read_bytes())
+    assert int(found["Pid"]) == os.getpid()
+    assert found["Uid"].split() == [b"%d" % uid for uid in (*os.getresuid(), os.geteuid())]
+    assert found["Name"] + b"\n" == Path("/proc/self/comm").read_bytes()
+
+
+@given(st.binary())
+def test_whatever_it_is_can_be_shown(raw: bytes) -> None:
+    assert kernel_text.shown(raw).encode().decode() == kernel_text.shown(raw)
+    assert len(kernel_text.shown(raw).splitlines()) <= 1
+
+
+@given(st.binary().filter(lambda name: b"\0" not in name))
+def test_what_python_made_of_a_name_is_its_bytes_again(raw: bytes) -> None:
+    assert kernel_text.exact(os.fsdecode(raw)) == raw
+
+
+def test_half_a_pair_is_a_name_that_nobody_has() -> None:
+    assert kernel_text.exact("\ud800") == rb"\ud800"
+
+
+@given(st.binary())
+def test_octal_escapes_of_the_kernel_are_undone(raw: bytes) -> None:
+    escaped = b"".join(b"\\%03o" % byte if byte in b" \t\n\\" else bytes([byte]) for byte in raw)  # mangle_path()
+    assert kernel_text.unescaped(escaped) == raw
+
+
+def test_pids_and_threads_are_those_of_proc() -> None:
+    assert os.getpid() in kernel_text.pids()
+    directory = os.open("/proc/self", os.O_PATH)
+    try:
+        assert os.getpid() in kernel_text.threads(directory)
+    finally:
+        os.close(directory)
+    assert kernel_text.threads(-1) == []
+
+
+@pytest.mark.skipif(hardware.machine() != "x86_64", reason="needs x86_64: its flags in /proc/cpuinfo")
+def test_levels_are_the_same_without_cpuinfo(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = hardware.levels()
+    monkeypatch.setattr(hardware, "_cpuinfo", lambda: "")
+    assert hardware.levels.__wrapped__() == expected
+
+
+def test_nothing_else_decodes_text_of_the_kernel() -> None:
+    root = Path(pte_magic.__file__).parent
+    found: dict[str, set[str]] = {}
+    for path in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in DECODING:
+                found.setdefault(str(path.relative_to(root)), set()).add(node.func.attr)
+    assert found == ELSEWHERE
