@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from pte_magic.errors import NoSuchProcessError, PteMagicError, SystemTapError
 from pte_magic.expressions import evaluate, pid_of
 from pte_magic.options import name, seconds
+from pte_magic.space import own
 from pte_magic.systemtap import modules, toolchain
 from pte_magic.systemtap.cell import NAME, Cell, fill
 from pte_magic.systemtap.messages import explain
@@ -100,7 +100,7 @@ def _options(line: str) -> argparse.Namespace:
 def _target(text: str, namespace: dict[str, Any]) -> int:
     pid = pid_of(text, namespace)
     if pid is None:
-        return os.getpid()
+        return own().pid
     if pid <= 0 or not Path(f"/proc/{pid}").exists():
         raise NoSuchProcessError(pid)
     return pid

@@ -26,11 +26,6 @@ _KCMP_VM = 1  # linux/kcmp.h
 _TRIES = 3  # to look at a process that calls exec meanwhile
 
 
-def pids() -> list[int]:
-    """Return the processes that /proc has, ascending."""
-    return sorted(int(entry.name) for entry in os.scandir("/proc") if entry.name.isdecimal())
-
-
 def sees_frames(reader: Walker) -> bool:
     """Tell whether a walker is told page frames here."""
     here = np.ones(1)
@@ -75,7 +70,12 @@ def pieces(space: AddressSpace, reader: Walker) -> Iterator[Mapped]:
 
 
 def borrowed(space: AddressSpace) -> bool:
-    """Tell whether a process still uses the address space of its parent, as between vfork and exec."""
+    """Tell whether a process still uses the address space of its parent, as between vfork and exec.
+
+    Not of pids of another pid namespace than this process is in, by which kcmp(2) knows nobody, or somebody else.
+    """
+    if own().pid != os.getpid():
+        return False
     parent = int(space.status()["PPid"])
-    different: int = _libc.syscall(system_calls.number("kcmp"), space.pid, parent, _KCMP_VM, 0, 0)
+    different: int = _libc.syscall(system_calls.number("kcmp"), space.thread, parent, _KCMP_VM, 0, 0)
     return different == 0
