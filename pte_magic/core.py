@@ -36,7 +36,7 @@ def walk(
             DLPack or Arrow; else the object at ``id()``), or a text: an address, ``"START-END"``, a region's name from
             /proc/PID/maps such as ``"[heap]"`` or ``"libc"``, or ``"all"``.
         end: First address not asked for, if `target` is the first one asked for.
-        pid: Whose page tables; this process' own if None.
+        pid: Whose page tables, by its number in /proc; this process' own if None.
         walker: ``"auto"`` for the best that works here, or a name (see `doctor`).
         tables: Also the entries passed on the way. By default only for a single address: its whole translation.
 

@@ -234,9 +234,9 @@ class AddressSpace:
         """
         if region.path == region.linked or not region.path.startswith(b"/"):
             return False
-        for root in (b"", b"/proc/%d/root" % self.pid):  # of another mount namespace
+        for root in (b"", f"{self._thread}root".encode()):  # here, and in the process' own mount namespace
             try:
-                if os.stat(root + region.path).st_ino == region.file[1]:  # noqa: PTH116  (bytes)
+                if os.stat(root + region.path, dir_fd=self._directory).st_ino == region.file[1]:
                     return False
             except OSError:
                 continue

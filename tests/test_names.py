@@ -7,6 +7,8 @@ import json
 import os
 import pickle
 import re
+import subprocess
+import sys
 import unicodedata
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -18,6 +20,7 @@ import pytest
 from conftest import NOBODY, Child, forked, needs_root, python
 from groups import memory_group
 from handmade import ANONYMOUS, PAGE, READ, SHARED, WRITE, NewMap, libc, write
+from shells import Shell
 
 import pte_magic
 from pte_magic import errors, physical
@@ -245,6 +248,35 @@ def test_of_another_process_too(new_map: NewMap, tmp_path: Path) -> None:
         assert ranges(f"{tmp_path}/mine\x1b", space) == ranges("mine\\x1b", space) == ((address, address + PAGE),)
 
 
+@needs_root
+def test_of_another_mount_namespace_too(tmp_path: Path) -> None:
+    code = f"""
+import ctypes, mmap, os, time
+for name in ("x (deleted)", "y"):
+    with open("{tmp_path}/" + name, "w+b") as file:
+        file.truncate({PAGE})
+        globals()[name[0]] = mmap.mmap(file.fileno(), {PAGE})
+os.unlink("{tmp_path}/y")
+print(*(ctypes.addressof(ctypes.c_char.from_buffer(one)) for one in (x, y)), flush=True)
+time.sleep(600)
+"""
+    inside = f'mount -t tmpfs none {tmp_path} && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", inside, "sh", sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout
+            real, gone = map(int, process.stdout.readline().split())
+            assert list(tmp_path.iterdir()) == []
+            with AddressSpace(process.pid) as space:
+                assert (
+                    ranges("x (deleted)", space) == ranges(f"{tmp_path}/x (deleted)", space) == ((real, real + PAGE),)
+                )
+                assert ranges(f"{tmp_path}/x", space) == ()
+                assert ranges("y", space) == ranges(f"{tmp_path}/y", space) == ((gone, gone + PAGE),)
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize(
     "name", [b"plain", b"a/b", b"x (deleted)", b"\xff\x1b\n[heap]", b"libc.so.6", "приложение".encode()[:-1]]
 )
@@ -444,6 +476,20 @@ journal.say("a\x1b[31m\n<2>forged \udcff\u2028")
 """
     done = python(f"import os; os.dup2(1, 2)\n{code}")
     assert done == r"a\x1b[31m\n<2>forged \xff\u2028"
+
+
+def test_in_a_notebook(new_map: NewMap, tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    path = tmp_path / "my\x1b\u202efile.so"
+    address = mapped(new_map, bytes(path))
+    path.unlink()
+    shown = str(path).replace("\x1b", r"\x1b").replace("\u202e", r"\u202e")
+    for typed in (str(path), shown):
+        assert shell.run(f"%pte {typed}").result["vaddr"].tolist() == [address]
+    unknown = shell.run("%pte /nowhere/a\x1b\u202e")
+    assert unknown.err.startswith("UsageError: ")
+    assert unseen(unknown.err) == []
+    assert f"%pte {shown.rpartition('/')[2]}" in shell.complete("%pte my")
 
 
 def test_notes_and_headlines_are_harmless(new_map: NewMap, tmp_path: Path) -> None:

@@ -96,6 +96,13 @@ print(json.dumps([found, free() == before, os.path.exists(directory)]))
     assert not exists
 
 
+def test_without_proc_nobody_is_served_and_that_is_one_line() -> None:
+    code = "import sys; from pte_magic.helper.commands import main; sys.stderr = sys.stdout; print(main(['serve']))"
+    said, status = python(code, *NONE).splitlines()
+    assert said.startswith("pte-magic: /proc is not mounted")
+    assert status == "1"
+
+
 def test_a_proc_that_has_only_processes_is_enough_for_the_walker_that_needs_no_rights() -> None:
     code = """
 before = free()

@@ -11,6 +11,7 @@ from errno import EINVAL, EPERM
 from pathlib import Path
 
 from pte_magic import kernel_text
+from pte_magic.errors import NoProcError
 from pte_magic.helper.policy import HelperError
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -31,10 +32,14 @@ def have_one_thread() -> None:
 
     Raises:
         HelperError: There still are some.
+        NoProcError: There is no /proc, which tells.
 
     """
-    first = int(Path("/proc/self").readlink().name)  # its number there, of which pid namespace that may be
-    others = [task.joinpath("comm") for task in Path("/proc/self/task").iterdir() if int(task.name) != first]
+    try:
+        first = Path("/proc/self").readlink().name  # its number there, of whatever pid namespace that is
+        others = [task.joinpath("comm") for task in Path("/proc/self/task").iterdir() if task.name != first]
+    except OSError as error:
+        raise NoProcError(os.getpid()) from error
     if not others:
         return
     if NO_THREADS.items() <= os.environ.items():
