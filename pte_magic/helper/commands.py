@@ -107,6 +107,7 @@ def serve(given: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         pass
     finally:
+        privileges.own_files_again()
         listener.close()
         walkers.close()
     journal.say("ended")

@@ -57,6 +57,7 @@ class Connection:
     def __init__(self, connected: socket.socket, peer: Peer, tables: Tables, *, frames: bool) -> None:
         self._socket = connected
         self._who = f"uid {peer.uid} pid {peer.pid}"
+        self._account = peer.account
         self._tables = tables
         self._frames = frames
         self._last = Outcome(Status.MALFORMED)
@@ -77,7 +78,9 @@ class Connection:
                     pass
             finally:
                 if self._bad > 1:
-                    journal.say(f"{self._who}: {self._bad} messages that are no requests", journal.WARNING)
+                    journal.say(
+                        f"{self._who}: {self._bad} messages that are no requests", journal.WARNING, self._account
+                    )
 
     def _one(self) -> bool:
         """Answer one request; tell whether there was one."""
@@ -112,14 +115,14 @@ class Connection:
         # What is surely a pagemap may be asked whose it is: anything else might never answer.
         owner = "-" if found.status in (Status.NOT_PAGEMAP, Status.FAILED) else os.fstat(space.fd).st_uid
         what = f"owner {owner} range {start:#x}-{end:#x} rows {found.n_entries} status {found.status.name}"
-        journal.say(f"{self._who} {what}")
+        journal.say(f"{self._who} {what}", account=self._account)
         return found
 
     def _complain(self) -> None:
         """Say once a connection that it sends no requests: who floods the helper shall not flood the journal."""
         self._bad += 1
         if self._bad == 1:
-            journal.say(f"{self._who} sent a message that is no request", journal.WARNING)
+            journal.say(f"{self._who} sent a message that is no request", journal.WARNING, self._account)
 
 
 def _descriptors(control: list[tuple[int, int, bytes]]) -> list[int]:

@@ -4,11 +4,39 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
+import time
 from contextlib import suppress
 
 from pte_magic.escapes import visible
 
 WARNING, INFO = 4, 6  # syslog(3)
+AT_ONCE, A_SECOND = 4096, 20
+"""How many lines one account may cause: at once, and later on. What is left out is counted, and said."""
+
+
+class Budgets:
+    """How many lines each account may still cause, by an account's number: a bucket that is filled as time goes by."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._left: dict[int, tuple[float, float]] = {}  # lines, and when that was
+        self._silent: dict[int, int] = {}
+
+    def allow(self, account: int) -> int | None:
+        """Return how many lines were left out before this one; None if it is left out, too."""
+        now = time.monotonic()
+        with self._lock:
+            left, then = self._left.get(account, (float(AT_ONCE), now))
+            left = min(left + (now - then) * A_SECOND, AT_ONCE)
+            self._left[account] = (max(left - 1, left % 1), now)
+            if left < 1:
+                self._silent[account] = self._silent.get(account, 0) + 1
+                return None
+            return self._silent.pop(account, 0)
+
+
+_budgets = Budgets()
 
 
 @functools.cache
@@ -21,8 +49,17 @@ def _is_journal() -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
-def say(text: str, priority: int = INFO) -> None:
-    """Write one line, at once; the journal is told its priority (sd-daemon(3))."""
+def say(text: str, priority: int = INFO, account: int | None = None) -> None:
+    """Write one line, at once; the journal is told its priority (sd-daemon(3)).
+
+    What an `account` causes is limited: a disk shall not be filled by one user.
+    """
+    if account is not None:
+        silent = _budgets.allow(account)
+        if silent is None:
+            return
+        if silent:
+            say(f"uid {account}: {silent} lines were left out", WARNING)
     prefix = f"<{priority}>" if _is_journal() else ""
     with suppress(OSError):  # nobody listens any more, which is no reason to end
         os.write(2, f"{prefix}{visible(text)}\n".encode())

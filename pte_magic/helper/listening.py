@@ -8,14 +8,20 @@ import os
 import socket
 import stat
 import struct
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from pte_magic.helper import safe_directories
 from pte_magic.helper.policy import HelperError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _BACKLOG = 128
 _FIRST = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 _MODE = 0o660
+_LONGEST = 107  # bytes of sun_path, unix(7)
 
 
 class Listener:
@@ -35,10 +41,10 @@ class Listener:
         helper that was started later.
 
         Raises:
-            HelperError: Somebody listens there already, or it cannot be made.
+            HelperError: Somebody listens there already, it cannot be made, or others may write to the directory.
 
         """
-        self._file: tuple[int, int] | None = None
+        self._file: os.stat_result | None = None
         passed = _passed()
         self.made = passed is None
         if passed:
@@ -46,43 +52,54 @@ class Listener:
             return
         self.path = path
         try:
-            self.socket = self._make(Path(path), group)
+            _check_length(path)
+            self._directory = safe_directories.opened(Path(path).parent)
+            try:
+                self.socket = self._make(Path(path).name, group)
+            except BaseException:
+                os.close(self._directory)
+                raise
         except OSError as error:
             message = f"{path}: {error.strerror or error}; type `pte-magic serve --socket PATH` for another place"
             raise HelperError(message) from error
 
-    def _make(self, path: Path, group: int) -> socket.socket:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def _make(self, name: str, group: int) -> socket.socket:
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            fcntl.flock(directory, fcntl.LOCK_EX)  # of two that start at a time, one is first
-            _clear(path)
-            before = os.umask(0o777)  # nobody, until it is known who
-            try:
-                listening.bind(str(path))
-            finally:
-                os.umask(before)
-            os.chown(path, -1, group)
-            path.chmod(_MODE)
-            found = path.stat()
-            self._file = found.st_dev, found.st_ino
-            listening.listen(_BACKLOG)
+            with _alone(self._directory, name):
+                _clear(self._directory, name)
+                before = os.umask(0o777 & ~_MODE)  # its group is this process' until it is known who may connect
+                try:
+                    listening.bind(_within(self._directory, name))
+                finally:
+                    os.umask(before)
+                os.chown(name, -1, group, dir_fd=self._directory, follow_symlinks=False)
+                self._file = os.stat(name, dir_fd=self._directory, follow_symlinks=False)
+                listening.listen(_BACKLOG)
         except BaseException:
             listening.close()
             raise
-        finally:
-            os.close(directory)
         return listening
 
     def close(self) -> None:
         """Stop listening; remove the file, if it is still the one that was made."""
         if self._file:
+            name = Path(self.path).name
             with suppress(OSError):
-                found = os.lstat(self.path)
-                if (found.st_dev, found.st_ino) == self._file:
-                    Path(self.path).unlink()
+                if os.path.samestat(self._file, os.stat(name, dir_fd=self._directory, follow_symlinks=False)):
+                    os.unlink(name, dir_fd=self._directory)
         self.socket.close()
+
+
+def _check_length(path: str) -> None:
+    """Raise what bind(2) would say, which gets another path: clients could not name this one."""
+    if len(os.fsencode(path)) > _LONGEST:
+        raise OSError(errno.ENAMETOOLONG, "AF_UNIX path too long")
+
+
+def _within(directory: int, name: str) -> str:
+    """Return the path of a file in a directory that is open, whatever that is called by now."""
+    return f"/proc/self/fd/{directory}/{name}"
 
 
 def _passed() -> socket.socket | None:
@@ -99,19 +116,36 @@ def _passed() -> socket.socket | None:
     return found
 
 
-def _clear(path: Path) -> None:
+@contextmanager
+def _alone(directory: int, name: str) -> Iterator[None]:
+    """Have others that start here wait: by a lock on a file that nobody else may open, and that is gone afterwards."""
+    file = f".{name}.lock"
+    while True:
+        lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(lock), os.stat(file, dir_fd=directory, follow_symlinks=False)):
+                    yield
+                    os.unlink(file, dir_fd=directory)
+                    return
+        finally:
+            os.close(lock)
+
+
+def _clear(directory: int, name: str) -> None:
     """Remove the socket's file that a killed helper left behind."""
     try:
-        mode = path.lstat().st_mode
+        mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
         raise OSError(errno.EEXIST, "it exists and is no socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:
         try:
-            asking.connect(str(path))
+            asking.connect(_within(directory, name))
         except ConnectionRefusedError:
-            path.unlink()
+            os.unlink(name, dir_fd=directory)
             return
         pid, _, _ = struct.unpack("=iII", asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     raise OSError(errno.EADDRINUSE, f"served by pid {pid} already")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 from dataclasses import dataclass
+from pathlib import Path
 
 _UCRED = struct.Struct("=iII")
 _SO_PEERGROUPS = 59  # asm-generic/socket.h; since 4.13
 _MAX_GROUPS = 256  # as many as Python's getsockopt has room for
+_USERS, _SUBORDINATES = Path("/etc/passwd"), Path("/etc/subuid")
+_FORM = {_USERS: re.compile(rb"[^:]+:[^:]*:\d+:.*"), _SUBORDINATES: re.compile(rb"[^:]+:\d+:\d+")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +23,15 @@ class Peer:
         pid: In the helper's pid namespace, 0 if it is not in there. It says who is logged, and decides nothing.
         uid: Its user.
         groups: Its group and its supplementary groups.
+        account: The user to whom the uid is given (subuid(5)), as uids of a container are; else the uid itself. Limits
+            are of an account: who has 65,536 uids is nevertheless one user.
 
     """
 
     pid: int
     uid: int
     groups: frozenset[int]
+    account: int
 
     @classmethod
     def of(cls, connection: socket.socket) -> Peer:
@@ -34,4 +41,23 @@ class Peer:
             told = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _MAX_GROUPS * 4)
         except OSError:
             told = b""
-        return cls(pid, uid, frozenset((gid, *memoryview(told).cast("I"))))
+        return cls(pid, uid, frozenset((gid, *memoryview(told).cast("I"))), _account(uid))
+
+
+def _account(uid: int) -> int:
+    """Return to whom a uid is given, by the files only: a directory service could keep the helper waiting."""
+    for owner, start, count in _lines(_SUBORDINATES):
+        first = int(start)
+        if first <= uid < first + int(count):
+            users = {name: number for name, _, number, *_ in _lines(_USERS)}
+            return int(users.get(owner, owner if owner.isdigit() else start))
+    return uid
+
+
+def _lines(path: Path) -> list[list[bytes]]:
+    """Return the fields of each line of a file of users that has its form."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError:
+        return []
+    return [line.split(b":") for line in lines if _FORM[path].fullmatch(line)]

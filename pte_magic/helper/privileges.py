@@ -7,6 +7,7 @@ import functools
 import operator
 import os
 import sys
+from contextlib import suppress
 from errno import EINVAL, EPERM
 from pathlib import Path
 
@@ -19,6 +20,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 # linux/prctl.h
 _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 4, 24, 38
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
+_NOBODY_ELSE = 0xFFFFFFFE  # no user: -2 as an unsigned number is the last one that a file may belong to
 _CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h
 _CLOSE_RANGE, _CLOSE_RANGE_UNSHARE = 436, 2  # x86-64 and all newer tables; linux/close_range.h, since 5.9
 
@@ -53,6 +55,9 @@ def have_one_thread() -> None:
 def drop() -> None:
     """Give up every capability for good, of this thread and those that it will start.
 
+    Root's effective user becomes one that nobody is: what belongs to root may be changed by each process of root, also
+    by one without capabilities, as in a container.
+
     BPF_PROG_TEST_RUN asks for none since 5.19 (c8644cd0efe7 "bpf: refine kernel.unprivileged_bpf_disabled behaviour"):
     holding the program's descriptor is enough. Nor does anything else that the helper does from now on.
 
@@ -65,6 +70,9 @@ def drop() -> None:
     for capability in range(64):
         if _prctl(_PR_CAPBSET_DROP, capability) and ctypes.get_errno() in (EINVAL, EPERM):
             break  # there are no more, or this is not root, which could not get any of them back
+    if os.geteuid() == 0:
+        with suppress(OSError):  # this number does not exist in a user namespace
+            os.setresuid(0, _NOBODY_ELSE, 0)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     _check(_libc.capset(header, (ctypes.c_uint32 * 6)()))
     # Nobody of the same user reads its memory, or takes its descriptors.
@@ -72,6 +80,14 @@ def drop() -> None:
     if left := held():
         message = f"capabilities {left:#x} could not be dropped"
         raise OSError(EPERM, message)
+
+
+def own_files_again() -> None:
+    """Have this thread own the files of who started the program: it removes what it has made.
+
+    seteuid(2) would wait for all threads, of which one may hang.
+    """
+    _libc.setfsuid(os.getuid())
 
 
 def held() -> int:

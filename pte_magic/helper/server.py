@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
+import signal
 import socket
 import threading
 import time
@@ -17,6 +19,8 @@ from pte_magic.helper.peer import Peer
 from pte_magic.walkers.protocol import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pte_magic.helper.policy import Policy
     from pte_magic.helper.tables import Tables
 
@@ -29,13 +33,19 @@ class Server:
     Descriptors up to now are the walker's, and known to all threads; one more number, the next, is the connection's in
     each client's thread. All else that is opened from now on, by the main thread or by a client's, is in that thread's
     table only: a number means another file in each of them. So what owns one is closed where it was made.
+
+    A connection may hold messages with descriptors that nobody has received, and giving one of these back may take as
+    long as its sender likes: a TCP socket with SO_LINGER waits for its peer. So the main thread never has the last
+    reference to a connection. Who is refused gets a thread, too, which only ends: of a thread that ends, the kernel
+    lets no socket linger (``inet_release()``, net/ipv4/af_inet.c, asks for PF_EXITING).
     """
 
     def __init__(self, listening: socket.socket, tables: Tables, policy: Policy) -> None:
         self._tables = tables
         self._policy = policy
-        self._clients: Counter[int] = Counter()  # by user
+        self._clients: Counter[int] = Counter()  # by account
         self._lock = threading.Lock()
+        self._parked: list[socket.socket] = []  # refused, while no thread can be started
         listening.setblocking(True)  # noqa: FBT003
         self._slot = 1 + max(int(name) for name in os.listdir("/proc/self/fd"))  # noqa: PTH208
         self._listening = socket.socket(fileno=fcntl.fcntl(listening, fcntl.F_DUPFD_CLOEXEC, self._slot + 1))
@@ -46,66 +56,95 @@ class Server:
     def run(self) -> NoReturn:
         """Take connections for ever."""
         while True:
+            while self._parked and self._hand_over(self._parked[0], _leave_to_the_kernel):
+                self._parked.pop(0)
+            if self._parked and not select.select([self._listening], [], [], _PAUSE)[0]:
+                continue
             try:
                 connected, _ = self._listening.accept()
             except OSError as error:
                 journal.say(f"no connection could be taken: {error.strerror}", journal.WARNING)
                 time.sleep(_PAUSE)
                 continue
-            with connected:
-                self._admit(connected)
+            self._admit(connected)
 
     def _admit(self, connected: socket.socket) -> None:
         peer = Peer.of(connected)
         with self._lock:
             full = self._clients.total() >= self._policy.clients
-            full = full or self._clients[peer.uid] >= self._policy.clients_of_a_user
-            self._clients[peer.uid] += not full
-        if full or not self._start(connected, peer):
-            journal.say(f"uid {peer.uid} pid {peer.pid} refused: too many connections", journal.WARNING)
-            _tell(connected, Status.BUSY)
-
-    def _start(self, connected: socket.socket, peer: Peer) -> bool:
-        """Start a client's thread; return when it has descriptors of its own."""
-        os.dup2(connected.fileno(), self._slot, inheritable=False)
-        apart = threading.Event()
-        try:
-            threading.Thread(target=self._serve, args=(peer, apart), daemon=True).start()
-        except RuntimeError:  # no more threads
+            full = full or self._clients[peer.account] >= self._policy.clients_of_a_user
+            self._clients[peer.account] += not full
+        if not full:
+            if self._hand_over(connected, lambda socket: self._serve(socket, peer)):
+                return
             self._leave(peer)
-            return False
-        else:
-            apart.wait()
-            return True
-        finally:
+        journal.say(f"uid {peer.uid} pid {peer.pid} refused: too many connections", journal.WARNING, peer.account)
+        _tell(connected, Status.BUSY)
+        if not self._hand_over(connected, _leave_to_the_kernel):
+            self._parked.append(connected)
+
+    def _hand_over(self, connected: socket.socket, serve: Callable[[socket.socket], object]) -> bool:
+        """Have a new thread serve a connection, which it alone has when it begins; tell whether there is one.
+
+        No signal is for it: a system call that the main thread waits in is interrupted by its own signals only.
+        """
+        os.dup2(connected.fileno(), self._slot, inheritable=False)
+        apart, alone = threading.Event(), threading.Event()
+        failed: list[OSError] = []
+
+        def run() -> None:
+            try:
+                privileges.own_descriptors(self._slot + 1)
+            except OSError as error:  # out of memory
+                failed.append(error)
+                return
+            finally:
+                apart.set()
+            alone.wait()
+            serve(socket.socket(fileno=self._slot))
+
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            threading.Thread(target=run, daemon=True).start()
+        except RuntimeError:  # no more threads
             self._keep_slot()
+            return False
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        apart.wait()
+        self._keep_slot()
+        if failed:
+            return False
+        connected.close()
+        alone.set()
+        return True
 
     def _keep_slot(self) -> None:
         """Have no other file get the number that stands for the connection."""
         os.dup2(self._listening.fileno(), self._slot, inheritable=False)
 
-    def _serve(self, peer: Peer, apart: threading.Event) -> None:
+    def _serve(self, connected: socket.socket, peer: Peer) -> None:
         """Serve one client; this is its thread."""
         try:
-            try:
-                privileges.own_descriptors(self._slot + 1)
-                connected = socket.socket(fileno=self._slot)
-            finally:
-                apart.set()
             with connected:
                 Connection(connected, peer, self._tables, frames=self._policy.sees_frames(peer)).serve()
         except (BrokenPipeError, ConnectionResetError):  # it left before it got its answer
             pass
         except OSError as error:
-            journal.say(f"uid {peer.uid} pid {peer.pid}: {error}", journal.WARNING)
+            journal.say(f"uid {peer.uid} pid {peer.pid}: {error}", journal.WARNING, peer.account)
         finally:
             self._leave(peer)
 
     def _leave(self, peer: Peer) -> None:
         with self._lock:
-            self._clients[peer.uid] -= 1
-            if not self._clients[peer.uid]:
-                del self._clients[peer.uid]
+            self._clients[peer.account] -= 1
+            if not self._clients[peer.account]:
+                del self._clients[peer.account]
+
+
+def _leave_to_the_kernel(connected: socket.socket) -> None:
+    """Close a connection by ending the thread that has it."""
+    connected.detach()
 
 
 def _fill(end: int) -> None:

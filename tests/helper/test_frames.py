@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import mmap
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 from conftest import NOBODY, become, forked, needs_root
-from handmade import PAGE, PM_PFN, PM_PRESENT, libc, words
+from handmade import PAGE, PM_PFN, PM_PRESENT, check, libc, words
 from talking import Talker, opened
 from waiting import wait_until
 
@@ -45,6 +46,12 @@ def as_member() -> None:
 def as_root_of_other_groups() -> None:
     os.setgroups([])
     os.setgid(MEMBER)
+
+
+def as_root_without_capabilities() -> None:
+    """As in a container: the user is 0, and what belongs to that one."""
+    header, nothing = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()  # linux/capability.h
+    check(libc.capset(header, nothing))
 
 
 @pytest.mark.parametrize(
@@ -100,9 +107,10 @@ def refused(function: Callable[[], object]) -> str:
     return "allowed"
 
 
-def test_a_client_cannot_write_to_the_memory_nor_change_its_size(served: Helper) -> None:
+@pytest.mark.parametrize("be", [as_nobody, as_root_without_capabilities])
+def test_a_client_cannot_write_to_the_memory_nor_change_its_size(be: Callable[[], None], served: Helper) -> None:
     def attempt() -> list[str]:
-        as_nobody()
+        be()
         with Talker(served.path) as talker:
             fd = talker.memory
             mapped = mmap.mmap(fd, 0, prot=mmap.PROT_READ)
