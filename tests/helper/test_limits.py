@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,7 @@ def test_who_has_many_uids_has_the_connections_of_one_user() -> None:
     talkers: list[Talker] = []  # of each child's
     with serving("--group", str(NOBODY), "--max-clients-per-user", "6") as helper, ExitStack() as stack:
         uids = [FIRST, FIRST + 5, NOBODY]
-        children = [stack.enter_context(forked(lambda uid=uid: connect(uid))) for uid in uids]
+        children = [stack.enter_context(forked(partial(connect, uid))) for uid in uids]
         said = [child.step() for child in children]
         assert said == [[Status.OK] * 4, [Status.OK] * 2 + [Status.BUSY] * 2, [Status.BUSY] * 4]
         still_serves(helper.path)  # of another user, root
