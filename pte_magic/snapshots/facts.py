@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
-from pte_magic import hardware
+from pte_magic import hardware, walkers
 from pte_magic.errors import TargetError
 from pte_magic.formats import kernel as kernels
+from pte_magic.formats.known import FORMATS
+from pte_magic.snapshots.checks import must
 
 if TYPE_CHECKING:
     from pte_magic.formats.kernel import Kernel
@@ -18,8 +20,13 @@ if TYPE_CHECKING:
 
 KEY = b"pte_magic"
 """Under which name they are in the metadata of a Parquet file's schema."""
-VERSION = 2
+VERSION = 3
 """Of the layout of a file; one of version 1 is of x86-64, and says no format."""
+CHECKED = 3
+"""Since this version there are checksums: see `checks`."""
+_WORDS = ("time", "host", "release", "machine", "walker", "encoding", "format")
+_NUMBERS = ("version", "pid", "levels", "encryption_mask")
+_LEVELS = range(2, 6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +83,31 @@ class Facts:
         )
 
     @classmethod
-    def read(cls, metadata: dict[bytes, bytes] | None, file: object) -> Self:
-        """Return those in the metadata of a file's schema.
+    def read(cls, text: bytes, file: object) -> Self:
+        """Return those that a file has in its metadata.
 
         Raises:
-            TargetError: There are none, or of another version.
+            TargetError: They are of another version.
+            ValueError: They are not what `metadata` makes.
 
         """
-        if not metadata or KEY not in metadata:
-            message = f"{file} is no file of a snapshot; name a directory that pte_magic.snapshot() has written"
-            raise TargetError(message)
-        told = json.loads(metadata[KEY])
+        told = json.loads(text)
+        must(isinstance(told, dict), "it does not tell where its entries come from")
+        told = {"format": "x86_64", **told}
+        must(set(told) == set(cls.__slots__), "it does not tell where its entries come from")
+        for names, kind in ((_WORDS, str), (_NUMBERS, int), (("frames_hidden",), bool), (("features",), list)):
+            for name in names:
+                must(type(told[name]) is kind, f"{name} is {told[name]!r}")
         if told["version"] > VERSION:
             message = f"{file} is of version {told['version']} of the layout, this package reads {VERSION}; upgrade it"
             raise TargetError(message)
+        must(told["version"] > 0 and told["pid"] > 0, "there are no such numbers")
+        must(all(isinstance(name, str) for name in told["features"]), "features are not named")
+        must(told["format"] in FORMATS and told["levels"] in _LEVELS, "there is no such format")
+        must(told["encoding"] in (told["format"], "pagemap"), f"entries of {told['format']} are not {told['encoding']}")
+        must(0 <= told["encryption_mask"] < 1 << 64, "no entry has such a bit")
+        must(told["walker"] in walkers.NAMES, f"there is no walker {told['walker']!r}")
+        datetime.fromisoformat(told["time"])
         return cls(**{**told, "features": tuple(told["features"])})
 
     def metadata(self) -> dict[bytes, bytes]:

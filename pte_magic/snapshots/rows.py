@@ -19,6 +19,7 @@ pagemap that many pages more. A row group is one piece of a walk.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,8 @@ import pyarrow as pa
 
 from pte_magic.formats.field import Shape
 from pte_magic.formats.format import frame_mask
+from pte_magic.snapshots import checks
+from pte_magic.snapshots.checks import must
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
 if TYPE_CHECKING:
@@ -63,8 +66,41 @@ def _frame(encoding: str, of: Format) -> tuple[np.uint64, np.uint64]:
     return np.uint64(frame_mask(of, Shape.PAGE)), np.uint64(0)
 
 
-def table(found: Entries, of: Format) -> Any:
-    """Return entries as a `pyarrow.Table`, a row a run; `of` is the format of their machine's entries."""
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of a row group."""
+
+    vaddr: NDArray[np.uint64]
+    size: NDArray[np.uint64]
+    count: NDArray[np.uint32]
+    level: NDArray[np.int8]
+    """Indices of `LEVELS`, -1 where unknown."""
+    entry: NDArray[np.uint64]
+    protnone: NDArray[np.bool_] | None
+
+    def checksum(self) -> int:
+        """Return that of all."""
+        every = (self.vaddr, self.size, self.count, self.level, self.entry, self.protnone)
+        return checks.checksum([column for column in every if column is not None])
+
+
+def table(found: Columns) -> Any:
+    """Return a row group as a `pyarrow.Table`."""
+    unknown = found.level < 0
+    nulls = unknown if unknown.any() else None
+    columns = [
+        pa.array(found.vaddr),
+        pa.array(found.size),
+        pa.array(found.count),
+        pa.DictionaryArray.from_arrays(pa.array(found.level, mask=nulls), _LEVELS, safe=False),
+        pa.array(found.entry),
+        pa.nulls(len(found.vaddr), pa.bool_()) if found.protnone is None else pa.array(found.protnone),
+    ]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def of_entries(found: Entries, of: Format) -> Columns:
+    """Return entries as columns, a row a run; `of` is the format of their machine's entries."""
     spans = found.spans
     ends = np.cumsum(spans["count"], dtype=np.int64)
     first = _firsts(found, spans, ends, of)
@@ -72,17 +108,14 @@ def table(found: Entries, of: Format) -> Any:
     each = np.repeat(spans["size"], runs)
     origin = spans["vaddr"] - (ends - spans["count"]).astype(np.uint64) * spans["size"]
     count = np.diff(first, append=len(found)).astype(np.uint32)
-    level = np.repeat(spans["level"].astype(np.int8), runs)
-    unknown = level < 0
-    columns = [
-        pa.array(np.repeat(origin, runs) + first.astype(np.uint64) * each),
-        pa.array(each * count),
-        pa.array(count),
-        pa.DictionaryArray.from_arrays(pa.array(level, mask=unknown if unknown.any() else None), _LEVELS, safe=False),
-        pa.array(found.entry[first]),
-        pa.nulls(len(first), pa.bool_()) if found.protnone is None else pa.array(found.protnone[first]),
-    ]
-    return pa.Table.from_arrays(columns, schema=SCHEMA)
+    return Columns(
+        np.repeat(origin, runs) + first.astype(np.uint64) * each,
+        each * count.astype(np.uint64),
+        count,
+        np.repeat(spans["level"].astype(np.int8), runs),
+        found.entry[first],
+        None if found.protnone is None else found.protnone[first],
+    )
 
 
 def _firsts(found: Entries, spans: NDArray[Any], ends: NDArray[np.int64], of: Format) -> NDArray[np.intp]:
@@ -104,10 +137,32 @@ def _firsts(found: Entries, spans: NDArray[Any], ends: NDArray[np.int64], of: Fo
     return np.flatnonzero(begins)
 
 
-def entries(rows: Any, facts: Facts, start: int, end: int) -> Entries:
-    """Return the entries of a `pyarrow.Table` that lie in ``[start, end)``, also in part."""
-    vaddr, size, count, first = (rows[name].to_numpy() for name in ("vaddr", "size", "count", "entry"))
-    level = rows["level"].combine_chunks().indices.fill_null(-1).to_numpy().astype(np.int8)
+def columns(rows: Any, facts: Facts) -> Columns:
+    """Return the columns of a `pyarrow.Table`, as far as they may be those of entries.
+
+    Raises:
+        ValueError: They are not.
+
+    """
+    wanted = ("vaddr", "size", "count", "entry")
+    vaddr, size, count, entry = (rows[name].to_numpy() for name in wanted)
+    must(not any(rows[name].null_count for name in wanted), "a number is missing")
+    level = np.full(len(vaddr), -1, np.int8)
+    if len(vaddr):
+        named = rows["level"].combine_chunks()
+        place = np.array([LEVELS.index(name) for name in named.dictionary.to_pylist()] + [-1], np.int8)
+        level = place[named.indices.fill_null(len(place) - 1).to_numpy()]
+    protnone = None
+    if facts.encoding == "pagemap":
+        must(not rows["protnone"].null_count, "it is not told which regions allow no access")
+        protnone = rows["protnone"].to_numpy().astype(np.bool_)
+    checks.consistent(vaddr, size, count, 1 << facts.kernel.format.page_shift)
+    return Columns(vaddr, size, count, level, entry, protnone)
+
+
+def entries(found: Columns, facts: Facts, start: int, end: int) -> Entries:
+    """Return the entries of a row group that lie in ``[start, end)``, also in part."""
+    vaddr, size, count, first = found.vaddr, found.size, found.count, found.entry
     each = size // count
     frame, shift = _frame(facts.encoding, facts.kernel.format)
     step = np.where(first & frame == 0, np.uint64(0), each >> shift)
@@ -121,10 +176,8 @@ def entries(rows: Any, facts: Facts, start: int, end: int) -> Entries:
     if (left > 1).any():
         within = np.arange(len(entry), dtype=np.uint64) - np.repeat((np.cumsum(left) - left).astype(np.uint64), left)
         entry += within * np.repeat(step, left)
-    protnone = None
-    if facts.encoding == "pagemap":
-        protnone = np.repeat(rows["protnone"].to_numpy().astype(np.bool_), left)
-    spans = _spans(vaddr, each, left, level)
+    protnone = None if found.protnone is None else np.repeat(found.protnone, left)
+    spans = _spans(vaddr, each, left, found.level)
     return Entries(entry, spans, facts.encoding, facts.walker, protnone, facts.encryption_mask, facts.frames_hidden)
 
 

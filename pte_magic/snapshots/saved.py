@@ -68,8 +68,8 @@ class Snapshot:
         told = []
         with progress.bar("processes", len(self._files), "process") as bar:
             for process in self._files:
-                with reading.opened(process.path) as (_, facts):
-                    told.append(facts)
+                with reading.opened(process.path) as file:
+                    told.append(file.facts)
                 bar.update()
         index = pd.MultiIndex.from_tuples([(file.host, file.pid) for file in self._files], names=["host", "pid"])
         columns = {
@@ -99,10 +99,10 @@ class Snapshot:
         made = []
         with progress.bar("load", len(files), "process") as bar:
             for file in files:
-                with reading.opened(file.path) as (parquet, facts):
-                    found = list(reading.chunks(parquet, facts, *asked))
+                with reading.opened(file.path) as parquet:
+                    found = list(parquet.chunks(*asked))
                 if found:
-                    made.append(_built(join(found), facts, file, _hosts(files)))
+                    made.append(_built(join(found), parquet.facts, file, _hosts(files)))
                 bar.update()
         if not made:
             message = f"no entries of {self.path} lie in {asked[0]:#x}-{asked[1]:#x}"
@@ -168,9 +168,9 @@ def _range(start: int | None, end: int | None) -> tuple[int, int]:
 
 def _streamed(files: list[_File], start: int, end: int, rows: int) -> Iterator[PteFrame]:
     for file in files:
-        with reading.opened(file.path) as (parquet, facts):
-            for part in regrouped(reading.chunks(parquet, facts, start, end), rows):
-                yield _built(part, facts, file, _hosts(files))
+        with reading.opened(file.path) as parquet:
+            for part in regrouped(parquet.chunks(start, end), rows):
+                yield _built(part, parquet.facts, file, _hosts(files))
 
 
 def _built(found: Entries, facts: Facts, file: _File, hosts: tuple[str, ...]) -> PteFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
@@ -31,7 +32,11 @@ _PAUSE = 0.2  # seconds between two looks at how far it came
 
 
 def snapshot(
-    path: str | os.PathLike[str], pids: int | Iterable[int] | str | None = None, *, walker: str = "auto"
+    path: str | os.PathLike[str],
+    pids: int | Iterable[int] | str | None = None,
+    *,
+    walker: str = "auto",
+    private: bool = True,
 ) -> pd.DataFrame:
     """Write the page-table entries of whole processes to a Parquet data set, a file a process.
 
@@ -44,6 +49,8 @@ def snapshot(
         path: A directory, which is made, and has no snapshot of this machine yet.
         pids: Whose entries: this process' own if None, a pid, several, or ``"all"``.
         walker: As of `walk`.
+        private: Nobody but this user may read it (mode 0600, in directories of 0700): addresses and page frames help
+            who attacks a process or a machine. Otherwise the umask decides; a directory that exists stays as it is.
 
     Returns:
         A row a process, by ``pid``: ``rows`` (int64, entries), ``bytes`` (int64, of its file), ``seconds`` (float64)
@@ -66,12 +73,15 @@ def snapshot(
     reader = walkers.get(walker)
     directory = writing.of_host(Path(path))
     try:
-        directory.mkdir(parents=True)
+        mode = 0o700 if private else 0o777
+        directory.parent.mkdir(mode, parents=True, exist_ok=True)
+        directory.mkdir(mode)
     except FileExistsError:
         message = f"{directory} exists; name a directory without a snapshot of this machine, or remove that one"
         raise TargetError(message) from None
     try:
-        done = _Work(reader, directory, writing.write, skips=pids == ALL).all_of(wanted)
+        write = functools.partial(writing.write, private=private)
+        done = _Work(reader, directory, write, skips=pids == ALL).all_of(wanted)
     finally:
         with suppress(OSError):  # there are files in it
             directory.rmdir()

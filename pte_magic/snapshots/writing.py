@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -10,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pte_magic import hardware, kernel_text
-from pte_magic.snapshots import rows
-from pte_magic.snapshots.facts import Facts
+from pte_magic.snapshots import checks, rows
+from pte_magic.snapshots.checks import Group
+from pte_magic.snapshots.facts import KEY, Facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +41,9 @@ def of_host(path: Path) -> Path:
     return path / f"host={name if len(name) <= _LONGEST else quote(kernel_text.host(), safe='')}"
 
 
-def write(walker: Walker, space: AddressSpace, directory: Path, went_on: Callable[[int], bool]) -> int:
+def write(
+    walker: Walker, space: AddressSpace, directory: Path, went_on: Callable[[int], bool], *, private: bool = True
+) -> int:
     """Write the file of one process.
 
     Args:
@@ -47,6 +51,7 @@ def write(walker: Walker, space: AddressSpace, directory: Path, went_on: Callabl
         space: Its address space.
         directory: This machine's.
         went_on: Called with the number of entries read since the last call; tells whether to go on.
+        private: Nobody else may read it, else who may is as the umask says.
 
     Returns:
         How many bytes the file has.
@@ -59,6 +64,7 @@ def write(walker: Walker, space: AddressSpace, directory: Path, went_on: Callabl
     """
     temporary = directory / f".{space.pid}.tmp"  # names with a dot belong to no data set
     try:
+        temporary.touch(mode=0o600 if private else 0o666)
         _write(walker, space, temporary, went_on)
         place = directory / f"pid={space.pid}" / NAME
         place.parent.mkdir(exist_ok=True)
@@ -74,12 +80,14 @@ def _write(walker: Walker, space: AddressSpace, file: Path, went_on: Callable[[i
     chunks = walker.chunks(space, 0, hardware.user_limit())
     first: Entries = next(chunks)
     facts = Facts.of(first, space.pid)
-    schema, of = rows.SCHEMA.with_metadata(facts.metadata()), facts.kernel.format
+    told, of = facts.metadata(), facts.kernel.format
+    schema, groups = rows.SCHEMA.with_metadata(told), []
     with pa.OSFile(str(file), "wb") as sink, pq.ParquetWriter(sink, schema, **rows.OPTIONS) as writer:
-        writer.write_table(rows.table(first, of))
-        if not went_on(len(first)):
-            raise Stopped
-        for chunk in chunks:
-            writer.write_table(rows.table(chunk, of))
+        for chunk in itertools.chain([first], chunks):
+            found = rows.of_entries(chunk, of)
+            writer.write_table(rows.table(found))
+            end = int(found.vaddr[-1] + found.size[-1])
+            groups.append(Group(int(found.vaddr[0]), end, len(found.vaddr), found.checksum()))
             if not went_on(len(chunk)):
                 raise Stopped
+        writer.add_key_value_metadata(checks.packed(groups, told[KEY]))
