@@ -28,6 +28,7 @@ STAGES = [
         "physical",
         "errors",
         "expressions",
+        "typed_numbers",
         "interrupts",
         "newer_pandas",
         "page_sizes",
