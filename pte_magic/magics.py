@@ -10,11 +10,10 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, needs_local_scope, output_can_be_silenced
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
-from pte_magic import core, diff_magic, walkers
+from pte_magic import core, diff_magic, typed_numbers, walkers
 from pte_magic import target as targets
 from pte_magic.doctor import doctor
 from pte_magic.errors import PteMagicError
-from pte_magic.expressions import evaluate
 from pte_magic.named import named
 from pte_magic.options import seconds
 from pte_magic.processes import machine
@@ -97,7 +96,10 @@ class PteMagics(Magics):
         text = " ".join(arguments.target)
         try:
             if arguments.decode is not None:
-                decoded = core.decode(evaluate(arguments.decode, namespace), level=arguments.level)
+                typed = typed_numbers.entry(arguments.decode, namespace)
+                if typed.note:
+                    print(typed.note)  # noqa: T201  (output of the cell, above its table)
+                decoded = core.decode(typed.value, level=arguments.level)
                 return decoded.bits() if arguments.bits else decoded
             if not text and not arguments.machine:
                 return doctor()

@@ -95,6 +95,20 @@ def test_a_value_is_decoded(shell: Shell, options: str) -> None:
     )
 
 
+def test_an_entry_is_decoded_as_an_oops_prints_it(shell: Shell) -> None:
+    for text, note in (
+        ("800fffffa7598063", ""),
+        ("106923061", "106923061 was read as hex, 0x106923061; for the decimal type 0x65f8435\n"),
+        ("0x106923061", ""),
+        ("9223372042542342247", "9223372042542342247 was read as decimal, 0x8000000153016067\n"),
+    ):
+        cell = shell.run(f"%pte --decode {text};")
+        value = {"800fffffa7598063": 0x800FFFFFA7598063, "9223372042542342247": 0x8000000153016067}
+        kept = shell.run(f"df = %pte --decode {text}")
+        assert cell.out == kept.out == note
+        pd.testing.assert_frame_equal(shell.ip.user_ns["df"], pte_magic.decode(value.get(text, 0x106923061)))
+
+
 def test_a_map_is_shown(shell: Shell) -> None:
     found = shell.run("%pte --map a").result
     assert isinstance(found, PageMap)
