@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-import re
+import platform
 import warnings
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
@@ -14,14 +13,15 @@ from pte_magic import frame, hardware, walkers
 from pte_magic import target as targets
 from pte_magic.errors import TargetError
 from pte_magic.formats import decode as decoding
-from pte_magic.formats import kernel
+from pte_magic.formats import given, kernel
 from pte_magic.formats import known as formats
 from pte_magic.space import AddressSpace, own
 from pte_magic.target import Target
-from pte_magic.walkers.entries import LEVELS, Entries, join
+from pte_magic.walkers import encryption
+from pte_magic.walkers.entries import Entries, join
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from pte_magic.formats.kernel import Kernel
 
@@ -79,61 +79,62 @@ def entries(target: object, end: int | None = None, *, pid: int | None = None, w
 
 
 def decode(
-    entry: ArrayLike, *, level: str = "pte", arch: str | None = None, release: str | None = None
+    entry: ArrayLike,
+    *,
+    level: str | ArrayLike = "pte",
+    arch: str | None = None,
+    release: str | None = None,
+    encryption_mask: int | None = None,
 ) -> frame.PteFrame:
     """Decode raw entries; no process is needed.
 
     Args:
         entry: One raw entry, or an array of them.
         level: The level at which they were found: ``"pgd"``, ``"p4d"``, ``"pud"``, ``"pmd"`` or ``"pte"``, as far as
-            the format has it.
+            the format has it; or a level for each, such as ``frame.level``.
         arch: The format, by default the running kernel's: ``"x86_64"``, ``"x86_32"`` (also ``"i386"``), ``"x86_pae"``,
             ``"arm64_4k"`` (also ``"arm64"``), ``"arm64_4k_lpa2"``, ``"arm64_16k"``, ``"arm64_16k_lpa2"`` or
             ``"arm64_64k"``.
-        release: The kernel that they come from, such as ``"6.1"``.
+        release: The kernel that they come from, such as ``"6.1"``, or all that ``uname -r`` prints there: that may tell
+            how the kernel is configured.
+        encryption_mask: Of x86-64, the bit by which entries of that machine say that memory is encrypted (AMD's C-bit),
+            such as ``1 << 51``; 0 if there is none. By default the bit that walkers find on this machine, and none if
+            the entries come from another.
 
     Returns:
         One row an entry, without the columns of where it was found. Bits whose meaning depends on the kernel are read
         as the running kernel does. If a release is named, or another format than its own, they are read as a kernel of
-        that release, or of the newest known, that is configured as distributions do.
+        that release, or of the newest known, that is configured as distributions do. Where these differ, ``state`` is
+        missing, unless the release tells whose it is. It is also missing in entries that Linux makes for no process;
+        ``kind`` is then ``not_present``, as the kernel's own pages are like that if it made them not present.
 
     Raises:
-        TargetError: No entry of that format, no such level, no such format or no release.
+        TargetError: No entry of that format, no such level, no such format, no release that is known, or no such bit.
 
     """
-    of = _meant_kernel(arch, release)
-    if level not in of.format.levels:
-        message = f"level {level!r} does not exist; type one of {', '.join(of.format.levels)}"
-        raise TargetError(message)
-    limit = 1 << of.format.bits
-    try:
-        # A list of small and large numbers would become one of floats.
-        given = np.asarray(entry, dtype=object if isinstance(entry, (list, tuple)) else None)
-        if given.dtype == object:
-            given = np.array([operator.index(value) for value in given.flat], np.uint64)
-        # numpy would cut floats and wrap negative numbers without a word; an empty list is one of floats.
-        if given.size and (given.dtype.kind in "fc" or (given.dtype.kind == "i" and given.min() < 0)):
-            given = given.astype(np.uint64, casting="safe")
-        raw = np.atleast_1d(given.astype(np.uint64)).ravel()
-    except (OverflowError, ValueError, TypeError):
-        raw = None
-    if raw is None or (raw.size and int(raw.max()) >= limit):
-        message = f"{entry!r} is no {of.format.bits}-bit entry; type a number from 0 to {limit - 1:#x}"
-        raise TargetError(message)
-    codes = np.full(len(raw), LEVELS.index(level), np.int8)
-    return frame.of_columns(decoding.columns(raw, codes, of), codes, of)
-
-
-def _meant_kernel(arch: str | None, release: str | None) -> Kernel:
-    """Return what is to be known of the kernel that somebody names by format and release."""
     name = hardware.encoding() if arch is None else formats.of(arch).name
+    raw = given.entries(entry, formats.of(name).bits)
+    of = _meant_kernel(name, release, raw, encryption_mask)
+    codes = given.levels(level, len(raw), of.format.levels)
+    made = frame.of_columns(decoding.columns(raw, codes, of), codes, of)
+    if of.encryption_mask:
+        made.attrs["encryption_mask"] = of.encryption_mask
+    return made
+
+
+def _meant_kernel(name: str, release: object, raw: NDArray[np.uint64], encryption_mask: object) -> Kernel:
+    """Return what is to be known of the kernel that somebody names by format and release."""
+    named_here = release is None or (isinstance(release, str) and release.strip() == platform.release())
+    here = named_here and name == hardware.encoding()
+    if encryption_mask is None:
+        bit = encryption.mask(raw) if here else 0
+    else:
+        bit = kernel.encryption_bit(name, encryption_mask)
+    if here:
+        return kernel.running(bit)
     if release is None:
-        return kernel.reading(name)
-    found = re.match(r"(\d+)\.(\d+)", release)
-    if not found:
-        message = f"release {release!r} is no release of Linux; type one such as '6.1'"
-        raise TargetError(message)
-    return kernel.of_release(name, (int(found[1]), int(found[2])))
+        return kernel.of_release(name, encryption_mask=bit)
+    return kernel.of_name(name, release, bit)
 
 
 def resolve(target: object, end: int | None, space: AddressSpace) -> Target:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pte_magic.escapes import visible
 from pte_magic.formats import kernel
-from pte_magic.formats.describe import describe
+from pte_magic.formats.describe import MOST_PAGES, describe
 from pte_magic.overview import headline, is_translation, shortened
 from pte_magic.units import size
 from pte_magic.views import picture
@@ -31,6 +31,7 @@ _HEX = {
 _SIZES = {"size", "mapped", "bytes", "resident", "contiguous", "swapped", "page_tables", "pss", "uss"}
 _RESIDENT = "resident_"  # what follows is the size of pages, which machines have of their own
 _SHARES = {"huge_share"}
+_REMARKS = 3  # lines about entries below a table
 _CONSTANT = ("cache", "pkey", "host", "pid", "walker", "node", "cgroup", "region", "permissions")
 
 
@@ -129,8 +130,27 @@ def _worth_showing(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     if not len(frame) or not frame.columns.is_unique or not {"level", "state"} <= set(frame.columns):
         return frame, [f"[{shape}]"]
     frame, short = shortened(frame)  # each column says in the runs what it says in the rows
+    remarks = _remarks(frame)
     frame, notes = telling(frame, shape, _CONSTANT)
-    return frame, [notes[0], *short, *notes[1:]]
+    return frame, [notes[0], *short, *notes[1:], *remarks]
+
+
+def _remarks(frame: pd.DataFrame) -> list[str]:
+    """Return a line for each of the first entries that were decoded by hand and are odd: of no state, or no place."""
+    places = ("entry", "pfn", "swap_offset")
+    if "vaddr" in frame.columns or any(str(frame.dtypes.get(name)) != "UInt64" for name in places):
+        return []
+    of = kernel.of_frame(frame.attrs)
+    beyond = frame["pfn"] >= 1 << of.format.memory_bits - of.format.page_shift
+    odd = frame["state"].isna() | beyond.fillna(value=False) | (frame["swap_offset"] >= MOST_PAGES).fillna(value=False)
+    rows = np.flatnonzero((odd & frame["entry"].notna()).to_numpy(np.bool_))
+    found = []
+    for row in rows[:_REMARKS]:
+        said = describe(int(frame["entry"].iloc[row]), str(frame["level"].iloc[row]), of)
+        found.append(f"row {frame.index[row]}: {said.says}")
+    if len(rows) > _REMARKS:
+        found.append(f"{len(rows) - _REMARKS} rows more are odd")
+    return found
 
 
 def telling(frame: pd.DataFrame, shape: str, constant: tuple[str, ...]) -> tuple[pd.DataFrame, list[str]]:

@@ -88,13 +88,18 @@ def levels() -> int:
     """
     format_ = encoding()
     if format_ == "x86_64":
-        flags = re.search(r"^flags\s*:(.*)$", _cpuinfo(), re.MULTILINE)
-        five = "la57" in flags[1].split() if flags else bool(_mapped_at(1 << 47) >> 47)
-        return FIVE_LEVELS if five else 4
+        five = has_cpu_flag("la57")
+        return FIVE_LEVELS if five or (five is None and _mapped_at(1 << 47) >> 47) else 4
     found = geometry.GEOMETRIES[format_]
     if machine() == "arm64":
         return -((found.page_shift - _arm64_bits()) // found.index_bits)  # rounded up
     return found.levels
+
+
+def has_cpu_flag(name: str) -> bool | None:
+    """Tell whether /proc/cpuinfo of x86 has a flag: the CPU can do something, and the kernel lets it; None if unknown."""
+    flags = re.search(r"^flags\s*:(.*)$", _cpuinfo(), re.MULTILINE)
+    return name in flags[1].split() if flags else None
 
 
 @functools.cache

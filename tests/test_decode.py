@@ -81,7 +81,7 @@ def test_an_array_that_is_not_contiguous_is_decoded() -> None:
 
 @pytest.mark.parametrize("raw", [-1, 1 << 64, "x", None, [1, -2], object(), float("nan"), 1.5, np.array([-1])])
 def test_what_is_no_64_bit_number_is_refused(raw: Any) -> None:
-    with pytest.raises(pte_magic.PteMagicError, match=r"^.* is no 64-bit entry; type a number from 0 to 0xf{16}$"):
+    with pytest.raises(pte_magic.PteMagicError, match=r"^.* is not a 64-bit entry; type a number from 0 to 0xf{16}$"):
         pte_magic.decode(raw)
 
 
@@ -94,10 +94,13 @@ def test_what_is_no_64_bit_number_is_refused(raw: Any) -> None:
             {"arch": "vax"},
             f"format 'vax' does not exist; type one of {', '.join(FORMATS)}",
         ),
-        ({"release": "new"}, "release 'new' is no release of Linux; type one such as '6.1'"),
+        (
+            {"release": "new"},
+            "release 'new' is not a release of Linux; type a text such as '6.1', or all of `uname -r`",
+        ),
     ],
 )
-def test_unknown_words_are_refused(options: dict[str, str], message: str) -> None:
+def test_unknown_words_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(pte_magic.PteMagicError) as caught:
         pte_magic.decode(1, **options)
     assert str(caught.value) == message

@@ -260,7 +260,7 @@ def test_an_odd_range_says_that_it_was_widened(shell: Shell) -> None:
         ("--nonsense a", "unrecognized arguments: --nonsense"),
         ("--decode", "argument -d/--decode: expected one argument"),
         ("--decode nonsense", "name 'nonsense' is not defined"),
-        ("--decode 0x10000000000000000", "18446744073709551616 is no 64-bit entry; "),
+        ("--decode 0x10000000000000000", "18446744073709551616 is not a 64-bit entry; "),
         ("--decode 1 --level pmt", "level 'pmt' does not exist; "),
         ("'a", "No closing quotation"),
     ],

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from pte_magic.formats.field import HARD, LEAVES, Field, Shape
 from pte_magic.formats.format import Derived, Format, Rule
+from pte_magic.formats.x86_64 import UFFD, UFFD_WP
 
 ARM, HWDEF = "Arm ARM D8.3", "arch/arm64/include/asm/pgtable-hwdef.h"
 PROT, PGTABLE = "arch/arm64/include/asm/pgtable-prot.h", "arch/arm64/include/asm/pgtable.h"
@@ -23,7 +24,7 @@ _ANY = frozenset(Shape)
 _SOFT = LEAVES - HARD
 
 VALID, TABLE, USER, RDONLY, NG = 1 << 0, 1 << 1, 1 << 6, 1 << 7, 1 << 11
-DBM, UXN, DIRTY, PROT_NONE, PMD_PRESENT_INVALID = 1 << 51, 1 << 54, 1 << 55, 1 << 58, 1 << 59
+DBM, PXN, UXN, DIRTY, PROT_NONE, PMD_PRESENT_INVALID = 1 << 51, 1 << 53, 1 << 54, 1 << 55, 1 << 58, 1 << 59
 
 _COMMON = (
     Field("valid", 0, 1, _ANY, "the CPU translates through this entry", ARM, column="present"),
@@ -52,7 +53,8 @@ _COMMON = (
         "pmd_present_invalid", 59, 1, _SOFT, "huge page in memory, though not valid (before 6.10)", PROT, "linux",
         needs="prot_none58",
     ),
-    Field("uffd_wp", 58, 1, LEAVES, "write-protected by userfaultfd", PROT, "linux", "uffd_wp", "uffd_wp"),
+    Field("uffd_wp", 58, 1, LEAVES, UFFD_WP, PROT, "linux", "uffd_wp", "uffd_wp", unless="uffd_rwp"),
+    Field("uffd", 58, 1, LEAVES, UFFD, PROT, "linux", needs="uffd_rwp"),
     Field("po_idx", 60, 3, LEAVES, "protection key: permission overlay (POE)", HWDEF, column="pkey", needs="poe"),
     Field("table_pxn", 59, 1, _TABLE, "the kernel fetches no instructions from below", ARM, column="pxn"),
     Field("table_uxn", 60, 1, _TABLE, "user mode fetches no instructions from below", ARM, column="uxn"),
@@ -60,7 +62,8 @@ _COMMON = (
     Field(
         "swp_exclusive", 2, 1, _SWAP, "the anonymous page belongs to this process alone", PROT, "linux", "swp_exclusive"
     ),
-    Field("swp_uffd_wp", 3, 1, _SWAP, "write-protected by userfaultfd", PROT, "linux", "uffd_wp", "uffd_wp"),
+    Field("swp_uffd_wp", 3, 1, _SWAP, UFFD_WP, PROT, "linux", "uffd_wp", "uffd_wp", unless="uffd_rwp"),
+    Field("swp_uffd", 3, 1, _SWAP, UFFD, PROT, "linux", needs="uffd_rwp"),
     Field("type", 6, 5, _SWAP, "which swap device, or which special entry", PGTABLE, "linux", needs="present_invalid"),
     Field("offset", 12, 50, _SWAP, "where on the swap device", PGTABLE, "linux", needs="present_invalid"),
     Field("type", 3, 5, _SWAP, "which swap device, or which special entry", PGTABLE, "linux", needs="prot_none58"),
@@ -77,15 +80,20 @@ RULES = (
     Rule("last", PROT_NONE, PROT_NONE, Shape.PROTNONE, "prot_none58"),
     Rule("upper", PROT_NONE, PROT_NONE, Shape.PROTNONE_HUGE, "prot_none58"),
     Rule("upper", PMD_PRESENT_INVALID, PMD_PRESENT_INVALID, Shape.INVALID_HUGE, "prot_none58"),
+    Rule("any", TABLE, TABLE, Shape.NOT_PRESENT),
     Rule("any", 0, 0, Shape.SWAP),
 )
 """``pte_present()``, ``pte_protnone()``, ``pmd_table()``, ``pmd_mkinvalid()`` of asm/pgtable.h.
 
-At the last level only the kernel's own entries are ever invalid without being PROT_NONE.
+At the last level only the kernel's own entries are invalid without being PROT_NONE. Swap entries have bit 1 clear.
 """
 
 DERIVED = (
-    Derived("rw", LEAVES, ((RDONLY, 0),)),
+    Derived("rw", LEAVES, ((RDONLY, 0),), unless="shadow_stack"),
+    # Not those of a shadow stack (GCS), in which rdonly is clear, too; of all others in user mode pxn or uxn differs.
+    Derived(
+        "rw", LEAVES, tuple((RDONLY | bit, value) for bit, value in ((USER, 0), (UXN, 0), (PXN, PXN))), "shadow_stack"
+    ),
     Derived("user", LEAVES, ((USER, USER), (UXN, 0))),
     Derived("dirty", LEAVES, ((DIRTY, DIRTY), (DBM | RDONLY, DBM))),
     Derived("global", HARD, ((NG, 0),)),
@@ -127,6 +135,7 @@ def _format(
         contiguous=cont,
         numbers=("pkey",),
         optional={"pkey": "poe"},
+        shadow_stack=(VALID | USER | PXN | UXN, VALID | USER | UXN),  # _PAGE_GCS and _PAGE_GCS_RO, asm/pgtable-prot.h
     )
 
 

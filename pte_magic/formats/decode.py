@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pte_magic.formats.field import BIG, KINDS, LEAVES, STATES, Shape
+from pte_magic.formats.field import BIG, HARD, KINDS, LEAVES, STATES, Shape
 from pte_magic.formats.known import fields
-from pte_magic.formats.plan import SPLITTING, STATE, blocks, moved, plan, shape_table, sizes
+from pte_magic.formats.plan import NOT_PRESENT, SHADOW_STACK, SPLITTING, STATE, blocks, moved, plan, shape_table, sizes
 from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _PTE = LEVELS.index("pte")
 _PFN_SWAPS = ("migration", "device", "hwpoison")
 _BIG = np.array([shape in BIG for shape in Shape])
 _LEAF = np.array([shape in LEAVES for shape in Shape])
+_HARD = np.array([shape in HARD for shape in Shape])
 
 
 class Column(NamedTuple):
@@ -76,12 +77,18 @@ def _frames(
     bits: NDArray[np.uint64] = upright & (
         plan.frame_bits[shape] if isinstance(plan.frame_bits, np.ndarray) else np.uint64(plan.frame_bits or 0)
     )
-    for mask, left in moved(kernel):
-        bits = bits & ~mask | (bits & mask) << left
+    bits = _whole(bits, kernel)
     if plan.big:
         rows = np.flatnonzero(_BIG[shape])
         bits[rows] &= -sizes(kernel)[level[rows]]
     bits >>= np.uint64(kernel.format.page_shift)
+    return bits
+
+
+def _whole(bits: NDArray[np.uint64], kernel: Kernel) -> NDArray[np.uint64]:
+    """Move bits of page frames that lie elsewhere in the address to where they are there."""
+    for mask, left in moved(kernel):
+        bits = bits & ~mask | (bits & mask) << left
     return bits
 
 
@@ -115,11 +122,31 @@ def columns(entry: NDArray[np.uint64], level: NDArray[np.int8], kernel: Kernel) 
     if todo.leaves and kernel.format.contiguous:
         joined = found["cont"].values
         found["mapped"] = Column(np.where(joined, blocks(kernel)[level], sizes(kernel)[level]), ~_LEAF[shape])
+    _tell_special(found, entry, shape, byte, todo, kernel)
+    return found
+
+
+def _tell_special(  # noqa: PLR0913, PLR0917  (what `columns` has found out)
+    found: dict[str, Column],
+    entry: NDArray[np.uint64],
+    shape: NDArray[np.uint8],
+    byte: list[NDArray[np.uint8]],
+    todo: Plan,
+    kernel: Kernel,
+) -> None:
+    """Add what only some entries say: their kinds, and all of those that are not present."""
     if todo.splitting:
         found["kind"] = Column(np.where(shape == Shape.INVALID_HUGE, SPLITTING, np.int8(-1)))
     if todo.swaps:
         _decode_swap(found, entry, np.flatnonzero(shape == Shape.SWAP), kernel)
-    return found
+    if todo.shadow_stack:
+        stacks = functools.reduce(np.logical_and, [byte[i] & mask == value for i, mask, value in todo.shadow_stack])
+        rows = np.flatnonzero(stacks)  # few, or none
+        rows = rows[_HARD[shape[rows]]]
+        if len(rows):
+            scatter(found, {"kind": Column(np.full(len(rows), SHADOW_STACK, np.int8))}, rows, len(entry))
+    if todo.not_present:
+        _decode_not_present(found, entry, np.flatnonzero(shape == Shape.NOT_PRESENT), kernel)
 
 
 def _bit(column: BitColumn, byte: list[NDArray[np.uint8]], shape: NDArray[np.uint8]) -> Column:
@@ -194,6 +221,19 @@ def scatter(found: dict[str, Column], part: dict[str, Column], rows: NDArray[np.
             missing[rows] = False if column.missing is None else column.missing
 
 
+def _decode_not_present(
+    found: dict[str, Column], entry: NDArray[np.uint64], rows: NDArray[np.intp], kernel: Kernel
+) -> None:
+    """Tell of entries that are in no layout of Linux' which page of its own the kernel may have made not present."""
+    part = {"kind": Column(np.full(len(rows), NOT_PRESENT, np.int8))}
+    if not kernel.frames_hidden:
+        odd = entry[rows]
+        bits, highest = np.uint64(kernel.physical_mask), np.uint64(1 << kernel.physical_mask.bit_length() - 1)
+        upright = np.where(odd & highest != 0, ~odd, odd) if kernel.format.inverted else odd
+        part["pfn"] = Column(_whole(upright & bits, kernel) >> np.uint64(kernel.format.page_shift))
+    scatter(found, part, rows, len(entry))
+
+
 @functools.cache
 def _marks(kernel: Kernel) -> NDArray[np.bool_]:
     """Return which types of swap entries say in the bits of their offset what they mark."""
@@ -205,7 +245,7 @@ def swap_columns(
 ) -> None:
     """Add what type and offset of swap entries say: ``state``, ``kind`` and ``pfn``."""
     swap = kernel.swap
-    state = np.array([STATES.index(state) for state, _ in swap.types], np.int8)[kind_of]
+    state = np.array([STATES.index(state) if state else -1 for state, _ in swap.types], np.int8)[kind_of]
     kind = np.array([KINDS.index(kind) if kind else -1 for _, kind in swap.types], np.int8)[kind_of]
     marker = _marks(kernel)[kind_of]
     if marker.any():

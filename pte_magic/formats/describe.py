@@ -13,6 +13,7 @@ from pte_magic.formats import decode
 from pte_magic.formats.field import KINDS, STATES, Field, Shape
 from pte_magic.formats.known import fields
 from pte_magic.formats.plan import CACHES
+from pte_magic.formats.swap import DOUBT
 from pte_magic.units import size
 from pte_magic.walkers.entries import LEVELS
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from pte_magic.formats.kernel import Kernel
 
+UNKNOWN = "unknown"
+"""The state of an entry of which none is known."""
 READERS = {"cpu": "CPU", "linux": "Linux", "nobody": "nobody"}
 """Who reads a part, as a person would say it."""
 
@@ -35,6 +38,9 @@ _SAYS = {
     "device": "in a device's memory, page frame {pfn}",
     "hwpoison": "page frame {pfn} is broken, the hardware says",
     "marker": "marks an empty place: {kind}",
+    "not_present": "not a swap entry, which would have other bits clear; it can be a page of the kernel's own that was "
+    "made not present, at physical address {physical}",
+    UNKNOWN: "{kind}, which depends on {doubts}; a release as `uname -r` prints it may tell",
 }
 _SAYS_HIDDEN = _SAYS | {
     "table": "points to the next table",
@@ -45,7 +51,15 @@ _SAYS_HIDDEN = _SAYS | {
     "migration": "on the way from one page frame to another",
     "device": "in a device's memory",
     "hwpoison": "its page frame is broken, the hardware says",
+    "not_present": "not a swap entry, which would have other bits clear; it can be a page of the kernel's own that was "
+    "made not present",
 }
+_BY_KIND = {"splitting", "not_present"}
+_SHADOW_STACK = ", of a shadow stack: calls and returns write to it, stores do not"
+MOST_PAGES = 1 << 32
+"""Of a swap device, at most: swap_info_struct.max is an unsigned int."""
+_C_BITS = {1 << 47, 1 << 51}
+"""Bits that AMD's processors have for memory encryption, and TDX for what is shared with the host."""
 HIDDEN = "hidden"
 """What is said of a page frame or swap location that was taken out of an entry."""
 
@@ -86,7 +100,7 @@ class Description(NamedTuple):
     Attributes:
         entry: The raw entry.
         level: Where it was found, one of ``LEVELS``.
-        state: One of ``STATES``.
+        state: One of ``STATES``, or `UNKNOWN`.
         kind: One of ``KINDS``, or empty.
         says: What it says, in some words.
         parts: All its bits, the highest first.
@@ -116,17 +130,50 @@ def describe(entry: int, level: str, kernel: Kernel, *, covers: int | None = Non
     raw, code = np.array([entry], np.uint64), np.array([LEVELS.index(level)], np.int8)
     shape = decode.shape(raw, code, kernel)
     values = {name: _value(column) for name, column in decode.columns(raw, code, kernel).items()}
-    state = STATES[values.get("state", 0)]
-    kind_code = values.get("kind", -1)
+    state_code, kind_code = values.get("state", 0), values.get("kind", -1)
+    state = STATES[state_code] if state_code >= 0 else UNKNOWN
     kind = KINDS[kind_code] if kind_code is not None and kind_code >= 0 else ""
     covered = covers or 1 << kernel.shift(level)
-    known = _words(values, kernel) | {"kind": kind or "of unknown kind", "size": size(covered)}
-    says = (_SAYS_HIDDEN if kernel.frames_hidden else _SAYS)["splitting" if kind == "splitting" else state]
-    says = says.format(**known)
+    known = _words(values, kernel) | {"kind": kind or _possible(values, kernel), "size": size(covered)}
+    known["doubts"] = " and ".join(f"CONFIG_{name[:-1].upper()}" for name in kernel.features if name.endswith(DOUBT))
+    says = (_SAYS_HIDDEN if kernel.frames_hidden else _SAYS)[kind if kind in _BY_KIND else state].format(**known)
     if (values.get("mapped") or 0) > covered:
         says += f", one of a block of {size(values['mapped'])}"
+    if kind == "shadow_stack":
+        says += _SHADOW_STACK
+    unit = covered if state in {"present", "protnone"} else 1 << kernel.format.page_shift
+    says += _impossible(state, values, unit, kernel)
     parts = tuple(_parts(entry, shape, state, kind, known, kernel))
     return Description(entry, level, state, kind, says, parts, kernel.format.bits)
+
+
+def _possible(values: dict[str, Any], kernel: Kernel) -> str:
+    """Return what an entry without a kind may be: all that its type may mean, where that is in doubt."""
+    kind_of = values.get("swap_type")
+    meanings = () if kind_of is None else kernel.swap.possible[kind_of]
+    if len(meanings) < 2:  # noqa: PLR2004  (in doubt)
+        return "of unknown kind"
+    return " or ".join(kind or {"swap": "swapped out"}.get(state, state) for state, kind in meanings)
+
+
+def _impossible(state: str, values: dict[str, Any], unit: int, kernel: Kernel) -> str:
+    """Return what speaks against an entry: places that do not exist on any machine; frames are of `unit` bytes."""
+    if state == "swap" and (values.get("swap_offset") or 0) >= MOST_PAGES:
+        return "; no swap device has as many pages"
+    memory = kernel.format.memory_bits
+    physical = (values.get("pfn") or 0) << kernel.format.page_shift
+    high = physical >> memory << memory
+    if not high:
+        return ""
+    beyond = f"; no machine has memory above {size(1 << memory)}"
+    inverted = (physical ^ kernel.physical_mask) // unit * unit
+    if inverted < 1 << memory:
+        return f"{beyond}, and with the bits of the frame inverted it is {inverted:#x}"
+    if high in _C_BITS and not kernel.encryption_mask:
+        bit = high.bit_length() - 1
+        says = f"bit {bit} can be memory encryption's, and the address {physical ^ high:#x}"
+        return f"{beyond}; {says}: decode(…, encryption_mask=1 << {bit}) reads it like that"
+    return beyond
 
 
 def hexadecimal(entry: int, width: int) -> str:
@@ -158,12 +205,13 @@ def _parts(  # noqa: PLR0913, PLR0917  (what a part may tell of)
 ) -> Iterator[Part]:
     """Yield the parts, the highest first, and between them what nobody reads."""
     above = kernel.format.bits
-    for field in sorted((field for field in fields(kernel) if shape in field.shapes), key=lambda field: -field.low):
+    read_as = Shape.PAGE if shape == Shape.NOT_PRESENT else shape
+    for field in sorted((field for field in fields(kernel) if read_as in field.shapes), key=lambda field: -field.low):
         end = field.low + field.width
         if end < above:
             yield _unread(entry, end, above)
         value = field.value(entry)
-        says = _says(field, value, shape, state, kind, known, kernel)
+        says = _says(field, entry, shape, state, kind, known, kernel)
         yield Part(field.name, field.low, field.width, value, says, field.meaning, field.by, field.source)
         above = field.low
     if above:
@@ -175,18 +223,32 @@ def _unread(entry: int, low: int, end: int) -> Part:
     return Part("", low, end - low, value, "", "nobody reads these bits", "nobody", "")
 
 
+def _is_inverted(entry: int, shape: Shape, kernel: Kernel) -> bool:
+    if shape == Shape.NOT_PRESENT:
+        return bool(kernel.format.inverted) and bool(entry >> kernel.physical_mask.bit_length() - 1 & 1)
+    return shape in kernel.format.inverted
+
+
 def _says(  # noqa: PLR0913, PLR0917  (as above)
-    field: Field, value: int, shape: Shape, state: str, kind: str, known: dict[str, str], kernel: Kernel
+    field: Field, entry: int, shape: Shape, state: str, kind: str, known: dict[str, str], kernel: Kernel
 ) -> str:
+    value = field.value(entry)
     if field.address is not None:
         if "pfn" not in known:
             return HIDDEN
-        inverted = ", bits inverted" if shape in kernel.format.inverted else ""
+        inverted = ", bits inverted" if _is_inverted(entry, shape, kernel) else ""
         return f"page frame {known['pfn']}, physical address {known['physical']}{inverted}"
     if field.name == "offset":
         return f"page frame {known['pfn']}" if "pfn" in known else known.get("swap_offset", HIDDEN)
     if field.name == "type":
-        return (f"swap device {value}" if "swap_type" in known else HIDDEN) if state == "swap" else kind or state
+        return _type_says(value, state, kind, known)
     if field.name in kernel.format.cache_fields:
         return f"{value} (memory type {known['cache']})" if "cache" in known else str(value)
     return ("yes" if value else "no") if field.width == 1 else str(value)
+
+
+def _type_says(value: int, state: str, kind: str, known: dict[str, str]) -> str:
+    """Return what the type of a swap entry is of."""
+    if state == "swap":
+        return f"swap device {value}" if "swap_type" in known else HIDDEN
+    return known["kind"] if state == UNKNOWN else kind or state

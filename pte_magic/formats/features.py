@@ -15,17 +15,18 @@ import numpy as np
 
 from pte_magic import hardware, kernel_text
 from pte_magic.errors import PteMagicError
+from pte_magic.formats.swap import DOUBT
 from pte_magic.space import own
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pte_magic.formats.releases import Named, Release
+
     Has = Callable[[str, str], bool]
     Knows = Callable[[str], bool]
 
 BTF = Path("/sys/kernel/btf/vmlinux")
-
-Release = tuple[int, int]
 
 
 class Feature(NamedTuple):
@@ -38,6 +39,7 @@ class Feature(NamedTuple):
         until: The first release that no longer does it, or None.
         usual: Whether a kernel of such a release does it if it is configured as distributions do.
         earlier: Formats whose kernels do it usually since another release.
+        differs: The first release since which all distributions do it, if before it some do and some do not.
 
     """
 
@@ -47,6 +49,7 @@ class Feature(NamedTuple):
     until: Release | None = None
     usual: bool = True
     earlier: tuple[tuple[str, Release], ...] = ()
+    differs: Release | None = None
 
 
 _X64, _X86, _BOTH64, _ARM = ("x86_64",), ("x86",), ("x86_64", "arm64"), ("arm64",)
@@ -54,7 +57,8 @@ _X64, _X86, _BOTH64, _ARM = ("x86_64",), ("x86",), ("x86_64", "arm64"), ("arm64"
 FEATURES = {
     "migration": Feature("moves pages between frames (CONFIG_MIGRATION)"),
     "memory_failure": Feature("takes broken page frames away (CONFIG_MEMORY_FAILURE)"),
-    "device_private": Feature("keeps pages in a device's memory (CONFIG_DEVICE_PRIVATE)", _BOTH64, (6, 12)),
+    "device_private": Feature("keeps pages in a device's memory (CONFIG_DEVICE_PRIVATE)", _BOTH64, (6, 12),
+                              differs=(7, 2)),
     "device_exclusive_pair": Feature("has two types of device-exclusive entries, before 6.15", until=(6, 15)),
     "pte_marker": Feature("markers in empty entries (always since 6.2, CONFIG_PTE_MARKER before)", since=(6, 2),
                           earlier=(("x86_64", (5, 19)),)),
@@ -73,6 +77,9 @@ FEATURES = {
                                "bit 6, since 6.10", _ARM, (6, 10)),
     "prot_none58": Feature("bit 58 is PROT_NONE, and swap types begin at bit 3, before 6.10", _ARM, until=(6, 10)),
     "uffd_wp": Feature("write-protects for userfaultfd, bit 58 and bit 3 of swap entries, since 6.10", _ARM, (6, 10)),
+    "shadow_stack": Feature("has shadow stacks for users, and so has the CPU: x86-64 since 6.6, arm64 (GCS) since 6.13",
+                            _BOTH64, (6, 13), earlier=(("x86_64", (6, 6)),)),
+    "uffd_rwp": Feature("takes all access away for userfaultfd, by the same bit (not in 7.2)", _BOTH64, usual=False),
     "poe": Feature("has protection keys, and so has the CPU (FEAT_S1POE), since 6.12", _ARM, (6, 12), usual=False),
     "pa52": Feature("is made for physical addresses of 52 bits (CONFIG_ARM64_PA_BITS_52)", ("arm64_64k",)),
 }  # fmt: skip
@@ -89,6 +96,20 @@ def of_release(encoding: str, release: Release) -> frozenset[str]:
         and release >= (dict(found.earlier).get(encoding) or found.since or (0, 0))
         and (found.until is None or release < found.until)
     )
+
+
+def of_named(encoding: str, named: Named) -> frozenset[str]:
+    """Return what a kernel of a release that somebody named does.
+
+    A feature in which distributions differ ends in `DOUBT` if the name does not tell whose kernel it is.
+    """
+    found = set(of_release(encoding, named.release))
+    for name, feature in FEATURES.items():
+        if feature.differs and named.release < feature.differs and encoding.startswith(feature.formats):
+            has = named.configured(name)
+            found.discard(name)
+            found |= {name + DOUBT} if has is None else {name} if has else set()
+    return frozenset(found)
 
 
 @functools.cache
@@ -122,6 +143,8 @@ def _of_all(has: Has, knows: Knows) -> dict[str, bool]:
         "pte_marker": always_marks,
         "swapin_error_type": not always_marks,
         "numa_balancing": _moves_between_nodes(),
+        # Reviewed for mm in 2026; the bit says that userfaultfd protects a page, and no longer from what.
+        "uffd_rwp": has("USERFAULTFD_RWP", "VMA_UFFD_RWP_BIT"),
     }
 
 
@@ -138,6 +161,8 @@ def _of_x86(has: Has, knows: Knows) -> dict[str, bool]:
 def _of_x86_64(has: Has, knows: Knows) -> dict[str, bool]:
     found = {
         "soft_dirty": _tracks_soft_dirty(),
+        # The kernel clears the flag if it was not configured with X86_USER_SHADOW_STACK (6.6).
+        "shadow_stack": hardware.has_cpu_flag("user_shstk"),
         # SAVED_DIRTY (6.6) moved DEVMAP from 58 to 57; d438d2734170 removed DEVMAP (6.17).
         "devmap57": knows("arch_check_zapped_pte") and knows("follow_devmap_pmd"),
         "devmap58": not knows("arch_check_zapped_pte") and knows("follow_devmap_pmd"),
@@ -156,16 +181,17 @@ def _of_arm64(has: Has, knows: Knows) -> dict[str, bool]:
         "prot_none58": not new,
         "uffd_wp": protects,
         "devmap": knows("follow_devmap_pmd"),  # d438d2734170 removed it (6.17)
-        "poe": has("ARM64_POE", "arch_set_user_pkey_access") and bool(_hardware_capabilities() >> 63 & 1),
+        "poe": has("ARM64_POE", "arch_set_user_pkey_access") and bool(_hardware_capabilities(2) >> 63 & 1),
+        "shadow_stack": bool(_hardware_capabilities(1) >> 32 & 1),  # GCS: only if ARM64_GCS was configured (6.13)
         "pa52": has("ARM64_PA_BITS_52", "CONFIG_ARM64_PA_BITS_52"),
     }
 
 
-def _hardware_capabilities() -> int:
-    """Return HWCAP2 of this process, of which bit 63 is POE (arch/arm64/include/uapi/asm/hwcap.h)."""
+def _hardware_capabilities(which: int) -> int:
+    """Return HWCAP or HWCAP2 of this process (arch/arm64/include/uapi/asm/hwcap.h)."""
     libc = ctypes.CDLL(None)
     libc.getauxval.restype = ctypes.c_ulong
-    return int(libc.getauxval(ctypes.c_ulong(26)))
+    return int(libc.getauxval(ctypes.c_ulong({1: 16, 2: 26}[which])))
 
 
 def _config() -> str:

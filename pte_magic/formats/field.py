@@ -27,6 +27,12 @@ class Shape(enum.IntEnum):
     """Not present: a swap entry, or one of the kernel's special entries in the same layout."""
     ROOT = 8
     """Points to the table of the next level and has no bits for what is allowed below (PAE's PDPTE)."""
+    NOT_PRESENT = 9
+    """Not present, with bits that are 0 in every swap entry: Linux makes none for a process.
+
+    A page of the kernel's own that was made not present looks like that: its bits stay (``set_memory_np()``,
+    debug_pagealloc, KFENCE).
+    """
 
 
 SMALL = frozenset({Shape.PAGE, Shape.PROTNONE})
@@ -57,8 +63,13 @@ KINDS = (
     "poisoned",
     "swapin_error",
     "guard",
+    "not_present",
+    "shadow_stack",
 )
-"""Categories of the ``kind`` column: what exactly a special entry is, in the kernel's words."""
+"""Categories of the ``kind`` column: what exactly a special entry is, in the kernel's words.
+
+The last two are no special entries: ``shadow_stack`` is of a page that only calls and returns write to.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +87,7 @@ class Field:
         column: The column of a frame that it fills, if any: a boolean one, or ``pkey``.
         needs: The feature of the kernel without which the bit has no such meaning, if any.
         address: Of bits of a page frame, the bit of the physical address that the lowest is; None of other fields.
+        unless: The feature of the kernel with which the bit has another meaning, if any.
 
     """
 
@@ -89,6 +101,7 @@ class Field:
     column: str | None = None
     needs: str | None = None
     address: int | None = None
+    unless: str | None = None
 
     @property
     def mask(self) -> int:

@@ -41,12 +41,16 @@ class Derived(NamedTuple):
         column: Its name.
         shapes: The entries that have it.
         terms: Masks and values.
+        needs: The feature of the kernel without which it is not derived like that, if any.
+        unless: The feature with which it is not, if any.
 
     """
 
     column: str
     shapes: frozenset[Shape]
     terms: tuple[tuple[int, int], ...]
+    needs: str | None = None
+    unless: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -72,6 +76,9 @@ class Format:
         bits: Of an entry.
         numbers: Names of the columns of numbers that its entries may fill, beside those that all formats have.
         optional: Columns that a kernel's frames have only if it has a feature.
+        shadow_stack: Of the page of a shadow stack that the hardware translates, bits and what they hold; the kernel
+            has such pages if it has the feature ``shadow_stack``.
+        memory_bits: How wide the addresses of all machines' memory are, at most; `bits` if nobody knows.
 
     """
 
@@ -89,6 +96,8 @@ class Format:
     bits: int = 64
     numbers: tuple[str, ...] = ()
     optional: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    shadow_stack: tuple[int, int] | None = None
+    memory_bits: int = 64
 
     def __repr__(self) -> str:
         return self.name

@@ -44,7 +44,7 @@ def hide(entry: NDArray[np.uint64], level: NDArray[np.int8], kernel: Kernel) -> 
         return
     shape = decode.shapes(entry, level, decode.octets(entry, kernel), kernel)
     cleared, filled = _masks(kernel)
-    swap = np.flatnonzero(shape == Shape.SWAP)
+    swap = np.flatnonzero((shape == Shape.SWAP) | (shape == Shape.NOT_PRESENT))
     np.bitwise_and(entry, cleared[shape], out=entry)
     np.bitwise_or(entry, filled[shape], out=entry)
     if len(swap):

@@ -6,20 +6,25 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pte_magic import geometry, hardware
+from pte_magic.errors import TargetError
 from pte_magic.formats import features as look
 from pte_magic.formats import known as formats
 from pte_magic.formats.field import Shape
 from pte_magic.formats.format import Format, frame_mask
+from pte_magic.formats.given import shown
+from pte_magic.formats.releases import NEWEST, named
 from pte_magic.formats.swap import SwapTypes, swap_types
+from pte_magic.walkers import encryption
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pte_magic.formats.features import Release
+    from numpy.typing import NDArray
 
-NEWEST = (7, 2)
-"""The last release whose sources were looked at."""
+    from pte_magic.formats.releases import Release
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # by identity: plans to decode are kept by kernel
@@ -127,6 +132,44 @@ def of_release(
     return known(name, levels, look.of_release(name, release), encryption_mask, frames_hidden)
 
 
+def encryption_bit(encoding: str, given: object) -> int:
+    """Return the bit that somebody says entries of a format say by that memory is encrypted, in place; 0 for none.
+
+    Raises:
+        TargetError: It is not one bit of an address, or entries of that format have no such bit.
+
+    """
+    bits = frame_mask(formats.of(encoding), Shape.PAGE)
+    if isinstance(given, (int, np.integer)) and not isinstance(given, bool):
+        bit = int(given)
+        if not bit or (encoding == "x86_64" and bit & bits == bit and bit.bit_count() == 1):
+            return bit
+    message = f"encryption_mask {shown(given)} is not a bit of an address in an entry of x86_64; type such as 1 << 51"
+    raise TargetError(message)
+
+
+def here(entries: NDArray[np.uint64] | None = None, *, frames_hidden: bool = False) -> Kernel:
+    """Return the running kernel, with the bit of memory encryption that walkers find on this machine.
+
+    Args:
+        entries: Raw entries of this machine, if there are any: see `walkers.encryption.mask`.
+        frames_hidden: As of `Kernel`.
+
+    """
+    return running(encryption.mask(entries), frames_hidden)
+
+
+def of_name(encoding: str, release: object, encryption_mask: int = 0) -> Kernel:
+    """Return what a kernel of another machine does, as far as the name of its release tells.
+
+    Raises:
+        TargetError: There is no such format, or no such release is known.
+
+    """
+    name = formats.of(encoding).name
+    return known(name, geometry.GEOMETRIES[name].levels, look.of_named(name, named(release)), encryption_mask)
+
+
 def reading(encoding: str, encryption_mask: int = 0, frames_hidden: bool = False) -> Kernel:  # noqa: FBT001, FBT002  (as above)
     """Return the running kernel if its entries are in a format, or words of pagemap; else the newest whose are."""
     here = running(encryption_mask, frames_hidden)
@@ -142,4 +185,6 @@ def of_frame(attrs: Mapping[Any, Any]) -> Kernel:
     """
     origin = int(attrs.get("encryption_mask", 0)), bool(attrs.get("frames_hidden", False))
     words = attrs.get("format")
-    return of_words(words, *origin) if words else running(*origin)
+    if words:
+        return of_words(words, *origin)
+    return running(*origin) if "encryption_mask" in attrs else here(frames_hidden=origin[1])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pte_magic.errors import TargetError
 from pte_magic.formats import arm64, x86_32, x86_64
+from pte_magic.formats.given import shown
 
 if TYPE_CHECKING:
     from pte_magic.formats.field import Field
@@ -19,8 +20,12 @@ FORMATS: dict[str, Format] = {
 }
 """By name."""
 
-ALIASES = {"arm64": "arm64_4k", "aarch64": "arm64_4k", "i386": "x86_32", "i686": "x86_32", "amd64": "x86_64"}
-"""What people call them."""
+ALIASES = {
+    **dict.fromkeys(("arm64", "aarch64"), "arm64_4k"),
+    **dict.fromkeys(("i386", "i486", "i586", "i686"), "x86_32"),
+    **dict.fromkeys(("amd64", "x64"), "x86_64"),
+}
+"""What people call them, beside other dashes and capitals."""
 
 
 def of(name: str) -> Format:
@@ -30,9 +35,10 @@ def of(name: str) -> Format:
         TargetError: There is none.
 
     """
-    found = FORMATS.get(ALIASES.get(name, name))
+    plain = name.strip().lower().replace("-", "_") if isinstance(name, str) else ""
+    found = FORMATS.get(ALIASES.get(plain, plain))
     if found is None:
-        message = f"format {name!r} does not exist; type one of {', '.join(FORMATS)}"
+        message = f"format {shown(name)} does not exist; type one of {', '.join(FORMATS)}"
         raise TargetError(message)
     return found
 
@@ -47,6 +53,6 @@ def fields(kernel: Kernel) -> tuple[Field, ...]:
                 found.append(dataclasses.replace(field, low=kernel.encryption_mask.bit_length() - 1))
         elif field.address is not None and kernel.encryption_mask:  # no address has bits above the C-bit
             found.append(dataclasses.replace(field, width=kernel.encryption_mask.bit_length() - 1 - field.low))
-        elif field.needs is None or field.needs in kernel.features:
+        elif (field.needs is None or field.needs in kernel.features) and field.unless not in kernel.features:
             found.append(field)
     return tuple(found)

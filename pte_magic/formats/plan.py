@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pte_magic.formats.field import BIG, KINDS, LEAVES, STATES, TABLES, Shape
+from pte_magic.formats.field import BIG, HARD, KINDS, LEAVES, STATES, TABLES, Shape
 from pte_magic.formats.format import frame_mask
 from pte_magic.formats.known import fields
 from pte_magic.geometry import LEVELS
@@ -35,10 +35,11 @@ STATE = np.array(
     [
         STATES.index(name)
         for name in ("none", "table", "present", "present", "protnone", "protnone", "present", "swap", "table")
-    ],
+    ]
+    + [-1],
     np.int8,
 )
-"""The state of each `Shape`."""
+"""The state of each `Shape`; -1 where no state is known."""
 
 _FULL = (1 << 64) - 1
 
@@ -114,6 +115,10 @@ class Plan:
     big: bool
     splitting: bool
     swaps: bool
+    not_present: bool
+    shadow_stack: tuple[
+        tuple[int, np.uint8, np.uint8], ...
+    ]  # octets, their bits and what these hold; none: no such pages
 
 
 def lacking(present: Collection[Shape], have: Collection[Shape]) -> NDArray[np.bool_] | None:
@@ -136,10 +141,14 @@ def plan(kernel: Kernel, there: int) -> Plan:
         tuple(_bit_columns(found, present)),
         tuple(
             DerivedColumn(
-                name, tuple((np.uint64(mask), np.uint64(value)) for mask, value in terms), lacking(present, shapes)
+                one.column,
+                tuple((np.uint64(mask), np.uint64(value)) for mask, value in one.terms),
+                lacking(present, one.shapes),
             )
-            for name, shapes, terms in of.derived
-            if shapes & present
+            for one in of.derived
+            if one.shapes & present
+            and (one.needs is None or one.needs in kernel.features)
+            and one.unless not in kernel.features
         ),
         tuple(_pick_columns(kernel, found, present)),
         None if not only else np.uint64(only.pop()) if len(only) == 1 else masks,
@@ -149,7 +158,16 @@ def plan(kernel: Kernel, there: int) -> Plan:
         big=bool(BIG & present),
         splitting=Shape.INVALID_HUGE in present,
         swaps=Shape.SWAP in present,
+        not_present=Shape.NOT_PRESENT in present,
+        shadow_stack=_shadow_stack(kernel) if present & HARD else (),
     )
+
+
+def _shadow_stack(kernel: Kernel) -> tuple[tuple[int, np.uint8, np.uint8], ...]:
+    if kernel.format.shadow_stack is None or "shadow_stack" not in kernel.features:
+        return ()
+    mask, value = (bits.to_bytes(8, "little") for bits in kernel.format.shadow_stack)
+    return tuple((i, np.uint8(mask[i]), np.uint8(value[i])) for i in range(8) if mask[i])
 
 
 def _bit_columns(found: list[Field], present: frozenset[Shape]) -> Iterable[BitColumn]:
@@ -200,7 +218,7 @@ class ShapeTable(NamedTuple):
     """How to tell shapes: the bits that tell, and the shape of each of their combinations.
 
     Attributes:
-        picks: Of each bit that tells, the lowest first, so that it becomes bit 0, 1, … of a key.
+        picks: Of the bits that tell, the lowest first, so that they become bits 0, 1, … of a key.
         upper: Bit of the key that says that the entry is above the last level.
         top: That it is of the topmost table; 0 if that does not matter.
         nonzero: That it is not empty.
@@ -234,8 +252,13 @@ def shape_table(kernel: Kernel) -> ShapeTable:
         where = {"any", "upper" if key & upper else "last"} | ({"top"} if key & top else set())
         if key & nonzero:
             table[key] = _first(rules, entry, where)
-    picks = tuple(pick(bit, 1, at) for at, bit in enumerate(bits))
-    return ShapeTable(picks, upper, top, nonzero, table, frozenset({0, 1, *(found.octet for found in picks)}))
+    picks: list[Pick] = []
+    for at, bit in enumerate(bits):
+        found = pick(bit, 1, at)
+        if picks and picks[-1][:2] == found[:2]:  # beside the one before it: both in one step
+            found = found._replace(mask=picks.pop().mask | found.mask)
+        picks.append(found)
+    return ShapeTable(tuple(picks), upper, top, nonzero, table, frozenset({0, 1, *(found.octet for found in picks)}))
 
 
 def _first(rules: list[Rule], entry: int, where: set[str]) -> Shape:
@@ -271,4 +294,6 @@ def moved(kernel: Kernel) -> tuple[tuple[np.uint64, np.uint64], ...]:
     )
 
 
-SPLITTING = np.int8(KINDS.index("splitting"))
+SPLITTING, NOT_PRESENT, SHADOW_STACK = (
+    np.int8(KINDS.index(name)) for name in ("splitting", "not_present", "shadow_stack")
+)

@@ -7,8 +7,15 @@ the release: `tail` is that file's order, from ``MAX_SWAPFILES`` on.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 _TYPES = 1 << 5  # MAX_SWAPFILES_SHIFT
+
+DOUBT = "?"
+"""Ends the name of a feature of which is not known whether the kernel has it."""
+Meaning = tuple[str, str | None]
+UNKNOWN: Meaning = ("", None)
+"""What a type means of which that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,23 +26,34 @@ class SwapTypes:
         types: State and kind of each of the 32 types.
         marker_bits: Kinds that the low bits of a marker's offset stand for, lowest first.
         pfn_bits: How many low bits of an offset hold a page frame number (``SWP_PFN_BITS``).
+        possible: What each type may mean, more than one thing where that depends on a feature in doubt.
 
     """
 
-    types: tuple[tuple[str, str | None], ...]
+    types: tuple[Meaning, ...]
     marker_bits: tuple[str, ...]
     pfn_bits: int
+    possible: tuple[tuple[Meaning, ...], ...]
 
 
 def swap_types(features: frozenset[str], pfn_bits: int) -> SwapTypes:
     """Return the types of a kernel with these features.
 
     Args:
-        features: Of `pte_magic.formats.features.FEATURES`.
+        features: Of `pte_magic.formats.features.FEATURES`; those in doubt end in `DOUBT`.
         pfn_bits: How wide a page frame number may be: ``MAX_PHYSMEM_BITS - PAGE_SHIFT``, asm/sparsemem.h.
 
     """
-    tail: list[tuple[str, str | None]] = []
+    sure = {name for name in features if not name.endswith(DOUBT)}
+    doubts: list[tuple[set[str], set[str]]] = [({name.removesuffix(DOUBT)}, set()) for name in sorted(features - sure)]
+    each = [_types(sure.union(*chosen)) for chosen in product(*doubts)]
+    possible = tuple(tuple(dict.fromkeys(meanings)) for meanings in zip(*each, strict=True))
+    types = tuple(meanings[0] if len(meanings) == 1 else UNKNOWN for meanings in possible)
+    return SwapTypes(types, ("uffd_wp", "poisoned", "guard"), pfn_bits, possible)
+
+
+def _types(features: set[str]) -> list[Meaning]:
+    tail: list[Meaning] = []
     if "memory_failure" in features:
         tail.append(("hwpoison", None))
     if "migration" in features:
@@ -49,5 +67,5 @@ def swap_types(features: frozenset[str], pfn_bits: int) -> SwapTypes:
         tail.append(("marker", None))
     if "swapin_error_type" in features:
         tail.append(("marker", "swapin_error"))
-    devices: list[tuple[str, str | None]] = [("swap", None)] * (_TYPES - len(tail))
-    return SwapTypes(tuple(devices + tail), ("uffd_wp", "poisoned", "guard"), pfn_bits)
+    devices: list[Meaning] = [("swap", None)] * (_TYPES - len(tail))
+    return devices + tail

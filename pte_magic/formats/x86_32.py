@@ -12,14 +12,14 @@ from dataclasses import replace
 
 from pte_magic.formats.field import BIG, LEAVES, SMALL, TABLES, Field, Shape
 from pte_magic.formats.format import Format, Rule
+from pte_magic.formats.x86_64 import ACCESSED, DIRTY, INVERTED, MAPPED, PAT, PAT_FIELDS, PRESENT, SWAP64, TYPES
 from pte_magic.formats.x86_64 import FIELDS as FIELDS64
-from pte_magic.formats.x86_64 import INVERTED, PAT, PAT_FIELDS, PRESENT, RULES, SWAP64, TYPES
 
 SDM32, SDM_PAE = "Intel SDM 3A, 4.3", "Intel SDM 3A, 4.4"
 LEVELS2, LEVELS3 = "arch/x86/include/asm/pgtable-2level.h", "arch/x86/include/asm/pgtable-3level.h"
 
 _TABLE, _ROOT, _SWAP = (frozenset({shape}) for shape in (Shape.TABLE, Shape.ROOT, Shape.SWAP))
-_NOT_HERE = {"pfn", "soft_dirty", "uffd_wp", "swp_exclusive", "encrypted", "offset"}
+_NOT_HERE = {"pfn", "soft_dirty", "uffd_wp", "uffd", "swp_exclusive", "encrypted", "offset"}
 _PAT_LARGE = 12  # the highest bit that all of x86 have
 _COMMON = (
     *(field for field in FIELDS64 if field.low <= _PAT_LARGE and field.name not in _NOT_HERE),
@@ -45,14 +45,14 @@ X86_32 = Format(
         _swp_exclusive(LEVELS2),
         Field("offset", 9, 23, _SWAP, "where on the swap device", LEVELS2, "linux"),
     ),
-    RULES,
+    (*MAPPED, Rule("any", DIRTY, DIRTY, Shape.NOT_PRESENT), Rule("any", 0, 0, Shape.SWAP)),
     tuple(name for name in _COLUMNS if name != "nx"),
     PAT,
     PAT_FIELDS,
     ((None, 32),),  # arch/x86/include/asm/sparsemem.h
     bits=32,
 )
-"""Without PAE: 10 + 10 + 12 bits. Nothing is inverted (asm/pgtable-2level.h)."""
+"""Without PAE: 10 + 10 + 12 bits. Nothing is inverted; swap entries have bit 6 clear (asm/pgtable-2level.h)."""
 
 X86_PAE = Format(
     "x86_pae",
@@ -70,7 +70,12 @@ X86_PAE = Format(
         _swp_exclusive(LEVELS3),
         *(replace(field, source=LEVELS3) for field in FIELDS64 if field.source == SWAP64 and field.width > 1),
     ),
-    (Rule("top", PRESENT, PRESENT, Shape.ROOT), *RULES),
+    (
+        Rule("top", PRESENT, PRESENT, Shape.ROOT),
+        *MAPPED,
+        *(Rule("any", bit, bit, Shape.NOT_PRESENT) for bit in (ACCESSED, DIRTY)),
+        Rule("any", 0, 0, Shape.SWAP),
+    ),
     _COLUMNS,
     PAT,
     PAT_FIELDS,
@@ -78,4 +83,7 @@ X86_PAE = Format(
     inverted=INVERTED,
     swap_inverted=True,
 )
-"""With PAE: 2 + 9 + 9 + 12 bits. The kernel's own swp_entry_t has 27 bits for the offset; the rest are as of 0."""
+"""With PAE: 2 + 9 + 9 + 12 bits. The kernel's own swp_entry_t has 27 bits for the offset; the rest are as of 0.
+
+Swap entries have bits 1 to 6 clear (asm/pgtable-3level.h); the kernel's pages have 5 and 6 set.
+"""

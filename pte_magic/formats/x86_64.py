@@ -17,7 +17,8 @@ _TABLE = frozenset({Shape.TABLE})
 _SWAP = frozenset({Shape.SWAP})
 _ANY = frozenset(Shape)
 
-PRESENT, PSE, PROTNONE = 1 << 0, 1 << 7, 1 << 8
+UFFD_WP, UFFD = "write-protected by userfaultfd", "protected by userfaultfd: from what, its region tells"
+PRESENT, RW, USER, PCD, ACCESSED, DIRTY, PSE, PROTNONE = (1 << bit for bit in (0, 1, 2, 4, 5, 6, 7, 8))
 
 FIELDS = (
     Field("present", 0, 1, _ANY, "the CPU translates through this entry", SDM, column="present"),
@@ -43,7 +44,8 @@ FIELDS = (
         "linux",
         "special",
     ),
-    Field("uffd_wp", 10, 1, LEAVES, "write-protected by userfaultfd", TYPES, "linux", "uffd_wp"),
+    Field("uffd_wp", 10, 1, LEAVES, UFFD_WP, TYPES, "linux", "uffd_wp", unless="uffd_rwp"),
+    Field("uffd", 10, 1, LEAVES, UFFD, TYPES, "linux", needs="uffd_rwp"),
     Field(
         "soft_dirty",
         11,
@@ -82,7 +84,17 @@ FIELDS = (
         "saved_dirty",
         "saved_dirty",
     ),
-    Field("noptishadow", 58, 1, _TABLE, "pgd entry without a copy for user mode (since 6.13)", TYPES, "linux"),
+    Field(
+        "noptishadow",
+        58,
+        1,
+        _TABLE,
+        "pgd entry without a copy for user mode (since 6.13)",
+        TYPES,
+        "linux",
+        None,
+        "saved_dirty",  # it shares the bit, and came later
+    ),
     Field("pkey", 59, 4, LEAVES, "protection key", SDM, column="pkey"),
     Field("nx", 63, 1, LEAVES | _TABLE, "no instruction fetch", SDM, column="nx"),
     Field(
@@ -96,7 +108,8 @@ FIELDS = (
         "soft_dirty",
         "soft_dirty",
     ),
-    Field("uffd_wp", 2, 1, _SWAP, "write-protected by userfaultfd", SWAP64, "linux", "uffd_wp"),
+    Field("uffd_wp", 2, 1, _SWAP, UFFD_WP, SWAP64, "linux", "uffd_wp", unless="uffd_rwp"),
+    Field("uffd", 2, 1, _SWAP, UFFD, SWAP64, "linux", needs="uffd_rwp"),
     Field(
         "swp_exclusive",
         3,
@@ -112,16 +125,23 @@ FIELDS = (
 )
 
 
-RULES = (
+MAPPED = (
     Rule("last", PRESENT, PRESENT, Shape.PAGE),
     Rule("upper", PRESENT | PSE, PRESENT | PSE, Shape.HUGE),
     Rule("upper", PRESENT, PRESENT, Shape.TABLE),
     Rule("last", PROTNONE, PROTNONE, Shape.PROTNONE),
     Rule("upper", PROTNONE, PROTNONE, Shape.PROTNONE_HUGE),
     Rule("upper", PSE, PSE, Shape.INVALID_HUGE),
-    Rule("any", 0, 0, Shape.SWAP),
 )
 """``pte_present()``, ``pmd_present()``, ``pmd_leaf()`` of arch/x86/include/asm/pgtable.h."""
+
+RULES = (
+    *MAPPED,
+    *(Rule("any", bit, bit, Shape.NOT_PRESENT) for bit in (PCD, ACCESSED, DIRTY)),
+    Rule("last", PSE, PSE, Shape.NOT_PRESENT),
+    Rule("any", 0, 0, Shape.SWAP),
+)
+"""Swap entries have bits 4 to 7 clear (asm/pgtable_64.h); only an erratum of Knights Landing may set 5 and 6."""
 
 INVERTED = LEAVES - HARD
 """Not present: arch/x86/include/asm/pgtable-invert.h."""
@@ -144,4 +164,6 @@ FORMAT = Format(
     inverted=INVERTED,
     swap_inverted=True,
     numbers=("pkey",),
+    shadow_stack=(PRESENT | RW | USER | DIRTY, PRESENT | USER | DIRTY),  # pte_shstk(), asm/pgtable.h
+    memory_bits=46,  # as many as four levels have room for in the direct map: 64 TiB
 )

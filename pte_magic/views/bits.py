@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import traitlets
 
-from pte_magic.errors import TargetError
+from pte_magic.formats import given
 from pte_magic.formats import kernel as kernels
 from pte_magic.formats.describe import Description, describe, hexadecimal
 from pte_magic.views import picture
@@ -79,16 +79,12 @@ class BitField(View):
             TargetError: No entry of the kernel's format, or no such level.
 
         """
-        kernel = kernel or kernels.running()
-        levels, width = kernel.format.levels, kernel.format.bits
-        if level not in levels:
-            message = f"level {level!r} does not exist; type one of {', '.join(levels)}"
-            raise TargetError(message)
-        if isinstance(entry, bool) or not isinstance(entry, (int, np.integer)) or int(entry) >> width:
-            message = f"{entry!r} is no {width}-bit entry; type a number from 0 to {(1 << width) - 1:#x}"
-            raise TargetError(message)
+        width = (kernel or kernels.running()).format.bits
+        raw = given.number(entry, width)
+        kernel = kernel or kernels.here(np.array([raw], np.uint64))
+        given.levels([level], 1, kernel.format.levels)
         self._kernel = kernel
-        super().__init__(_width=width, entry=int(entry), level=level, _original=int(entry))
+        super().__init__(_width=width, entry=raw, level=level, _original=raw)
         self._draw()
 
     @property

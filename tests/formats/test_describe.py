@@ -91,3 +91,27 @@ def test_every_marker_and_broken_frame_is_described() -> None:
             found = describe(swap_entry(kind_of, int(offset)), "pte", kernel)
             assert found.state == state
             assert "{" not in found.says
+
+
+@pytest.mark.parametrize(
+    ("entry", "level", "place", "rest"),
+    [
+        (0x106923061, "pte", 0x106923000, ""),
+        (0x00003FFFFFFFF063, "pte", 0x3FFFFFFFF000, ""),
+        (0x800FFFFFA7598063, "pte", 0xFFFFFA7598000, ", and with the bits of the frame inverted it is 0x58a67000"),
+        (0x80000001000000E6, "pmd", 0xFFFFEFFE00000, ", and with the bits of the frame inverted it is 0x100000000"),
+        (0x000400031BC72067, "pte", 0x400031BC72000, ""),
+        (
+            0x000800031BC72067,
+            "pmd",
+            0x800031BC72000,
+            "; bit 51 can be memory encryption's, and the address 0x31bc72000",
+        ),
+    ],
+)
+def test_an_address_that_no_machine_has_is_said_to_be_that(entry: int, level: str, place: int, rest: str) -> None:
+    beyond = "; no machine has memory above 64 TiB" if place >> 46 else ""
+    for kernel in (KERNELS["6.18-4"], KERNELS["6.18-5"]):
+        says, _, option = describe(entry, level, kernel).says.partition(": decode(…, encryption_mask=")
+        assert says.endswith(f" at physical address {place:#x}{beyond}{rest}")
+        assert option == ("1 << 51) reads it like that" if "encryption" in rest else "")

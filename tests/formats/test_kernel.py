@@ -152,7 +152,7 @@ def _pretend(monkeypatch: pytest.MonkeyPatch, knows: Callable[[str], bool], enco
 
 
 def _without_run_time(found: frozenset[str]) -> set[str]:
-    return set(found) - {"soft_dirty", "numa_balancing", "poe"}
+    return set(found) - {"soft_dirty", "numa_balancing", "poe", "shadow_stack"}
 
 
 @pytest.mark.parametrize("release", ["6.1", "6.12", "7.2"])

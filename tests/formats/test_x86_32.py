@@ -89,7 +89,7 @@ def test_page_on_its_way(of: Macros, pfn: int) -> None:
 
 @pytest.mark.parametrize("value", [1 << 32, (1 << 64) - 1, [1, 1 << 32]])
 def test_what_has_more_than_32_bits_is_no_entry_without_pae(value: object) -> None:
-    with pytest.raises(pte_magic.PteMagicError, match=r"is no 32-bit entry; type a number from 0 to 0xffffffff$"):
+    with pytest.raises(pte_magic.PteMagicError, match=r"is not a 32-bit entry; type a number from 0 to 0xffffffff$"):
         pte_magic.decode(value, arch="x86_32")  # type: ignore[arg-type]  # what is tested
     assert list(pte_magic.decode(value, arch="x86_pae")["state"])  # type: ignore[arg-type]
 

@@ -184,7 +184,12 @@ def test_every_bit_of_a_leaf_has_a_name_unless_it_is_ignored(of: Kernel, shape: 
             (Shape.PROTNONE, "pte", PROTNONE, PROTNONE | PRESENT),
             (Shape.PROTNONE_HUGE, "pud", PROTNONE | PSE, PROTNONE | PRESENT | PSE),
             (Shape.INVALID_HUGE, "pmd", PSE, PSE | PROTNONE | PRESENT),
-            (Shape.SWAP, "pte", swap_entry(5, 0), PROTNONE | PRESENT | SPECIAL | 31 << 59),
+            (
+                Shape.SWAP,
+                "pte",
+                swap_entry(5, 0),
+                PROTNONE | PSE | DIRTY | ACCESSED | PCD | PRESENT | SPECIAL | 31 << 59,
+            ),
         ]
     ),
 )

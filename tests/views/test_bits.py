@@ -99,6 +99,8 @@ def test_decoding_follows_the_entry() -> None:
     assert "present, maps 4 KiB at physical address 0x153016000" in field.text()
     before = field._content
     field.entry &= ~1
+    assert "unknown (not_present), not a swap entry" in field.text()
+    field.entry &= ~0x60  # neither accessed nor dirty: these bits are clear in swap entries
     assert "swap, swapped out" in field.text()
     assert field._content != before
     assert "> " in field.text()
@@ -126,7 +128,7 @@ def test_what_is_no_entry_is_refused_and_nothing_changes(value: object) -> None:
 
 @pytest.mark.parametrize("value", [-1, 1 << 64, "0x5", 1.5, None, True])
 def test_a_bit_field_of_no_entry_is_one_line(value: object) -> None:
-    with pytest.raises(PteMagicError, match=re.escape(f"{value!r} is no 64-bit entry; type a number")):
+    with pytest.raises(PteMagicError, match=re.escape(f"{value!r} is not a 64-bit entry; type a number")):
         BitField(value)  # type: ignore[arg-type]  # what is tested
     with pytest.raises(PteMagicError, match="level 'pgt' does not exist; type one of pgd"):
         BitField(5, "pgt")

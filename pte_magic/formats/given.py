@@ -1,0 +1,120 @@
+"""Raw entries, and the levels at which they were found, as people give them: in any form, or one line says why not."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from pte_magic.errors import TargetError
+from pte_magic.walkers.entries import LEVELS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_LONGEST = 60  # characters of a value in an error
+_PLAIN = (int, float, complex, str, bytes, type(None), type(pd.NA))
+
+
+def shown(value: object) -> str:
+    """Return a value as an error shows it, in one short line: of containers, just what they are."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    text = repr(plain) if isinstance(plain, _PLAIN) else f"{type(plain).__name__} object"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def number(value: Any, bits: int) -> int:
+    """Return one raw entry.
+
+    Raises:
+        TargetError: It is not a number of so many bits.
+
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        try:
+            found = operator.index(value)
+        except TypeError:
+            found = -1
+        if 0 <= found < 1 << bits:
+            return found
+    raise _refused(shown(value), bits)
+
+
+def entries(given: Any, bits: int) -> NDArray[np.uint64]:
+    """Return raw entries, ``uint64[n]``: of a number, or of an array, Series or list of them, whatever its shape.
+
+    Args:
+        given: The numbers.
+        bits: How many an entry has.
+
+    Raises:
+        TargetError: One of them is not a number of so many bits; floats are not, as they have lost bits.
+
+    """
+    if isinstance(given, pd.DataFrame):
+        message = f"a {type(given).__name__} is not a list of entries; name its column: frame.entry"
+        raise TargetError(message)
+    if isinstance(given, (bytes, bytearray)):
+        message = f"{type(given).__name__} is not a list of entries; type np.frombuffer(…, np.uint64)"
+        raise TargetError(message)
+    if np.ma.is_masked(given):
+        given = given.astype(object).tolist()  # None where it is masked
+    # Small and large numbers in a list would become floats, and so would numbers among which some are missing.
+    is_pandas = isinstance(given, (pd.Series, pd.Index, pd.api.extensions.ExtensionArray))
+    as_objects = isinstance(given, (list, tuple)) or (is_pandas and bool(pd.isna(given).any()))
+    values = np.asarray(given, dtype=object if as_objects else None)
+    if values.dtype.kind == "O" and values.size:
+        found = values.ravel()
+        values = np.fromiter((_one(value, i, len(found), bits) for i, value in enumerate(found)), np.uint64, len(found))
+    elif values.dtype.kind == "i" and values.size and values.min() < 0:
+        _one(values.flat[int(values.argmin())], int(values.argmin()), values.size, bits)
+    elif values.size and (values.dtype.kind not in "iu" or int(values.max()) >> bits):
+        at = int(values.argmax()) if values.dtype.kind == "u" else 0
+        _one(values.flat[at], at, values.size, bits)
+    return np.ascontiguousarray(values, np.uint64).reshape(-1)
+
+
+def _one(value: Any, at: int, n: int, bits: int) -> int:
+    """Return the entry `at` of `n`; if it is not one, the error says which it is."""
+    try:
+        return number(value, bits)
+    except TargetError as error:
+        if n > 1 and pd.api.types.is_scalar(value) and pd.isna(value):
+            message = f"entry {at} of {n} is missing; leave such rows out, with dropna()"
+            raise TargetError(message) from None
+        if n > 1:
+            message = f"entry {at} of {n}: {error}"
+            raise TargetError(message) from None
+        raise
+
+
+def _refused(what: str, bits: int) -> TargetError:
+    message = f"{what} is not a {bits}-bit entry; type a number from 0 to {(1 << bits) - 1:#x}"
+    return TargetError(message)
+
+
+def levels(given: Any, n: int, known: tuple[str, ...]) -> NDArray[np.int8]:
+    """Return the level of each of `n` entries, ``int8[n]``, indices into ``LEVELS``.
+
+    Args:
+        given: The name of one level for all, or a name for each.
+        n: How many entries there are.
+        known: Names of the levels that the format has.
+
+    Raises:
+        TargetError: There is no such level, or there are not as many names as entries.
+
+    """
+    one = isinstance(given, str) or not hasattr(given, "__len__")
+    names = [given] if one else list(given)
+    for name in names:
+        if not isinstance(name, str) or name not in known:
+            message = f"level {shown(name)} does not exist; type one of {', '.join(known)}"
+            raise TargetError(message)
+    if not one and len(names) != n:
+        message = f"{len(names)} levels for {n} entries; type one level for all, or one for each"
+        raise TargetError(message)
+    codes = np.array([LEVELS.index(name) for name in names], np.int8)
+    return np.repeat(codes, n) if one else codes
