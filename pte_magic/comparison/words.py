@@ -60,6 +60,8 @@ WORDS = (
     Word("kind", ANY, "swapin_error", "swap-in failed"),
     Word("kind", ANY, "uffd_wp", "marked for userfaultfd"),
     Word("kind", "uffd_wp", "", "no longer marked for userfaultfd"),
+    Word("kind", ANY, "shadow_stack", "made a shadow stack"),
+    Word("kind", "shadow_stack", "", "no longer a shadow stack"),
     Word("size", ANY, ANY, "became {after}"),
     Word("pfn", "no", "yes", "new page frame"),
     Word("swap_place", "no", "yes", "other place in swap"),
