@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import traitlets
 
+from pte_magic import typed_numbers
 from pte_magic.formats import given
 from pte_magic.formats import kernel as kernels
 from pte_magic.formats.describe import Description, describe, hexadecimal
@@ -26,11 +27,12 @@ class Entry(traitlets.TraitType[int, int]):
     default_value = 0
 
     def validate(self, obj: Any, value: Any) -> int:
-        """Take numbers of Python and of numpy, and texts in hex as the browser sends them."""
+        """Take numbers of Python and of numpy, and texts: in hex, as the browser sends them, or as one types them."""
         width: int = obj._width  # noqa: SLF001  (a trait is a part of its widget)
         try:
-            number = int(value, 0) if isinstance(value, str) else operator.index(value)
-        except (TypeError, ValueError):
+            typed = typed_numbers.number(value, digits_are_hex=False) if isinstance(value, str) else None
+            number = operator.index(typed.value if typed else value)
+        except TypeError:
             number = -1
         if number < 0 or number >> width:
             message = f"{self.name} is a number from 0 to {(1 << width) - 1:#x}, not {value!r}"

@@ -145,6 +145,11 @@ def test_an_entry_is_typed(jupyter: Jupyter) -> None:
             field.press("Enter")
             expect(status).to_have_text(f"{why}; type one such as 0x8000000153016067")
             assert notebook.text("print(hex(field.entry))") == "0x153016025"
+        for typed, entry in (("800fffffa7598063", 0x800FFFFFA7598063), ("00153016025", 0x153016025)):
+            field.fill(typed)  # as an oops prints it
+            field.press("Enter")
+            expect(field).to_have_value(f"{entry:#018x}")
+            assert notebook.text("print(hex(field.entry))") == hex(entry)
         field.fill(str(0x153016025))  # which is the entry
         field.press("Enter")
         expect(field).to_have_value("0x0000000153016025")

@@ -116,6 +116,14 @@ def test_the_browser_gets_hex_and_may_send_it() -> None:
     field.set_state({"entry": "0x0000000000000001"})
     assert field.entry == 1
     assert BitField(np.uint64(1 << 63)).entry == 1 << 63
+    for typed, entry in (
+        ("800fffffa7598063", 0x800FFFFFA7598063),
+        ("0x67", 0x67),
+        ("00400000", 0x400000),
+        ("103", 103),
+    ):
+        field.entry = typed  # type: ignore[assignment]  # the trait reads it
+        assert field.entry == entry
 
 
 @pytest.mark.parametrize("value", [-1, 1 << 64, "zork", 1.5, None])

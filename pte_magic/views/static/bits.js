@@ -4,12 +4,13 @@ function hex(number, width) {
   return "0x" + number.toString(16).padStart(width / 4, "0");
 }
 
-/** Read what a person typed: hex with 0x, else decimal. Returns null if it is no entry. */
+/** Read what a person typed: hex with 0x, or with a letter or zeros first, else decimal. Returns null if it is no entry. */
 function parse(text, width) {
   const digits = text.trim().replaceAll("_", "");
   if (!digits) return null; // which BigInt() takes for zero
   try {
-    const number = BigInt(digits);
+    const bare = /^(?!0b)[0-9a-f]*[a-f][0-9a-f]*$|^0[0-9]+$/i.test(digits); // as oopses print it
+    const number = BigInt(bare ? `0x${digits}` : digits);
     return number >= 0n && number < 1n << BigInt(width) ? number : null;
   } catch {
     return null;
