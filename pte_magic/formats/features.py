@@ -162,7 +162,7 @@ def _of_x86_64(has: Has, knows: Knows) -> dict[str, bool]:
     found = {
         "soft_dirty": _tracks_soft_dirty(),
         # The kernel clears the flag if it was not configured with X86_USER_SHADOW_STACK (6.6).
-        "shadow_stack": hardware.has_cpu_flag("user_shstk"),
+        "shadow_stack": hardware.has_cpu_flag("user_shstk") is True,
         # SAVED_DIRTY (6.6) moved DEVMAP from 58 to 57; d438d2734170 removed DEVMAP (6.17).
         "devmap57": knows("arch_check_zapped_pte") and knows("follow_devmap_pmd"),
         "devmap58": not knows("arch_check_zapped_pte") and knows("follow_devmap_pmd"),
