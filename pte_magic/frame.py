@@ -182,7 +182,7 @@ class PteFrame(pd.DataFrame):
         entry = self["entry"].iloc[row]
         if pd.isna(entry):
             walker = self["walker"].iloc[row] if "walker" in self.columns else "its origin"
-            message = f"row {row} has no raw entry: {walker} shows none; read it as root, by the walker bpf or stap"
+            message = f"row {row} has no raw entry: {walker} shows none; pte_magic.doctor() says which walker does"
             raise TargetError(message)
         return BitField(int(entry), str(self["level"].iloc[row]), kernel=kernels.of_frame(self.attrs))
 

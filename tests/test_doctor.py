@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import NOBODY, WALKERS, needs_root, python
+from serving import serving
 
 import pte_magic
 from pte_magic import walkers
-from pte_magic.doctor import Report
+from pte_magic.doctor import _BY, _SEES, Report
 from pte_magic.walkers import libbpf, protocol
 
 if TYPE_CHECKING:
@@ -34,6 +38,8 @@ try:
 except pte_magic.PteMagicError as error:
     raised = str(error)
 print(json.dumps({
+    "sentence": repr(told).splitlines()[0],
+    "html": told._repr_html_(),
     "rows": told.to_dict("records"),
     "used": sorted(frame["walker"].unique()),
     "states": sorted(frame["state"].unique()),
@@ -42,11 +48,20 @@ print(json.dumps({
     "raised": raised,
 }))
 """
+SEEN = {
+    (True, True): "raw entries and page frames",
+    (True, False): "raw entries, but no page frames",
+    (False, True): "page frames, but no raw entries",
+    (False, False): "which pages are present, but no raw entries or page frames",
+}
+BY = {"bpf": "eBPF", "helper": "the helper", "pagemap": "/proc/PID/pagemap"}
 NOTES = """
 import json
 import pte_magic
 print(json.dumps({row.walker: row.note for row in pte_magic.doctor().itertuples()}))
 """
+NO_BTF = 'mount -t tmpfs none /sys/kernel/btf\nexec "$@"'
+TWO_CAPABILITIES = ("setpriv", "--inh-caps=-all", "--bounding-set=-all,+bpf,+perfmon")
 NO_CAPABILITIES = ("setpriv", "--inh-caps=-all", "--bounding-set=-all")
 
 
@@ -61,6 +76,16 @@ def in_namespace(*commands: str) -> tuple[str, ...]:
     return ("unshare", "--mount", "sh", "-ec", "\n".join([*commands, 'exec "$@"']), "sh")
 
 
+def names_commands_that_exist(found: dict[str, Any]) -> None:
+    """What the notes tell to type is there, by its whole path: sudo would not find what is in a virtual environment."""
+    commands = [line for row in found["rows"] for line in re.findall(r"`sudo (.*?)`", row["note"])]
+    assert commands
+    for words in map(shlex.split, commands):
+        assert os.access(words[0], os.X_OK), words
+        done = subprocess.run([*words, "--help"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
 def must_use_pagemap(found: dict[str, Any], reason: str) -> None:
     assert [row["walker"] for row in found["rows"]] == list(walkers.NAMES)
     assert (found["bpf"]["works"], found["pagemap"]["works"]) == (False, True)
@@ -70,6 +95,10 @@ def must_use_pagemap(found: dict[str, Any], reason: str) -> None:
     assert found["used"] == ["pagemap"]
     assert found["states"] == ["present"]
     assert found["entries"] == 0
+
+
+def test_every_walker_that_there_is_has_its_words_here() -> None:
+    assert tuple(walkers._MAKERS) == tuple(_SEES) == tuple(_BY) == walkers.NAMES
 
 
 def test_has_a_row_for_every_walker() -> None:
@@ -122,9 +151,10 @@ def test_lockdown_is_named(tmp_path: Path) -> None:
 @needs_root
 def test_nobody_has_no_permission_and_sees_no_frames() -> None:
     found = shown(user=NOBODY)
-    must_use_pagemap(found, r"^no permission to load eBPF programs.*as root")
+    must_use_pagemap(found, r"^no permission to load eBPF programs.*; a helper may: type `sudo .*/pte-magic serve ")
     assert found["frames"] == 0
     assert re.search(r"no page frame numbers.*CAP_SYS_ADMIN", found["pagemap"]["note"])
+    names_commands_that_exist(found)
 
 
 @needs_root
@@ -134,20 +164,45 @@ def test_nobody_with_a_helper_sees_raw_entries_and_is_told_how_to_see_frames(hel
     assert found["used"] == ["helper"]
     assert found["entries"] > 0
     assert found["frames"] == 0
-    assert re.search(r"no page frame numbers.*`pte-magic serve --frames GROUP`", found["helper"]["note"])
+    assert re.search(
+        r"no page frame numbers.*`sudo .*/pte-magic serve --socket .* --frames \S+`", found["helper"]["note"]
+    )
+    names_commands_that_exist(found)
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("before", "user", "options"),
+    [
+        pytest.param((), None, None, id="root"),
+        pytest.param((), NOBODY, None, id="nobody"),
+        pytest.param((), NOBODY, ("--group", str(NOBODY)), id="helper"),
+        pytest.param((), NOBODY, ("--group", str(NOBODY), "--frames", str(NOBODY)), id="helper-frames"),
+        pytest.param(("unshare", "--mount", "sh", "-ec", NO_BTF, "sh"), None, None, id="root-without-ebpf"),
+        pytest.param(NO_CAPABILITIES, None, None, id="root-of-a-container"),
+        pytest.param(TWO_CAPABILITIES, None, None, id="two-capabilities"),
+    ],
+)
+def test_the_first_sentence_is_true(before: tuple[str, ...], user: int | None, options: tuple[str, ...] | None) -> None:
+    with serving(*options) if options else nullcontext() as helper:
+        found = shown("env", f"{protocol.VARIABLE}={helper.path if helper else '/nonexistent'}", *before, user=user)
+    (used,) = found["used"]
+    sentence = f"You see {SEEN[found['entries'] > 0, found['frames'] > 0]}, by {BY[used]} (walker {used})."
+    assert found["sentence"] == sentence
+    assert f"<p>{sentence}</p>" in found["html"]
 
 
 @needs_root
 def test_root_without_capabilities_as_in_a_container_has_no_permission() -> None:
     found = shown(*NO_CAPABILITIES)
-    must_use_pagemap(found, r"^no permission to load eBPF programs \(CAP_BPF and CAP_PERFMON\)")
+    must_use_pagemap(found, r"^no permission to load eBPF programs \(CAP_BPF and CAP_PERFMON\), as in a container; ")
     assert found["frames"] == 0
     assert "CAP_SYS_ADMIN" in found["pagemap"]["note"]
 
 
 @needs_root
 def test_the_two_capabilities_that_the_note_names_are_enough() -> None:
-    found = shown("setpriv", "--inh-caps=-all", "--bounding-set=-all,+bpf,+perfmon")
+    found = shown(*TWO_CAPABILITIES)
     assert found["bpf"]["works"], found["bpf"]["note"]
     assert found["used"] == ["bpf"]
     assert found["entries"] > 0

@@ -136,8 +136,11 @@ def test_the_bits_and_the_way_of_an_address_are_shown(shell: Shell) -> None:
         ("--bits --map a", "--bits and --map are different views; type one of them"),
         ("--runs --summary a", "--runs and --summary are different views; type one of them"),
         ("--frames --map a", "--frames and --map are different views; type one of them"),
-        ("--bits --walker pagemap a", "row 0 has no raw entry: pagemap shows none; read it as root, by the walker"),
-        ("--translation a", "no way of one address; type pte_magic.walk(ADDRESS), as root"),
+        (
+            "--bits --walker pagemap a",
+            "row 0 has no raw entry: pagemap shows none; pte_magic.doctor() says which walker does",
+        ),
+        ("--translation a", "no way of one address; type pte_magic.walk(ADDRESS), by a walker of raw entries"),
     ],
 )
 def test_a_view_that_there_is_not_is_one_line(shell: Shell, line: str, message: str) -> None:

@@ -19,6 +19,7 @@ from pte_magic.helper.tables import Tables
 from pte_magic.walkers import bpf, stap
 from pte_magic.walkers.protocol import socket_path
 from pte_magic.walkers.shared import SharedMemoryWalker
+from pte_magic.walkers.what_to_type import command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +89,7 @@ def serve(given: argparse.Namespace) -> None:
     walker = _walker(given.walker)
     tables = Tables(walker, rules.rows)
     if rules.frames is not None and not tables.shows_frames:
-        message = f"--frames {given.frames}: walker {walker.name} shows none to this user; type `sudo pte-magic serve`"
+        message = f"--frames {given.frames}: walker {walker.name} shows none to this user; type `{command('serve')}`"
         raise HelperError(message)
     listener = Listener(given.socket or socket_path(), allowed)
     try:

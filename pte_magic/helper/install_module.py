@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pte_magic.errors import SystemTapError
 from pte_magic.systemtap import installing, modules, signing, toolchain
 from pte_magic.walkers import stap
+from pte_magic.walkers.what_to_type import command
 
 if TYPE_CHECKING:
     import argparse
@@ -24,7 +25,7 @@ tells that; `sudo mokutil --import {certificate}` and a reboot enroll it."""
 
 _NO_KEY = (
     "this kernel takes signed modules only, and none of the keys that distributions make is there ({keys}); type "
-    "`sudo pte-magic install-module --key KEY --certificate CERTIFICATE`"
+    "`{command} --key KEY --certificate CERTIFICATE`"
 )
 
 
@@ -74,7 +75,7 @@ def installed(release: str, signed_with: signing.Key | None) -> str:
 
     """
     if os.geteuid():
-        message = "not root, who alone may install a module; type `sudo pte-magic install-module`"
+        message = f"not root, who alone may install a module; type `{command('install-module')}`"
         raise SystemTapError(message)
     said = [f"compiled by SystemTap {toolchain.number()} for kernel {release}"]
     with modules.fresh(stap.script(), release) as module:
@@ -118,4 +119,6 @@ def key(private: str | None, certificate: Path | None) -> signing.Key | None:
         return None
     if found := signing.key_of_this_machine():
         return found
-    raise SystemTapError(_NO_KEY.format(keys=", ".join(one.private for one in signing.KEYS)))
+    raise SystemTapError(
+        _NO_KEY.format(keys=", ".join(one.private for one in signing.KEYS), command=command("install-module"))
+    )

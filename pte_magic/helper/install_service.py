@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pte_magic.helper import installed, policy
 from pte_magic.helper.policy import HelperError
 from pte_magic.helper.privileges import NO_THREADS
+from pte_magic.walkers import what_to_type
 from pte_magic.walkers.protocol import DEFAULT_SOCKET, UNIT
 
 if TYPE_CHECKING:
@@ -46,10 +47,10 @@ def install_service(given: argparse.Namespace) -> None:
 
     """
     if os.geteuid():
-        message = "not root, who alone may do this; type `sudo pte-magic install-service`"
+        message = f"not root, who alone may do this; type `{what_to_type.command('install-service')}`"
         raise HelperError(message)
     if not DIRECTORY.is_dir():
-        message = f"there is no {DIRECTORY}, so no systemd; type `sudo pte-magic serve`"
+        message = f"there is no {DIRECTORY}, so no systemd; type `{what_to_type.command('serve')}`"
         raise HelperError(message)
     if given.remove:
         _remove()

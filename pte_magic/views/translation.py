@@ -62,7 +62,9 @@ class Translation:
         """
         levels = list(frame["level"])
         if not is_chain(frame):
-            message = f"{len(frame)} rows are no way of one address; type pte_magic.walk(ADDRESS), as root"
+            message = (
+                f"{len(frame)} rows are no way of one address; type pte_magic.walk(ADDRESS), by a walker of raw entries"
+            )
             raise TargetError(message)
         leaf = frame.iloc[-1]
         self.address = int(leaf["vaddr"]) if address is None else address

@@ -17,7 +17,7 @@ import numpy as np
 from pte_magic import hardware, kernel_text
 from pte_magic.errors import NoProcError, UnstableError, WalkerUnavailableError
 from pte_magic.space import own
-from pte_magic.walkers import direct_map, libbpf, machine
+from pte_magic.walkers import direct_map, libbpf, machine, what_to_type
 from pte_magic.walkers.shared import SharedMemoryWalker
 
 if TYPE_CHECKING:
@@ -171,7 +171,10 @@ def _why(error: libbpf.LibbpfError) -> str:
     if LOCKDOWN.exists() and "[confidentiality]" in kernel_text.text(LOCKDOWN):
         return "the kernel is locked down (confidentiality: no eBPF reads kernel memory); boot with lockdown=integrity"
     if not _may_trace():
-        return "no permission to load eBPF programs (CAP_BPF and CAP_PERFMON); start Python or JupyterLab as root"
+        why = "no permission to load eBPF programs (CAP_BPF and CAP_PERFMON)"
+        if os.geteuid():
+            return f"{why}; a helper may: type `{what_to_type.start_helper()}`"
+        return f"{why}, as in a container; start it with both, or with the socket of the host's helper mounted"
     return f"the program was not loaded: {' | '.join([str(error.strerror), *error.log.splitlines()[-4:]])}"
 
 

@@ -1,7 +1,7 @@
 """The helper's walker: raw entries without privileges, read by ``pte-magic serve``, which has some.
 
 What is sent is the open pagemap. Whoever the kernel let open it may look at that address space, and nobody else gets
-one; the helper never hears of a pid. Protocol: docs/helper.md.
+one; no pid is sent. Protocol: docs/helper.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from pte_magic.errors import UnstableError, WalkerUnavailableError
 from pte_magic.walkers.protocol import (
     ANSWER,
     AREAS,
-    DEFAULT_SOCKET,
     FRAMES_HIDDEN,
     GO_ON,
     GREETING,
@@ -28,12 +27,12 @@ from pte_magic.walkers.protocol import (
     MEMORY,
     REQUEST,
     TABLES,
-    UNIT,
     VERSION,
     Status,
     socket_path,
 )
 from pte_magic.walkers.shared import SharedMemoryWalker, views
+from pte_magic.walkers.what_to_type import serve, start_helper
 
 if TYPE_CHECKING:
     from pte_magic.space import AddressSpace
@@ -111,14 +110,16 @@ class HelperWalker(SharedMemoryWalker):
         try:
             if len(said) != GREETING.size or not said.startswith(MAGIC):
                 why = f"what listens at {path} is no helper of pte-magic" if said else f"the helper at {path} has ended"
-                raise WalkerUnavailableError(NAME, f"{why}; type `{_start(path)}`")
+                raise WalkerUnavailableError(NAME, f"{why}; type `{start_helper(path)}`")
             _, version, status, flags, size, self.encryption_mask = GREETING.unpack(said)
             if version != VERSION:
                 why = f"the helper at {path} speaks version {version} of the protocol, this package {VERSION}"
                 raise WalkerUnavailableError(NAME, f"{why}; install the same pte-magic for both")
             if status == Status.BUSY:
                 why = f"the helper at {path} has as many clients as it may; end some notebooks of yours"
-                raise WalkerUnavailableError(NAME, f"{why}, or type `pte-magic serve --max-clients …`")
+                raise WalkerUnavailableError(
+                    NAME, f"{why}, or start it with larger `--max-clients` and `--max-clients-per-user`"
+                )
             if status != Status.OK or not fds or size != MEMORY:
                 raise WalkerUnavailableError(NAME, f"the helper at {path} failed (status {status}); see its journal")
             self.frames_hidden = bool(flags & FRAMES_HIDDEN)
@@ -205,16 +206,10 @@ def _why(error: OSError, path: str) -> str:
     if isinstance(error, PermissionError):
         return f"{path} is not for this user; {_membership(path)}"
     if isinstance(error, FileNotFoundError):
-        return f"no helper listens at {path}; type `{_start(path)}`"
+        return f"no helper listens at {path}; type `{start_helper(path)}`"
     if isinstance(error, ConnectionError):  # nobody listens, or it ended before it greeted
-        return f"the helper at {path} has ended; type `{_start(path)}`"
-    return f"{path}: {error.strerror or error}; type `{_start(path)}`"
-
-
-def _start(path: str) -> str:
-    """Return the command that has somebody listen there."""
-    installed = path == DEFAULT_SOCKET and UNIT.exists()
-    return f"sudo systemctl restart {UNIT.name}" if installed else "sudo pte-magic serve"
+        return f"the helper at {path} has ended; type `{start_helper(path)}`"
+    return f"{path}: {error.strerror or error}; type `{start_helper(path)}`"
 
 
 def _membership(path: str) -> str:
@@ -223,5 +218,5 @@ def _membership(path: str) -> str:
         group = grp.getgrgid(Path(path).stat().st_gid).gr_name
         user = pwd.getpwuid(os.geteuid()).pw_name
     except (OSError, KeyError):
-        return "type `sudo pte-magic serve --group GROUP` with a group of yours"
+        return f"type `{serve('--group', 'GROUP', path=path)}` with a group of yours"
     return f"type `sudo usermod -aG {group} {user}` and log in again"

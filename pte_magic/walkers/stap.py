@@ -22,6 +22,7 @@ from pte_magic.systemtap import installing, modules, toolchain
 from pte_magic.systemtap.messages import hints
 from pte_magic.systemtap.running import Run
 from pte_magic.walkers.shared import MEMORY_BYTES, SharedMemoryWalker
+from pte_magic.walkers.what_to_type import command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +40,7 @@ _TOLD, _TOLD_AT = struct.Struct("=Q"), 40  # encryption_mask
 _HIDDEN_AT = 48
 _REFUSED = (
     "this kernel takes signed modules only, and refuses {}, which has no signature, or that of a key that the kernel "
-    "does not know; type `sudo pte-magic install-module`, which says how to enroll the key"
+    "does not know; type `{}`, which says how to enroll the key"
 )
 _TRIES = 5  # to ask, while somebody unloads the module
 
@@ -65,7 +66,7 @@ def why_not() -> str | None:
     if not ready and toolchain.loads_nothing() is None:
         # He is in too few groups. Who is in stapdev may load anything at all, so that is not what to type.
         rest = toolchain.cannot_load(installed=True)
-        why = "its module is not installed; type `sudo pte-magic install-module`" + (f"; {rest}" if rest else "")
+        why = f"its module is not installed; type `{command('install-module')}`" + (f"; {rest}" if rest else "")
     return why
 
 
@@ -127,12 +128,12 @@ class StapWalker(SharedMemoryWalker):
             if "File exists" in said and toolchain.signed_only():
                 said = "another process uses it, and with a signature it keeps its name; one at a time can be loaded"
             if ready and "Key was rejected" in said:
-                raise WalkerUnavailableError(NAME, _REFUSED.format(module))
+                raise WalkerUnavailableError(NAME, _REFUSED.format(module, command("install-module")))
             message = f"its module was not loaded: {said}"
             raise SystemTapError(message)
         self._fd = os.open(file, os.O_RDWR | os.O_CLOEXEC)
         if not _answers(self._fd):
-            message = f"{module} is of another version of pte-magic; type `sudo pte-magic install-module`"
+            message = f"{module} is of another version of pte-magic; type `{command('install-module')}`"
             raise SystemTapError(message)
         memory = mmap.mmap(self._fd, MEMORY_BYTES)
         memory.madvise(mmap.MADV_DONTFORK)  # a forked child would keep the file open, and the module's memory

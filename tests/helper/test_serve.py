@@ -126,7 +126,7 @@ def test_who_may_not_connect_is_told_what_to_type(served: Helper, monkeypatch: p
 def test_where_no_helper_listens_the_walker_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pte_magic.walkers.helper.socket_path", lambda: "/nonexistent/pte-magic")
     with pytest.raises(
-        WalkerUnavailableError, match=r"no helper listens at /nonexistent.*; type `sudo pte-magic serve`"
+        WalkerUnavailableError, match=r"no helper listens at (/nonexistent.*); type `.*/pte-magic serve --socket \1`"
     ):
         HelperWalker()
 

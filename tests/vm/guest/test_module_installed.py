@@ -23,6 +23,7 @@ from pte_magic.helper.policy import HelperError
 from pte_magic.systemtap import toolchain
 from pte_magic.walkers import stap as walker
 from pte_magic.walkers.shared import MEMORY_BYTES
+from pte_magic.walkers.what_to_type import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +83,7 @@ def frames_for_nobody() -> str:
 def test_a_member_s_helper_is_told_no_page_frames_and_says_so() -> None:
     with forked(lambda: become("stapusr"), frames_for_nobody) as child:
         child.step()
-        assert child.step() == (f"--frames {NOBODY}: walker stap shows none to this user; type `sudo pte-magic serve`")
+        assert child.step() == f"--frames {NOBODY}: walker stap shows none to this user; type `sudo {command('serve')}`"
     wait_until_nothing_is_left()
 
 
@@ -109,9 +110,7 @@ def test_another_version_s_module_is_told_of(installed: Path) -> None:
             found = walkers.attempt("stap", again=True)
             told[name] = found.why if isinstance(found, WalkerUnavailableError) else ""
         assert walkers.get().name == "bpf"
-    assert set(told.values()) == {
-        f"{installed} is of another version of pte-magic; type `sudo pte-magic install-module`"
-    }
+    assert set(told.values()) == {f"{installed} is of another version of pte-magic; type `{command('install-module')}`"}
     wait_until_nothing_is_left()
     assert walkers.get("stap").name == "stap"  # as soon as it is the right one
     walkers.close()
@@ -141,7 +140,7 @@ def test_without_the_module_its_installation_is_what_to_type(installed: Path) ->
             with forked(partial(become, *groups), why_not) as child:
                 child.step()
                 why = child.step()
-                assert why.startswith(f"its module is not installed; type `sudo pte-magic install-module`{more}")
+                assert why.startswith(f"its module is not installed; type `sudo {command('install-module')}`{more}")
                 assert "stapdev" not in why
     finally:
         installed.with_suffix(".away").rename(installed)
@@ -151,7 +150,7 @@ def test_a_member_is_told_of_a_module_of_another_version(monkeypatch: pytest.Mon
     monkeypatch.setattr(walker, "_IOCTL", walker._IOCTL + 1)
     with forked(lambda: become("stapusr"), why_not) as child:
         child.step()
-        assert child.step().endswith("is of another version of pte-magic; type `sudo pte-magic install-module`")
+        assert child.step().endswith(f"is of another version of pte-magic; type `sudo {command('install-module')}`")
         wait_until_nothing_is_left()
 
 

@@ -22,6 +22,7 @@ from pte_magic.errors import WalkerUnavailableError
 from pte_magic.helper.commands import main
 from pte_magic.systemtap import installing, modules, toolchain
 from pte_magic.walkers import stap
+from pte_magic.walkers.what_to_type import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,8 +34,7 @@ SIGNER = "somebody whom the kernel does not know"
 
 REFUSED = (
     f"this kernel takes signed modules only, and refuses {installing.place(stap.MODULE)}, which has no signature, or "
-    "that of a key that the kernel does not know; type `sudo pte-magic install-module`, which says how to enroll the "
-    "key"
+    f"that of a key that the kernel does not know; type `{command('install-module')}`, which says how to enroll the key"
 )
 
 
@@ -119,5 +119,6 @@ def test_a_module_without_a_signature_is_refused_too(compiled: Path) -> None:
 def test_without_a_key_nothing_is_installed(compiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compiled.exists()
     assert main(["install-module"]) == 1
-    assert "type `sudo pte-magic install-module --key KEY --certificate CERTIFICATE`" in capsys.readouterr().err
+    typed = f"type `{command('install-module')} --key KEY --certificate CERTIFICATE`"
+    assert typed in capsys.readouterr().err
     assert not installing.place(stap.MODULE).exists()

@@ -1,0 +1,80 @@
+"""Commands that messages tell a person to type, in full: sudo's own PATH does not lead into a virtual environment."""
+
+from __future__ import annotations
+
+import grp
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+
+from pte_magic.walkers.protocol import DEFAULT_SOCKET, UNIT, socket_path
+
+
+def command(*words: str) -> str:
+    """Return the line that runs this Python's ``pte-magic`` as root, such as ``sudo /opt/venv/bin/pte-magic serve``.
+
+    Args:
+        words: What follows the command, as it is typed: ``GROUP`` and the like are for the reader to replace.
+
+    """
+    return _as_root(_beside(sys.executable), *words)
+
+
+def serve(*options: str, path: str | None = None) -> str:
+    """Return the line that runs a helper at a path, by default where this process looks for one, until it is ended."""
+    path = path or socket_path()
+    return command("serve", *(() if path == DEFAULT_SOCKET else ("--socket", shlex.quote(path))), *options)
+
+
+def start_helper(path: str | None = None) -> str:
+    """Return the line that has a helper listen there: one that was installed, or else one to be run."""
+    path = path or socket_path()
+    if path == DEFAULT_SOCKET and UNIT.exists():
+        return _as_root(["systemctl"], "restart", UNIT.name)
+    return serve(path=path)
+
+
+def show_frames() -> str:
+    """Return the line that has a helper tell page frames to this user's group."""
+    frames = ("--frames", _name(os.getegid()))
+    if socket_path() == DEFAULT_SOCKET and (python := _of_service()):
+        return _as_root(_beside(python), "install-service", *_group_of_socket(), *frames)
+    return serve(*frames)
+
+
+def _as_root(program: list[str], *words: str) -> str:
+    sudo = ["sudo"] if os.geteuid() else []  # which a container's root seldom has
+    return " ".join([*sudo, shlex.join(program), *words])
+
+
+def _beside(python: str) -> list[str]:
+    """Return the command that was installed with a Python; its module where nothing was installed."""
+    program = Path(python).with_name("pte-magic")
+    return [str(program)] if os.access(program, os.X_OK) else [python, "-m", "pte_magic"]
+
+
+def _of_service() -> str | None:
+    """Return which Python the service runs that ``pte-magic install-service`` has set up; None if it has not."""
+    try:
+        text = UNIT.with_suffix(".service").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    found = re.search(r'^ExecStart="?([^" ]+)', text, re.MULTILINE)
+    return found[1] if found else None
+
+
+def _group_of_socket() -> tuple[str, ...]:
+    """Return the options that leave the group as it is that may connect."""
+    try:
+        return ("--group", _name(Path(DEFAULT_SOCKET).stat().st_gid))
+    except OSError:
+        return ()
+
+
+def _name(group: int) -> str:
+    try:
+        return grp.getgrgid(group).gr_name
+    except KeyError:
+        return str(group)
