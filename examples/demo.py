@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from execute import HERE, executed
+
+from pte_magic import doctor
 
 
 def main() -> None:
@@ -17,12 +18,8 @@ def main() -> None:
         print("\n".join(f">>> {line}" for line in cell.source.splitlines()))
         for output in cell.outputs:
             print(output.get("text") or output.get("data", {}).get("text/plain", ""), end="\n")
-    if os.geteuid() != 0:
-        print(
-            "\nRun as an ordinary user: no raw entries, and the kernel hides page frame numbers.\n"
-            "To see both, run it as root: sudo make demo",
-            file=sys.stderr,
-        )
+    if "but no" in (told := doctor().attrs["sees"]):
+        print(f"\n{told}\nThe table at the top, which `%pte` shows, says what to type to see more.", file=sys.stderr)
 
 
 if __name__ == "__main__":

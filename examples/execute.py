@@ -24,6 +24,8 @@ from pte_magic import hardware
 HERE = Path(__file__).parent
 LAB = ("06_swap", "07_protection", "08_accessed_and_dirty", "10_systemtap", "11_numa_and_migration")
 """What they show best is there only in a guest of the lab: swap space, protection keys, SystemTap, nodes."""
+IMPORTED = ("recorded.py", "visible.py")
+"""What notebooks import of this directory."""
 SECONDS = 600
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -55,7 +57,8 @@ def executed(path: Path) -> Any:
         # Nothing of the user's own configuration, and nothing left in it; some users have no home at all.
         for name in ("HOME", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR"):
             os.environ[name] = home
-        Path(home, "recorded.py").symlink_to(HERE / "recorded.py")
+        for name in IMPORTED:
+            Path(home, name).symlink_to(HERE / name)
         NotebookClient(
             notebook,
             kernel_name="python3",
@@ -70,9 +73,10 @@ def executed(path: Path) -> Any:
 
 
 def tidy(notebook: nbformat.NotebookNode) -> None:
-    """Take out what says nothing about page tables: versions, the host's name, places for widgets, how text arrived."""
+    """Take out what says nothing about page tables: versions, names of the host and its directories, widgets."""
     notebook.metadata = nbformat.from_dict(METADATA)
     host = re.compile(rf"\bhost {re.escape(hardware.host())}\b")
+    programs = re.compile(re.escape(str(Path(sys.executable).parent)))
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if "outputs" in cell:
@@ -82,7 +86,7 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
             for holder in (output, output.get("data", {})):
                 for key, text in holder.items():
                     if isinstance(text, str) and key in {"text", "text/plain", "text/html"}:
-                        holder[key] = host.sub("host laptop", text)
+                        holder[key] = programs.sub("/opt/pte-magic/bin", host.sub("host laptop", text))
 
 
 def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:

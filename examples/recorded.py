@@ -1,4 +1,4 @@
-"""Frames of the tutorials that were recorded as root, for who sees no raw bits, as on mybinder.org.
+"""Frames of the tutorials that were recorded as root, for who sees no raw bits or no page frames, as on mybinder.org.
 
 They are in ``data/``, a Parquet file each, with the kernel and the date in its metadata. ``make examples`` writes them.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 from IPython.display import display
+from visible import has_page_frames, has_raw_entries
 
 from pte_magic import PteFrame
 
@@ -22,20 +23,22 @@ TO = "PTE_MAGIC_RECORD_TO"
 
 
 def recorded(name: str, frame: pd.DataFrame | None, *, complete: bool = True) -> None:
-    """Show the recorded frame of a step, labelled as such, if this machine's own one lacks raw entries.
+    """Show the recorded frame of a step, labelled as such, if this machine's own one lacks what it is about.
 
     Args:
         name: Of the file in ``data/``, without its suffix.
-        frame: What the step gave here. If it has all raw entries, it is recorded, or else nothing is done. None if the
-            step is not possible here.
-        complete: Whether it has what the step is about; False where this machine has no swap space, for example.
+        frame: What the step gave here. If it has all raw entries, and says which page frames they
+            lead to, it is recorded where that was asked for. None if the step is not possible here.
+        complete: Whether it has what the step is about; False where this machine has no swap space, for example, or
+            where page frames are hidden and the step is about these.
 
     Raises:
         FileNotFoundError: There is no such file.
 
     """
-    if complete and frame is not None and frame["entry"].notna().all():
-        if to := os.environ.get(TO):
+    if complete and frame is not None and has_raw_entries(frame):
+        of_a_script = "state" not in frame.columns
+        if (to := os.environ.get(TO)) and (of_a_script or has_page_frames(frame)):
             record(frame, Path(to) / f"{name}.parquet")
         return
     try:
