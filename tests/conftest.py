@@ -267,13 +267,24 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have tests with a browser come late: an event loop runs in this thread from the first of them on.
 
-    What needs a quiet machine is first. What waits for guests is last of all: they run while other tests do.
+    What needs a quiet machine is first. What waits for guests is last of all: they run while other tests do. Whether
+    other tests have passed is asked when they have.
     """
 
-    def place(item: pytest.Item) -> tuple[bool, bool, bool]:
-        return item.path.name == GUESTS, "jupyter" in getattr(item, "fixturenames", ()), item.path.name not in QUIET
+    def place(item: pytest.Item) -> tuple[bool, bool, bool, bool]:
+        name, uses_browser = item.path.name, "jupyter" in getattr(item, "fixturenames", ())
+        return name == GUESTS, uses_browser, name == "test_threat_model.py", name not in QUIET
 
     items.sort(key=place)
+
+
+PASSED: set[str] = set()
+"""The tests that have passed in this run, those with parameters if they did with some, by pytest's names."""
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" and report.passed:
+        PASSED.add(report.nodeid.partition("[")[0])
 
 
 @pytest.hookimpl(tryfirst=True)

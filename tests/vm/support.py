@@ -85,6 +85,16 @@ def cases(path: Path) -> Iterable[tuple[str, bool]]:
             yield from ((name, passed) for name in walkers.NAMES if name in words)
 
 
+def passed(path: Path) -> set[str]:
+    """Return the tests of a report that passed, with some parameters at least: ``vm/guest/test_ksm.py::test_x``."""
+    found = set()
+    for case in ET.parse(path).iter("testcase"):  # noqa: S314  (it is ours)
+        if not any(case.find(wrong) is not None for wrong in ("skipped", "failure", "error")):
+            file = case.attrib["classname"].removeprefix("tests.").replace(".", "/")
+            found.add(f"{file}.py::{case.attrib['name'].partition('[')[0]}")
+    return found
+
+
 def reports() -> list[Path]:
     """Return the reports of all guests that have run."""
     return [path for path in (report(ready(), name) for name in GUESTS) if path.exists()]

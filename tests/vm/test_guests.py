@@ -6,6 +6,7 @@ A test here fails with what the pytest in its guest printed, and with what the k
 from __future__ import annotations
 
 import background
+import claims
 import pytest
 import support
 from guests import GUESTS
@@ -18,6 +19,15 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "all is the
 def test_in_guest(pytestconfig: pytest.Config, guest: str) -> None:
     if wrong := background.of(pytestconfig).result(guest):
         pytest.fail(wrong, pytrace=False)
+
+
+def test_every_test_of_a_claim_that_needs_a_guest_has_passed_in_one(pytestconfig: pytest.Config) -> None:
+    if background.of(pytestconfig).names != tuple(GUESTS):
+        pytest.skip("needs a run of all guests")
+    passed = {name for path in support.reports() for name in support.passed(path)}
+    needed = {test for test in claims.named() if test.in_a_guest}
+    assert needed
+    assert [test for test in needed if f"{test.file}::{test.name}" not in passed] == []
 
 
 def test_readme_says_which_walkers_work_where(pytestconfig: pytest.Config) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+from pathlib import Path
 
+import claims
 import support
 from guests import GUESTS
 
 from pte_magic import walkers
 from pte_magic.geometry import GEOMETRIES
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 REPORT = """<testsuites><testsuite tests="5" skipped="1">
 <properties><property name="kernel" value="6.12.118+deb13-amd64" /><property name="encoding" value="{encoding}" />
@@ -40,6 +40,13 @@ def test_what_is_supported_is_what_ran_and_passed(tmp_path: Path) -> None:
     assert [row["`stap`"] for row in by_name] == ["no", "yes", "yes"]
     for row in by_name:
         assert [row["`bpf`"], row["`pagemap`"], row["`helper`"]] == ["yes", "yes", "no"]
+
+
+def test_what_passed_is_known_by_the_names_that_pytest_writes(tmp_path: Path) -> None:
+    file, report = Path(__file__).with_name("test_tutorials_copied.py"), tmp_path / "report.xml"
+    words = ["-p", "no:cacheprovider", f"--junit-xml={report}", str(file)]
+    subprocess.run([sys.executable, "-m", "pytest", *words], check=True, capture_output=True, cwd=file.parents[2])
+    assert support.passed(report) == {f"vm/{file.name}::{name}" for name in claims.functions(file)}
 
 
 def test_every_format_of_entries_has_a_name_for_people() -> None:
