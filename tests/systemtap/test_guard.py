@@ -40,6 +40,24 @@ def _lines(path: str) -> list[str]:
         return []
 
 
+def guard_waits(program: int) -> bool:
+    """Tell whether the guard of a program that runs is there, and waits for news of Python: nobody has woken it."""
+    children = Path(f"/proc/{program}/task/{program}/children").read_text(encoding="ascii").split()
+    return any("pipe_read" in word for child in children for word in _lines(f"/proc/{child}/wchan"))
+
+
+def is_over(program: int) -> bool:
+    """Tell whether nothing runs any more that was started with a program: it led a session."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, session = path.read_bytes().rpartition(b")")[2].split()[:4]
+        except OSError:  # it has just ended
+            continue
+        if state != b"Z" and int(session) == program:
+            return False
+    return True
+
+
 def test_a_program_runs_and_is_left_alone(tmp_path: Path) -> None:
     guarded = Guarded(["echo", "a b", "$HOME"], last=f"touch {tmp_path}/last", stdout=subprocess.PIPE)
     assert guarded.process.communicate()[0] == b"a b $HOME\n"  # which ends only if nobody else holds the pipe
@@ -47,7 +65,7 @@ def test_a_program_runs_and_is_left_alone(tmp_path: Path) -> None:
     guarded.dismiss()
     guarded.dismiss()
     assert not guarded.watched
-    time.sleep(0.2)
+    wait_until(lambda: is_over(guarded.process.pid))
     assert not (tmp_path / "last").exists()
 
 
@@ -123,17 +141,19 @@ def test_a_signal_to_all_of_its_group_does_not_stop_the_guard(tmp_path: Path) ->
 
 def test_a_forked_child_forgets_it(tmp_path: Path) -> None:
     guarded = Guarded(["sleep", "100"], last=f"touch {tmp_path}/last")
+    wait_until(lambda: guard_waits(guarded.process.pid))
     pid = os.fork()
     if pid == 0:
         guarded.forget()
         os._exit(0)
     os.waitpid(pid, 0)
-    time.sleep(0.2)
+    wait_until(lambda: guard_waits(guarded.process.pid))  # still: what would wake it came before the child's end
     assert guarded.process.poll() is None
-    assert not (tmp_path / "last").exists()
     guarded.process.kill()
     guarded.process.wait()
     guarded.dismiss()
+    wait_until(lambda: is_over(guarded.process.pid))
+    assert not (tmp_path / "last").exists()
 
 
 def test_a_forked_child_that_lives_on_keeps_nothing(tmp_path: Path) -> None:
