@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 GROUP = "pte-magic"
 """The group that may connect, if there is one of this name and nobody said which."""
-DEFAULT_GROUP = f"default: your own group if you typed sudo, else {GROUP} if there is such a group, else nobody"
+DEFAULT_GROUP = f"default: your own group if you typed sudo, else {GROUP} if there is such a group, else root's"
 """What the commands' help says of that."""
 
 

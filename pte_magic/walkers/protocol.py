@@ -1,8 +1,9 @@
-"""What a notebook and the helper say to each other: docs/helper.md describes it. Both sides use this and nothing else.
+"""What a notebook and the helper say to each other: docs/helper.md describes it. Both sides have the messages here.
 
 A Unix socket of type SOCK_SEQPACKET. The helper greets who connects, and sends a descriptor of the memory for its
 answers, which only the helper can write to. Then each request, with the descriptor of a pagemap, gets one answer. That
-memory has two areas, which answers use in turn: while a client reads one, the helper writes the next.
+memory has two areas, which answers use in turn: while a client reads one, the helper writes the next. How entries lie
+in an area is that of every walker in the kernel: `shared`.
 """
 
 from __future__ import annotations
