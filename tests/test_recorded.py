@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,13 +14,14 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import recorded
+from conftest import NOBODY, needs_root, python
 from IPython.utils.capture import capture_output
+from serving import serving
 
 import pte_magic
+from pte_magic.walkers.protocol import VARIABLE
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pte_magic import PteFrame
 
 FILES = sorted(recorded.DATA.iterdir())
@@ -100,6 +103,26 @@ def test_who_sees_no_raw_entries_gets_the_recorded_ones_with_a_label(monkeypatch
     text = shown("03_ours", pte_magic.walk(bytes(9999), walker="pagemap"))
     assert re.match(LABEL, text)
     assert f"{load('03_ours')['entry'][0]:#018x}" in text
+
+
+HIDDEN = """
+import os, sys
+sys.path.insert(0, {examples!r})
+import recorded
+import pte_magic
+frame = pte_magic.walk(bytes(9999))
+recorded.recorded("03_ours", frame)
+print(frame["walker"][0], frame["entry"].notna().all(), frame["pfn"].notna().any(), os.listdir(os.environ[recorded.TO]))
+"""
+
+
+@needs_root
+def test_entries_without_their_page_frames_are_never_recorded() -> None:
+    code = HIDDEN.format(examples=str(recorded.DATA.parent))
+    with serving("--group", str(NOBODY)) as helper, tempfile.TemporaryDirectory() as to:
+        Path(to).chmod(0o777)
+        variables = [f"{VARIABLE}={helper.path}", f"{recorded.TO}={to}"]
+        assert python(code, "env", *variables, user=NOBODY) == "helper True False []"
 
 
 def test_raw_entries_are_recorded_where_they_are_asked_for(
