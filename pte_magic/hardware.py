@@ -97,7 +97,7 @@ def levels() -> int:
 
 
 def has_cpu_flag(name: str) -> bool | None:
-    """Tell whether /proc/cpuinfo of x86 has a flag: the CPU can do something, and the kernel lets it; None if unknown."""
+    """Tell whether /proc/cpuinfo of x86 has a flag, as the kernel lets the CPU do something; None where none are told."""
     flags = re.search(r"^flags\s*:(.*)$", _cpuinfo(), re.MULTILINE)
     return name in flags[1].split() if flags else None
 

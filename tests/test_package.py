@@ -19,6 +19,8 @@ MODULES = sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.p
 # The way of the data (DESIGN.md), left to right; no module imports from its right.
 STAGES = [
     {
+        "kernel_text",
+        "escapes",
         "target",
         "memory",
         "dlpack",
