@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+import ast
+import operator
+import traceback
+import warnings
+from typing import TYPE_CHECKING, Any
 
 from pte_magic.errors import PteMagicError, TargetError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_FILE = "%pte"  # the name of what was typed, as if it were a file
+_SHOWN = 60  # letters of a text in a message
+_SAID = 200  # letters of somebody else's message
+# What compile() raises: of what is not Python (before 3.12 a ValueError, of a zero byte), and of what nests too deep.
+_NOT_COMPILED = (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError)
 
 
 def evaluate(text: str, namespace: dict[str, Any]) -> Any:
     """Return the value of a number in any base, or of a Python expression.
 
     Raises:
-        NameError: As Python raises it.
-        TargetError: The expression raised anything else.
+        NameError: A name in the expression is not defined; as Python raises it.
+        TargetError: It is not an expression, or raised anything else.
 
     """
     try:
@@ -20,21 +33,45 @@ def evaluate(text: str, namespace: dict[str, Any]) -> Any:
     except ValueError:
         pass
     try:
-        return eval(text, namespace)  # noqa: S307  (typed into the notebook, where any code may be typed)
-    except (NameError, PteMagicError):
+        code = compile(text.strip(), _FILE, "eval")
+    except _NOT_COMPILED as error:
+        raise _not_python(text, error) from error
+    try:
+        return eval(code, namespace)  # noqa: S307  (typed into the notebook, where any code may be typed)
+    except PteMagicError:
         raise
     except Exception as error:  # an expression may raise anything, and bad input gets one line, not a traceback
-        message = f"{text}: {type(error).__name__}: {error}"
+        where = _within(error.__traceback__)
+        if isinstance(error, NameError) and not where:
+            raise
+        message = f"{_cut(text)}: {type(error).__name__}{_said(error)}{where}"
         raise TargetError(message) from error
 
 
 def compiles(text: str) -> bool:
     """Tell whether a text is a Python expression."""
-    try:
-        compile(text, "%pte", "eval")
-    except SyntaxError:
-        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is odd is said when it is evaluated, once
+        try:
+            compile(text.strip(), _FILE, "eval")
+        except _NOT_COMPILED:
+            return False
     return True
+
+
+def parsed(text: str) -> ast.expr | None:
+    """Return the syntax tree of a Python expression; None if the text is none."""
+    if not compiles(text):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(text.strip(), mode="eval").body
+
+
+def names_in(text: str) -> set[str]:
+    """Return the names that a Python expression uses; none of what is no expression."""
+    tree = parsed(text)
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} if tree else set()
 
 
 def pid_of(text: str, namespace: dict[str, Any]) -> int | None:
@@ -48,7 +85,41 @@ def pid_of(text: str, namespace: dict[str, Any]) -> int | None:
         return None
     value = evaluate(text, namespace)
     value = getattr(value, "pid", value)  # a Popen, a multiprocessing.Process, a psutil.Process
-    if isinstance(value, bool) or not isinstance(value, int):
-        message = f"{text!r} is no pid; type a number, or something that has a pid"
-        raise TargetError(message)
-    return value
+    if not isinstance(value, bool):
+        try:
+            return operator.index(value)
+        except TypeError:
+            pass
+    message = f"{short(text)} is not a pid; type a number, or something that has a pid"
+    raise TargetError(message)
+
+
+def short(text: str) -> str:
+    """Return a text as a message has it: in quotes, on one line, and not too long."""
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
+
+
+def _cut(text: str) -> str:
+    return short(text)[1:-1] if not text.isprintable() or len(text) > _SHOWN else text
+
+
+def _not_python(text: str, error: Exception) -> TargetError:
+    at = error.offset if isinstance(error, SyntaxError) else None
+    what = error.msg if isinstance(error, SyntaxError) else f"{type(error).__name__}{_said(error)}"
+    place = f", at letter {at} of {len(text.strip())}" if at and "\n" not in text.strip() else ""
+    return TargetError(f"{short(text)} is not an address, region or Python expression: {what}{place}")
+
+
+def _said(error: Exception) -> str:
+    """Return what an error says, its first line, after a colon; it may fail to say anything."""
+    try:
+        said = str(error).strip().partition("\n")[0]
+    except Exception:  # noqa: BLE001  (somebody else's __str__)
+        return ""
+    return f": {said[:_SAID]}{'…' * (len(said) > _SAID)}" if said else ""
+
+
+def _within(trace: TracebackType | None) -> str:
+    """Tell where an error was raised, if in a function that the expression called: the innermost in Python."""
+    frame = traceback.extract_tb(trace)[-1]
+    return "" if frame.filename == _FILE else f" (in {frame.name}, line {frame.lineno})"

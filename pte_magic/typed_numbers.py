@@ -16,6 +16,8 @@ _PADDED = {8, 16}
 """Digits of ``%08lx`` and ``%016lx``."""
 _LIKE_A_NAME = 8
 """Digits from which on a text that begins with a letter is a number: a shorter one is rather a name mistyped."""
+_LONGEST = 1000
+"""Digits from which on it is not a number of anybody's; Python refuses to read decimals of more than 4300."""
 
 
 class TypedNumber(NamedTuple):
@@ -53,7 +55,7 @@ def number(text: str, *, digits_are_hex: bool, bits: int = 64) -> TypedNumber | 
     text = text.strip()
     if _PREFIXED.fullmatch(text):
         return _prefixed(text)
-    if not _HEX.fullmatch(text) or (text[0].isalpha() and len(text) < _LIKE_A_NAME):
+    if not _HEX.fullmatch(text) or (text[0].isalpha() and len(text) < _LIKE_A_NAME) or len(text) > _LONGEST:
         return None
     plain = text.replace("_", "")
     if not plain.isdecimal() or (plain[0] == "0" and len(plain) > 1):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pte_magic.errors import TargetError
+from pte_magic.suggestions import did_you_mean
 from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ def levels(given: Any, n: int, known: tuple[str, ...]) -> NDArray[np.int8]:
     names = [given] if one else list(given)
     for name in names:
         if not isinstance(name, str) or name not in known:
-            message = f"level {shown(name)} does not exist; type one of {', '.join(known)}"
+            near = did_you_mean(name, known, similar=0.8) if isinstance(name, str) else ""  # a letter too many, or too few
+            message = f"level {shown(name)} does not exist; type one of {', '.join(known)}{near}"
             raise TargetError(message)
     if not one and len(names) != n:
         message = f"{len(names)} levels for {n} entries; type one level for all, or one for each"

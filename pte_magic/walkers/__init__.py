@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pte_magic.errors import TargetError, WalkerUnavailableError
 from pte_magic.interrupts import Lock, deferred
+from pte_magic.suggestions import did_you_mean
 from pte_magic.walkers import bpf, helper, pagemap, stap
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ def get(name: str = AUTO) -> Walker:
     if name == AUTO:
         name = next(candidate for candidate in NAMES if not isinstance(attempt(candidate), WalkerUnavailableError))
     elif name not in NAMES:
-        message = f"walker {name!r} does not exist; type one of {AUTO}, {', '.join(NAMES)}"
+        near = did_you_mean(name, (AUTO, *NAMES))
+        message = f"walker {name!r} does not exist; type one of {AUTO}, {', '.join(NAMES)}{near}"
         raise TargetError(message)
     found = attempt(name, again=True)
     if isinstance(found, WalkerUnavailableError):
