@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pte_magic import core
 from pte_magic import target as targets
 from pte_magic.errors import TargetError
-from pte_magic.expressions import compiles, evaluate, pid_of
+from pte_magic.expressions import compiles, evaluate, names_in, pid_of, short
+from pte_magic.memory import memory
 from pte_magic.space import AddressSpace, own
+from pte_magic.suggestions import did_you_mean, undefined
+from pte_magic.typed_numbers import number
+from pte_magic.typed_words import LONGEST_PID, split, words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pte_magic.target import Target
 
 _REGION = re.compile(r"\[[\w:. -]+\]")
-# A pid before the target: `1234 x`, `self x`, `child.pid [heap]`. What looks like an operator makes it an expression.
-_PID_FIRST = re.compile(r"(\d+|self)\s+(?![-+*/%<>=&|^.,])(.+)|(\S+)\s+(\[[\w:. -]+\])")
-_QUOTED_OR_ONE = re.compile(r"'[^']*'|\"[^\"]*\"|.")
+# What Python would take for an item of the pid: names of arch_vma_name() and of anonymous memory (fs/proc/task_mmu.c).
+_OWN_NAMES = r"heap|stack(?::\d+)?|vdso|vvar\w*|vsyscall|vectors|sigpage|uprobes|anon(?:_shmem)?:[^]]*"
+_PID_AND_REGION = re.compile(rf"(.*\S)\s+(\[(?:{_OWN_NAMES})\])", re.DOTALL)
+# Python would index or call a number.
+_NUMBER_AND_MORE = re.compile(r"(-?\d+)\s+([\[({].*)", re.DOTALL)
+_LIKE_AN_ADDRESS = 8  # digits of hex without 0x, as /proc/PID/maps has them
+_OPERATORS = frozenset("+*%<>=!&|^@.,:;)]}")  # with these no target begins
+_SELF_AND_MORE = re.compile(r"(self)\s+([\[({].*)", re.DOTALL)
 
 
 class Named(NamedTuple):
@@ -43,29 +53,71 @@ class Named(NamedTuple):
 
 
 @contextmanager
-def named(text: str, namespace: dict[str, Any]) -> Iterator[Named]:
+def named(text: str, namespace: dict[str, Any], *, options: Iterable[str] = ()) -> Iterator[Named]:
     """Find out what a text names, and keep its address space open.
+
+    Args:
+        text: What was typed.
+        namespace: Python's variables.
+        options: Names that may have been meant by one that is not defined.
 
     Raises:
         PteMagicError, NameError: It names nothing, or nothing that may be looked at.
 
     """
+    known = (*namespace, *options)
     pid_text, name = _split_pid(text, namespace)
-    with nullcontext(own()) if pid_text is None else AddressSpace(pid_of(pid_text, namespace)) as space:
-        value, meant = _resolve(name, namespace, space)
+    try:
+        pid = None if pid_text is None else pid_of(pid_text, namespace)
+    except NameError as error:
+        raise _undefined(error, known) from error
+    except TargetError as error:
+        if compiles(pid_text or "") and compiles(name):
+            message = f"{error}; between two targets type a comma"
+            raise TargetError(message) from error
+        raise
+    with nullcontext(own()) if pid_text is None else AddressSpace(pid) as space:
+        value, meant = _resolve(name, namespace, space, known)
+        if pid_text is None and value is None:
+            meant = _checked(name, meant)
         yield Named(text, name, value, meant, space)
 
 
-def split(text: str) -> list[str]:
-    """Split a text at its commas, but not within brackets and quotes: ``a[1, 2], child.pid a`` are two targets."""
-    parts, depth = [""], 0
-    for piece in _QUOTED_OR_ONE.findall(text):
-        depth += (piece in {"(", "[", "{"}) - (piece in {")", "]", "}"})
-        if piece == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += piece
-    return [part.strip() for part in parts]
+@contextmanager
+def together(text: str, namespace: dict[str, Any], *, options: Iterable[str] = ()) -> Iterator[list[Named]]:
+    """Find out what a text with commas names: one for each address space, with all that was named in it.
+
+    Raises:
+        PteMagicError, NameError: A part names nothing, or nothing that may be looked at.
+
+    """
+    parts = split(text)
+    if len(parts) > 1 and targets.parse(text, own()) is not None:  # a file with a comma in its name
+        parts = [text]
+    if not all(parts):
+        message = "a target is missing; type what to look at, such as a, or a, child.pid a"
+        raise TargetError(message)
+    with ExitStack() as stack:
+        found = [stack.enter_context(named(part, namespace, options=options)) for part in dict.fromkeys(parts)]
+        if len(found) == 1:
+            yield found
+            return
+        by_pid: dict[int, list[Named]] = {}
+        for one in found:
+            by_pid.setdefault(one.space.pid, []).append(one)
+        yield [_joined(ones) for ones in by_pid.values()]
+
+
+def at_first_byte(found: Named) -> Named:
+    """Return the same with the one address that a picture of a translation is of, and a note that says which it is."""
+    if found.meant.address is not None:
+        return found
+    if found.value is None:
+        address, what = found.meant.ranges[0][0], "first address"
+    else:
+        address, what = memory(found.value)[0][0], "first byte"
+    notes = (f"{address:#x}, the {what} of {short(found.text)[1:-1]}", found.meant.note)
+    return found._replace(meant=targets.at(address)._replace(note="; ".join(filter(None, notes))))
 
 
 def of_value(value: object, space: AddressSpace) -> Target:
@@ -73,28 +125,80 @@ def of_value(value: object, space: AddressSpace) -> Target:
     return targets.of_object(value) if isinstance(value, str) else core.resolve(value, None, space)
 
 
+def _joined(ones: list[Named]) -> Named:
+    text = ", ".join(one.text for one in ones)
+    meant = targets.together([(one.text, one.meant) for one in ones])
+    return Named(text, text, [one.value for one in ones], meant, ones[0].space)
+
+
 def _split_pid(text: str, namespace: dict[str, Any]) -> tuple[str | None, str]:
-    """Split a pid, if there is one, from the target."""
-    if found := _PID_FIRST.fullmatch(text):
-        return (found[1], found[2]) if found[1] else (found[3], found[4])
-    first, _, rest = text.partition(" ")
-    if rest and not compiles(text) and (compiles(first) or first in namespace):
-        return first, rest
-    return None, text
+    """Split a pid, if there is one, from the target. What is a Python expression as a whole has none."""
+    found = _PID_AND_REGION.fullmatch(text) or _NUMBER_AND_MORE.fullmatch(text)
+    if not found and "self" not in namespace:
+        found = _SELF_AND_MORE.fullmatch(text)
+    if found and compiles(found[1]):
+        return found[1], found[2]
+    typed = words(text)
+    if len(typed) < 2 or compiles(text) or targets.parse(text, own()) is not None:  # noqa: PLR2004  (a pid and a target)
+        return None, text
+    cuts = [(text[: word.start].rstrip(), text[word.start :]) for word in typed[1:LONGEST_PID]]
+    cuts = [
+        (before, after) for before, after in cuts if compiles(before) and after[0] not in _OPERATORS and after != "-"
+    ]
+    whole = (cut for cut in cuts if compiles(cut[1]) or number(cut[1], digits_are_hex=False))
+    return next(whole, cuts[0] if cuts else (None, text))
 
 
-def _resolve(text: str, namespace: dict[str, Any], space: AddressSpace) -> tuple[object, Target]:
+def _resolve(
+    text: str, namespace: dict[str, Any], space: AddressSpace, known: tuple[str, ...]
+) -> tuple[object, Target]:
     """Return the object that a text names, and its target. A name defined here goes before a region's name."""
-    if not (text.isidentifier() and text in namespace):
+    used = names_in(text)
+    if _REGION.fullmatch(text) or not used or not used <= namespace.keys():
         meant = targets.parse(text, space)
         if meant is not None:
             return None, meant
-        if _REGION.fullmatch(text) or not compiles(text):
+        if _REGION.fullmatch(text) and used:
             raise targets.unknown(text, space)
     try:
         value = evaluate(text, namespace)
     except NameError as error:
-        if text.isidentifier():
-            raise targets.unknown(text, space) from error
-        raise TargetError(str(error)) from error
+        raise _undefined(error, (*known, *targets.region_names(space), "all")) from error
+    except TargetError as error:
+        if compiles(text) or not (near := did_you_mean(text, targets.region_names(space))):
+            raise
+        message = f"{short(text)} is not a region of pid {space.pid}{near}"
+        raise TargetError(message) from error
     return value, of_value(value, space)
+
+
+def _undefined(error: NameError, known: Iterable[str]) -> TargetError:
+    if error.name == "self":
+        return TargetError("'self' is this process; type self TARGET, such as self all")
+    said = undefined(error, known)
+    return TargetError(
+        said if said != str(error) else f"{error}, here or as a region; type %pte? for what can be named"
+    )
+
+
+def _checked(text: str, meant: Target) -> Target:
+    """Refuse a number that is rather a pid, and say how one was read at whose address nothing is.
+
+    Raises:
+        TargetError: A process has this number.
+
+    """
+    read = number(text, digits_are_hex=False)
+    is_plain = text[:2].lower() == "0x" or (len(text) >= _LIKE_AN_ADDRESS and not text.isdecimal())
+    if meant.address is None or read is None or is_plain:
+        return meant
+    if any(region.start <= meant.address < region.end for region in own().regions()):
+        return meant
+    if text.isdecimal() and Path(f"/proc/{text}").exists():
+        message = (
+            f"{text} is the pid of a process, and no address at which something is mapped; "
+            f"type {text} all for the process, or {meant.address:#x} for the address"
+        )
+        raise TargetError(message)
+    note = "; ".join(filter(None, (f"nothing is mapped at {meant.address:#x}", read.note)))
+    return meant._replace(note=note)

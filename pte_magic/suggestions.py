@@ -24,7 +24,9 @@ def did_you_mean(word: str, names: Iterable[str], *, similar: float = _SIMILAR) 
     if len(word) > _LONGEST:
         return ""
     known = dict.fromkeys(names)
-    near = {name: difflib.SequenceMatcher(None, word.casefold(), name.casefold().lstrip("-")).ratio() for name in known}
+    near = {
+        name: difflib.SequenceMatcher(None, word.casefold(), name.casefold().strip("-[]")).ratio() for name in known
+    }
     if len(word) > 1:
         near |= {name: max(near[name], _SIMILAR) for name in known if name.casefold().startswith(word.casefold())}
     best = sorted((name for name in known if near[name] >= similar), key=lambda name: -near[name])[:2]

@@ -9,8 +9,12 @@ from pte_magic import kernel_text
 from pte_magic.errors import TargetError
 from pte_magic.hardware import PAGE_SIZE, machine, user_limit
 from pte_magic.memory import memory
+from pte_magic.suggestions import did_you_mean
+from pte_magic.typed_numbers import number
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from pte_magic.space import AddressSpace, Region
 
 _RANGE = re.compile(r"(0x[0-9a-f]+|[0-9a-f]{8,16})\s*-\s*(0x[0-9a-f]+|[0-9a-f]{8,16})", re.IGNORECASE)
@@ -64,14 +68,13 @@ def of_object(thing: object) -> Target:
 
     """
     blocks = ((_untagged(start), _untagged(end - 1) + 1) for start, end in memory(thing))
-    pages = sorted((start & -PAGE_SIZE, -(-end // PAGE_SIZE) * PAGE_SIZE) for start, end in blocks)
-    merged = pages[:1]
-    for start, end in pages[1:]:
-        if start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return Target(tuple(merged))
+    return Target(_merged((start & -PAGE_SIZE, -(-end // PAGE_SIZE) * PAGE_SIZE) for start, end in blocks))
+
+
+def together(parts: Sequence[tuple[str, Target]]) -> Target:
+    """Return the target that is several ones of one address space, by the texts that name them."""
+    notes = "; ".join(f"{text}: {part.note}" for text, part in parts if part.note)
+    return Target(_merged(pages for _, part in parts for pages in part.ranges), None, notes)
 
 
 def parse(text: str, space: AddressSpace) -> Target | None:
@@ -84,6 +87,8 @@ def parse(text: str, space: AddressSpace) -> Target | None:
     typed, text = text, text.strip()
     if found := _RANGE.fullmatch(text):
         return between(int(found[1], 16), int(found[2], 16))
+    if read := number(text, digits_are_hex=False):
+        return at(read.value)
     try:
         return at(int(text, 0))
     except TargetError:
@@ -105,10 +110,23 @@ def region_names(space: AddressSpace) -> list[str]:
 
 def unknown(text: str, space: AddressSpace) -> TargetError:
     """Return the error for a text that names nothing."""
+    if near := did_you_mean(text, region_names(space)):
+        return TargetError(f"{text!r} is not a region of pid {space.pid}{near}")
     names = ", ".join(region_names(space)[:6])
     return TargetError(
-        f"{text!r} is no address, START-END, region or name defined here; regions of pid {space.pid}: {names}, …, all"
+        f"{text!r} is not an address, a START-END range, a region or a defined name; regions of pid {space.pid}: {names}, …, all"
     )
+
+
+def _merged(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Return ranges in ascending order, those that overlap or touch as one."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return tuple(merged)
 
 
 def _called(text: str, space: AddressSpace) -> list[Region]:

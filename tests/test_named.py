@@ -1,24 +1,259 @@
-"""Several targets in one line: where a comma separates two of them, and where it does not."""
+"""What ``[PID] TARGET`` names: what is Python as a whole has no pid before it."""
 
 from __future__ import annotations
 
-import pytest
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from pte_magic.named import split
+import numpy as np
+import pytest
+from handmade import PAGE
+from hypothesis import given
+from typed_lines import NAMES, expressions
+
+from pte_magic import target as targets
+from pte_magic.errors import PteMagicError, TargetError
+from pte_magic.named import at_first_byte, named, together
+from pte_magic.space import own
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def shown(value: object) -> str:
+    return re.sub(r" at 0x[0-9a-f]+>", ">", repr(value))
+
+
+@given(expressions)
+def test_an_expression_is_what_python_makes_of_it(text: str) -> None:
+    try:
+        expected = eval(text, dict(NAMES))  # noqa: S307  (made by the strategy)
+    except Exception:  # noqa: BLE001  (whatever it raises)
+        with pytest.raises(PteMagicError), named(text, dict(NAMES)):
+            pass
+        return
+    try:
+        with named(text, dict(NAMES)) as found:
+            assert (found.name, found.space) == (text, own())
+            if text.isdecimal() or text.startswith("0x"):
+                assert found.meant.address == expected
+            else:
+                assert type(found.value) is type(expected)
+                assert callable(expected) or shown(found.value) == shown(expected)
+    except TargetError as error:
+        # It was evaluated, and has no memory, or is a number that is no address.
+        words = ("holds 0 bytes", "address", "is the pid of a process")
+        assert any(word in str(error) for word in words)  # noqa: PT017  (most do not raise)
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as started:
+        assert started.stdin
+        assert started.stdout
+        started.stdin.write(b"\n")
+        started.stdin.flush()
+        assert started.stdout.readline() == b"\n"  # it has its heap, and waits
+        yield started
+        started.kill()
+
+
+def there_is(text: str, **names: Any) -> tuple[int, str, object]:
+    with named(text, names) as found:
+        return found.space.pid, found.name, found.value
 
 
 @pytest.mark.parametrize(
-    ("line", "targets"),
+    "text",
+    ["5 and a", "3 in a", "1 if x else a", "2 * a", "5 - a", "4 or a", "0 not in a", "a @ a", "3 @ small", "not x",
+     "x if 1 else a", "self is a", "self if x else a", "a [0]", "a [x]", "a [x:]", "7 is not a", "self [0]", "pid - x",
+     "lambda q, r: q", "f (a)", "a\t+\t1", "5 -a"],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:.*with a literal:SyntaxWarning")
+def test_an_operator_makes_no_pid(text: str) -> None:
+    class Matrix:
+        def __rmatmul__(self, other: int) -> int:
+            return other * 1000
+
+    names = {"a": np.ones(3), "x": 1, "small": Matrix(), "self": np.ones(3), "pid": 5, "f": np.copy}
+    with named(text, dict(names)) as found:
+        assert (found.space.pid, found.name) == (os.getpid(), text)
+        expected = eval(text, dict(names))  # noqa: S307  (from above)
+        assert callable(expected) or repr(found.value) == repr(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("{pid} a", "a"), ("{pid}  a - 1", "a - 1"), ("child a", "a"), ("child.pid a[:, -1]", "a[:, -1]"),
+     ("number a", "a"), ("child.pid + 0 a", "a"), ("d['the child'] a", "a"), ("max(1, child.pid) a", "a"),
+     ("1 and child a", "a"),
+     ("child.pid [heap]", "[heap]"), ("{pid} [heap]", "[heap]"), ("d['the child'] [heap]", "[heap]"),
+     ("{pid} (a)", "(a)"), ("{pid} all", "all"), ("child.pid 0x10000-0x20000", "0x10000-0x20000"),
+     ("child.pid 7f68aba31000", "7f68aba31000"), ("child.pid\ta", "a"), ("number32 a", "a")],
+)  # fmt: skip
+def test_a_pid_before_the_target(text: str, name: str, child: subprocess.Popen[bytes]) -> None:
+    names = {"a": np.ones((3, 3)), "child": child, "number": np.int64(child.pid), "d": {"the child": child},
+             "number32": np.uint32(child.pid)}  # fmt: skip
+    pid, found, _ = there_is(text.format(pid=child.pid) if "{pid}" in text else text, **names)
+    assert (pid, found) == (child.pid, name)
+
+
+@pytest.mark.parametrize("text", ["self a", "self [heap]", "self (a)", "self np.ones(3) *2"])
+def test_self_is_this_process(text: str) -> None:
+    assert there_is(text, a=np.ones(3), np=np)[:2] == (os.getpid(), text.removeprefix("self "))
+
+
+def test_a_file_with_spaces_and_commas_is_one_target(tmp_path: Path) -> None:
+    path = tmp_path / "data, of me"
+    path.write_bytes(b"x" * 2 * PAGE)
+    with path.open("rb") as file:
+        mapped = np.memmap(file, mode="r")
+        start = mapped.ctypes.data
+        for text in (str(path), path.name):
+            with together(text, {"data": 5, "of": 6}) as (found,):
+                assert found.meant.ranges == ((start, start + 2 * PAGE),)
+
+
+def test_names_that_are_defined_are_no_numbers_and_no_regions() -> None:
+    a = np.ones(3)
+    for name in ("deadbeef00", "heap", "libc", "ffffffff", "all"):
+        assert there_is(name, **{name: a}) == (os.getpid(), name, a) or there_is(name, **{name: a})[2] is a
+    assert there_is("deadbeef00 - cafecafe00", deadbeef00=a, cafecafe00=1)[2] is not None
+    assert there_is("deadbeef00 - feadbeef00")[2] is None
+    with named("deadbeef00", {}) as found:
+        assert found.meant.address == 0xDEADBEEF00
+    with named("[heap]", {"heap": a}) as found:
+        assert found.meant == targets.parse("[heap]", own())
+
+
+def test_a_lone_number_that_is_a_pid_has_to_be_said_to_be_an_address(child: subprocess.Popen[bytes]) -> None:
+    with pytest.raises(TargetError) as caught:
+        there_is(str(child.pid))
+    assert str(caught.value) == (
+        f"{child.pid} is the pid of a process, and no address at which something is mapped; "
+        f"type {child.pid} all for the process, or {child.pid:#x} for the address"
+    )
+    with named(f"{child.pid:#x}", {}) as found:
+        assert (found.meant.address, found.meant.note) == (child.pid, "")
+    with named(f"{child.pid} all", {}) as found:
+        assert found.space.pid == child.pid
+    with named(f"{child.pid} {child.pid}", {}) as found:  # there a number can be an address only
+        assert found.meant.address == child.pid
+
+
+def test_a_lone_number_that_is_nothing_is_said_to_be_an_address() -> None:
+    number = int(Path("/proc/sys/kernel/pid_max").read_text(encoding="ascii")) + 5
+    with named(str(number), {}) as found:
+        assert found.meant.address == number
+        assert found.meant.note.startswith(f"nothing is mapped at {number:#x}; {number} was read as decimal, ")
+    for text, address in (("1e5", 0x1E5), ("0777", 0x777)):  # hex, as the note says
+        with named(text, {}) as found:
+            assert (found.meant.address, found.meant.note) == (address, f"nothing is mapped at {address:#x}")
+    a = np.ones(3)
+    with named(str(a.ctypes.data), {}) as found:  # as id() and ctypes show it
+        assert (found.meant.address, found.meant.note) == (a.ctypes.data, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
     [
-        ("a", ["a"]),
-        ("a, child.pid a", ["a", "child.pid a"]),
-        ("a[1, 2:3],b", ["a[1, 2:3]", "b"]),
-        ("np.ones((3, 4)), {1: [2, 3]}, 1234 [heap]", ["np.ones((3, 4))", "{1: [2, 3]}", "1234 [heap]"]),
-        ('"one, two", d[\'[\'], e["])"]', ['"one, two"', "d['[']", 'e["])"]']),
-        ("7f68aba31000-7f68aba41000, [vdso]", ["7f68aba31000-7f68aba41000", "[vdso]"]),
-        ("a,", ["a", ""]),
-        ("", [""]),
+        ("dat", "name 'dat' is not defined; did you mean 'data'?"),
+        ("dta[5:]", "name 'dta' is not defined; did you mean 'data'?"),
+        ("DATA", "name 'DATA' is not defined; did you mean 'data'?"),
+        ("dta.pid [heap]", "name 'dta' is not defined; did you mean 'data'?"),
+        ("dta data", "name 'dta' is not defined; did you mean 'data'?"),
+        ("größee", "name 'größee' is not defined; did you mean 'größe'?"),
+        ("runs", "name 'runs' is not defined; did you mean '--runs'?"),
+        ("memoryviw(data)", "name 'memoryviw' is not defined; did you mean 'memoryview'?"),
+        ("haep", "name 'haep' is not defined; did you mean '[heap]'?"),
+        ("d[haep]", "name 'haep' is not defined; did you mean '[heap]'?"),
+        ("[haep]", f"'[haep]' is not a region of pid {os.getpid()}; did you mean '[heap]'?"),
+        ("lib-c.so.6", f"'lib-c.so.6' is not a region of pid {os.getpid()}; did you mean 'libc.so.6'?"),
+        ("nonsense", "name 'nonsense' is not defined, here or as a region; type %pte? for what can be named"),
+        ("self", "'self' is this process; type self TARGET, such as self all"),
+        ("data größe", "'data' is not a pid; type a number, or something that has a pid; between two targets type a "),
+        ("print(", "'print(' is not an address, region or Python expression: '(' was never closed, at letter 6 of 6"),
+        ("data +", "'data +' is not an address, region or Python expression: invalid syntax"),
+        ("data -", "'data -' is not an address, region or Python expression: invalid syntax"),
+        ("x = data", "'x = data' is not an address, region or Python expression: "),
+        ("da\0ta", "'da\\x00ta' is not an address, region or Python expression: "),
+        ("(" * 5000, f"'{'(' * 60}…' is not an address, region or Python expression: "),
+        ("-" * 200_000 + "1", f"'{'-' * 60}…' is not an address, region or Python expression: "),
+        ("[" + "1, " * 50_000, "'[1, 1, "),
+        ("data " * 20_000, "'data' is not a pid; "),
+        ("9" * 5000, f"'{'9' * 60}…' is not an address, region or Python expression: "),
+        ("1/0", "1/0: ZeroDivisionError: division by zero"),
+        ("data['x']", "data['x']: IndexError: only integers"),
+        ("{}['x']", "{}['x']: KeyError: 'x'"),
+        ("fails()", "fails(): ValueError: one (in fails, line "),
+        ("forgets()", "forgets(): NameError: name 'forgotten' is not defined (in forgets, line "),
+        ("exec('a b')", "exec('a b'): SyntaxError: invalid syntax"),
+        ("says_nothing()", "says_nothing(): Silent (in says_nothing, line "),
+        ("long()", f"long(): ValueError: {'x' * 200}… (in long, line "),
+        ("data[9:9]", "the ndarray holds 0 bytes, so there is no page to look at"),
     ],
-)
-def test_commas_separate_targets_but_not_within_something(line: str, targets: list[str]) -> None:
-    assert split(line) == targets
+)  # fmt: skip
+def test_what_names_nothing_is_one_short_line(text: str, message: str) -> None:
+    class Silent(Exception):  # noqa: N818  (it says nothing)
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    def fails() -> None:
+        message = "one\ntwo"
+        raise ValueError(message)
+
+    def forgets() -> None:
+        forgotten  # type: ignore[name-defined]  # noqa: B018, F821  (that is the point)
+
+    def says_nothing() -> None:
+        raise Silent
+
+    def long() -> None:
+        raise ValueError("x" * 9999)
+
+    names = {"data": np.ones(99), "größe": np.ones(9), "fails": fails, "forgets": forgets,
+             "d": {}, "says_nothing": says_nothing, "long": long}  # fmt: skip
+    with pytest.raises(TargetError) as caught, named(text, names, options=["--runs", "--map"]):
+        pass
+    said = str(caught.value)
+    assert said.startswith(message)
+    assert "\n" not in said
+    assert len(said) < 400
+
+
+def test_several_targets_are_one_for_each_process(child: subprocess.Popen[bytes]) -> None:
+    a, b = np.ones(5 * PAGE), np.ones(7 * PAGE)
+    names = {"a": a, "b": b, "child": child}
+    with together("b, a, a[2:5], [heap], child a, child.pid b", names) as (mine, theirs):
+        assert (mine.space.pid, theirs.space.pid) == (os.getpid(), child.pid)
+        assert mine.text == "b, a, a[2:5], [heap]"
+        parts = [targets.of_object(a), targets.of_object(b), targets.parse("[heap]", own())]
+        pages = {page for part in parts if part for start, end in part.ranges for page in range(start, end, PAGE)}
+        assert [page for start, end in mine.meant.ranges for page in range(start, end, PAGE)] == sorted(pages)
+        assert isinstance(mine.value, list)
+        assert mine.value[0] is b  # held
+    with together("0x10001-0x12001, 0x20001-0x22001", {}) as (both,):
+        assert both.meant.note.count("was widened to whole pages") == 2
+    with pytest.raises(TargetError, match="a target is missing; type what to look at"), together("a,", names):
+        pass
+
+
+def test_the_first_byte_is_the_address_that_is_translated() -> None:
+    a = np.ones((9, PAGE), np.uint8)
+    for text, expected in (
+        ("a", a.ctypes.data),
+        ("a[3:, 5:]", a.ctypes.data + 3 * PAGE + 5),
+        ("a[::-1]", a.ctypes.data),
+    ):
+        with named(text, {"a": a}) as found:
+            one = at_first_byte(found)
+            assert one.meant == targets.at(expected)._replace(note=f"{expected:#x}, the first byte of {text}")
+            assert one.value is found.value
+    with named("[heap]", {}) as found:
+        start = found.meant.ranges[0][0]
+        assert at_first_byte(found).meant.note == f"{start:#x}, the first address of [heap]"
+    with named("0x12345", {}) as found:
+        assert at_first_byte(found) is found
