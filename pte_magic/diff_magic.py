@@ -8,28 +8,29 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
-from IPython.core.magic import Magics, cell_magic, magics_class
-from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
+from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.display import display
 
-from pte_magic import walkers
+from pte_magic import command_line, walkers
 from pte_magic.around import Around, settle
 from pte_magic.cell import Body
 from pte_magic.differences import PteDiffs
 from pte_magic.errors import PteMagicError
 from pte_magic.escapes import visible
-from pte_magic.named import named, split
+from pte_magic.named import named
 from pte_magic.options import name, seconds
+from pte_magic.typed_words import split
 
 if TYPE_CHECKING:
-    import argparse
+    from argparse import Namespace
     from collections.abc import Coroutine, Sequence
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from pte_magic.command_line import Line
     from pte_magic.difference import PteDiff
 
-OPTIONS = ("--walker", "--settle", "--out")
 _CALL = "get_ipython().run_cell_magic('pte', "
 _WORD = re.compile(r"[^\W\d]\w*")
 
@@ -38,6 +39,7 @@ _WORD = re.compile(r"[^\W\d]\w*")
 class DiffMagics(Magics):
     """The magic that compares page-table entries before and after a cell."""
 
+    @no_var_expand
     @cell_magic("pte")
     @magic_arguments("%pte")
     @argument("-w", "--walker", default=walkers.AUTO, help="auto (the best that works here), or one of %%pte's list")
@@ -50,6 +52,7 @@ class DiffMagics(Magics):
         help="wait for what happens later (khugepaged, swap, a child), at most that long",
     )
     @argument("-o", "--out", type=name, metavar="NAME", help="also put the difference into this variable")
+    @argument("-h", "--help", action="store_true", help="show this, and run nothing")
     @argument("target", nargs="*", help="[PID] TARGET[, [PID] TARGET ...]; as of %%pte")
     def difference(self, line: str, cell: str) -> object:
         """Run the cell, and show which page-table entries it changed.
@@ -68,20 +71,28 @@ class DiffMagics(Magics):
         them by their texts. There are two looks: what happened to an entry and was undone again is not seen.
         """
         shell: Any = self.shell
-        options = _options(line)
+        typed = command_line.read(DiffMagics.difference, line, shell.user_ns)
+        if typed.options.help:
+            print(self.difference.__doc__)  # noqa: T201  (it was asked for)
+            return _nothing() if _is_awaited(shell, cell) else None
+        targets = list(dict.fromkeys(split(typed.target)))
+        if not all(targets):
+            message = "a target is missing; type what to look at, such as %%pte a, or %%pte a, child.pid a"
+            raise UsageError(message)
         try:
             body = Body(shell, cell)
         except SyntaxError as error:
             shell.showsyntaxerror()
             message = "the cell does not compile, so nothing was run"
             raise UsageError(message) from error
-        running = self._compare(options, body, is_shown=not line.rstrip().endswith(";"))
+        running = self._compare(typed, targets, body)
         return running if body.waits else _run(running)
 
-    async def _compare(self, options: argparse.Namespace, body: Body, *, is_shown: bool) -> object:
+    async def _compare(self, typed: Line, targets: Sequence[str], body: Body) -> object:
         shell: Any = self.shell
+        options, is_shown = typed.options, not typed.is_silent
         with ExitStack() as stack:
-            looks = [self._look(text, options, body, stack) for text in options.targets]
+            looks = [self._look(text, options, body, stack) for text in targets]
             try:
                 await body.run()
             except BaseException:
@@ -98,10 +109,10 @@ class DiffMagics(Magics):
             found = self._found(looks, options)
             return found if is_shown else None
 
-    def _look(self, text: str, options: argparse.Namespace, body: Body, stack: ExitStack) -> Around:
+    def _look(self, text: str, options: Namespace, body: Body, stack: ExitStack) -> Around:
         shell: Any = self.shell
         try:
-            target = stack.enter_context(named(text, shell.user_ns))
+            target = stack.enter_context(named(text, shell.user_ns, options=_LONG))
             if target.meant.note:
                 print(target.meant.note)  # noqa: T201  (the note is output of the cell, above the difference)
             return Around(target, options.walker)
@@ -116,7 +127,7 @@ class DiffMagics(Magics):
             )
             raise UsageError(message) from error
 
-    def _found(self, looks: Sequence[Around], options: argparse.Namespace) -> PteDiff | PteDiffs | None:
+    def _found(self, looks: Sequence[Around], options: Namespace) -> PteDiff | PteDiffs | None:
         """Compare, and say in a line each what the entries do not say; None if nothing can be compared any more."""
         shell: Any = self.shell
         found, notes = PteDiffs(), []
@@ -137,18 +148,16 @@ class DiffMagics(Magics):
         return result
 
 
-def _options(line: str) -> argparse.Namespace:
-    """Return the options of a line and, in ``targets``, the texts of its targets."""
-    magic: Any = DiffMagics.difference
-    try:
-        options: argparse.Namespace = parse_argstring(magic, line.strip().removesuffix(";"))
-    except ValueError as error:  # a quote without its other
-        raise UsageError(str(error)) from error
-    options.targets = list(dict.fromkeys(split(" ".join(options.target))))
-    if not all(options.targets):
-        message = "a target is missing; type what to look at, such as %%pte a, or %%pte a, child.pid a"
-        raise UsageError(message)
-    return options
+async def _nothing() -> None:
+    pass
+
+
+_LONG = command_line.long_options(DiffMagics.difference)
+
+
+def _is_awaited(shell: Any, cell: str) -> bool:
+    """Tell whether what the magic returns is awaited. Without need it is not: in a loop, the cell could run none."""
+    return bool(shell.should_run_async(cell, transformed_cell=shell.transform_cell(cell)))
 
 
 def _run(body: Coroutine[Any, Any, object]) -> object:
@@ -173,9 +182,7 @@ class Await:
         if not code.startswith(_CALL):
             return lines
         _, cell = ast.literal_eval(f"({code.removeprefix(_CALL)}")
-        # Without need it is not awaited: within a running loop, the cell could run none of its own.
-        waits = self._shell.should_run_async(cell, transformed_cell=self._shell.transform_cell(cell))
-        return [f"await {code}"] if waits else lines
+        return [f"await {code}"] if _is_awaited(self._shell, cell) else lines
 
 
 def load(shell: InteractiveShell) -> None:

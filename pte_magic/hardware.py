@@ -97,7 +97,7 @@ def levels() -> int:
 
 
 def has_cpu_flag(name: str) -> bool | None:
-    """Tell whether /proc/cpuinfo of x86 has a flag, as the kernel lets the CPU do something; None where none are told."""
+    """Tell whether the CPU has a flag that the kernel lets it use, of x86; None where /proc/cpuinfo tells none."""
     flags = re.search(r"^flags\s*:(.*)$", _cpuinfo(), re.MULTILINE)
     return name in flags[1].split() if flags else None
 

@@ -2,51 +2,36 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.completer import SimpleCompletion, context_matcher
+import pandas as pd
 from IPython.core.error import UsageError
-from IPython.core.magic import Magics, line_magic, magics_class, needs_local_scope, output_can_be_silenced
-from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+from IPython.core.magic import Magics, line_magic, magics_class, needs_local_scope, no_var_expand
+from IPython.core.magic_arguments import argument, magic_arguments
 
-from pte_magic import core, diff_magic, typed_numbers, walkers
-from pte_magic import target as targets
+from pte_magic import combinations, command_line, completion, core, diff_magic, typed_numbers, walkers
 from pte_magic.doctor import doctor
-from pte_magic.errors import PteMagicError
-from pte_magic.named import named
+from pte_magic.errors import PteMagicError, TargetError
+from pte_magic.expressions import short
+from pte_magic.named import at_first_byte, together
 from pte_magic.options import seconds
 from pte_magic.processes import machine
-from pte_magic.space import own
 from pte_magic.stap_magic import StapMagics
+from pte_magic.suggestions import undefined
+from pte_magic.typed_words import split
 from pte_magic.watching import Watch, stop_all
 
 if TYPE_CHECKING:
-    from IPython.core.completer import CompletionContext, SimpleMatcherResult
+    import argparse
+
     from IPython.core.interactiveshell import InteractiveShell
-
-    from pte_magic.frame import PteFrame
-
-_VIEWS = ("runs", "summary", "frames", "bits", "translation", "map")
-_OPTIONS = (
-    "--walker",
-    "--tables",
-    "--no-tables",
-    *(f"--{name}" for name in _VIEWS),
-    "--watch",
-    "--every",
-    "--decode",
-    "--level",
-    "--machine",
-)
-_TYPED = re.compile(r"^(?:.*=)?\s*%(%?)pte\s(?:.*\s)?(\S*)$")
 
 
 @magics_class
 class PteMagics(Magics):
     """Magics that show page-table entries."""
 
-    @output_can_be_silenced
+    @no_var_expand
     @needs_local_scope
     @line_magic
     @magic_arguments("pte")
@@ -64,12 +49,14 @@ class PteMagics(Magics):
     @argument("-d", "--decode", metavar="VALUE", help="decode a raw entry; no process is needed")
     @argument("-l", "--level", default="pte", help="level of the entry to decode: pgd, p4d, pud, pmd or pte")
     @argument("-M", "--machine", action="store_true", help="all processes; with --map, all physical memory")
-    @argument("target", nargs="*", help="[PID] TARGET; see below")
+    @argument("-h", "--help", action="store_true", help="show this")
+    @argument("target", nargs="*", help="[PID] TARGET[, [PID] TARGET ...]; see below")
     def pte(self, line: str = "", local_ns: dict[str, Any] | None = None) -> object:
         """Show the page-table entries behind something, as a DataFrame or as a picture.
 
         %pte a              the memory of a: arrays, bytes, mmap, ctypes, tensors, DataFrames, Arrow; else the object
-        %pte a[4096:]       any Python expression; what it names is held while it is walked
+        %pte a[:, -1]       any Python expression; what it names is held while it is walked
+        %pte a, b           both
         %pte 0x7f12345678   one address: its translation, level by level
         %pte START-END      a range, as in /proc/PID/maps
         %pte [heap]         a region of /proc/PID/maps: [heap], [stack], libc, a file
@@ -86,86 +73,75 @@ class PteMagics(Magics):
         %pte                which walkers work here, and what to type where one does not
         df = %pte a         keep it: a DataFrame, one row an entry
         %%pte a             run the cell below, and show what it changed; %%pte? tells more
+
+        Options come first, and the rest of the line is Python; -- ends them, as in %pte -- -a. After the target, an
+        option is written out: %pte a --runs. A ; at the end shows nothing, {expression} and $name are IPython's.
         """
-        try:
-            arguments = parse_argstring(self.pte, line.strip().removesuffix(";"))
-        except ValueError as error:  # a quote without its other
-            raise UsageError(str(error)) from error
         shell: Any = self.shell
-        namespace = {**shell.user_ns, **(local_ns or {})}
-        text = " ".join(arguments.target)
+        namespace = shell.user_ns
+        if local_ns is not None and local_ns is not namespace:  # within a function
+            namespace = {**namespace, **local_ns}
+        typed = command_line.read(self.pte, line, namespace)
+        if typed.options.help:
+            print(self.pte.__doc__)  # noqa: T201  (it was asked for)
+            return None
+        combinations.check([name.removeprefix("--") for name in typed.typed], typed.target)
         try:
-            if arguments.decode is not None:
-                typed = typed_numbers.entry(arguments.decode, namespace)
-                if typed.note:
-                    print(typed.note)  # noqa: T201  (output of the cell, above its table)
-                decoded = core.decode(typed.value, level=arguments.level)
-                return decoded.bits() if arguments.bits else decoded
-            if not text and not arguments.machine:
-                return doctor()
-            views = [name for name in (*_VIEWS, "watch") if getattr(arguments, name)]
-            if len(views) > 1:
-                message = f"--{' and --'.join(views)} are different views; type one of them"
-                raise UsageError(message)
-            if arguments.every and not arguments.watch:
-                message = "--every goes with --watch; type %pte --watch --every SECONDS TARGET"
-                raise UsageError(message)
-            if arguments.machine:
-                return _machine(text, views, walker=arguments.walker)
-            if arguments.watch:
-                return _watch(text, namespace, walker=arguments.walker, every=arguments.every or 1.0)
-            frame = _walk(text, namespace, walker=arguments.walker, tables=arguments.tables)
-            return getattr(frame, views[0])() if views else frame
-        except (PteMagicError, NameError) as error:
+            shown = _shown(typed.target, typed.options, namespace)
+        except NameError as error:
+            raise UsageError(undefined(error, namespace)) from error
+        except PteMagicError as error:
             # Only exactly this class is printed without a traceback.
             raise UsageError(str(error)) from error
+        return None if typed.is_silent else shown
 
 
-def _walk(text: str, namespace: dict[str, Any], *, walker: str, tables: bool | None) -> PteFrame:
-    with named(text, namespace) as found:  # held, or its memory would be free again when it is looked at
-        if found.meant.note:
-            print(found.meant.note)  # noqa: T201  (the note is output of the cell, above its table)
-        return core.walk_target(found.meant, found.space, walker=walker, tables=tables)
+def _shown(text: str, options: argparse.Namespace, namespace: dict[str, Any]) -> object:
+    """Return what a line asks for."""
+    if options.decode is not None:
+        entry = typed_numbers.entry(options.decode, namespace)
+        if entry.note:
+            print(entry.note)  # noqa: T201  (output of the cell, above its table)
+        decoded = core.decode(entry.value, level=options.level)
+        return decoded.bits() if options.bits else decoded
+    if options.machine:
+        found = machine(walker=options.walker)
+        return found.map() if options.map else found
+    if not text:
+        return doctor()
+    view = next((name for name in combinations.VIEWS if getattr(options, name)), None)
+    if view == "translation" and len(split(text)) > 1:
+        message = f"--translation shows one address, and {short(text)} names several targets; type one"
+        raise TargetError(message)
+    with together(text, namespace, options=_LONG) as named:
+        if len(named) > 1 and view in {"watch", "map"}:
+            message = f"--{view} shows one process, and {short(text)} names several; type targets of one"
+            raise TargetError(message)
+        targets = [at_first_byte(one) for one in named] if view == "translation" else named
+        for one in targets:
+            if one.meant.note:
+                print(one.meant.note)  # noqa: T201  (notes are output of the cell, above its table)
+        if view == "watch":
+            return Watch(targets[0], every=options.every or 1.0, walker=options.walker)
+        # The objects are held, or their memory would be free again when it is looked at.
+        frames = [
+            core.walk_target(one.meant, one.space, walker=options.walker, tables=options.tables) for one in targets
+        ]
+    frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+    return getattr(frame, view)() if view else frame
 
 
-def _machine(text: str, views: list[str], *, walker: str) -> object:
-    if text or views not in ([], ["map"]):
-        message = "--machine is about all processes; type %pte --machine, or %pte --machine --map"
-        raise UsageError(message)
-    found = machine(walker=walker)
-    return found.map() if views else found
-
-
-def _watch(text: str, namespace: dict[str, Any], *, walker: str, every: float) -> Watch:
-    with named(text, namespace) as found:
-        if found.meant.note:
-            print(found.meant.note)  # noqa: T201  (see _walk)
-        return Watch(found, every=every, walker=walker)
-
-
-@context_matcher()
-def _complete(context: CompletionContext) -> SimpleMatcherResult:
-    """Complete options and names of regions after ``%pte`` and ``%%pte``.
-
-    A matcher and no ``complete_command`` hook: for the hook a word ends at every bracket and dash.
-    """
-    typed = _TYPED.search(context.text_until_cursor)
-    if not typed:
-        return {"completions": []}
-    is_cell, word = typed.groups()
-    options = diff_magic.OPTIONS if is_cell else _OPTIONS
-    names = options if word.startswith("-") else (*targets.region_names(own()), "all")
-    found = [SimpleCompletion(name) for name in names if name.startswith(word)]
-    return {"completions": found, "matched_fragment": word, "suppress": bool(found) and word[:1] in {"-", "["}}
+_LONG = command_line.long_options(PteMagics.pte)
 
 
 def load(shell: InteractiveShell) -> None:
     """Add the magics and their completion to a shell."""
     shell.register_magics(PteMagics, StapMagics)
     diff_magic.load(shell)
-    completer: Any = shell.Completer
-    if _complete not in completer.custom_matchers:
-        completer.custom_matchers.append(_complete)
+    stap = StapMagics.stap
+    completion.load(
+        shell, {"%pte": PteMagics.pte, "%%pte": diff_magic.DiffMagics.difference, "%stap": stap, "%%stap": stap}
+    )
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -175,8 +151,6 @@ def unload(shell: InteractiveShell) -> None:
     magics.magics["line"].pop("stap", None)
     magics.magics["cell"].pop("stap", None)
     diff_magic.unload(shell)
-    completer: Any = shell.Completer
-    if _complete in completer.custom_matchers:
-        completer.custom_matchers.remove(_complete)
+    completion.unload(shell)
     stop_all()  # or they would load the walkers again
     walkers.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,12 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
+from pte_magic import command_line, typed_words
 from pte_magic.errors import NoSuchProcessError, PteMagicError, SystemTapError
-from pte_magic.expressions import evaluate, pid_of
+from pte_magic.expressions import evaluate, pid_of, short
 from pte_magic.options import name, seconds
 from pte_magic.space import own
+from pte_magic.suggestions import undefined
 from pte_magic.systemtap import modules, toolchain
 from pte_magic.systemtap.cell import NAME, Cell, fill
 from pte_magic.systemtap.messages import explain
@@ -67,9 +68,16 @@ def request(line: str, text: str | None, namespace: dict[str, Any]) -> Request |
         UsageError: An option is wrong, or the cell empty.
 
     """
-    options = _options(line)
-    if options.help or text is None:
+    typed = command_line.read(StapMagics.stap, line, namespace, is_python=False)
+    options = typed.options
+    if options.help or (text is None and not line.strip()):
         return None
+    if text is None:
+        message = "%stap shows help; type the options after %%stap, and the script in the lines below"
+        raise UsageError(message)
+    if typed_words.has_open_quote(line):
+        message = f"{short(line)}: no closing quotation"
+        raise UsageError(message)
     if not text.strip():
         message = 'the cell is empty; type a script below %%stap, such as probe begin { println("hello"); exit() }'
         raise UsageError(message)
@@ -78,23 +86,10 @@ def request(line: str, text: str | None, namespace: dict[str, Any]) -> Request |
         cell.script,
         NAME,
         options=(*["-g"] * options.guru, *(f"-D{define}" for define in options.define)),
-        arguments=tuple(_argument(word, namespace) for word in options.arguments),
+        arguments=tuple(_argument(word.text, namespace) for word in typed_words.words(typed.target)),
         include=(toolchain.TAPSET, *options.include),
     )
     return Request(options, cell, script, _target(options.target, namespace))
-
-
-def _options(line: str) -> argparse.Namespace:
-    try:
-        words = shlex.split(line, posix=False)  # IPython's way: quotes stay, and backslashes
-    except ValueError as error:  # a quote without its other
-        raise UsageError(str(error)) from error
-    # argparse, before Python 3.13, takes arguments after options for none.
-    at = words.index("--") if "--" in words else len(words)
-    magic: Any = StapMagics.stap
-    options: argparse.Namespace = magic.parser.parse_args(words[:at])
-    options.arguments += words[at + 1 :]
-    return options
 
 
 def _target(text: str, namespace: dict[str, Any]) -> int:
@@ -192,7 +187,9 @@ class StapMagics(Magics):
                 print(self.stap.__doc__)  # noqa: T201  (it was asked for)
                 return None
             module = _module(asked)
-        except (PteMagicError, NameError) as error:
+        except NameError as error:
+            raise UsageError(undefined(error, shell.user_ns)) from error
+        except PteMagicError as error:
             # Only exactly this class is printed without a traceback.
             raise UsageError(str(error)) from error
         except KeyboardInterrupt:

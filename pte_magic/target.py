@@ -113,9 +113,8 @@ def unknown(text: str, space: AddressSpace) -> TargetError:
     if near := did_you_mean(text, region_names(space)):
         return TargetError(f"{text!r} is not a region of pid {space.pid}{near}")
     names = ", ".join(region_names(space)[:6])
-    return TargetError(
-        f"{text!r} is not an address, a START-END range, a region or a defined name; regions of pid {space.pid}: {names}, …, all"
-    )
+    what = "is not an address, a START-END range, a region or a defined name"
+    return TargetError(f"{text!r} {what}; regions of pid {space.pid}: {names}, …, all")
 
 
 def _merged(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

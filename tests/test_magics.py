@@ -140,7 +140,6 @@ def test_the_bits_and_the_way_of_an_address_are_shown(shell: Shell) -> None:
             "--bits --walker pagemap a",
             "row 0 has no raw entry: pagemap shows none; pte_magic.doctor() says which walker does",
         ),
-        ("--translation a", "no way of one address; type pte_magic.walk(ADDRESS), by a walker of raw entries"),
     ],
 )
 def test_a_view_that_there_is_not_is_one_line(shell: Shell, line: str, message: str) -> None:
@@ -236,71 +235,6 @@ def test_an_address_of_this_process_in_another(shell: Shell, waiting: subprocess
 def test_an_odd_range_says_that_it_was_widened(shell: Shell) -> None:
     cell = shell.run("%pte 0x10001-0x12001;")
     assert cell.out == "0x10001-0x12001 was widened to whole pages: 0x10000-0x13000\n"
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("nonsense", "'nonsense' is no address, START-END, region or name defined here; regions of pid"),
-        ("nonsense.x", "name 'nonsense' is not defined"),
-        ("[nonsense]", "'[nonsense]' is no address"),
-        ("np.nonsense", "np.nonsense: AttributeError: "),
-        ("1/0", "1/0: ZeroDivisionError: division by zero"),
-        ("a[", "'a[' is no address"),
-        ("999999999 [heap]", "pid 999999999: no such process; "),
-        ("-1 [heap]", "pid -1: no such process; "),
-        ("2 all", "pid 2: "),
-        ("nonsense [heap]", "name 'nonsense' is not defined"),
-        ("a [heap]", "'a' is no pid; type a number, or something that has a pid"),
-        ("0xffff888000000000", "0xffff888000000000 is a kernel address; "),
-        ("0x8000000000000000", "0x8000000000000000 is not canonical: "),
-        ("-5", "-0x5 is no 64-bit address; "),
-        ("1 << 70", "0x400000000000000000 is no 64-bit address; "),
-        ("0x2000-0x1000", "0x2000-0x1000: the end lies before the start; "),
-        ("np.empty(0)", "the ndarray holds 0 bytes, so there is no page to look at"),
-        ("Gpu()", "the Gpu lies in the memory of a CUDA GPU, "),
-        ("--walker gdb a", "walker 'gdb' does not exist; type one of auto, bpf, helper, stap, pagemap"),
-        ("--nonsense a", "unrecognized arguments: --nonsense"),
-        ("--decode", "argument -d/--decode: expected one argument"),
-        ("--decode nonsense", "name 'nonsense' is not defined"),
-        ("--decode 0x10000000000000000", "18446744073709551616 is not a 64-bit entry; "),
-        ("--decode 1 --level pmt", "level 'pmt' does not exist; "),
-        ("'a", "No closing quotation"),
-    ],
-)
-def test_bad_input_is_one_line(shell: Shell, line: str, message: str) -> None:
-    shell.ip.user_ns["Gpu"] = type("Gpu", (), {"__dlpack_device__": lambda _: (2, 0)})
-    cell = shell.run(f"%pte {line}")
-    assert cell.result is None
-    printed = (cell.out + cell.err).strip()
-    assert printed.startswith("UsageError: ")
-    assert message in printed
-    assert len(printed.splitlines()) == 1
-
-
-def test_options_are_completed(shell: Shell) -> None:
-    options = {
-        "--walker",
-        "--tables",
-        "--no-tables",
-        "--runs",
-        "--summary",
-        "--frames",
-        "--watch",
-        "--every",
-        "--decode",
-        "--level",
-    }
-    assert options <= {line.removeprefix("%pte ") for line in shell.complete("%pte --")}
-    assert shell.complete("%pte a --ru") == ["%pte a --runs"]
-    assert shell.complete("%pte --wa") == ["%pte --walker", "%pte --watch"]
-
-
-@pytest.mark.parametrize(
-    ("typed", "line"), [("%pte [", "%pte [heap]"), ("%pte [he", "%pte [heap]"), ("%pte al", "%pte all")]
-)
-def test_regions_are_completed(shell: Shell, typed: str, line: str) -> None:
-    assert line in shell.complete(typed)
 
 
 def test_loading_again_changes_nothing(shell: Shell) -> None:

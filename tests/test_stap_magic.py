@@ -80,6 +80,9 @@ def test_help_is_asked_for(line: str) -> None:
 
 
 def test_help_says_how_to_use_it(shell: Shell) -> None:
+    assert_one_line(
+        shell.run("%stap -g"), "%stap shows help; type the options after %%stap, and the script in the lines"
+    )
     asked_for = shell.run("%stap --help")
     assert asked_for.result is None
     assert asked_for.err == ""
@@ -92,11 +95,14 @@ def test_help_says_how_to_use_it(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--nonsense", "unrecognized arguments: --nonsense"),
+        ("--nonsense", "--nonsense is not an option; there are --target, --guru, --timeout, --out, --table, "),
+        ("--tabel", "--tabel is not an option; did you mean '--table'?"),
+        ("-T 1 -T 2", "--timeout is typed 2 times; type it once"),
+        ("7 --table 8", "--table stands within the target"),
         ("-x", "argument -x/--target: expected one argument"),
         ("-x nonsense", "name 'nonsense' is not defined"),
         ("-x 1/0", "1/0: ZeroDivisionError: division by zero"),
-        ("-x 'text'", "\"'text'\" is no pid; type a number, or something that has a pid"),
+        ("-x 'text'", "\"'text'\" is not a pid; type a number, or something that has a pid"),
         ("-x 999999999", "pid 999999999: no such process; "),
         ("-x -1", "pid -1: no such process; "),
         ("-x 0", "pid 0: no such process; "),
@@ -111,7 +117,8 @@ def test_help_says_how_to_use_it(shell: Shell) -> None:
         ("-I /nonsense", "argument -I: there is no directory /nonsense"),
         ("-- $nonsense", "name 'nonsense' is not defined"),
         ("-- $[1]", "$[1] is a list, and SystemTap takes numbers, texts and arrays"),
-        ("'a", "No closing quotation"),
+        ("-- 'a", "no closing quotation"),
+        ("'a", "no closing quotation"),
     ],
 )
 def test_a_bad_line_is_one_line(shell: Shell, line: str, message: str) -> None:

@@ -116,7 +116,7 @@ def test_other_words_are_none_of_ours(text: str) -> None:
 
 def test_the_error_of_an_unknown_name_lists_what_there_is() -> None:
     error = str(targets.unknown("nonsense", own()))
-    assert error.startswith("'nonsense' is no address")
+    assert error.startswith("'nonsense' is not an address")
     assert "[heap]" in error
     assert len(error.splitlines()) == 1
 

@@ -52,7 +52,7 @@ def test_the_magic_watches(shell: Shell) -> None:
         ("--every 2 a", "--every goes with --watch; type %pte --watch --every SECONDS TARGET"),
         ("--watch --every never a", "argument -e/--every: 'never' is no number of seconds"),
         ("--watch --every 0.001 a", "every=0.001 is no number of seconds; type one from 0.01 on"),
-        ("--watch nonsense", "'nonsense' is no address, START-END, region or name"),
+        ("--watch nonsense", "name 'nonsense' is not defined"),
     ],
 )
 def test_bad_input_is_one_line(shell: Shell, line: str, message: str) -> None:

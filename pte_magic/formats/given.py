@@ -112,7 +112,7 @@ def levels(given: Any, n: int, known: tuple[str, ...]) -> NDArray[np.int8]:
     names = [given] if one else list(given)
     for name in names:
         if not isinstance(name, str) or name not in known:
-            near = did_you_mean(name, known, similar=0.8) if isinstance(name, str) else ""  # a letter too many, or too few
+            near = did_you_mean(name, known, similar=0.8) if isinstance(name, str) else ""
             message = f"level {shown(name)} does not exist; type one of {', '.join(known)}{near}"
             raise TargetError(message)
     if not one and len(names) != n:

@@ -1,0 +1,79 @@
+"""Which options of ``%pte`` go with which: what would have no effect is refused, in one line."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from IPython.core.error import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VIEWS = ("runs", "summary", "frames", "bits", "translation", "map", "watch")
+"""Ways to show what was found; one at a time."""
+
+_TABLES = ("runs", "summary", "frames")  # views that show entries which point to tables
+_TOGETHER: dict[str, tuple[str, ...]] = {
+    "walker": ("tables", "no-tables", *VIEWS, "every", "machine"),
+    "tables": _TABLES,
+    "no-tables": _TABLES,
+    "watch": ("every",),
+    "decode": ("level", "bits"),
+    "level": ("bits",),
+    "machine": ("map",),
+}
+"""Each pair once. What is not here says the same twice, contradicts itself, or leaves one of the two without effect."""
+
+_NEEDS = {"every": "watch", "level": "decode"}
+_HOW = {
+    "every": "%pte --watch --every SECONDS TARGET",
+    "level": "%pte --decode VALUE --level LEVEL",
+    "decode": "%pte --decode VALUE, or %pte --decode (EXPRESSION) --bits",
+    "machine": "%pte --machine, or %pte --machine --map",
+    "translation": "%pte --translation ADDRESS, which shows the tables",
+    "bits": "%pte --bits TARGET, which shows the entry at the end of the way",
+    "map": "%pte --map TARGET, which shows entries that map something or could",
+    "watch": "%pte --watch TARGET",
+}
+_WHAT = {"decode": "a value", "machine": "all processes"}
+
+
+def check(typed: Sequence[str], target: str) -> None:
+    """Refuse options that have no effect together, or on this target.
+
+    Args:
+        typed: Names of options, without dashes.
+        target: What is to be looked at; may be empty.
+
+    Raises:
+        UsageError: Some have none.
+
+    """
+    views = [name for name in VIEWS if name in typed]
+    if len(views) > 1:
+        message = f"--{' and --'.join(views)} are different views; type one of them"
+        raise UsageError(message)
+    for one, what in _WHAT.items():
+        if one in typed and (target or any(not go_together(one, other) for other in typed if other != one)):
+            message = f"--{one} is about {what}; type {_HOW[one]}"
+            raise UsageError(message)
+    for one, other in _NEEDS.items():
+        if one in typed and other not in typed:
+            message = f"--{one} goes with --{other}; type {_HOW[one]}"
+            raise UsageError(message)
+    for one, other in combinations(typed, 2):
+        if not go_together(one, other):
+            how = next(_HOW[name] for name in (*views, one, other) if name in _HOW)
+            message = f"--{one} does not go with --{other}; type {how}"
+            raise UsageError(message)
+    if typed and not target and not any(name in typed for name in _WHAT):
+        one = next(iter((*views, *typed)))
+        value = " NAME" if one == "walker" else ""
+        message = f"--{one} needs a target; type %pte --{one}{value} TARGET, such as the name of an array"
+        raise UsageError(message)
+
+
+def go_together(one: str, other: str) -> bool:
+    """Tell whether two options, without dashes, both have an effect when they are typed together."""
+    return other in _TOGETHER.get(one, ()) or one in _TOGETHER.get(other, ())

@@ -1,0 +1,235 @@
+"""A line is taken apart: options come first, and the rest is the target, whatever Python is in it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from IPython.core.error import UsageError
+from typed_lines import NAMES, expressions
+
+from pte_magic.command_line import Line, expanded, read
+from pte_magic.diff_magic import DiffMagics
+from pte_magic.magics import PteMagics
+
+OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
+    "--walker pagemap": ("--walker", {"walker": "pagemap"}),
+    "-w bpf": ("--walker", {"walker": "bpf"}),
+    "--walker=stap": ("--walker", {"walker": "stap"}),
+    "-whelper": ("--walker", {"walker": "helper"}),
+    "-t": ("--tables", {"tables": True}),
+    "--no-tables": ("--no-tables", {"tables": False}),
+    "--runs": ("--runs", {"runs": True}),
+    "-s": ("--summary", {"summary": True}),
+    "--fram": ("--frames", {"frames": True}),
+    "-e .5": ("--every", {"every": 0.5}),
+    "--every 2": ("--every", {"every": 2.0}),
+    "--decode d['--x']": ("--decode", {"decode": "d['--x']"}),
+    "-d0x67": ("--decode", {"decode": "0x67"}),
+    "--decode (a, 5)": ("--decode", {"decode": "(a, 5)"}),
+    "--decode -5": ("--decode", {"decode": "-5"}),
+    "--level pmd": ("--level", {"level": "pmd"}),
+}
+"""What is typed, which option that is, and what its value is."""
+
+
+def taken(line: str, **names: Any) -> Line:
+    return read(PteMagics.pte, line, {**NAMES, **names})
+
+
+@given(
+    expressions,
+    st.lists(st.sampled_from(list(OPTIONS)), max_size=3, unique_by=lambda option: next(iter(OPTIONS[option][1]))),
+    st.sampled_from([" ", "  ", " -- "]),
+    st.sampled_from(["", ";", " ;", "  # --runs", ";  # it's b, c"]),
+)
+def test_what_follows_the_options_is_the_target(text: str, options: list[str], gap: str, end: str) -> None:
+    line = taken(" ".join(options) + (" -- " if text.startswith("-") else gap) + text + end)
+    assert line.target == text.strip()
+    assert line.typed == [OPTIONS[option][0] for option in options]
+    for option in options:
+        for name, value in OPTIONS[option][1].items():
+            assert getattr(line.options, name) == value
+    assert line.is_silent == (";" in end.partition("#")[0])
+
+
+@given(expressions, st.sampled_from(["--runs", "--walker pagemap", "--walker=pagemap --runs", "-x", "-w bpf -T"]))
+def test_options_written_out_may_come_last(text: str, options: str) -> None:
+    if "{" not in text:  # else it is no Python, and IPython would put something in
+        assert taken(f"-- {text} {options}").target == f"{text.strip()} {options}"
+    if not text.startswith("-"):
+        last, first = taken(f"{text} {options}"), taken(f"{options} {text}")
+        assert last == first
+        assert last.target == text.strip()
+
+
+@pytest.mark.parametrize(
+    ("line", "typed", "target"),
+    [
+        ("", [], ""),
+        ("b[:, -1]", [], "b[:, -1]"),
+        ("a.reshape(50, -1)", [], "a.reshape(50, -1)"),
+        ("a -r", [], "a -r"),  # r is defined
+        ("a -t", ["--tables"], "a"),
+        ("a - -r", [], "a - -r"),
+        ("a -r --runs", ["--runs"], "a -r"),
+        ("-r a", ["--runs"], "a"),
+        ("-- -r", [], "-r"),
+        ("-5", [], "-5"),
+        ("-1 [heap]", [], "-1 [heap]"),
+        ("-a", [], "-a"),
+        ("-a[1]", [], "-a[1]"),
+        ("-größe", [], "-größe"),
+        ("-d['#']", [], "-d['#']"),
+        ("-tr a", ["--tables", "--runs"], "a"),
+        ("--sum a", ["--summary"], "a"),
+        ("--runs\ta", ["--runs"], "a"),
+        ("\xa0--runs\xa0a\xa0", ["--runs"], "a"),
+        ("--runs\na", ["--runs"], "a"),
+        ("--runs --runs a", ["--runs", "--runs"], "a"),
+        ("1234 [heap] --summary", ["--summary"], "1234 [heap]"),
+        ("/srv/it's --summary", ["--summary"], "/srv/it's"),
+        ("a,  d['--runs']", [], "a,  d['--runs']"),
+        ("--decode 0x67 --level pmd --bits", ["--decode", "--level", "--bits"], ""),
+        ("0x1000 --decode 5", ["--decode"], "0x1000"),
+        ("a --help", ["--help"], "a"),
+    ],
+)
+def test_lines_as_people_type_them(line: str, typed: list[str], target: str) -> None:
+    found = taken(line)
+    assert (found.typed, found.target) == (typed, target)
+
+
+@pytest.mark.parametrize("letter", "trsfbxmMTh")
+def test_a_letter_is_subtracted_only_if_it_is_a_variable(letter: str) -> None:
+    names = {name: value for name, value in NAMES.items() if name != letter}
+    assert read(PteMagics.pte, f"a -{letter}", names).target == "a"
+    assert read(PteMagics.pte, f"a -{letter}", {**names, letter: 1}).target == f"a -{letter}"
+    assert read(PteMagics.pte, f"a [heap] -{letter}", {**names, letter: 1}).target == f"a [heap] -{letter}"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--sumary a", "--sumary is not an option; did you mean '--summary'?"),
+        ("a --sumary", "--sumary is not an option; did you mean '--summary'?"),
+        ("a --sum", "--sum is not an option; did you mean '--summary'?"),
+        ("--Runs a", "--Runs is not an option; did you mean '--runs'?"),
+        ("--nonsense a", "--nonsense is not an option; there are --walker, --tables, "),
+        ("--t a", "--t may be --tables or --translation; type one of them"),
+        ("-runs a", "-runs is not an option; type --runs"),
+        ("a --runs b", "--runs stands within the target; options come first, then the target"),
+        ("a --walker bpf b", "--walker stands within the target; options come first, then the target"),
+        ("a --b", "--b is not an option; did you mean '--bits'?"),
+        ("\u2014runs a", "'\u2014runs' begins with a dash as texts have it; options begin with - or --"),
+        ("--walker", "argument -w/--walker: expected one argument"),
+        ("a --walker", "argument -w/--walker: expected one argument"),
+        ("--walker --runs a", "argument -w/--walker: expected one argument"),
+        ("--walker -- a", "argument -w/--walker: expected one argument"),
+        ("--runs=yes a", "argument -r/--runs: ignored explicit argument 'yes'"),
+        ("--walker bpf -w bpf a", "--walker is typed 2 times; type it once"),
+        ("--tables --no-tables a", "--tables and --no-tables contradict each other; type one of them"),
+        ("-tT a", "--tables and --no-tables contradict each other; type one of them"),
+        ("--every -1 a", "argument -e/--every: '-1' is no number of seconds"),
+        ("--every=x a", "argument -e/--every: 'x' is no number of seconds"),
+    ],
+)
+def test_a_wrong_option_is_one_line(line: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        taken(line)
+    assert type(caught.value) is UsageError  # only exactly this is printed without a traceback
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("$a", "a"),
+        ("{a}", "(a)"),
+        ("{pid} [heap]", "(pid) [heap]"),
+        ("$pid all, {pid + 1} b", "pid all, (pid + 1) b"),
+        ("{region}", "[heap]"),
+        ("$region", "[heap]"),
+        ("{pid} $region", "(pid) [heap]"),
+        ("/srv/{s}.so", "/srv/text.so"),
+        ("/srv/$s", "/srv/text"),
+        ("{a, r}", "{a, r}"),
+        ("{'x': a}", "{'x': a}"),
+        ("{*b}", "{*b}"),
+        ("f'{a}'", "f'{a}'"),
+        ("pid f'{a}'", "pid f'{a}'"),
+        ("pid {1: a}[1]", "pid {1: a}[1]"),
+        ("d['$a']", "d['$a']"),
+        ("{undefined}", "(undefined)"),
+        ("/srv/{undefined}", "/srv/{undefined}"),
+        ("{", "{"),
+    ],
+)
+def test_values_are_put_in_as_by_ipython_where_it_is_no_python_without(text: str, found: str) -> None:
+    assert expanded(text, {**NAMES, "pid": 1234, "region": "[heap]"}) == found
+
+
+@given(expressions)
+def test_nothing_is_put_into_an_expression(text: str) -> None:
+    assert expanded(text, dict(NAMES)) == text
+
+
+def test_values_of_options_are_put_in() -> None:
+    line = taken(
+        "--walker {name} --decode {entry} --every={often} -l $level {it}",
+        name="bpf",
+        level="pmd",
+        entry=5,
+        often=3,
+        it="[heap]",
+    )
+    assert line.options.walker == "bpf"
+    assert line.options.decode == "(entry)"
+    assert (line.options.every, line.options.level) == (3, "pmd")
+    assert line.target == "[heap]"
+
+
+def lines_of_documents() -> list[tuple[str, str]]:
+    """Return the magics that README and the tutorials use, and the rest of their lines."""
+    root = Path(__file__).parent.parent
+    cells = [
+        "".join(cell["source"])
+        for path in sorted((root / "examples").glob("*.ipynb"))
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == "code"
+    ]
+    quoted = re.findall(r"`(%%?pte [^`…]*)`", (root / "README.md").read_text(encoding="utf-8"))
+    lines = [line for text in (*cells, *quoted) for line in text.splitlines()]
+    found = [re.fullmatch(r"(?:%px )?(?:\w+ = )?(%%?pte)((?: .*)?)", line) for line in lines]
+    return sorted({(line[1], line[2]) for line in found if line})
+
+
+@pytest.mark.parametrize(("magic", "line"), lines_of_documents())
+def test_what_documents_say_is_read_as_ipython_reads_lines(magic: str, line: str) -> None:
+    method: Any = {"%pte": PteMagics.pte, "%%pte": DiffMagics.difference}[magic]
+    expected = vars(
+        method.parser.parse_args(shlex.split(line.partition("  #")[0].strip().removesuffix(";"), posix=False))
+    )
+    found = read(method, line, dict(NAMES))
+    assert found.target.split() == expected.pop("target")
+    assert {name: value for name, value in vars(found.options).items() if name != "target"} == expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["a --walker stap", "--walker stap a", "a --runs", "1234 [heap]", "child.pid a", "a[4096:]", "--bits a",
+     "7f68aba31000-7f68aba41000", "--machine --map", "--watch --every 2 a"],
+)  # fmt: skip
+def test_what_earlier_documents_said_is_read_as_before(line: str) -> None:
+    magic: Any = PteMagics.pte
+    expected = vars(magic.parser.parse_args(shlex.split(line, posix=False)))
+    found = taken(line)
+    assert found.target.split() == expected.pop("target")
+    assert {name: value for name, value in vars(found.options).items() if name != "target"} == expected
