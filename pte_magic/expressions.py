@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import sysconfig
 import traceback
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from pte_magic.errors import PteMagicError, TargetError
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Sequence
 
 _FILE = "%pte"  # the name of what was typed, as if it were a file
+_LIBRARIES = ("<frozen ", *(path for name, path in sysconfig.get_paths().items() if name.endswith("lib")))
 _SHOWN = 60  # letters of a text in a message
 _SAID = 200  # letters of somebody else's message
 # What compile() raises: of what is not Python (before 3.12 a ValueError, of a zero byte), and of what nests too deep.
@@ -41,10 +43,10 @@ def evaluate(text: str, namespace: dict[str, Any]) -> Any:
     except PteMagicError:
         raise
     except Exception as error:  # an expression may raise anything, and bad input gets one line, not a traceback
-        where = _within(error.__traceback__)
-        if isinstance(error, NameError) and not where:
+        frames = traceback.extract_tb(error.__traceback__)
+        if isinstance(error, NameError) and frames[-1].filename == _FILE:
             raise
-        message = f"{_cut(text)}: {type(error).__name__}{_said(error)}{where}"
+        message = f"{_cut(text)}: {type(error).__name__}{_said(error)}{_within(frames)}"
         raise TargetError(message) from error
 
 
@@ -116,10 +118,12 @@ def _said(error: Exception) -> str:
         said = str(error).strip().partition("\n")[0]
     except Exception:  # noqa: BLE001  (somebody else's __str__)
         return ""
+    said = said if said.isprintable() else repr(said)[1:-1]
     return f": {said[:_SAID]}{'…' * (len(said) > _SAID)}" if said else ""
 
 
-def _within(trace: TracebackType | None) -> str:
-    """Tell where an error was raised, if in a function that the expression called: the innermost in Python."""
-    frame = traceback.extract_tb(trace)[-1]
-    return "" if frame.filename == _FILE else f" (in {frame.name}, line {frame.lineno})"
+def _within(frames: Sequence[traceback.FrameSummary]) -> str:
+    """Tell in which function of the user an error was raised, or a library called that raised it; empty if in none."""
+    at = next(number for number, frame in enumerate(frames) if frame.filename == _FILE)
+    called = [frame for frame in frames[at:] if frame.filename != _FILE and not frame.filename.startswith(_LIBRARIES)]
+    return f" (in {called[-1].name}, line {called[-1].lineno})" if called else ""
