@@ -158,7 +158,7 @@ def _resolve(
         meant = targets.parse(text, space)
         if meant is not None:
             return None, meant
-        if _REGION.fullmatch(text) and used:
+        if _REGION.fullmatch(text) and text[1:-1].isidentifier() and not used <= namespace.keys():
             raise targets.unknown(text, space)
     try:
         value = evaluate(text, namespace)

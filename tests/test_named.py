@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from handmade import PAGE
 from hypothesis import given
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def shown(value: object) -> str:
-    return re.sub(r" at 0x[0-9a-f]+>", ">", repr(value))
+def shown(value: object) -> list[str]:
+    """Return the letters of a value's text: functions are at other addresses each time, so sets are in another order."""
+    return sorted(re.sub(r" at 0x[0-9a-f]+>", ">", repr(value)))
 
 
 @given(expressions)
@@ -38,7 +40,7 @@ def test_an_expression_is_what_python_makes_of_it(text: str) -> None:
     try:
         with named(text, dict(NAMES)) as found:
             assert (found.name, found.space) == (text, own())
-            if text.isdecimal() or text.startswith("0x"):
+            if re.fullmatch(r"\d+|0x[0-9a-f]+", text):
                 assert found.meant.address == expected
             else:
                 assert type(found.value) is type(expected)
@@ -125,6 +127,8 @@ def test_names_that_are_defined_are_no_numbers_and_no_regions() -> None:
     assert there_is("deadbeef00 - feadbeef00")[2] is None
     with named("deadbeef00", {}) as found:
         assert found.meant.address == 0xDEADBEEF00
+    for text in ("[a]", "[ a ]", "[a if a.any() else 5]"):
+        assert there_is(text, a=a)[2] == [a]
     with named("[heap]", {"heap": a}) as found:
         assert found.meant == targets.parse("[heap]", own())
 
@@ -190,6 +194,10 @@ def test_a_lone_number_that_is_nothing_is_said_to_be_an_address() -> None:
         ("{}['x']", "{}['x']: KeyError: 'x'"),
         ("fails()", "fails(): ValueError: one (in fails, line "),
         ("forgets()", "forgets(): NameError: name 'forgotten' is not defined (in forgets, line "),
+        ("[forgotten for _ in data]", "name 'forgotten' is not defined"),
+        ("table.loc['x']", "table.loc['x']: KeyError: 'x'"),
+        ("finds()", "finds(): KeyError: 'x' (in finds, line "),
+        ("escapes()", r"escapes(): ValueError: \x1b[31m (in escapes, line "),
         ("exec('a b')", "exec('a b'): SyntaxError: invalid syntax"),
         ("says_nothing()", "says_nothing(): Silent (in says_nothing, line "),
         ("long()", f"long(): ValueError: {'x' * 200}… (in long, line "),
@@ -208,19 +216,29 @@ def test_what_names_nothing_is_one_short_line(text: str, message: str) -> None:
     def forgets() -> None:
         forgotten  # type: ignore[name-defined]  # noqa: B018, F821  (that is the point)
 
+    def finds() -> object:
+        return table.loc["x"]
+
+    def escapes() -> None:
+        message = "\x1b[31m"
+        raise ValueError(message)
+
     def says_nothing() -> None:
         raise Silent
 
     def long() -> None:
         raise ValueError("x" * 9999)
 
-    names = {"data": np.ones(99), "größe": np.ones(9), "fails": fails, "forgets": forgets,
-             "d": {}, "says_nothing": says_nothing, "long": long}  # fmt: skip
+    table = pd.DataFrame({"column": [1]})
+    functions: list[Any] = [finds, escapes, fails, forgets, says_nothing, long]
+    names = {"table": table, "data": np.ones(99), "größe": np.ones(9), "d": {}}
+    names |= {function.__name__: function for function in functions}
     with pytest.raises(TargetError) as caught, named(text, names, options=["--runs", "--map"]):
         pass
     said = str(caught.value)
     assert said.startswith(message)
-    assert "\n" not in said
+    assert said.isprintable()
+    assert said.endswith("'x'") == ("['x']" in text and "data" not in text)  # not where in pandas
     assert len(said) < 400
 
 
