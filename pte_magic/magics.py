@@ -13,7 +13,7 @@ from pte_magic import combinations, command_line, completion, core, diff_magic, 
 from pte_magic.doctor import doctor
 from pte_magic.errors import PteMagicError, TargetError
 from pte_magic.expressions import short
-from pte_magic.named import at_first_byte, together
+from pte_magic.named import at_first_byte, named_together
 from pte_magic.options import seconds
 from pte_magic.processes import machine
 from pte_magic.stap_magic import StapMagics
@@ -113,7 +113,7 @@ def _shown(text: str, options: argparse.Namespace, namespace: dict[str, Any]) ->
     if view == "translation" and len(split(text)) > 1:
         message = f"--translation shows one address, and {short(text)} names several targets; type one"
         raise TargetError(message)
-    with together(text, namespace, options=_LONG) as named:
+    with named_together(text, namespace, options=_LONG) as named:
         if len(named) > 1 and view in {"watch", "map"}:
             message = f"--{view} shows one process, and {short(text)} names several; type targets of one"
             raise TargetError(message)

@@ -84,7 +84,7 @@ def named(text: str, namespace: dict[str, Any], *, options: Iterable[str] = ()) 
 
 
 @contextmanager
-def together(text: str, namespace: dict[str, Any], *, options: Iterable[str] = ()) -> Iterator[list[Named]]:
+def named_together(text: str, namespace: dict[str, Any], *, options: Iterable[str] = ()) -> Iterator[list[Named]]:
     """Find out what a text with commas names: one for each address space, with all that was named in it.
 
     Raises:

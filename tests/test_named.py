@@ -17,7 +17,7 @@ from typed_lines import NAMES, expressions
 
 from pte_magic import target as targets
 from pte_magic.errors import PteMagicError, TargetError
-from pte_magic.named import at_first_byte, named, together
+from pte_magic.named import at_first_byte, named, named_together
 from pte_magic.space import own
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def shown(value: object) -> list[str]:
-    """Return the letters of a value's text: functions are at other addresses each time, so sets are in another order."""
+    """Return the letters of a value's text: functions are elsewhere each time, and sets in another order."""
     return sorted(re.sub(r" at 0x[0-9a-f]+>", ">", repr(value)))
 
 
@@ -115,7 +115,7 @@ def test_a_file_with_spaces_and_commas_is_one_target(tmp_path: Path) -> None:
         mapped = np.memmap(file, mode="r")
         start = mapped.ctypes.data
         for text in (str(path), path.name):
-            with together(text, {"data": 5, "of": 6}) as (found,):
+            with named_together(text, {"data": 5, "of": 6}) as (found,):
                 assert found.meant.ranges == ((start, start + 2 * PAGE),)
 
 
@@ -245,7 +245,7 @@ def test_what_names_nothing_is_one_short_line(text: str, message: str) -> None:
 def test_several_targets_are_one_for_each_process(child: subprocess.Popen[bytes]) -> None:
     a, b = np.ones(5 * PAGE), np.ones(7 * PAGE)
     names = {"a": a, "b": b, "child": child}
-    with together("b, a, a[2:5], [heap], child a, child.pid b", names) as (mine, theirs):
+    with named_together("b, a, a[2:5], [heap], child a, child.pid b", names) as (mine, theirs):
         assert (mine.space.pid, theirs.space.pid) == (os.getpid(), child.pid)
         assert mine.text == "b, a, a[2:5], [heap]"
         parts = [targets.of_object(a), targets.of_object(b), targets.parse("[heap]", own())]
@@ -253,9 +253,9 @@ def test_several_targets_are_one_for_each_process(child: subprocess.Popen[bytes]
         assert [page for start, end in mine.meant.ranges for page in range(start, end, PAGE)] == sorted(pages)
         assert isinstance(mine.value, list)
         assert mine.value[0] is b  # held
-    with together("0x10001-0x12001, 0x20001-0x22001", {}) as (both,):
+    with named_together("0x10001-0x12001, 0x20001-0x22001", {}) as (both,):
         assert both.meant.note.count("was widened to whole pages") == 2
-    with pytest.raises(TargetError, match="a target is missing; type what to look at"), together("a,", names):
+    with pytest.raises(TargetError, match="a target is missing; type what to look at"), named_together("a,", names):
         pass
 
 

@@ -31,6 +31,8 @@ STAGES = [
         "errors",
         "expressions",
         "typed_numbers",
+        "typed_words",
+        "suggestions",
         "interrupts",
         "newer_pandas",
         "page_sizes",
@@ -61,7 +63,8 @@ STAGES = [
     {"named"},
     {"around"},
     {"watching"},
-    {"cell", "stap_magic"},
+    {"command_line", "combinations"},
+    {"cell", "stap_magic", "completion"},
     {"diff_magic"},
     {"magics", "__main__"},
 ]
