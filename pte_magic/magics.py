@@ -115,7 +115,7 @@ def _shown(text: str, options: argparse.Namespace, namespace: dict[str, Any]) ->
         raise TargetError(message)
     with named_together(text, namespace, options=_LONG) as named:
         if len(named) > 1 and view in {"watch", "map"}:
-            message = f"--{view} shows one process, and {short(text)} names several; type targets of one"
+            message = f"{short(text)}: a {view} is of one process; type %pte --{view} for each"
             raise TargetError(message)
         targets = [at_first_byte(one) for one in named] if view == "translation" else named
         for one in targets:

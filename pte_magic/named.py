@@ -95,7 +95,7 @@ def named_together(text: str, namespace: dict[str, Any], *, options: Iterable[st
     if len(parts) > 1 and targets.parse(text, own()) is not None:  # a file with a comma in its name
         parts = [text]
     if not all(parts):
-        message = "a target is missing; type what to look at, such as a, or a, child.pid a"
+        message = f"{short(text)}: a target is missing at a comma; type %pte a, or %pte a, child.pid a"
         raise TargetError(message)
     with ExitStack() as stack:
         found = [stack.enter_context(named(part, namespace, options=options)) for part in dict.fromkeys(parts)]

@@ -255,7 +255,10 @@ def test_several_targets_are_one_for_each_process(child: subprocess.Popen[bytes]
         assert mine.value[0] is b  # held
     with named_together("0x10001-0x12001, 0x20001-0x22001", {}) as (both,):
         assert both.meant.note.count("was widened to whole pages") == 2
-    with pytest.raises(TargetError, match="a target is missing; type what to look at"), named_together("a,", names):
+    with (
+        pytest.raises(TargetError, match="'a,': a target is missing at a comma; type %pte a"),
+        named_together("a,", names),
+    ):
         pass
 
 
