@@ -138,7 +138,7 @@ MAPPED.close()
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        (["nonsense"], {}, "'nonsense' is not an address, a START-END range, a region or a defined name; regions of pid"),
+        (["nonsense"], {}, "'nonsense' is not an address, a START-END range, a region or a defined name; regions"),
         ([-1], {}, "-0x1 is no 64-bit address"),
         ([LIMIT], {}, "is not canonical"),
         ([0xFFFF888000000000], {}, "0xffff888000000000 is a kernel address"),

@@ -181,7 +181,7 @@ def test_the_address_of_a_translation_is_named(shell: Shell) -> None:
         ("--nonsense a", "--nonsense is not an option; there are --walker, --tables, "),
         ("--decode", "argument -d/--decode: expected one argument"),
         ("--decode nonsense", "name 'nonsense' is not defined"),
-        ("--decode 0x10000000000000000", "18446744073709551616 is no 64-bit entry; "),
+        ("--decode 0x10000000000000000", "18446744073709551616 is not a 64-bit entry; "),
         ("--decode 1 --level pmt", "level 'pmt' does not exist; "),
         ("'a", "unterminated string literal (detected at line 1), at letter 1 of 2"),
     ],
