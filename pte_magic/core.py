@@ -15,6 +15,7 @@ from pte_magic.errors import TargetError
 from pte_magic.formats import decode as decoding
 from pte_magic.formats import given, kernel
 from pte_magic.formats import known as formats
+from pte_magic.ranges import each_once
 from pte_magic.space import AddressSpace, own
 from pte_magic.target import Target
 from pte_magic.walkers import encryption
@@ -33,7 +34,8 @@ def walk(
 
     Args:
         target: An address (int), an object (its memory: anything with the buffer protocol, ``__array_interface__``,
-            DLPack or Arrow; else the object at ``id()``), or a text: an address, ``"START-END"``, a region's name from
+            DLPack or Arrow, and what it has of these in public attributes; else the object at ``id()``, of which a
+            warning tells), or a text: an address, ``"START-END"``, a region's name from
             /proc/PID/maps such as ``"[heap]"`` or ``"libc"``, or ``"all"``.
         end: First address not asked for, if `target` is the first one asked for.
         pid: Whose page tables, by its number in /proc; this process' own if None.
@@ -184,4 +186,4 @@ def read(meant: Target, space: AddressSpace, walker: str, *, tables: bool) -> En
     reader = walkers.get(walker)
     if len(meant.ranges) == 1:
         return reader.walk(space, *meant.ranges[0], tables=tables)
-    return join([reader.walk(space, start, end, tables=tables) for start, end in meant.ranges])
+    return join(list(each_once(meant.ranges, lambda start, end: [reader.walk(space, start, end, tables=tables)])))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pte_magic import core, walkers
 from pte_magic.errors import TargetError
+from pte_magic.ranges import each_once
 from pte_magic.space import AddressSpace, own
 from pte_magic.walkers.entries import Entries, join
 
@@ -66,7 +67,7 @@ def _frames(  # noqa: PLR0913  (what a generator needs is given to it)
 ) -> Iterator[PteFrame]:
     """Yield the frames. The object whose memory it is stays with this generator, or its memory would be free again."""
     try:
-        chunks = (chunk for start, end in meant.ranges for chunk in reader.chunks(space, start, end))
+        chunks = each_once(meant.ranges, lambda start, end: reader.chunks(space, start, end))
         for part in regrouped(chunks, rows):
             yield core.built(part, meant, space)
     finally:
