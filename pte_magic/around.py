@@ -80,7 +80,7 @@ class Around:
         try:
             if remapped := _remapped(self._regions, space.regions(), meant.ranges):
                 return found + remapped
-            if value is not None and of_value(value, space) != meant:
+            if value is not None and of_value(value, space).ranges != meant.ranges:
                 found.append(f"{name} has its data elsewhere now; compared are the addresses it had before")
         except PteMagicError as error:  # such as of a released memoryview
             found.append(str(error))

@@ -7,7 +7,15 @@ it holds, which frees that if nobody takes it over.
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pte_magic.errors import TargetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pte_magic.blocks import Blocks
 
 _is_valid = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_IsValid", ctypes.pythonapi))
 _get_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
@@ -16,6 +24,9 @@ _get_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_cha
 
 
 _OLD, _VERSIONED = b"dltensor", b"dltensor_versioned"
+_COPIED, _PADDED = 2, 4  # DLPACK_FLAG_BITMASK_IS_COPIED and _IS_SUBBYTE_TYPE_PADDED
+_HOST_DEVICES = (1, 3, 11)  # kDLCPU, kDLCUDAHost, kDLROCMHost
+_DEVICES = {2: "a CUDA GPU", 4: "an OpenCL device", 7: "a Vulkan device", 8: "a Metal GPU", 10: "a ROCm GPU"}
 
 
 class Tensor(ctypes.Structure):
@@ -47,30 +58,63 @@ class VersionedTensor(ctypes.Structure):
     )
 
 
-def bounds(thing: Any) -> tuple[int, int]:
-    """Return first and last address plus one of a tensor's elements; the same twice if it has none.
+def check_device(thing: Any) -> None:
+    """Refuse what does not lie in this process.
 
     Raises:
-        BufferError: The object does not export this tensor; other errors of its own likewise.
+        TargetError: It lies in the memory of a device.
+
+    """
+    device = int(thing.__dlpack_device__()[0])
+    if device not in _HOST_DEVICES:
+        raise elsewhere(thing, _DEVICES.get(device, f"device type {device}"))
+
+
+def elsewhere(thing: object, where: str) -> TargetError:
+    """Return the error for what lies in the memory of a device."""
+    return TargetError(
+        f"the {type(thing).__name__} lies in the memory of {where}, which this process' page tables do not map; "
+        "copy it to the CPU first, such as by x.cpu()"
+    )
+
+
+@contextmanager
+def exported(thing: Any, found: Blocks) -> Iterator[None]:
+    """Add where a tensor's elements lie; they are exported until the end of the ``with`` statement.
+
+    Raises:
+        TargetError: It would be a copy that was exported.
+        Exception: The object does not export this tensor.
 
     """
     try:
-        capsule = thing.__dlpack__(max_version=(1, 0))  # the versioned form may be read-only
-    except TypeError:
+        # The versioned form may be read-only. An exporter that cannot do without a copy raises BufferError.
+        capsule = thing.__dlpack__(max_version=(1, 0), copy=False)
+    except TypeError:  # older than the array API of 2023
         capsule = thing.__dlpack__()
+    is_packed = False
     if _is_valid(capsule, _VERSIONED):
-        tensor = VersionedTensor.from_address(_get_pointer(capsule, _VERSIONED)).dl_tensor
+        versioned = VersionedTensor.from_address(_get_pointer(capsule, _VERSIONED))
+        if versioned.flags & _COPIED:
+            message = f"the {type(thing).__name__} exports a copy of its elements by DLPack, and no protocol else"
+            raise TargetError(message)
+        is_packed = not versioned.flags & _PADDED
+        tensor = versioned.dl_tensor
     else:
         tensor = Tensor.from_address(_get_pointer(capsule, _OLD))
     shape = tensor.shape[: tensor.ndim]
-    first = last = (tensor.data or 0) + tensor.byte_offset
-    if 0 in shape:
-        return first, first
-    item = -(-tensor.bits * tensor.lanes // 8)
-    step = 1  # without strides the elements are packed, the last index moving fastest
-    for axis in reversed(range(tensor.ndim)):
-        stride = tensor.strides[axis] if tensor.strides else step
-        step *= shape[axis]
-        reach = (shape[axis] - 1) * stride * item
-        first, last = first + min(reach, 0), last + max(reach, 0)
-    return first, last + item
+    start, bits = (tensor.data or 0) + tensor.byte_offset, tensor.bits * tensor.lanes
+    steps = [1] * tensor.ndim  # without strides the elements are packed, the last index moving fastest
+    for axis in reversed(range(tensor.ndim - 1)):
+        steps[axis] = steps[axis + 1] * shape[axis + 1]
+    if tensor.strides:
+        steps = tensor.strides[: tensor.ndim]
+    if bits % 8 and is_packed and 0 not in shape:  # several in a byte
+        reach = [(many - 1) * step * bits for many, step in zip(shape, steps, strict=True)]
+        first, last = sum(min(at, 0) for at in reach), sum(max(at, 0) for at in reach) + bits
+        found.add(start + first // 8, -(-last // 8) - first // 8)
+    else:
+        size = -(-bits // 8)
+        found.add_strided(start, shape, [step * size for step in steps], size)
+    yield
+    del capsule

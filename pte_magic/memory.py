@@ -1,157 +1,214 @@
-"""Where a Python object keeps its data, through the protocols that libraries agreed on."""
+"""Where a Python object keeps its data: what is known of its class, then the protocols that libraries agreed on.
+
+A look changes nothing. So no protocol is asked that may compute, copy or consume (``__array__``,
+``__arrow_c_stream__``), and of the others it has to be seen that they give the same memory twice.
+"""
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Any
+import ctypes
+import functools
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.lib.array_utils import byte_bounds
+import pandas as pd
 
-from pte_magic import dlpack
+from pte_magic import buffers, dlpack, holders, itself, memory_of_arrow, memory_of_pandas, memory_of_torch, strings
+from pte_magic.blocks import Blocks
 from pte_magic.errors import TargetError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
-_HOST_DEVICES = (1, 3, 11)  # kDLCPU, kDLCUDAHost, kDLROCMHost of dlpack.h
-_DEVICES = {2: "a CUDA GPU", 4: "an OpenCL device", 7: "a Vulkan device", 8: "a Metal GPU", 10: "a ROCm GPU"}
+_FUNCTION: Any = ctypes.CFUNCTYPE(None).__base__
+_POINTERS = "zZPO"  # ctypes' characters for c_char_p, c_wchar_p, c_void_p, py_object
+
+
+class Memory(NamedTuple):
+    """Where an object's data is.
+
+    Attributes:
+        blocks: First address and first address not used of each block.
+        note: What a person has to know who looks at them: what is not there, or that they are not the data.
+        is_itself: They are not the object's data, which nobody finds, but what Python keeps at ``id()``.
+
+    """
+
+    blocks: list[tuple[int, int]]
+    note: str
+    is_itself: bool
+
+
+def find(thing: object) -> Memory:
+    """Find out where an object's data lies.
+
+    Raises:
+        TargetError: The object has no memory, or it is not in this process (a GPU's), or it is made anew whenever it
+            is asked for.
+
+    """
+    found = Blocks()
+    try:
+        thing = holders.referent(thing)
+        is_itself = not _look(thing, found)
+        if is_itself:
+            itself.add(thing, found)
+    except TargetError:
+        raise
+    except Exception as error:  # foreign protocol code runs here and may raise anything; it becomes one line
+        # A released memoryview, a closed mmap, a tensor that does not want to be exported: their own words.
+        why = " ".join(str(error).split()) or type(error).__name__
+        message = f"the {_name(thing)} gives no access to its memory: {why}"
+        raise TargetError(message) from error
+    if not found.found:
+        message = f"the {_name(thing)} holds 0 bytes, so there is no page to look at"
+        if issubclass(type(thing), pd.RangeIndex):
+            message = (
+                "the RangeIndex has no array: it is a start, a stop and a step, of which values are made when needed"
+            )
+        raise TargetError(message)
+    return Memory(found.found, "; ".join(found.notes), is_itself)
 
 
 def memory(thing: object) -> list[tuple[int, int]]:
     """Return first address and first address not used of each block of memory that holds the object's data.
 
-    Tried in this order: pandas' and Arrow's columns, DLPack, the buffer protocol, ``__array_interface__``; else the
-    object itself, as far as it lies at ``id()``.
-
     Raises:
-        TargetError: The object has no memory, or it is not in this process (a GPU's).
+        TargetError: As of `find`.
 
     """
-    try:
-        blocks = list(_blocks(thing))
-    except TargetError:
-        raise
-    except Exception as error:  # foreign protocol code runs here and may raise anything; it becomes one line
-        # A released memoryview, a closed mmap, a tensor that does not want to be exported: their own words.
-        message = f"the {_name(thing)} gives no access to its memory: {error}"
-        raise TargetError(message) from error
-    blocks = [(start, end) for start, end in blocks if end > start]
-    if not blocks:
-        message = f"the {_name(thing)} holds 0 bytes, so there is no page to look at"
+    return find(thing).blocks
+
+
+def _look(thing: Any, found: Blocks) -> bool:
+    """Add where an object's data lies; false if that is not known, or the object itself is all there is."""
+    kind = type(thing)  # never __class__, which may be anything
+    if issubclass(kind, np.ndarray):
+        _array(thing, found)
+    elif issubclass(kind, (type, str)):
+        return False
+    elif (parts := memory_of_pandas.parts(thing)) is not None:
+        return _all(parts, found) is not False
+    elif memory_of_arrow.look(thing, found) or memory_of_torch.look(thing, found) or _protocols(thing, found):
+        pass
+    else:
+        return _all(holders.parts(thing, found), found) or False
+    return True
+
+
+def _all(parts: Iterable[Any], found: Blocks) -> bool | None:
+    """Add where parts of an object lie; false if that is not known of any, None if there are none."""
+    is_known = None
+    for part in parts:
+        if _look(part, found):
+            is_known = True
+        else:
+            found.say(f"what its {_name(part)} holds is elsewhere")
+            is_known = is_known or False
+    return is_known
+
+
+def _array(array: np.ndarray[Any, Any], found: Blocks) -> None:
+    """Add where the elements of an array of numpy lie, what says which of them are valid, and texts."""
+    plain = np.ndarray.view(array, np.ndarray)  # a subclass may have its own idea of everything
+    found.add_strided(plain.ctypes.data, plain.shape, plain.strides, plain.itemsize)
+    if plain.dtype.kind == "T":
+        strings.add_text(plain, found)
+    elif plain.dtype.hasobject and plain.size:
+        found.say("its elements are references; the objects are elsewhere")
+    if issubclass(type(array), np.ma.MaskedArray):
+        mask: Any = np.ma.getmask(array)
+        if mask is not np.ma.nomask:
+            _array(mask, found)
+
+
+def _protocols(thing: Any, found: Blocks) -> bool:
+    """Ask an object by the protocols that it takes part in; false if there is none that may be asked."""
+    if _has(thing, "__dlpack_device__"):
+        dlpack.check_device(thing)
+    elif _has(thing, "__cuda_array_interface__"):
+        raise dlpack.elsewhere(thing, "a CUDA GPU")
+    if buffers.has(thing):
+        _twice(thing, buffers.exported, found)
+        if _is_pointer(type(thing)):
+            found.say(f"the {_name(thing)} itself; what it points to is elsewhere")
+    elif _has(thing, "__array_interface__"):
+        _twice(thing, _interface, found)
+    elif _has(thing, "__dlpack__"):
+        _twice(thing, dlpack.exported, found)
+    elif _has(thing, "__arrow_c_array__") or any(
+        holders.is_a(type(thing), "polars", name) for name in ("DataFrame", "Series")
+    ):
+        _twice(thing, _through_arrow, found)
+    else:
+        return False
+    return True
+
+
+def _has(thing: object, name: str) -> bool:
+    """Tell whether an object has an attribute, without asking it: some have all, and make them up."""
+    found = holders.of_class(type(thing), name)
+    # One that is made at first need, and then kept, would change the object.
+    if found is None or isinstance(found, functools.cached_property):
+        return holders.own(thing, name) is not None
+    return True
+
+
+def _is_pointer(kind: Any) -> bool:
+    if issubclass(kind, ctypes._SimpleCData):  # noqa: SLF001  (the documented base of ctypes' numbers and pointers)
+        return kind._type_ in _POINTERS
+    return issubclass(kind, (ctypes._Pointer, _FUNCTION))  # noqa: SLF001  (as above)
+
+
+def _twice(thing: object, exported: Callable[[Any, Blocks], AbstractContextManager[None]], found: Blocks) -> None:
+    """Add what an object exports, if it exports the same again while the first export is held.
+
+    Raises:
+        TargetError: It makes something new whenever it is asked.
+
+    """
+    first, second = Blocks(), Blocks()
+    with exported(thing, first), exported(thing, second):
+        is_same = first.found == second.found
+    if not is_same:
+        message = (
+            f"the {_name(thing)} makes its data anew whenever it is asked for, so there is no memory of it to look at; "
+            "keep what it gives, such as a = numpy.asarray(x), and look at that"
+        )
         raise TargetError(message)
-    return blocks
+    found.join(first)
 
 
-def _blocks(thing: Any) -> Iterator[tuple[int, int]]:
-    pandas, arrow = sys.modules.get("pandas"), sys.modules.get("pyarrow")
-    if isinstance(thing, np.ndarray):
-        yield _bounds(thing)
-    elif pandas and isinstance(thing, (pandas.DataFrame, pandas.Series, pandas.Index)):
-        yield from _pandas(thing)
-    elif arrow and isinstance(thing, (arrow.Table, arrow.RecordBatch, arrow.ChunkedArray, arrow.Array)):
-        yield from _arrow(thing)
-    elif isinstance(thing, type):
-        yield _itself(thing)
-    elif hasattr(thing, "__dlpack_device__"):
-        yield _dlpack(thing)
-    elif hasattr(thing, "__cuda_array_interface__"):
-        raise _elsewhere(thing, "a CUDA GPU")
-    elif hasattr(thing, "__arrow_c_stream__") or hasattr(thing, "__arrow_c_array__"):
-        yield from _arrow(_through_arrow(thing))
-    else:
-        yield _buffer(thing) or _itself(thing)
+@contextmanager
+def _interface(thing: Any, found: Blocks) -> Iterator[None]:
+    array = np.asarray(_Interface(thing.__array_interface__))
+    _array(array, found)
+    yield
+    del array
 
 
-def _bounds(array: np.ndarray[Any, Any]) -> tuple[int, int]:
-    """Return where a numpy array's elements lie; of a view with gaps, from its first to its last byte."""
-    start, end = byte_bounds(array)
-    return (start, end) if array.size else (start, start)
+class _Interface:
+    """An object with nothing but numpy's protocol, so that numpy asks by no other."""
+
+    def __init__(self, given: object) -> None:
+        self.__array_interface__ = given
 
 
-def _buffer(thing: Any) -> tuple[int, int] | None:
-    if hasattr(thing, "__array_interface__"):
-        return _bounds(np.asarray(thing))
-    try:
-        with memoryview(thing) as view:
-            if view.nbytes == 0:
-                return (0, 0)
-            if view.contiguous:
-                start: int = np.frombuffer(view, np.uint8).ctypes.data
-                return (start, start + view.nbytes)
-            return _bounds(np.asarray(view))
-    except TypeError:  # no buffer protocol
-        return None
-
-
-def _dlpack(thing: Any) -> tuple[int, int]:
-    device = int(thing.__dlpack_device__()[0])
-    if device not in _HOST_DEVICES:
-        raise _elsewhere(thing, _DEVICES.get(device, f"device type {device}"))
-    if getattr(thing, "requires_grad", False):  # PyTorch exports no tensor that records gradients
-        thing = thing.detach()
-    return dlpack.bounds(thing)
-
-
-def _pandas(thing: Any) -> Iterator[tuple[int, int]]:
-    if hasattr(thing, "columns"):
-        for at in range(thing.shape[1]):
-            yield from _pandas(thing.iloc[:, at])
-        return
-    array = thing.array
-    # Where the data lies is in private attributes only: every public way to it may make a copy, and the pages of a
-    # copy would be the wrong answer. Each is asked for before it is used;
-    # without any, a column is refused unless numpy is given the same memory twice.
-    if hasattr(array, "_pa_array"):  # Arrow's own, and strings
-        yield from _arrow(array._pa_array)  # noqa: SLF001  (see above)
-    elif hasattr(array, "codes"):  # categories
-        yield _bounds(array.codes)
-    elif isinstance(getattr(array, "_ndarray", None), np.ndarray):  # numpy's own, times
-        yield _bounds(array._ndarray)  # noqa: SLF001  (see above)
-    elif hasattr(array, "_data") and hasattr(array, "_mask"):  # masked: no protocol exports both without a copy
-        yield _bounds(array._data)  # noqa: SLF001  (see above)
-        yield _bounds(array._mask)  # noqa: SLF001  (see above)
-    else:
-        first, second = np.asarray(thing), np.asarray(thing)
-        if first.ctypes.data != second.ctypes.data:
-            message = f"a column of dtype {thing.dtype} has no single array behind it; name one of its parts"
-            raise TargetError(message)
-        yield _bounds(first)
-
-
-def _arrow(thing: Any) -> Iterator[tuple[int, int]]:
-    """Go down from a table to its columns, their chunks, and the buffers of these."""
-    if hasattr(thing, "buffers"):
-        yield from ((buffer.address, buffer.address + buffer.size) for buffer in thing.buffers() if buffer)
-    else:
-        for part in thing.chunks if hasattr(thing, "chunks") else thing.columns:
-            yield from _arrow(part)
-
-
-def _through_arrow(thing: Any) -> Any:
+@contextmanager
+def _through_arrow(thing: Any, found: Blocks) -> Iterator[None]:
     try:
         import pyarrow as pa  # noqa: PLC0415  (optional: only for objects that export Arrow)
     except ImportError:
         message = f"the {_name(thing)} exports its data through Arrow; type `pip install pyarrow`"
         raise TargetError(message) from None
-    if hasattr(thing, "__arrow_c_array__"):
-        return pa.array(thing)
-    return pa.table(thing) if hasattr(thing, "columns") else pa.chunked_array(thing)
-
-
-def _itself(thing: object) -> tuple[int, int]:
-    """Return where the object lies that Python keeps for `thing`: what is allocated in one piece at ``id()``."""
-    # object's own __sizeof__ counts the items that lie inline and no memory that only hangs on it (a list's).
-    size = str.__sizeof__(thing) if isinstance(thing, str) else object.__sizeof__(thing)
-    # Of types and generators it counts what is not there: their number of items is not where it looks.
-    return id(thing), id(thing) + min(size, sys.getsizeof(thing, size))
-
-
-def _elsewhere(thing: object, where: str) -> TargetError:
-    return TargetError(
-        f"the {_name(thing)} lies in the memory of {where}, which this process' page tables do not map; "
-        "copy it to the CPU first, such as by x.cpu()"
-    )
+    is_table = holders.is_a(type(thing), "polars", "DataFrame")
+    is_series = holders.is_a(type(thing), "polars", "Series")
+    held = pa.table(thing) if is_table else pa.chunked_array(thing) if is_series else pa.array(thing)
+    memory_of_arrow.look(held, found)
+    yield
+    del held
 
 
 def _name(thing: object) -> str:

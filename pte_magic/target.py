@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pte_magic import kernel_text
 from pte_magic.errors import TargetError
 from pte_magic.hardware import PAGE_SIZE, machine, user_limit
-from pte_magic.memory import memory
+from pte_magic.memory import find
 from pte_magic.suggestions import did_you_mean
 from pte_magic.typed_numbers import number
 
@@ -29,7 +29,7 @@ class Target(NamedTuple):
     Attributes:
         ranges: First address and first address not meant, multiples of the page size, ascending, disjoint.
         address: The one address that was named, of which to show how it is translated, level by level; else None.
-        note: What was done to the addresses, for the user to know; empty if nothing.
+        note: What was done to the addresses, or is not at them, for the user to know; empty if nothing.
 
     """
 
@@ -61,14 +61,17 @@ def between(start: int, end: int) -> Target:
 
 
 def of_object(thing: object) -> Target:
-    """Return the target that is the memory of a Python object: its data, or else the object itself.
+    """Return the target that is the memory of a Python object: its data, or else the object itself, with a note.
 
     Raises:
         TargetError: It has no memory, or none in this process.
 
     """
-    blocks = ((_untagged(start), _untagged(end - 1) + 1) for start, end in memory(thing))
-    return Target(_merged((start & -PAGE_SIZE, -(-end // PAGE_SIZE) * PAGE_SIZE) for start, end in blocks))
+    found = find(thing)
+    blocks = ((_untagged(start), _untagged(end - 1) + 1) for start, end in found.blocks)
+    return Target(
+        _merged((start & -PAGE_SIZE, -(-end // PAGE_SIZE) * PAGE_SIZE) for start, end in blocks), None, found.note
+    )
 
 
 def together(parts: Sequence[tuple[str, Target]]) -> Target:

@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from pte_magic.errors import SystemTapError, TargetError
-from pte_magic.memory import memory
+from pte_magic.memory import find
 
 _PREFIX = "__python_"
 _LONGEST = 511  # bytes: SystemTap's MAXSTRINGLEN on 64-bit machines, with the zero at the end
@@ -33,16 +33,17 @@ def value(name: str, thing: object) -> int | str:
         message = f"${name} is {thing!s}, and SystemTap has whole numbers only; type {name} = int({name}) first"
         raise SystemTapError(message)
     try:
-        start = memory(thing)[0][0]
+        found = find(thing)
     except TargetError as error:
         message = f"${name}: {error}"
         raise SystemTapError(message) from error
-    if start == id(thing):  # nothing but Python's own idea of it
+    if found.is_itself:  # nothing but Python's own idea of it
         message = (
             f"${name} is a {type(thing).__name__}, and SystemTap takes numbers, texts and arrays (their address); "
             f'for the variable of the probe point by that name type @var("{name}")'
         )
         raise SystemTapError(message)
+    start = found.blocks[0][0]
     return start - (1 << 64) if start >> 63 else start
 
 

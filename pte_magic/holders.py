@@ -1,0 +1,174 @@
+"""What objects hold that have no memory of their own to show: as their public attributes say.
+
+No property of a class that is not known here is evaluated, and no method called that computes, copies or reads a file.
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import gc
+import io
+import mmap
+import sys
+import types
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from pte_magic.errors import TargetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pte_magic.blocks import Blocks
+
+_DATA = (
+    np.ndarray,
+    bytes,
+    bytearray,
+    memoryview,
+    array.array,
+    mmap.mmap,
+    ctypes.Array,
+    pd.DataFrame,
+    pd.Series,
+    pd.Index,
+)
+_OTHER_DATA = (
+    ("pyarrow", "Array"),
+    ("pyarrow", "ChunkedArray"),
+    ("pyarrow", "Table"),
+    ("pyarrow", "RecordBatch"),
+    ("torch", "Tensor"),
+)
+_SPARSE = ("data", "indices", "indptr", "coords", "offsets", "rows")  # of scipy's csr, csc, bsr, coo, dia and lil
+_NAMED = 4  # attributes that a note names at most
+
+
+def referent(thing: Any) -> Any:
+    """Return what a weak proxy stands for, or else the object.
+
+    Raises:
+        ReferenceError: It is gone.
+
+    """
+    # A proxy has all attributes of the object; this one is bound to it.
+    return thing.__init__.__self__ if type(thing) in weakref.ProxyTypes else thing
+
+
+def is_a(kind: type, module: str, name: str) -> bool:
+    """Tell whether a class is, or derives from, one of a module that need not be imported, or not yet to its end."""
+    found = getattr(sys.modules.get(module), name, None)
+    return isinstance(found, type) and issubclass(kind, found)
+
+
+def own(thing: object, name: str) -> Any:
+    """Return an object's attribute if no code runs for it, as of a property or `__getattr__`; else None.
+
+    Also ``vars()`` would leave something behind: the dictionary that objects have only when they are asked for it.
+    """
+    if hasattr(type(of_class(type(thing), name)), "__get__"):
+        return None
+    try:
+        return object.__getattribute__(thing, name)
+    except AttributeError:
+        return None
+
+
+def of_class(kind: type, name: str) -> Any:
+    """Return what a class has under a name, as it is written there; None if nothing."""
+    return next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
+
+
+def parts(thing: Any, found: Blocks) -> Iterator[Any]:
+    """Yield what holds an object's data, each to be looked at before the next; nothing if that is not known."""
+    kind = type(thing)
+    if issubclass(kind, io.BytesIO):
+        yield from _of_bytes(thing)
+    elif is_a(kind, "multiprocessing.shared_memory", "SharedMemory"):
+        yield _open(thing)
+    elif is_a(kind, "multiprocessing.shared_memory", "ShareableList"):
+        yield _open(thing.shm)
+    elif is_a(kind, "multiprocessing.sharedctypes", "SynchronizedBase"):
+        yield thing.get_obj()
+    elif any(is_a(kind, "xarray", name) for name in ("Dataset", "DataArray", "Variable")):
+        for variable in _variables(thing):
+            yield _of_variable(variable)
+    elif any(is_a(kind, "scipy.sparse", name) for name in ("sparray", "spmatrix")):
+        for value in (own(thing, name) for name in _SPARSE):
+            yield from value if isinstance(value, tuple) else () if value is None else [value]
+    elif not issubclass(kind, (type, types.ModuleType, types.FunctionType, BaseException)):
+        yield from _of_attributes(thing, found)
+
+
+def _open(shared: Any) -> memoryview:
+    view: memoryview | None = shared.buf
+    if view is None:
+        message = f"the {type(shared).__name__} was closed, so it is mapped no more"
+        raise TargetError(message)
+    return view
+
+
+def _of_bytes(stream: io.BytesIO) -> Iterator[Any]:
+    # Until something is written, a stream made of bytes uses these, and getbuffer() would copy them; what is its own
+    # it counts in its size, and getvalue() might cut that (Modules/_io/bytesio.c).
+    if io.BytesIO.__sizeof__(stream) > object.__sizeof__(stream):
+        with io.BytesIO.getbuffer(stream) as view:
+            yield view
+    else:
+        yield io.BytesIO.getvalue(stream)
+
+
+def _variables(thing: Any) -> list[Any]:
+    """Return the variables of an object of xarray, with the coordinates."""
+    if is_a(type(thing), "xarray", "Dataset"):
+        return [*thing.variables.values()]
+    if is_a(type(thing), "xarray", "DataArray"):
+        return [thing.variable, *(one.variable for one in thing.coords.values())]
+    return [thing]
+
+
+def _of_variable(variable: Any) -> Any:
+    # The public attribute reads what is not in memory yet, and may keep it.
+    data = variable._data  # noqa: SLF001  (see above)
+    while type(data).__module__ == "xarray.core.indexing" and not type(data).__name__.startswith("Lazily"):
+        data = data.array
+    return data
+
+
+def _of_attributes(thing: Any, found: Blocks) -> Iterator[Any]:
+    """Yield the arrays that an object has in its public attributes; no property is evaluated."""
+    values = {name: value for name, value in _attributes(thing) if not name.startswith("_") and _is_data(value)}
+    if values:
+        more = ", …" if len(values) > _NAMED else ""
+        found.say(f"of the {type(thing).__name__}: {', '.join([*values][:_NAMED])}{more}")
+    for value in values.values():
+        yield from value if type(value) in {tuple, list} else [value]
+
+
+def _attributes(thing: Any) -> Iterator[tuple[str, Any]]:
+    if type(thing).__dictoffset__ and any(map(_is_data, _referred(thing))):
+        yield from object.__getattribute__(thing, "__dict__").items()
+    for base in type(thing).__mro__:
+        if "__slots__" in vars(base):
+            for name, member in vars(base).items():
+                if isinstance(member, types.MemberDescriptorType):
+                    with suppress(AttributeError):  # not set
+                        yield name, member.__get__(thing)
+
+
+def _referred(thing: Any) -> Iterator[Any]:
+    """Yield what an object refers to, with what dictionaries among it do, as one may be that of its attributes."""
+    for one in gc.get_referents(thing):
+        yield from one.values() if type(one) is dict else [one]
+
+
+def _is_data(value: Any) -> bool:
+    kind = type(value)
+    if kind in {tuple, list}:
+        return bool(value) and all(type(one) not in {tuple, list} and _is_data(one) for one in value)
+    return issubclass(kind, _DATA) or any(is_a(kind, *name) for name in _OTHER_DATA)

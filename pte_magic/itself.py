@@ -1,0 +1,60 @@
+"""Where the object itself lies that Python keeps: what is allocated in one piece around ``id()``."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import types
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pte_magic.blocks import Blocks
+
+_WHOLE = (int, float, complex, bool, str, type(None), type(...), type(NotImplemented), object)  # nothing is elsewhere
+_POINTER = ctypes.sizeof(ctypes.c_void_p)
+
+
+def add(thing: Any, found: Blocks) -> None:
+    """Add where an object lies, and say what does not lie there."""
+    kind: Any = type(thing)
+    sizes = [vars(base)["__sizeof__"] for base in kind.__mro__ if "__sizeof__" in vars(base)]
+    # Those that classes define in Python are not asked: pandas' compute the size of all values.
+    measure = next(size for size in sizes if isinstance(size, types.MethodDescriptorType))
+    # object's own counts the items that lie inline and no memory that only hangs on it (a list's). Of types and
+    # generators it counts what is not there: their number of items is not where it looks.
+    size = min(object.__sizeof__(thing), measure(thing))
+    # What the garbage collector keeps lies before id(), and is a part of what is allocated.
+    head = sys.getsizeof(thing) - measure(thing) if measure is sizes[0] else 0
+    if issubclass(kind, str):
+        copy = str.__getitem__(thing, slice(1)) + str.__getitem__(thing, slice(1, None))
+        size = copy.__sizeof__()  # of the object itself there may be UTF-8 elsewhere, which is counted, too
+        if kind is not str:
+            size = object.__sizeof__(thing)
+            found.add(*_characters(thing, copy))
+    elif kind not in _WHOLE:
+        found.say(f"the {kind.__name__} object itself, {head + size:,} bytes; {_what_else(kind)}")
+    found.add(id(thing) - head, head + size)
+
+
+def _characters(text: Any, copy: str) -> tuple[int, int]:
+    """Return address and bytes of the text of an object of a subclass of str; only str itself has it inline.
+
+    The address is the last member of PyUnicodeObject (Include/cpython/unicodeobject.h).
+    """
+    head = str.__basicsize__ - _POINTER  # of a copy that is not all ASCII
+    width = 1 if copy.isascii() else (copy.__sizeof__() - head) // (len(copy) + 1)
+    start = ctypes.c_void_p.from_address(id(text) + head).value
+    return start or 0, (len(copy) + 1) * width  # with the zero at the end
+
+
+def _what_else(kind: type) -> str:
+    """Return what is to be said of the data of an object that keeps it where nobody finds it."""
+    names = {name for base in kind.__mro__ for name in vars(base)}
+    if "__array__" in names:
+        return "its data is elsewhere, or made when numpy.asarray() asks for it"
+    if "__arrow_c_stream__" in names:
+        return "its data is elsewhere, or made when pyarrow.table() asks for it, perhaps only once"
+    if issubclass(kind, (Iterator, range)):
+        return "its items are made when somebody asks for them"
+    return f"{'its items are' if issubclass(kind, Iterable) else 'what it refers to is'} elsewhere"
