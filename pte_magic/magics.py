@@ -56,7 +56,7 @@ class PteMagics(Magics):
 
         %pte a              the memory of a: arrays, bytes, mmap, ctypes, tensors, DataFrames, Arrow; else the object
         %pte a[:, -1]       any Python expression; what it names is held while it is walked
-        %pte a, b           both
+        %pte a, child.pid a    several targets in one table, an entry that they share once
         %pte 0x7f12345678   one address: its translation, level by level
         %pte START-END      a range, as in /proc/PID/maps
         %pte [heap]         a region of /proc/PID/maps: [heap], [stack], libc, a file
