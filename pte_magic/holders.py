@@ -151,9 +151,17 @@ def _of_attributes(thing: Any, found: Blocks) -> Iterator[Any]:
 
 
 def _attributes(thing: Any) -> Iterator[tuple[str, Any]]:
-    if type(thing).__dictoffset__ and any(map(_is_data, _referred(thing))):
-        yield from object.__getattribute__(thing, "__dict__").items()
-    for base in type(thing).__mro__:
+    """Yield names and values of attributes, as far as data is among them."""
+    kind, held = type(thing), [one for one in _referred(thing) if _is_data(one)]
+    if kind.__dictoffset__ and held:
+        # Names are in the code that sets them; only if that is not all, the dictionary is asked for, which stays.
+        functions = (one for base in kind.__mro__ for one in vars(base).values() if isinstance(one, types.FunctionType))
+        names = dict.fromkeys(name for one in functions for name in one.__code__.co_names)
+        values = {name: value for name in names if (value := own(thing, name)) is not None}
+        if {id(one) for one in held} - {id(value) for value in values.values()}:
+            values = object.__getattribute__(thing, "__dict__")
+        yield from values.items()
+    for base in kind.__mro__:
         if "__slots__" in vars(base):
             for name, member in vars(base).items():
                 if isinstance(member, types.MemberDescriptorType):

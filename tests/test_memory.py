@@ -394,6 +394,15 @@ def test_arrays_in_public_attributes_are_shown_and_named() -> None:
     assert find(Slotted(GRID)) == ([of_numpy(GRID)], "of the Slotted: x", False)
 
 
+def test_an_object_gets_no_dictionary_by_a_look() -> None:
+    thing = Point(GRID, [ROWS])
+    before = gc.get_referents(thing)  # with the dictionary of its attributes, if it has one
+    assert memory(thing) == [of_numpy(GRID), of_numpy(ROWS)]
+    assert [id(one) for one in gc.get_referents(thing)] == [id(one) for one in before]
+    thing.more = ROWS["b"]  # type: ignore[attr-defined]
+    assert find(thing) == ([of_numpy(GRID), of_numpy(ROWS), of_numpy(ROWS["b"])], "of the Point: x, y, more", False)
+
+
 def test_a_weak_proxy_is_what_it_stands_for() -> None:
     thing = Point(GRID, [])
     proxy = weakref.proxy(thing)

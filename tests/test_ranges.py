@@ -70,7 +70,7 @@ def test_a_huge_page_in_which_several_arrays_lie_is_one_row(new_map: NewMap) -> 
     write(start)
     if len(pte_magic.walk(start, start + HUGE)) != 1:
         lacking("a transparent huge page: see /sys/kernel/mm/transparent_hugepage")
-    buffer = (ctypes.c_uint8 * HUGE).from_address(start)
+    buffer: Any = (ctypes.c_uint8 * HUGE).from_address(start)
     parts = [np.frombuffer(buffer, np.uint8, 3 * PAGE, offset) for offset in (0, HUGE // 2, HUGE - 5 * PAGE)]
 
     class Parts:
