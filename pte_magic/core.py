@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from pte_magic.formats.kernel import Kernel
+    from pte_magic.walkers import Walker
 
 
 def walk(
@@ -183,7 +184,10 @@ def built(found: Entries, meant: Target, space: AddressSpace) -> frame.PteFrame:
 
 def read(meant: Target, space: AddressSpace, walker: str, *, tables: bool) -> Entries:
     """Return the raw entries of addresses that were resolved, in an address space that is open."""
-    reader = walkers.get(walker)
-    if len(meant.ranges) == 1:
-        return reader.walk(space, *meant.ranges[0], tables=tables)
-    return join(list(each_once(meant.ranges, lambda start, end: [reader.walk(space, start, end, tables=tables)])))
+
+    def found(reader: Walker) -> Entries:
+        if len(meant.ranges) == 1:
+            return reader.walk(space, *meant.ranges[0], tables=tables)
+        return join(list(each_once(meant.ranges, lambda start, end: [reader.walk(space, start, end, tables=tables)])))
+
+    return walkers.reading(walker, found)

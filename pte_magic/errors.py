@@ -79,6 +79,13 @@ class WalkerUnavailableError(PteMagicError):
         return visible(f"walker {self.walker!r} cannot work here: {self.why}")
 
 
+class WalkerClosedError(WalkerUnavailableError):
+    """The walker was closed, by `walkers.close`, by ``%unload_ext``, or as it was that of the parent of a fork."""
+
+    def __init__(self, walker: str, why: str = "this one was closed; call pte_magic.walkers.get() for another") -> None:
+        super().__init__(walker, why)
+
+
 class UnstableError(PteMagicError):
     """The page tables changed at every attempt to read one of them."""
 
@@ -115,3 +122,7 @@ class SystemTapError(PteMagicError):
 
 class WorkloadError(PteMagicError, ValueError):
     """Memory or a process for an experiment cannot be made as asked, or is no more."""
+
+
+class ResourceError(PteMagicError):
+    """Something that is needed is used up: descriptors, threads, room on a disk. The message says what."""

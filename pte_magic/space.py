@@ -336,4 +336,10 @@ def own() -> AddressSpace:
     return AddressSpace()
 
 
-os.register_at_fork(after_in_child=own.cache_clear)
+def _in_child() -> None:
+    if own.cache_info().currsize:
+        own().close()  # frames of the parent's other threads may hold it for ever
+    own.cache_clear()
+
+
+os.register_at_fork(after_in_child=_in_child)

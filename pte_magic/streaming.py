@@ -27,7 +27,8 @@ def stream(
     """Yield the page-table entries behind a target as frames of bounded size, in ascending order of address.
 
     Together they are what `walk` returns, but each is read when it is asked for: what changes meanwhile is in the later
-    ones and not in the earlier. The loop's body may walk, too.
+    ones and not in the earlier. The loop's body may walk, too. In a forked child it goes on with the address space that
+    it began with, the parent's.
 
     Args:
         target: As of `walk`.
@@ -52,28 +53,24 @@ def stream(
         message = f"rows={rows}: a frame has one row at least"
         raise TargetError(message)
     reader = walkers.get(walker)
-    space = own() if pid is None else AddressSpace(pid)
+    space = own().copy() if pid is None else AddressSpace(pid)  # of its own, whatever becomes of this process'
     try:
         meant = core.meant_by(target, end, space)
     except BaseException:
-        if pid is not None:
-            space.close()
+        space.close()
         raise
-    return _frames(reader, meant, space, rows, target, close=pid is not None)
+    return _frames(reader, meant, space, rows, target)
 
 
-def _frames(  # noqa: PLR0913  (what a generator needs is given to it)
-    reader: Walker, meant: Target, space: AddressSpace, rows: int, held: object, *, close: bool
-) -> Iterator[PteFrame]:
+def _frames(reader: Walker, meant: Target, space: AddressSpace, rows: int, held: object) -> Iterator[PteFrame]:
     """Yield the frames. The object whose memory it is stays with this generator, or its memory would be free again."""
     try:
-        chunks = each_once(meant.ranges, lambda start, end: reader.chunks(space, start, end))
+        chunks = each_once(meant.ranges, lambda start, end: walkers.chunks(reader, space, start, end))
         for part in regrouped(chunks, rows):
             yield core.built(part, meant, space)
     finally:
         del held
-        if close:
-            space.close()
+        space.close()
 
 
 def regrouped(chunks: Iterable[Entries], rows: int) -> Iterator[Entries]:

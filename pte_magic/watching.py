@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import resource
 import threading
 import time
 import warnings
@@ -17,8 +18,8 @@ import pandas as pd
 from pte_magic import core
 from pte_magic.around import same
 from pte_magic.comparison import showing
-from pte_magic.errors import PteMagicError, TargetError, UnstableError
-from pte_magic.interrupts import Lock
+from pte_magic.errors import PteMagicError, ResourceError, TargetError, UnstableError
+from pte_magic.interrupts import Lock, deferred
 from pte_magic.named import Named
 from pte_magic.overview import headline
 from pte_magic.space import AddressSpace, own
@@ -80,7 +81,6 @@ class Watch:
         self._view: LiveView | None = None
         self._changed = threading.Condition(Lock())
         self._end = threading.Event()
-        self._look()
         # The thread holds no watch, so one that nobody else holds can end.
         self._thread = threading.Thread(
             target=_keep_looking,
@@ -88,9 +88,19 @@ class Watch:
             name=f"watch of {target.text}",
             daemon=True,
         )
-        weakref.finalize(self, self._end.set).atexit = False
-        _running.add(self)
-        self._thread.start()
+        self._gone = weakref.finalize(self, self._end.set)
+        self._gone.atexit = False
+        _all.add(self)
+        try:
+            self._look()
+            with deferred():  # or the thread would be half started
+                self._thread.start()
+        except RuntimeError as error:
+            self._finish()
+            raise _no_thread() from error
+        except BaseException:
+            self._finish()
+            raise
 
     @property
     def paused(self) -> bool:
@@ -109,16 +119,33 @@ class Watch:
         """Whether it was not stopped yet."""
         return not self._end.is_set()
 
+    @property
+    def _started(self) -> bool:
+        """Whether there is a thread to wait for."""
+        return self._thread.ident is not None
+
     def stop(self) -> None:
         """Take a last look, and stop. What was seen stays; harmless when done twice."""
         if threading.current_thread() is self._thread:  # its own view was told that it has ended
             return
         was_running = self.running
         self._end.set()
-        self._thread.join()
+        if self._started:
+            self._thread.join()
         if was_running and not self._paused:
             self._look_again()
         self._finish()
+
+    def abandon(self) -> None:
+        """End it in a forked child: the thread that looks is the parent's, and may have had the locks."""
+        self._changed = threading.Condition(Lock())
+        self._gone.detach()
+        if self.running:
+            self._why = "it looks in the process that this one was forked from"
+        self._end = threading.Event()
+        self._end.set()
+        self._view = None
+        self._space.close()
 
     def frame(self) -> PteFrame:
         """Return all entries of all looks at which something had changed, and of the first one.
@@ -236,7 +263,6 @@ class Watch:
         self._why = self._why or why
         self._end.set()
         self._space.close()
-        _running.discard(self)
         self._tell()
 
     def _tell(self) -> None:
@@ -246,7 +272,7 @@ class Watch:
             self._view.refresh()
 
 
-_running: weakref.WeakSet[Watch] = weakref.WeakSet()
+_all: weakref.WeakSet[Watch] = weakref.WeakSet()
 
 
 def watch(
@@ -291,8 +317,17 @@ def watch(
 
 def stop_all() -> None:
     """Stop all that run, and wait until their threads have ended."""
-    for one in list(_running):
-        one.stop()
+    for one in list(_all):
+        if one.running and one._started:  # noqa: SLF001  (this function is a part of it)
+            one.stop()
+
+
+def _no_thread() -> ResourceError:
+    most = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    return ResourceError(
+        f"no thread can be started that would look: this user may have {most} of them and of processes (`ulimit -u`), "
+        "or memory is short; end some, and try again"
+    )
 
 
 def _keep_looking(found: weakref.ref[Watch], end: threading.Event, every: float) -> None:
@@ -309,5 +344,11 @@ def _keep_looking(found: weakref.ref[Watch], end: threading.Event, every: float)
         del watch  # nobody else may hold it
 
 
+def _in_child() -> None:
+    for one in list(_all):
+        one.abandon()
+    _all.clear()
+
+
 atexit.register(stop_all)
-os.register_at_fork(after_in_child=_running.clear)  # their threads are the parent's
+os.register_at_fork(after_in_child=_in_child)

@@ -180,7 +180,7 @@ def served(helper: Helper | None) -> Iterator[Helper]:
 
 def _disconnect() -> None:
     walker = walkers._attempts.pop("helper", None)
-    walkers.get.cache_clear()
+    walkers._chosen.clear()
     if isinstance(walker, HelperWalker):
         walker.close()
 

@@ -22,6 +22,8 @@ EVERY = [
     errors.SystemTapError("parse error"),
     errors.WorkloadError("0 pages"),
     errors.MissingPackageError("tables", "hdf"),
+    errors.WalkerClosedError("bpf"),
+    errors.ResourceError("no descriptor"),
 ]
 
 
@@ -61,6 +63,8 @@ def test_error_is_what_python_calls_it(error: errors.PteMagicError, builtin: typ
                 [],
                 ["0 pages"],
                 ["tables", "hdf"],
+                ["bpf", "closed"],
+                ["descriptor"],
             ],
             strict=True,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,8 @@ class Guarded:
             options: For Popen.
 
         """
+        self._alive = -1
+        _all.add(self)
         ours, self._alive = os.pipe()
         try:
             self.process: subprocess.Popen[bytes] = subprocess.Popen(
@@ -66,3 +69,15 @@ class Guarded:
         if self.watched:
             os.close(self._alive)
             self._alive = -1
+
+
+_all: weakref.WeakSet[Guarded] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    """Close the pipes: with a child that has them, nobody would hear of this process' death."""
+    for one in list(_all):
+        one.forget()
+
+
+os.register_at_fork(after_in_child=_in_child)

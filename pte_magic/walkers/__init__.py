@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from pte_magic.errors import TargetError, WalkerUnavailableError
+from pte_magic.errors import TargetError, WalkerClosedError, WalkerUnavailableError
 from pte_magic.interrupts import Lock, deferred
 from pte_magic.suggestions import did_you_mean
 from pte_magic.walkers import bpf, helper, pagemap, stap
+from pte_magic.walkers.shared import SharedMemoryWalker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pte_magic.space import AddressSpace
     from pte_magic.walkers.entries import Entries
+
+_T = TypeVar("_T")
 
 AUTO = "auto"
 NAMES = (bpf.NAME, helper.NAME, stap.NAME, pagemap.NAME)
@@ -32,6 +34,10 @@ class Walker(Protocol):
     @property
     def encoding(self) -> str:
         """The format of its entries."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is of no use any more, as after `close` or a fork; then it raises WalkerClosedError."""
 
     def walk(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Entries:
         """Return the entries of ``[start, end)``; with `tables` also those passed on the way, if it sees them.
@@ -54,7 +60,9 @@ _MAKERS: dict[str, Callable[[], Walker]] = {
     pagemap.NAME: pagemap.PagemapWalker,
 }
 _attempts: dict[str, Walker | WalkerUnavailableError] = {}
+_chosen: dict[str, Walker] = {}  # by the name that was asked for, `AUTO` included
 _lock = Lock()  # of those who make walkers
+_TRIES = 5  # to walk, while others close the walkers
 
 
 def attempt(name: str, *, again: bool = False) -> Walker | WalkerUnavailableError:
@@ -65,22 +73,27 @@ def attempt(name: str, *, again: bool = False) -> Walker | WalkerUnavailableErro
         again: If it could not work, try again: what was missing may be there now.
 
     """
-    found = _attempts.get(name)
+    found = _usable(name)
     if found and not (again and isinstance(found, WalkerUnavailableError)):
         return found
     with _lock, deferred():  # whatever comes, what is loaded is kept here, for close()
-        now = _attempts.get(name)
+        now = _usable(name)
         if now is None or now is found:  # else another thread was quicker
             try:
                 now = _MAKERS[name]()
             except WalkerUnavailableError as error:
                 now = error
             _attempts[name] = now
-            get.cache_clear()  # the best of all may be another one
+            _chosen.clear()  # the best of all may be another one
     return now
 
 
-@functools.cache
+def _usable(name: str) -> Walker | WalkerUnavailableError | None:
+    """Return what is known of a walker, unless it was closed since."""
+    found = _attempts.get(name)
+    return None if found and not isinstance(found, WalkerUnavailableError) and found.closed else found
+
+
 def get(name: str = AUTO) -> Walker:
     """Return the walker of this name, or the best that works here. It is kept; a forked child makes its own.
 
@@ -89,6 +102,13 @@ def get(name: str = AUTO) -> Walker:
         TargetError: There is no such walker.
 
     """
+    found = _chosen.get(name)
+    if found is None or found.closed:
+        found = _chosen[name] = _choose(name)
+    return found
+
+
+def _choose(name: str) -> Walker:
     if name == AUTO:
         name = next(candidate for candidate in NAMES if not isinstance(attempt(candidate), WalkerUnavailableError))
     elif name not in NAMES:
@@ -106,9 +126,41 @@ def known(name: str) -> Walker | WalkerUnavailableError | None:
     return _attempts.get(name)
 
 
-def _forget() -> None:
-    _attempts.clear()
-    get.cache_clear()
+def reading(name: str, read: Callable[[Walker], _T]) -> _T:
+    """Return what `read` returns when it is given the walker of this name: another one if that was closed meanwhile.
+
+    Raises:
+        WalkerClosedError: So were several.
+        PteMagicError: As of `get`, and of `read`.
+
+    """
+    for _ in range(_TRIES - 1):
+        try:
+            return read(get(name))
+        except WalkerClosedError:  # by another thread
+            pass
+    return read(get(name))
+
+
+def chunks(reader: Walker, space: AddressSpace, start: int, end: int) -> Iterator[Entries]:
+    """Yield what its `Walker.chunks` yields; if it is closed meanwhile, as by a fork, another of its name goes on.
+
+    Raises:
+        PteMagicError: As of `reading`, and of the walker.
+
+    """
+    tries = 0
+    while start < end:
+        try:
+            for piece in reader.chunks(space, start, end):
+                reached = piece.end
+                yield piece
+                start, tries = reached, 0
+        except WalkerClosedError:
+            tries += 1
+            if tries == _TRIES:
+                raise
+            reader = get(reader.name)
 
 
 def close() -> None:
@@ -116,17 +168,19 @@ def close() -> None:
     used = list(_attempts.values())
     _forget()
     for walker in used:
-        if isinstance(walker, (bpf.BpfWalker, helper.HelperWalker, stap.StapWalker)):
+        if isinstance(walker, SharedMemoryWalker):
             walker.close()
 
 
-def _forget_the_parents() -> None:
+def _forget() -> None:
+    _attempts.clear()
+    _chosen.clear()
+
+
+def _in_child() -> None:
     global _lock  # noqa: PLW0603  (another thread of the parent may have it)
     _lock = Lock()
-    for walker in _attempts.values():
-        if isinstance(walker, (helper.HelperWalker, stap.StapWalker)):
-            walker.abandon()
     _forget()
 
 
-os.register_at_fork(after_in_child=_forget_the_parents)
+os.register_at_fork(after_in_child=_in_child)

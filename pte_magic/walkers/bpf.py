@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pte_magic import hardware, kernel_text
-from pte_magic.errors import NoProcError, UnstableError, WalkerUnavailableError
+from pte_magic.errors import NoProcError, PteMagicError, TargetError, UnstableError, WalkerUnavailableError
 from pte_magic.space import own
 from pte_magic.walkers import direct_map, libbpf, machine, what_to_type
 from pte_magic.walkers.shared import SharedMemoryWalker
@@ -55,12 +55,12 @@ class BpfWalker(SharedMemoryWalker):
         """
         super().__init__()
         self._object = _load()
-        self._program = self._object.program("walk")
-        self._test_run = libbpf.library().bpf_prog_test_run_opts
-        self._use(self._object.globals())
         self._options = libbpf.TestRunOptions(size=ctypes.sizeof(libbpf.TestRunOptions))
         self._options_at = ctypes.pointer(self._options)
         try:
+            self._program = self._object.program("walk")
+            self._test_run = libbpf.library().bpf_prog_test_run_opts
+            self._use(self._object.globals())
             self._flags = _ONCE_ONLY  # a wrong guess would be tried thousands of times
             self._calibrate()
             self._flags = 0
@@ -71,7 +71,7 @@ class BpfWalker(SharedMemoryWalker):
     def close(self) -> None:
         """Unload the program, when no walk is under way. The walker is of no use afterwards."""
         with self._lock:
-            self._program = -1  # the descriptor's number may soon be another file's
+            self.closed = True  # the descriptor's number may soon be another file's
             self._object.close()
 
     def _run(self, space: AddressSpace) -> None:
@@ -79,15 +79,18 @@ class BpfWalker(SharedMemoryWalker):
         if failed or self._options.retval != _OK:
             raise self._error(space, failed)
 
-    def _error(self, space: AddressSpace, failed: int) -> Exception:
+    def _error(self, space: AddressSpace, failed: int) -> PteMagicError:
+        if failed == -EPERM:
+            why = "this process may no longer run eBPF programs (CAP_BPF and CAP_PERFMON); walk before it gives them up"
+            return WalkerUnavailableError(NAME, why)
         if failed:
-            return libbpf.LibbpfError(-failed, "running the eBPF program")
+            return WalkerUnavailableError(NAME, f"the kernel did not run its program: {os.strerror(-failed)}")
         status = self._options.retval
         if status == _UNSTABLE:
             return UnstableError(space.pid, _REACHED.unpack_from(self._memory, _REACHED_AT)[0])
         if status in (_NO_MM, _EXITED):
             return space.gone()
-        return ValueError(f"descriptor {space.fd} is not an open /proc/PID/pagemap")
+        return TargetError(f"descriptor {space.fd} is not an open /proc/PID/pagemap")
 
     def _calibrate(self) -> None:
         """Learn what a pagemap file looks like, where the direct map begins and which bit is memory encryption's.
@@ -157,7 +160,10 @@ def _load() -> libbpf.Object:
 
 
 def _try(*, use_rcu: bool) -> libbpf.Object | libbpf.LibbpfError:
-    opened = libbpf.Object(OBJECT)
+    try:
+        opened = libbpf.Object(OBJECT)
+    except libbpf.LibbpfError as error:
+        return error
     try:
         opened.set_constants(machine.packed(use_rcu=use_rcu))
         opened.load("walk")

@@ -79,6 +79,12 @@ class Entries:
         return within
 
     @property
+    def end(self) -> int:
+        """First address behind the last entry; there is one at least."""
+        first, size, count, _ = self.spans[-1].item()
+        return int(first + size * count)
+
+    @property
     def size(self) -> NDArray[np.uint64]:
         """Bytes that each entry covers, ``uint64[n]``; computed when asked."""
         return np.repeat(self.spans["size"], self._counts)

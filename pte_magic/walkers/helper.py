@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pte_magic import hardware
-from pte_magic.errors import UnstableError, WalkerUnavailableError
+from pte_magic.errors import TargetError, UnstableError, WalkerUnavailableError
+from pte_magic.walkers import mapping
 from pte_magic.walkers.protocol import (
     ANSWER,
     AREAS,
@@ -62,19 +63,18 @@ class HelperWalker(SharedMemoryWalker):
         self._socket: socket.socket | None = None
         self._awaited = 0  # answers to requests that were sent
         self._going_on: tuple[int, ...] = ()  # what they are of: address space, flags, origin, start, end
-        self._closed = False
         with self._lock:
             self._connected()
 
     def close(self) -> None:
         """Close the connection, when no walk is under way. The walker is of no use afterwards."""
         with self._lock:
-            self._closed = True
+            self.closed = True
             self._disconnect()
 
     def abandon(self) -> None:
         """Forget the connection in a forked child: it is the parent's, whose answers it would take."""
-        self._closed = True
+        super().abandon()
         self._disconnect()
 
     def _disconnect(self) -> None:
@@ -87,14 +87,13 @@ class HelperWalker(SharedMemoryWalker):
         """Return the connection, made if there is none."""
         if self._socket:
             return self._socket
-        if self._closed:
-            raise WalkerUnavailableError(NAME, "this one was closed; call pte_magic.walkers.get() for another")
+        self._check()
         path = socket_path()
         made = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             made.connect(path)
-            memory = self._greeted(made, path)
-            self._areas = {at: views(memory, at) for at in AREAS}
+            self._memory = self._greeted(made, path)
+            self._areas = {at: views(self._memory, at) for at in AREAS}
         except OSError as error:
             made.close()
             raise WalkerUnavailableError(NAME, _why(error, path)) from error
@@ -123,7 +122,7 @@ class HelperWalker(SharedMemoryWalker):
             if status != Status.OK or not fds or size != MEMORY:
                 raise WalkerUnavailableError(NAME, f"the helper at {path} failed (status {status}); see its journal")
             self.frames_hidden = bool(flags & FRAMES_HIDDEN)
-            return mmap.mmap(fds[0], MEMORY, prot=mmap.PROT_READ)
+            return mapping.shared(fds[0], MEMORY, mmap.PROT_READ)
         finally:
             for fd in fds:
                 os.close(fd)
@@ -140,6 +139,7 @@ class HelperWalker(SharedMemoryWalker):
         end: int,
         tables: bool = False,  # noqa: FBT001, FBT002  (as of the one overridden)
     ) -> tuple[int, int, int]:
+        self._check()
         fd, flags = space.fileno(), tables * TABLES
         if self._awaited and self._going_on != (id(space), flags, origin, start, end):
             self._disconnect()  # what is to come is of another walk, given up or not yet done
@@ -193,9 +193,9 @@ def _error(status: int, version: int, space: AddressSpace, reached: int) -> Exce
     if status == Status.GONE:
         return space.gone()
     if status == Status.NOT_PAGEMAP:
-        return ValueError(f"descriptor {space.fd} is not an open /proc/PID/pagemap")
+        return TargetError(f"descriptor {space.fd} is not an open /proc/PID/pagemap")
     if status == Status.MALFORMED:
-        return ValueError("the helper walks whole pages of user addresses only")
+        return TargetError("the helper walks whole pages of user addresses only")
     if status == Status.VERSION:
         return WalkerUnavailableError(NAME, f"the helper speaks version {version} of the protocol; start it again")
     return WalkerUnavailableError(NAME, "the helper's own walker failed; see its journal, or start it again")

@@ -9,8 +9,12 @@ import ctypes
 import functools
 import mmap
 import os
+import weakref
 from errno import EINVAL
 from typing import TYPE_CHECKING
+
+from pte_magic.interrupts import Lock
+from pte_magic.walkers import mapping
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +84,7 @@ def library() -> ctypes.CDLL:
 
 
 class Object:
-    """A compiled eBPF object: opened, then loaded into the kernel, then closed."""
+    """A compiled eBPF object: opened, then loaded into the kernel, then closed; in a forked child at once."""
 
     def __init__(self, path: Path) -> None:
         """Open the object file.
@@ -90,7 +94,10 @@ class Object:
 
         """
         self._lib = library()
-        self._handle = self._lib.bpf_object__open_file(os.fsencode(path), None)
+        self._handle: int | None = None
+        with _busy:
+            _objects.add(self)
+            self._handle = self._lib.bpf_object__open_file(os.fsencode(path), None)
         if not self._handle:
             raise LibbpfError(ctypes.get_errno(), f"opening {path.name}")
 
@@ -104,7 +111,8 @@ class Object:
         log = ctypes.create_string_buffer(_LOG_BYTES)
         found = self._lib.bpf_object__find_program_by_name(self._handle, program.encode())
         self._lib.bpf_program__set_log_buf(found, log, _LOG_BYTES)
-        failed = self._lib.bpf_object__load(self._handle)
+        with _busy:
+            failed = self._lib.bpf_object__load(self._handle)
         if failed:
             raise LibbpfError(-failed, "loading the eBPF program", log.value.decode(errors="replace").strip())
         self._lib.bpf_program__set_log_buf(found, None, 0)
@@ -123,10 +131,15 @@ class Object:
         ctypes.memmove(address, values, len(values))
 
     def globals(self) -> mmap.mmap:
-        """Return the memory of the loaded object's .bss, shared with the program."""
+        """Return the memory of the loaded object's .bss, shared with the program.
+
+        Raises:
+            OSError: It cannot be mapped.
+
+        """
         found = self._map(".bss")
         pages = -(-self._lib.bpf_map__value_size(found) // mmap.PAGESIZE)
-        return mmap.mmap(self._lib.bpf_map__fd(found), pages * mmap.PAGESIZE)
+        return mapping.shared(self._lib.bpf_map__fd(found), pages * mmap.PAGESIZE)
 
     def _map(self, section: str) -> int:
         found: int | None = self._lib.bpf_object__find_map_by_name(self._handle, section.encode())
@@ -143,6 +156,24 @@ class Object:
 
     def close(self) -> None:
         """Unload the object; harmless when done twice."""
+        with _busy:
+            self._close()
+
+    def _close(self) -> None:
         if self._handle:
-            self._lib.bpf_object__close(self._handle)
-            self._handle = None
+            handle, self._handle = self._handle, None
+            self._lib.bpf_object__close(handle)
+
+
+_objects: weakref.WeakSet[Object] = weakref.WeakSet()
+_busy = Lock()  # of who is within libbpf: a fork waits for that, or the child could not close what was being loaded
+
+
+def _in_child() -> None:
+    """Close the child's descriptors of what the parent has loaded. The parent's keep it loaded."""
+    for one in list(_objects):
+        one._close()  # noqa: SLF001  (this function is a part of it)
+    _busy.release()
+
+
+os.register_at_fork(before=_busy.acquire, after_in_parent=_busy.release, after_in_child=_in_child)

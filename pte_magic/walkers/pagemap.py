@@ -37,6 +37,7 @@ class PagemapWalker:
 
     name = NAME
     encoding = "pagemap"
+    closed = False  # there is nothing to unload
 
     def walk(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Entries:
         """Return the words of ``[start, end)`` of `space`.

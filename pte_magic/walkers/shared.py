@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import weakref
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pte_magic import hardware
-from pte_magic.errors import PteMagicError, WalkerUnavailableError
+from pte_magic.errors import PteMagicError, WalkerClosedError, WalkerUnavailableError
 from pte_magic.interrupts import Lock
+from pte_magic.walkers import mapping
 from pte_magic.walkers.entries import SPAN, Entries
 
 if TYPE_CHECKING:
@@ -44,7 +47,10 @@ def views(memory: mmap.mmap, at: int = 0) -> tuple[NDArray[Any], NDArray[np.uint
 
 
 class SharedMemoryWalker(ABC):
-    """A walker in the kernel: asked through memory that it shares with this process, one walk at a time."""
+    """A walker in the kernel: asked through memory that it shares with this process, one walk at a time.
+
+    A forked child has none of it: there, the walkers of its parent are closed.
+    """
 
     name: str
     encoding: str
@@ -53,6 +59,9 @@ class SharedMemoryWalker(ABC):
     """The bit by which this machine's entries say that memory is encrypted, or 0."""
     frames_hidden: bool
     """Whether page frames and swap locations were taken out of the entries that were read last."""
+    closed: bool
+    """Whether it is of no use any more."""
+    _memory: mmap.mmap
 
     def __init__(self) -> None:
         try:
@@ -63,11 +72,34 @@ class SharedMemoryWalker(ABC):
         self._flags = 0
         self.encryption_mask = 0
         self.frames_hidden = False
+        self.closed = False
+        _all.add(self)
 
     def _use(self, memory: mmap.mmap) -> None:
         """Take `memory` for requests and answers."""
         self._memory = memory
         self._spans, self._entries = views(memory)
+
+    @abstractmethod
+    def close(self) -> None:
+        """Unload it, when no walk is under way. The walker is of no use afterwards."""
+
+    def abandon(self) -> None:
+        """Forget all that it has in a forked child: it is the parent's."""
+        self.closed = True
+        self._lock = Lock()  # another thread of the parent may have it
+        if memory := vars(self).get("_memory"):
+            mapping.leave(memory)
+
+    def _check(self) -> None:
+        """Raise if it was closed, so that there is nothing to ask, or by a fork since what was read was written.
+
+        Raises:
+            WalkerClosedError: It was.
+
+        """
+        if self.closed:
+            raise WalkerClosedError(self.name)
 
     @abstractmethod
     def _run(self, space: AddressSpace) -> None:
@@ -85,13 +117,16 @@ class SharedMemoryWalker(ABC):
         Raises:
             NoAddressSpaceError: The process has exited or called exec.
             UnstableError: A table changed at every attempt to read it.
+            WalkerClosedError: It was closed.
 
         """
         with self._lock:
             reached, n, m = self._read(space, start, start, end, tables)
             spans = self._spans[:m].tobytes()
             if reached >= end:
-                return self._entries_of(self._entries[:n].copy(), spans)
+                entry = self._entries[:n].copy()
+                self._check()
+                return self._entries_of(entry, spans)
             # Memory that nothing was written to is not resident, and realloc moves pages, not bytes.
             entry = np.empty(min((end - start) // hardware.PAGE_SIZE + ENTRIES, _RESERVE), np.uint64)
             entry[:n] = self._entries[:n]
@@ -102,6 +137,7 @@ class SharedMemoryWalker(ABC):
                     entry.resize(2 * len(entry), refcheck=False)
                 entry[n : n + more] = self._entries[:more]
                 pieces.append(self._spans[:m].tobytes())
+                self._check()
                 n += more
             entry.resize(n, refcheck=False)
             return self._entries_of(entry, b"".join(pieces))
@@ -116,6 +152,7 @@ class SharedMemoryWalker(ABC):
             with self._lock:
                 reached, n, m = self._read(space, start, reached, end, tables)
                 found = self._entries_of(self._entries[:n].copy(), self._spans[:m].tobytes())
+                self._check()
             yield found
 
     def views(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Iterator[Entries]:
@@ -156,6 +193,7 @@ class SharedMemoryWalker(ABC):
         with self._lock:
             reached, n, m = self._read(space, origin, start, end, tables)
             take(self._entries[:n], self._spans[:m])
+            self._check()
             return reached, n, m
 
     def _read(
@@ -167,7 +205,19 @@ class SharedMemoryWalker(ABC):
         tables: bool = False,  # noqa: FBT001, FBT002  (private, and a name costs time that a query of one page has not)
     ) -> tuple[int, int, int]:
         """Ask once. Return how far it came, and how many entries and spans it wrote."""
+        self._check()
         _ASKED.pack_into(self._memory, 0, origin, start, end, space.fileno(), self._flags | tables * TABLES)
         self._run(space)
         answer: tuple[int, int, int] = _ANSWERED.unpack_from(self._memory, _ANSWERED_AT)
         return answer
+
+
+_all: weakref.WeakSet[SharedMemoryWalker] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    for one in list(_all):
+        one.abandon()
+
+
+os.register_at_fork(after_in_child=_in_child)

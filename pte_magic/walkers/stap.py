@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import fcntl
-import mmap
 import os
 import struct
 import warnings
@@ -21,6 +20,7 @@ from pte_magic.interrupts import Interrupts
 from pte_magic.systemtap import installing, modules, toolchain
 from pte_magic.systemtap.messages import hints
 from pte_magic.systemtap.running import Run
+from pte_magic.walkers import mapping
 from pte_magic.walkers.shared import MEMORY_BYTES, SharedMemoryWalker
 from pte_magic.walkers.what_to_type import command
 
@@ -88,13 +88,11 @@ class StapWalker(SharedMemoryWalker):
 
         """
         super().__init__()
-        if why := why_not():
-            raise WalkerUnavailableError(NAME, why)
-        self._pid = os.getpid()
-        self._closed = False
         self._settled = False
         self._fd = -1
         self._loaded: Run | None = None
+        if why := why_not():
+            raise WalkerUnavailableError(NAME, why)
         self._load()
         atexit.register(self.close)
 
@@ -135,8 +133,7 @@ class StapWalker(SharedMemoryWalker):
         if not _answers(self._fd):
             message = f"{module} is of another version of pte-magic; type `{command('install-module')}`"
             raise SystemTapError(message)
-        memory = mmap.mmap(self._fd, MEMORY_BYTES)
-        memory.madvise(mmap.MADV_DONTFORK)  # a forked child would keep the file open, and the module's memory
+        memory = mapping.shared(self._fd, MEMORY_BYTES)
         self._use(memory)
         (self.encryption_mask,) = _TOLD.unpack_from(memory, _TOLD_AT)
 
@@ -152,12 +149,9 @@ class StapWalker(SharedMemoryWalker):
 
     def close(self) -> None:
         """Unload the module, when no walk is under way. The walker is of no use afterwards."""
-        if os.getpid() != self._pid:
-            self.abandon()
-        else:
-            with self._lock:
-                self._closed = True
-                self._unload()
+        with self._lock:
+            self.closed = True
+            self._unload()
         atexit.unregister(self.close)  # not before: should an interrupt come first, there is another chance
 
     def _unload(self) -> None:
@@ -177,6 +171,7 @@ class StapWalker(SharedMemoryWalker):
 
     def abandon(self) -> None:
         """Forget the module in a forked child: it is the parent's."""
+        super().abandon()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -203,8 +198,7 @@ class StapWalker(SharedMemoryWalker):
                     raise
             except ValueError:  # -1: loading it again failed before
                 pass
-            if self._closed:
-                raise WalkerUnavailableError(NAME, "this one was closed; call pte_magic.walkers.get() for another")
+            self._check()
             if self._settled:
                 raise WalkerUnavailableError(NAME, "somebody unloaded its module; start this program again")
             asked = self._memory[:_TOLD_AT]
