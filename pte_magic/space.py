@@ -336,10 +336,10 @@ def own() -> AddressSpace:
     return AddressSpace()
 
 
-def _in_child() -> None:
-    if own.cache_info().currsize:
-        own().close()  # frames of the parent's other threads may hold it for ever
-    own.cache_clear()
+def _in_child(kept: functools._lru_cache_wrapper[AddressSpace]) -> None:
+    if kept.cache_info().currsize:
+        kept().close()  # frames of the parent's other threads may hold it for ever
+    kept.cache_clear()
 
 
-os.register_at_fork(after_in_child=_in_child)
+os.register_at_fork(after_in_child=functools.partial(_in_child, own))

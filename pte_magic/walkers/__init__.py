@@ -42,8 +42,9 @@ class Walker(Protocol):
     def walk(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Entries:
         """Return the entries of ``[start, end)``; with `tables` also those passed on the way, if it sees them.
 
-        Each entry at which the walk ends is one row, an empty one at whatever level it was met. The first and the last
-        may cover more than the range.
+        Each entry at which the walk ends is one row, an empty one at whatever level it was met. Rows ascend, do not
+        overlap and cover the whole range, whatever happens meanwhile (see `overlaps`); the first and the last may cover
+        more.
         """
 
     def chunks(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Iterator[Entries]:
@@ -149,18 +150,18 @@ def chunks(reader: Walker, space: AddressSpace, start: int, end: int) -> Iterato
         PteMagicError: As of `reading`, and of the walker.
 
     """
-    tries = 0
+    tries, told = 0, None
     while start < end:
         try:
             for piece in reader.chunks(space, start, end):
                 reached = piece.end
-                yield piece
+                yield piece if told is None else piece.disjoint(end, told)
                 start, tries = reached, 0
         except WalkerClosedError:
             tries += 1
             if tries == _TRIES:
                 raise
-            reader = get(reader.name)
+            reader, told = get(reader.name), start
 
 
 def close() -> None:

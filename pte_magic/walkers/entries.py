@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pte_magic import geometry
+from pte_magic.walkers.overlaps import disjoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 LEVELS = geometry.LEVELS
 """Names of the levels, top down; a level's number is its index here, and -1 where it is not known."""
+
 
 SPAN = np.dtype([("vaddr", "<u8"), ("size", "<u8"), ("count", "<u4"), ("level", "<i4")])
 """A run of entries of one level: first address, bytes that each entry covers, entries, level."""
@@ -108,15 +110,27 @@ class Entries:
         skipped = np.maximum(first - starts[at], 0)
         spans["vaddr"] += skipped.astype(np.uint64) * spans["size"]
         spans["count"] = np.minimum(ends[at], last) - starts[at] - skipped
+        protnone = None if self.protnone is None else self.protnone[first:last]
+        return self._like(self.entry[first:last], spans, protnone)
+
+    def disjoint(self, end: int, told: int | None = None) -> Entries:
+        """Return the entries of a walker in the kernel without overlaps: see `overlaps.disjoint`."""
+        entry, spans = disjoint(self.entry, self.spans, end, told)
+        return self if entry is self.entry else self._like(entry, spans, None)
+
+    def _like(self, entry: NDArray[np.uint64], spans: NDArray[Any], protnone: NDArray[np.bool_] | None) -> Entries:
         return Entries(
-            self.entry[first:last],
-            spans,
-            self.encoding,
-            self.walker,
-            None if self.protnone is None else self.protnone[first:last],
-            self.encryption_mask,
-            self.frames_hidden,
-        )
+            entry, spans, self.encoding, self.walker, protnone, self.encryption_mask, self.frames_hidden
+        )  # fmt: skip
+
+
+def rows_before(spans: NDArray[Any], address: int) -> int:
+    """Return how many entries, from the first on, begin before an address."""
+    before = spans[: int(np.searchsorted(spans["vaddr"], np.uint64(address)))]
+    if not len(before):
+        return 0
+    first, size, count, _ = before[-1].item()
+    return int(before["count"][:-1].sum(dtype=np.int64) + min(count, -(-(address - first) // size)))
 
 
 def join(parts: Sequence[Entries]) -> Entries:

@@ -87,14 +87,24 @@ class PagemapWalker:
 
 
 def _parts(space: AddressSpace, start: int, end: int) -> Iterator[_Part]:
-    """Yield what is in ``[start, end)``, `_WORDS` entries at a time at most."""
+    """Yield what is in ``[start, end)``, `_WORDS` entries at a time at most.
+
+    Regions are read first, and later a huge page may reach over the end of one: then the next one begins behind it.
+    """
+    reached = start
     for piece_start, piece_end, region in _pieces(space, start, end):
+        if piece_end <= reached:
+            continue
+        first = max(piece_start, reached)
         if region is None:
-            yield *_nothing(piece_start, piece_end), False
-        else:
-            protnone = region.permissions.startswith("---")
-            for words, spans in _read_region(space, region, piece_start, piece_end):
-                yield words, spans, protnone
+            yield *_nothing(first, piece_end), False
+            reached = piece_end
+            continue
+        protnone = region.permissions.startswith("---")
+        for words, spans in _read_region(space, region, first, piece_end, is_first=first == start):
+            yield words, spans, protnone
+            last, size, count, _ = spans[-1].item()
+            reached = last + size * count
 
 
 def _nothing(start: int, end: int) -> tuple[NDArray[np.uint64], NDArray[np.void]]:
@@ -118,9 +128,13 @@ def _pieces(space: AddressSpace, start: int, end: int) -> Iterator[tuple[int, in
 
 
 def _read_region(
-    space: AddressSpace, region: Region, start: int, end: int
+    space: AddressSpace, region: Region, start: int, end: int, *, is_first: bool
 ) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.void]]]:
-    """Yield words and spans of a part of one region."""
+    """Yield words and spans of a part of one region, whose last one may end later, and whose first one begin earlier.
+
+    It may if it is the first of all. Else, where a huge page has come meanwhile that begins before the end of what was
+    yielded, the rest of it is told page by page, at a level that is not known.
+    """
     reached = start
     huge: tuple[int, int] | None = None
     while reached < end:
@@ -133,20 +147,30 @@ def _read_region(
             size, level = PAGE_SIZE, _PTE
             if categories & scan.PAGE_IS_HUGE:
                 size, level = huge = huge or _leaf(space, region)
-            if size > PAGE_SIZE:  # one entry, also if only a part of it was asked for
-                first, last = run_start & -size, -(-run_end // size) * size
-            else:
-                first, last = run_start, run_end
-            if first > start:
-                yield _nothing(start, first)
-            if size > PAGE_SIZE:
-                yield from _read_huge(space, first, last, size, level)
-            else:
-                yield from _read_pages(space, first, last, _PTE)
-            start = last
+            if run_end > start:  # else what was yielded reaches so far
+                yield from _read_run(space, start, run_start, run_end, size, level, is_first=is_first)
+                start, is_first = -(-run_end // size) * size, False
         reached = max(reached, start)
     if start < end:
         yield _nothing(start, end)
+
+
+def _read_run(  # noqa: PLR0913, PLR0917  (a run is what it is)
+    space: AddressSpace, start: int, run_start: int, run_end: int, size: int, level: int, *, is_first: bool
+) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.void]]]:
+    """Yield words and spans from `start` to the end of a run of pages of one size."""
+    # A huge page is one entry, also if only a part of it was asked for.
+    first, last = run_start & -size, -(-run_end // size) * size
+    if first < start and not is_first:
+        first = -(-start // size) * size
+        if first > start:
+            yield from _read_pages(space, start, first, _UNKNOWN)
+    elif first > start:
+        yield _nothing(start, first)
+    if first < last and size > PAGE_SIZE:
+        yield from _read_huge(space, first, last, size, level)
+    elif first < last:
+        yield from _read_pages(space, first, last, level)
 
 
 def _leaf(space: AddressSpace, region: Region) -> tuple[int, int]:

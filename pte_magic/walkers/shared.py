@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import struct
 import weakref
@@ -14,7 +15,7 @@ from pte_magic import hardware
 from pte_magic.errors import PteMagicError, WalkerClosedError, WalkerUnavailableError
 from pte_magic.interrupts import Lock
 from pte_magic.walkers import mapping
-from pte_magic.walkers.entries import SPAN, Entries
+from pte_magic.walkers.entries import SPAN, Entries, join, rows_before
 
 if TYPE_CHECKING:
     import mmap
@@ -44,6 +45,12 @@ def views(memory: mmap.mmap, at: int = 0) -> tuple[NDArray[Any], NDArray[np.uint
     """Return the spans and the entries of what is laid out like that from byte `at` on: all that there is room for."""
     spans = np.frombuffer(memory, SPAN, SPANS, at + SPANS_AT)
     return spans, np.frombuffer(memory, np.uint64, ENTRIES, at + ENTRIES_AT)
+
+
+@functools.cache
+def _table_size() -> int:
+    """Return how many bytes a table of the last level serves."""
+    return 1 << sorted(hardware.shifts().values())[1]
 
 
 class SharedMemoryWalker(ABC):
@@ -122,50 +129,66 @@ class SharedMemoryWalker(ABC):
         """
         with self._lock:
             reached, n, m = self._read(space, start, start, end, tables)
-            spans = self._spans[:m].tobytes()
             if reached >= end:
-                entry = self._entries[:n].copy()
-                self._check()
-                return self._entries_of(entry, spans)
+                entry, spans = self._copy(n, m)
+                found = self._entries_of(entry, spans)
+                return found if m == 1 else found.disjoint(end)
             # Memory that nothing was written to is not resident, and realloc moves pages, not bytes.
             entry = np.empty(min((end - start) // hardware.PAGE_SIZE + ENTRIES, _RESERVE), np.uint64)
             entry[:n] = self._entries[:n]
-            pieces = [spans]
+            pieces = [self._spans[:m].copy()]
             while reached < end:
                 reached, more, m = self._read(space, start, reached, end, tables)
                 if n + more > len(entry):
                     entry.resize(2 * len(entry), refcheck=False)
                 entry[n : n + more] = self._entries[:more]
-                pieces.append(self._spans[:m].tobytes())
+                pieces.append(self._spans[:m].copy())
                 self._check()
                 n += more
             entry.resize(n, refcheck=False)
-            return self._entries_of(entry, b"".join(pieces))
+            return self._entries_of(entry, np.concatenate(pieces)).disjoint(end)
+
+    def _copy(self, n: int, m: int) -> tuple[NDArray[np.uint64], NDArray[Any]]:
+        """Return a copy of the entries and spans that were read."""
+        found = self._entries[:n].copy(), self._spans[:m].copy()
+        self._check()
+        return found
 
     def _entries_of(self, entry: NDArray[np.uint64], spans: NDArray[Any] | bytes) -> Entries:
         return Entries(entry, spans, self.encoding, self.name, None, self.encryption_mask, self.frames_hidden)
 
     def chunks(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Iterator[Entries]:
-        """Yield what `walk` returns, piece by piece, each of 132,096 entries at most; between two, others may walk."""
-        reached = start
+        """Yield what `walk` returns, piece by piece, each of about 132,096 entries at most.
+
+        Between two, others may walk. A piece ends where a table does, so that a huge page in its place is whole in the
+        next one.
+        """
+        reached, told = start, None
+        kept: list[Entries] = []
         while reached < end:
             with self._lock:
                 reached, n, m = self._read(space, start, reached, end, tables)
-                found = self._entries_of(self._entries[:n].copy(), self._spans[:m].tobytes())
-                self._check()
-            yield found
+                kept.append(self._entries_of(*self._copy(n, m)))
+            found = join(kept).disjoint(end, told)
+            place = reached if reached >= end else reached & -_table_size()
+            rows = rows_before(found.spans, place) if place > (start if told is None else told) else 0
+            if rows:
+                told = place
+                yield found.part(0, rows) if rows < len(found) else found
+            kept = [found.part(rows, len(found))] if rows < len(found) else []
 
     def views(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Iterator[Entries]:
         """Yield what `chunks` yields, each a view that is valid until the next is asked for.
 
-        Nothing is copied: the arrays are the memory that the walker in the kernel wrote. Other threads' walks wait
-        until the iteration ends; this thread's raise RuntimeError.
+        Nothing is copied, unless a table went away between two steps: the arrays are the memory that the walker in the
+        kernel wrote. Other threads' walks wait until the iteration ends; this thread's raise RuntimeError.
         """
-        reached = start
+        reached, told = start, None
         with self._lock:
             while reached < end:
                 reached, n, m = self._read(space, start, reached, end, tables)
-                yield self._entries_of(self._entries[:n], self._spans[:m])
+                yield self._entries_of(self._entries[:n], self._spans[:m]).disjoint(end, told)
+                told = reached
 
     def once(  # noqa: PLR0913, PLR0917  (a request is what it is)
         self,

@@ -122,7 +122,7 @@ def test_what_is_left_of_a_walk_that_was_given_up_is_not_taken_for_another_s(by_
     start, end = array.ctypes.data, array.ctypes.data + array.nbytes
     walker = HelperWalker()
     for first in (0, 1, 0):
-        for part in walker.chunks(own(), start + (1 - first) * PAGE, end):
+        for part in walker.views(own(), start + (1 - first) * PAGE, end):
             assert len(part) == 3
             break
         found = walker.walk(own(), start + first * PAGE, end)
