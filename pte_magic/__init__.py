@@ -8,6 +8,7 @@ from pte_magic.core import decode, entries, walk
 from pte_magic.doctor import doctor
 from pte_magic.errors import PteMagicError
 from pte_magic.frame import PteFrame
+from pte_magic.interrupts import deferred
 from pte_magic.processes import Processes, machine
 from pte_magic.snapshots.loading import load
 from pte_magic.snapshots.taking import snapshot
@@ -41,7 +42,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "BitField":
-        from pte_magic.views.bits import BitField  # noqa: PLC0415  (widgets take as long to import as all else)
+        with deferred():
+            from pte_magic.views.bits import BitField  # noqa: PLC0415  (widgets take as long to import as all else)
 
         return BitField
     message = f"module {__name__!r} has no attribute {name!r}"
@@ -50,13 +52,15 @@ def __getattr__(name: str) -> Any:
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Add the magics to a shell; IPython calls this for ``%load_ext pte_magic``."""
-    from pte_magic.magics import load  # noqa: PLC0415  (at the top, IPython would be needed for walk() too)
+    with deferred():
+        from pte_magic.magics import load  # noqa: PLC0415  (at the top, IPython would be needed for walk() too)
 
     load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Take the magics away again and unload what was loaded into the kernel, for ``%unload_ext pte_magic``."""
-    from pte_magic.magics import unload  # noqa: PLC0415  (at the top, IPython would be needed for walk() too)
+    with deferred():
+        from pte_magic.magics import unload  # noqa: PLC0415  (at the top, IPython would be needed for walk() too)
 
     unload(shell)

@@ -13,6 +13,7 @@ from pte_magic.difference import compare
 from pte_magic.errors import TargetError
 from pte_magic.formats import decode, pagemap
 from pte_magic.formats import kernel as kernels
+from pte_magic.interrupts import deferred
 from pte_magic.newer_pandas import from_blocks
 
 if TYPE_CHECKING:
@@ -157,7 +158,8 @@ class PteFrame(pd.DataFrame):
             >>> pte_magic.walk("all").frames().groupby("region", observed=True)["kpf_thp"].mean()  # doctest: +SKIP
 
         """
-        from pte_magic.page_frames import join  # noqa: PLC0415  (this module is to its left)
+        with deferred():
+            from pte_magic.page_frames import join  # noqa: PLC0415  (this module is to its left)
 
         return join(self)
 
@@ -172,7 +174,8 @@ class PteFrame(pd.DataFrame):
             TargetError: There is no such row, or it has no raw entry.
 
         """
-        from pte_magic.views.bits import BitField  # noqa: PLC0415  (widgets take as long to import as all else)
+        with deferred():
+            from pte_magic.views.bits import BitField  # noqa: PLC0415  (widgets take as long to import as all else)
 
         if row is None:
             row = int((self["state"] != "table").to_numpy().argmax()) if len(self) else 0
@@ -203,7 +206,8 @@ class PteFrame(pd.DataFrame):
         """
         if func is not None:
             return super().map(func, na_action=na_action, **options)
-        from pte_magic.views.map import PageMap  # noqa: PLC0415  (widgets take as long to import as all else)
+        with deferred():
+            from pte_magic.views.map import PageMap  # noqa: PLC0415  (widgets take as long to import as all else)
 
         return PageMap(self, **options)
 
@@ -214,7 +218,8 @@ class PteFrame(pd.DataFrame):
             TargetError: The frame is not that of a single address, or has no raw entries.
 
         """
-        from pte_magic.views.translation import Translation  # noqa: PLC0415  (this module is to its left)
+        with deferred():
+            from pte_magic.views.translation import Translation  # noqa: PLC0415  (this module is to its left)
 
         return Translation(self, self.attrs.get("address"))
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pte_magic.errors import NoProcError
 from pte_magic.escapes import visible
+from pte_magic.interrupts import deferred
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,9 @@ def read(path: str | Path, *, directory: int | None = None) -> bytes:
         OSError: As of open(2) and read(2).
 
     """
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory), "rb") as file:
+    with deferred():  # or a descriptor would be open that nobody knows of
+        opened = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory), "rb")
+    with opened as file:
         return file.read()
 
 

@@ -93,6 +93,8 @@ class PteMagics(Magics):
         except PteMagicError as error:
             # Only exactly this class is printed without a traceback.
             raise UsageError(str(error)) from error
+        except KeyboardInterrupt as error:
+            raise UsageError(f"interrupted: {error}" if str(error) else "interrupted; nothing is left of it") from None
         return None if typed.is_silent else shown
 
 

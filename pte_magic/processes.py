@@ -12,6 +12,7 @@ import pandas as pd
 from pte_magic import display, hardware, kernel_text, page_sizes, progress, units, visiting, walkers
 from pte_magic.errors import TargetError
 from pte_magic.formats import kernel
+from pte_magic.interrupts import deferred
 from pte_magic.newer_pandas import TEXT
 from pte_magic.owners import owners
 from pte_magic.sharing import MapCounts, frames
@@ -81,7 +82,8 @@ class Processes(pd.DataFrame):
         """
         if func is not None:
             return super().map(func, na_action=na_action, **options)
-        from pte_magic.views import looks, physical_map  # noqa: PLC0415  (widgets take as long to import as all else)
+        with deferred():
+            from pte_magic.views import looks, physical_map  # noqa: PLC0415  (widgets take as long to import as all else)
 
         if not {"pid", "name", "host", "walker"} <= set(self.columns) or set(self["host"]) != {hardware.host()}:
             message = "this is no table of processes of this machine; type pte_magic.machine().map()"

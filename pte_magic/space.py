@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Self
 
 from pte_magic import kernel_text
 from pte_magic.errors import AccessDeniedError, NoAddressSpaceError, NoProcError, NoSuchProcessError
+from pte_magic.interrupts import deferred
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,8 +94,9 @@ class AddressSpace:
         self.pid = own if pid is None else pid
         try:
             place = f"/proc/{'self' if self.pid == own else pid}"
-            self._directory = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            self.fd = self._opened()
+            with deferred():  # or a descriptor would be open that nobody knows of
+                self._directory = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                self.fd = self._opened()
         except OSError as error:
             why = self._why_none() if self._directory >= 0 else None
             self.close()
@@ -107,8 +109,9 @@ class AddressSpace:
         """Return the same address space, even if its process has gone meanwhile, with descriptors of its own."""
         made = object.__new__(AddressSpace)
         made.pid, made.fd, made._directory, made._thread = self.pid, -1, -1, self._thread
-        made.fd = os.dup(self.fileno())
-        made._directory = os.dup(self._directory)
+        with deferred():
+            made.fd = os.dup(self.fileno())
+            made._directory = os.dup(self._directory)
         return made
 
     def _threads(self) -> Iterator[str]:
@@ -277,10 +280,14 @@ class AddressSpace:
 
     def close(self) -> None:
         """Close the descriptors; harmless when done twice."""
-        for name in ("fd", "_directory"):
-            if (fd := getattr(self, name)) >= 0:
-                setattr(self, name, -1)
-                os.close(fd)
+        names = [name for name in ("fd", "_directory") if getattr(self, name, -1) >= 0]  # interrupted, it has none
+        if not names:
+            return
+        with deferred():
+            for name in names:
+                if (fd := getattr(self, name)) >= 0:
+                    setattr(self, name, -1)
+                    os.close(fd)
 
     def __enter__(self) -> Self:
         return self

@@ -216,7 +216,8 @@ class Watch:
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         if self._view is None:
-            from pte_magic.views.live import LiveView  # noqa: PLC0415  (widgets take as long to import as all else)
+            with deferred():
+                from pte_magic.views.live import LiveView  # noqa: PLC0415  (widgets take as long to import as all else)
 
             self._view = LiveView(self)
         return self._view._repr_mimebundle_(**options)

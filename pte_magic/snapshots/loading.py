@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pte_magic.errors import MissingPackageError
+from pte_magic.interrupts import deferred
 
 if TYPE_CHECKING:
     import os
@@ -33,7 +34,8 @@ def load(path: str | os.PathLike[str]) -> Snapshot:
 
     """
     try:
-        from pte_magic.snapshots.saved import Snapshot  # noqa: PLC0415  (pyarrow is an extra)
+        with deferred():
+            from pte_magic.snapshots.saved import Snapshot  # noqa: PLC0415  (pyarrow is an extra)
     except ModuleNotFoundError as error:
         raise MissingPackageError from error
     return Snapshot(Path(path))

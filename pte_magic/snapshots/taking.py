@@ -17,7 +17,7 @@ import pandas as pd
 
 from pte_magic import kernel_text, progress, walkers
 from pte_magic.errors import MissingPackageError, NoAddressSpaceError, PteMagicError, TargetError
-from pte_magic.interrupts import Interrupts
+from pte_magic.interrupts import Interrupts, deferred
 from pte_magic.newer_pandas import TEXT
 from pte_magic.space import AddressSpace, own
 
@@ -66,7 +66,8 @@ def snapshot(
 
     """
     try:
-        from pte_magic.snapshots import writing  # noqa: PLC0415  (pyarrow is an extra)
+        with deferred():
+            from pte_magic.snapshots import writing  # noqa: PLC0415  (pyarrow is an extra)
     except ModuleNotFoundError as error:
         raise MissingPackageError from error
     wanted = _wanted(pids)

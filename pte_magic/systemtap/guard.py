@@ -8,6 +8,8 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from pte_magic.interrupts import deferred
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -41,7 +43,8 @@ class Guarded:
         """
         self._alive = -1
         _all.add(self)
-        ours, self._alive = os.pipe()
+        with deferred():
+            ours, self._alive = os.pipe()
         try:
             self.process: subprocess.Popen[bytes] = subprocess.Popen(
                 ["sh", "-c", _SHELL.format(last=last), "sh", *command], stdin=ours, start_new_session=True, **options

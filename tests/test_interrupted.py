@@ -1,0 +1,147 @@
+"""Interrupts at any moment: what comes afterwards works, and no descriptor is left."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import python
+from shells import Shell
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AT_ANY_MOMENT = """
+import os, signal, sys, mmap
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import pte_magic
+from pte_magic import progress
+
+class Interrupting:
+    '''Interrupts at the event of a number: a call or a line, or an instruction where descriptors are opened and closed.
+
+    Not at each line of who has locks: at that of `with` a tracer is called once more when the block ends, before the
+    lock is released. There Python looks for no signals, so no interrupt comes.
+    '''
+
+    def __init__(self, number, where, fine=()):
+        self.left, self.where, self.fine = number, where, fine
+
+    def __call__(self, frame, event, argument):
+        name = frame.f_code.co_filename
+        if not any(part in name for part in self.where):
+            return None
+        frame.f_trace_opcodes = any(part in name for part in self.fine)
+        if event in ("call", "opcode") or (event == "line" and "walkers" not in name):
+            self.left -= 1
+            if self.left == 0:
+                signal.raise_signal(signal.SIGINT)
+        return self
+
+def interrupted(do, number, where, fine=()):
+    '''Tell whether it was: else it has fewer events.'''
+    tracer = Interrupting(number, where, fine)
+    sys.settrace(tracer)
+    try:
+        do()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(None)
+    return tracer.left <= 0
+
+def descriptors():
+    return sorted(os.listdir("/proc/self/fd"))
+"""
+
+WALKS = (
+    AT_ANY_MOMENT
+    + """
+import gc, warnings
+warnings.simplefilter("ignore", ResourceWarning)  # a file that nobody holds any more is closed
+memory = mmap.mmap(-1, 1 << 16)
+memory[0] = 1
+pte_magic.walk(memory)
+child = os.fork()
+if child == 0:
+    signal.alarm(120)
+    signal.pause()
+address = pte_magic.walk(memory)["vaddr"].iloc[0]
+try:
+    for do in (
+        lambda: pte_magic.entries(address, address + 4096, pid=child),
+        lambda: next(pte_magic.stream(address, address + 4096, pid=child)),
+    ):
+        do()
+        gc.collect()
+        before, number = descriptors(), 1
+        while interrupted(do, number, ("pte_magic/space.py", "pte_magic/walkers/"), ("pte_magic/space.py",)):
+            assert descriptors() == before, number
+            number += 1
+        assert number > 100, number
+        do()
+    assert len(pte_magic.walk(memory)) == 16
+finally:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+print("ok")
+"""
+)
+
+IMPORTS = (
+    AT_ANY_MOMENT
+    + """
+import warnings
+warnings.simplefilter("ignore")  # a fork while threads are there: numpy's
+work = {work}
+status = []
+for number in {numbers}:
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            interrupted(work, number, ("",))
+            work()
+            code = 0
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    status.append(os.waitpid(pid, 0)[1])
+assert not any(status), status
+print("ok")
+"""
+)
+
+
+def test_walks_of_others_leave_no_descriptor() -> None:
+    assert python(WALKS) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("work", "numbers"),
+    [
+        ("lambda: progress.bar('looking', 1, 'process').update()", "range(1, 30000, 2900)"),
+        ("lambda: pte_magic.walk(b'x').map()", "range(1, 90000, 22000)"),
+        ("lambda: pte_magic.walk(b'x').bits()", "range(1, 90000, 22000)"),
+        ("lambda: pte_magic.walk(b'x').frames()", "range(1, 20000, 4000)"),
+    ],
+)
+def test_an_import_that_is_interrupted_works_the_next_time(work: str, numbers: str) -> None:
+    assert python(IMPORTS.format(work=work, numbers=numbers)) == "ok"
+
+
+def test_a_magic_that_is_interrupted_says_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = Shell(tmp_path)
+
+    def interrupt(*_: object, **__: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("pte_magic.visiting.with_space", interrupt)
+    found = shell.run("%pte --machine")
+    assert (found.out + found.err).strip().splitlines() == ["UsageError: interrupted; nothing is left of it"]
+    monkeypatch.undo()
+    assert "processes" in repr(shell.run("%pte --machine").result)
