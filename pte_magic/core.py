@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pte_magic import frame, hardware, walkers
+from pte_magic import arguments, frame, hardware, walkers
 from pte_magic import target as targets
 from pte_magic.errors import TargetError
 from pte_magic.formats import decode as decoding
@@ -143,11 +143,12 @@ def _meant_kernel(name: str, release: object, raw: NDArray[np.uint64], encryptio
 def resolve(target: object, end: int | None, space: AddressSpace) -> Target:
     """Return the addresses that a target stands for in `space`."""
     if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
-        return targets.at(int(target)) if end is None else targets.between(int(target), int(end))
+        start = arguments.address(target, "target")
+        return targets.at(start) if end is None else targets.between(start, arguments.address(end, "end"))
     if isinstance(target, Target):
         return target
     if end is not None:
-        message = f"an end goes with an address; {type(target).__name__} {target!r:.40} is none"
+        message = f"`end` needs an integer start address, not {arguments.shown(target)}; leave it out"
         raise TargetError(message)
     if isinstance(target, str):
         found = targets.parse(target, space)

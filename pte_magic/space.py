@@ -21,7 +21,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from pte_magic import kernel_text
+from pte_magic import arguments, kernel_text
 from pte_magic.errors import AccessDeniedError, NoAddressSpaceError, NoProcError, NoSuchProcessError
 from pte_magic.interrupts import deferred
 
@@ -86,8 +86,10 @@ class AddressSpace:
             NoSuchProcessError: There is no such process.
             AccessDeniedError: The kernel does not let us look.
             NoAddressSpaceError: A kernel thread or a zombie.
+            TargetError: That is not a pid.
 
         """
+        pid = None if pid is None else arguments.process(pid)
         self.fd = self._directory = -1
         self._thread = ""
         own = _own_pid()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pte_magic import core, walkers
-from pte_magic.errors import TargetError
+from pte_magic import arguments, core, walkers
 from pte_magic.ranges import each_once
 from pte_magic.space import AddressSpace, own
 from pte_magic.walkers.entries import Entries, join
@@ -49,9 +48,7 @@ def stream(
         ...     print(frame.summary())
 
     """
-    if rows < 1:
-        message = f"rows={rows}: a frame has one row at least"
-        raise TargetError(message)
+    rows = arguments.rows(rows)
     reader = walkers.get(walker)
     space = own().copy() if pid is None else AddressSpace(pid)  # of its own, whatever becomes of this process'
     try:

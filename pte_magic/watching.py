@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import pandas as pd
 
-from pte_magic import core
+from pte_magic import arguments, core
 from pte_magic.around import same
 from pte_magic.comparison import showing
-from pte_magic.errors import PteMagicError, ResourceError, TargetError, UnstableError
+from pte_magic.errors import PteMagicError, ResourceError, UnstableError
 from pte_magic.interrupts import Lock, deferred
 from pte_magic.named import Named
 from pte_magic.overview import headline
@@ -68,9 +68,7 @@ class Watch:
             PteMagicError: It cannot be looked at, or not that often.
 
         """
-        if not isinstance(every, (int, float)) or isinstance(every, bool) or not SHORTEST <= every < LONGEST:
-            message = f"every={every!r} is no number of seconds; type one from {SHORTEST} on"
-            raise TargetError(message)
+        every = arguments.seconds(every, "every", SHORTEST, LONGEST)
         self._target, self._every, self._walker = target, every, walker
         self._space = target.space.copy()
         self._paused = False

@@ -143,7 +143,7 @@ MAPPED.close()
         ([LIMIT], {}, "is not canonical"),
         ([0xFFFF888000000000], {}, "0xffff888000000000 is a kernel address"),
         ([0x2000, 0x1000], {}, "0x2000-0x1000: the end lies before the start"),
-        ([b"abc", 5], {}, "an end goes with an address; bytes b'abc' is none"),
+        ([b"abc", 5], {}, "`end` needs an integer start address, not b'abc'; leave it out"),
         ([b""], {}, "the bytes holds 0 bytes"),
         ([MAPPED], {}, "the mmap gives no access to its memory: mmap closed or invalid"),
         (["all"], {"walker": "gdb"}, "walker 'gdb' does not exist; type one of auto, bpf, helper, stap, pagemap"),

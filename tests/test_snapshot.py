@@ -165,7 +165,11 @@ print(json.dumps([told["error"].isna().sum().item(), told.loc[{os.getpid()}, "er
 
 @pytest.mark.parametrize(
     ("pids", "message"),
-    [(1 << 30, "pid 1073741824: no such process"), ("al", "'al' names no processes; type"), ([None], "names no proc")],
+    [
+        (1 << 30, "pid 1073741824: no such process"),
+        ("al", "pids='al' is not a whole number; type"),
+        ([None], "pids=None is not a whole"),
+    ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(pids: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(pte_magic.PteMagicError, match=message) as caught:

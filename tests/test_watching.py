@@ -195,7 +195,7 @@ def test_the_oldest_looks_are_forgotten_first(address: int, monkeypatch: pytest.
 
 @pytest.mark.parametrize("every", [0, -1, 0.001, "1", None, True, float("nan"), float("inf")])
 def test_a_bad_time_is_one_line(every: Any) -> None:
-    with pytest.raises(TargetError, match=r"^every=.* is no number of seconds; type one from 0\.01 on$"):
+    with pytest.raises(TargetError, match=r"^every=.* is not a number of seconds; type one from 0\.01 on$"):
         pte_magic.watch(b"x", every=every)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pte_magic import arguments
 from pte_magic.errors import MissingPackageError
 from pte_magic.interrupts import deferred
 
@@ -38,4 +39,4 @@ def load(path: str | os.PathLike[str]) -> Snapshot:
             from pte_magic.snapshots.saved import Snapshot  # noqa: PLC0415  (pyarrow is an extra)
     except ModuleNotFoundError as error:
         raise MissingPackageError from error
-    return Snapshot(Path(path))
+    return Snapshot(Path(arguments.path(path)))

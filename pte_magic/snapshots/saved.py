@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 import pandas as pd
 
-from pte_magic import frame, kernel_text, progress
+from pte_magic import arguments, frame, kernel_text, progress
 from pte_magic.errors import TargetError
 from pte_magic.escapes import visible
 from pte_magic.snapshots import reading
@@ -132,12 +132,12 @@ class Snapshot:
             TargetError: As of `frame`, at once.
 
         """
-        if rows < 1:
-            message = f"rows={rows}: a frame has one row at least"
-            raise TargetError(message)
+        rows = arguments.rows(rows)
         return _streamed(self._of(host, pid), *_range(start, end), rows)
 
     def _of(self, host: str | None, pid: int | None) -> list[_File]:
+        host = None if host is None else arguments.text(host, "host", "type the name of a machine")
+        pid = None if pid is None else arguments.process(pid)
         found = [file for file in self._files if host in (None, file.host) and pid in (None, file.pid)]
         if not found:
             asked = " ".join(f"{name} {value!r}" for name, value in (("host", host), ("pid", pid)) if value is not None)
@@ -159,7 +159,8 @@ def _origin(file: Path) -> tuple[str, int]:
 
 
 def _range(start: int | None, end: int | None) -> tuple[int, int]:
-    first, last = start or 0, _EVERYTHING if end is None else end
+    first = 0 if start is None else arguments.address(start, "start")
+    last = _EVERYTHING if end is None else arguments.address(end, "end")
     if not 0 <= first < last:
         message = f"{first:#x}-{last:#x}: the end lies before the start"
         raise TargetError(message)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
+import resource
 import threading
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,14 +18,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pte_magic import kernel_text, progress, walkers
-from pte_magic.errors import MissingPackageError, NoAddressSpaceError, PteMagicError, TargetError
+from pte_magic import arguments, kernel_text, progress, walkers
+from pte_magic.errors import MissingPackageError, NoAddressSpaceError, PteMagicError, ResourceError, TargetError
 from pte_magic.interrupts import Interrupts, deferred
 from pte_magic.newer_pandas import TEXT
 from pte_magic.space import AddressSpace, own
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from pte_magic.walkers import Walker
 
@@ -72,7 +75,7 @@ def snapshot(
         raise MissingPackageError from error
     wanted = _wanted(pids)
     reader = walkers.get(walker)
-    directory = writing.of_host(Path(path))
+    directory = writing.of_host(Path(arguments.path(path)))
     try:
         mode = 0o700 if private else 0o777
         directory.parent.mkdir(mode, parents=True, exist_ok=True)
@@ -80,9 +83,12 @@ def snapshot(
     except FileExistsError:
         message = f"{directory} exists; name a directory without a snapshot of this machine, or remove that one"
         raise TargetError(message) from None
+    except OSError as error:
+        message = f"{directory} cannot be made: {error.strerror}; name a directory that you may write to"
+        raise TargetError(message) from error
     try:
         write = functools.partial(writing.write, private=private)
-        done = _Work(reader, directory, write, skips=pids == ALL).all_of(wanted)
+        done = _Work(reader, directory, write, skips=isinstance(pids, str)).all_of(wanted)
     finally:
         with suppress(OSError):  # there are files in it
             directory.rmdir()
@@ -94,15 +100,12 @@ def snapshot(
 def _wanted(pids: int | Iterable[int] | str | None) -> list[int]:
     if pids is None:
         return [own().pid]
-    if isinstance(pids, int):
-        return [pids]
-    if pids == ALL:
+    if isinstance(pids, str) and pids == ALL:
         return kernel_text.pids()
-    try:
-        return [*dict.fromkeys(int(pid) for pid in pids)]
-    except (TypeError, ValueError):
-        message = f"{pids!r} names no processes; type a pid, a list of pids, or {ALL!r}"
-        raise TargetError(message) from None
+    what = f"type a pid, a list of pids, or {ALL!r}"
+    if isinstance(pids, Iterable) and not isinstance(pids, (str, bytes)):
+        return [*dict.fromkeys(arguments.integer(pid, "pids", what) for pid in pids)]
+    return [arguments.integer(pids, "pids", what)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +186,18 @@ class _Work:
 def _raise_if_fatal(done: _Done) -> None:
     """Raise what no other process would be spared, such as a full disk."""
     if done.error and not isinstance(done.error, PteMagicError):
+        if isinstance(done.error, OSError):
+            message = f"pid {done.pid} cannot be written: {_in_words(done.error)}"
+            raise ResourceError(message) from done.error
         raise done.error
+
+
+def _in_words(error: OSError) -> str:
+    """Return what is wrong with files or descriptors; whatever library says it."""
+    code = error.errno or 0
+    if code == errno.EFBIG:
+        return f"a file may have {resource.getrlimit(resource.RLIMIT_FSIZE)[0]:,} bytes (`ulimit -f`)"
+    return os.strerror(code) if code else " ".join(str(error).split())
 
 
 def _table(done: list[_Done]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import traitlets
 
-from pte_magic import typed_numbers
+from pte_magic import arguments, typed_numbers
 from pte_magic.formats import given
 from pte_magic.formats import kernel as kernels
 from pte_magic.formats.describe import Description, describe, hexadecimal
@@ -35,7 +35,7 @@ class Entry(traitlets.TraitType[int, int]):
         except TypeError:
             number = -1
         if number < 0 or number >> width:
-            message = f"{self.name} is a number from 0 to {(1 << width) - 1:#x}, not {value!r}"
+            message = f"{self.name} is a number from 0 to {(1 << width) - 1:#x}, not {arguments.shown(value)}"
             raise traitlets.TraitError(message)
         return number
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from pte_magic import arguments
 from pte_magic.errors import TargetError, WalkerClosedError, WalkerUnavailableError
 from pte_magic.interrupts import Lock, deferred
 from pte_magic.suggestions import did_you_mean
@@ -103,6 +104,7 @@ def get(name: str = AUTO) -> Walker:
         TargetError: There is no such walker.
 
     """
+    name = arguments.text(name, "walker", f"type one of {AUTO}, {', '.join(NAMES)}")
     found = _chosen.get(name)
     if found is None or found.closed:
         found = _chosen[name] = _choose(name)
@@ -113,8 +115,8 @@ def _choose(name: str) -> Walker:
     if name == AUTO:
         name = next(candidate for candidate in NAMES if not isinstance(attempt(candidate), WalkerUnavailableError))
     elif name not in NAMES:
-        near = did_you_mean(name, (AUTO, *NAMES))
-        message = f"walker {name!r} does not exist; type one of {AUTO}, {', '.join(NAMES)}{near}"
+        near = did_you_mean(name, (AUTO, *NAMES)) if isinstance(name, str) else ""
+        message = f"walker {arguments.shown(name)} does not exist; type one of {AUTO}, {', '.join(NAMES)}{near}"
         raise TargetError(message)
     found = attempt(name, again=True)
     if isinstance(found, WalkerUnavailableError):

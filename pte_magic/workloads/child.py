@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pte_magic import arguments
 from pte_magic.errors import WorkloadError
 from pte_magic.hardware import PAGE_SIZE
 from pte_magic.workloads.forked import Forked
@@ -44,15 +44,20 @@ class Child(Forked):
             WorkloadError: There is no such page, or the child has ended, such as by writing to what is read-only.
 
         """
-        self.call(self._at(page), operator.index(value))
+        byte = arguments.integer(value, "value", "type one from 0 to 255", least=0, error=WorkloadError)
+        if byte > np.iinfo(np.uint8).max:
+            message = f"value={arguments.shown(byte)} does not fit in a byte; type one from 0 to 255"
+            raise WorkloadError(message)
+        self.call(self._at(page), byte)
 
     def read(self, page: int) -> int:
         """Have the child read the first byte that the array has in a page; return it. Else as `write`."""
         return int(self.call(self._at(page), None))
 
     def _at(self, page: int) -> int:
-        if not 0 <= operator.index(page) < self._pages:
-            message = f"page {page} does not exist; those of the array are 0 to {self._pages - 1}"
+        page = arguments.integer(page, "page", f"type one from 0 to {self._pages - 1}", error=WorkloadError)
+        if not 0 <= page < self._pages:
+            message = f"page {arguments.shown(page)} does not exist; those of the array are 0 to {self._pages - 1}"
             raise WorkloadError(message)
         return max(0, page * PAGE_SIZE - self._inset)
 

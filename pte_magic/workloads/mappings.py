@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pte_magic import page_sizes, system_calls
+from pte_magic import arguments, page_sizes, system_calls
 from pte_magic.errors import WorkloadError
 from pte_magic.hardware import PAGE_SIZE
 from pte_magic.workloads.syscalls import call
@@ -102,8 +102,8 @@ def huge_array(n: int, advice: str = "hugepage") -> NDArray[np.uint8]:
         WorkloadError: No such advice, or not so much memory.
 
     """
-    if advice not in _ADVICE:
-        message = f"advice {advice!r} does not exist; type one of {', '.join(map(repr, _ADVICE))}"
+    if not isinstance(advice, str) or advice not in _ADVICE:
+        message = f"advice {arguments.shown(advice)} does not exist; type one of {', '.join(map(repr, _ADVICE))}"
         raise WorkloadError(message)
     size = _counted(n) * HUGE_SIZE
     room = _anonymous(size + HUGE_SIZE, mmap.MAP_PRIVATE)
@@ -158,8 +158,8 @@ def _small_pages(memory: mmap.mmap) -> NDArray[np.uint8]:
 
 
 def _counted(pages: int) -> int:
-    if not isinstance(pages, (int, np.integer)) or not 0 < pages < 1 << 40:
-        message = f"{pages!r} pages cannot be mapped; type a whole number from 1 on"
+    if isinstance(pages, bool) or not isinstance(pages, (int, np.integer)) or not 0 < pages < 1 << 40:
+        message = f"{arguments.shown(pages)} pages cannot be mapped; type a whole number from 1 on"
         raise WorkloadError(message)
     return int(pages)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pte_magic import system_calls
+from pte_magic import arguments, system_calls
 from pte_magic.errors import WorkloadError
 from pte_magic.hardware import PAGE_SIZE
 from pte_magic.workloads.syscalls import call, whole_pages
@@ -47,7 +47,7 @@ def move_to(node: int, array: np.ndarray[Any, Any]) -> NDArray[np.int32]:
         WorkloadError: There is no such node, or else as of `nodes`.
 
     """
-    return _move_pages(array, node)
+    return _move_pages(array, arguments.integer(node, "node", "type 0, for example", error=WorkloadError))
 
 
 def _move_pages(array: np.ndarray[Any, Any], node: int | None) -> NDArray[np.int32]:
