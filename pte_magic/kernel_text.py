@@ -12,6 +12,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from pte_magic import descriptors
 from pte_magic.errors import NoProcError
 from pte_magic.escapes import visible
 from pte_magic.interrupts import deferred
@@ -86,9 +87,16 @@ def pids() -> list[int]:
 
     Raises:
         NoProcError: There is no /proc.
+        ResourceError: No descriptor is free.
 
     """
-    found = sorted(int(name) for name in _names("/proc") if name.isascii() and name.isdecimal())
+    try:
+        names = os.listdir("/proc")  # noqa: PTH208  (names only)
+    except OSError as error:
+        if descriptors.missing(error):
+            raise descriptors.none_free() from error
+        names = []
+    found = sorted(int(name) for name in names if name.isascii() and name.isdecimal())
     if not found:
         raise NoProcError(os.getpid())
     return found
@@ -106,8 +114,8 @@ def threads(directory: int) -> list[int]:
         os.close(task)
 
 
-def _names(directory: str | int) -> list[str]:
+def _names(directory: int) -> list[str]:
     try:
-        return os.listdir(directory)  # noqa: PTH208  (names only, and it may be a descriptor)
+        return os.listdir(directory)
     except OSError:
         return []

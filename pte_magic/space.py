@@ -21,8 +21,14 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from pte_magic import arguments, kernel_text
-from pte_magic.errors import AccessDeniedError, NoAddressSpaceError, NoProcError, NoSuchProcessError
+from pte_magic import arguments, descriptors, kernel_text
+from pte_magic.errors import (
+    AccessDeniedError,
+    NoAddressSpaceError,
+    NoProcError,
+    NoSuchProcessError,
+    PteMagicError,
+)
 from pte_magic.interrupts import deferred
 
 if TYPE_CHECKING:
@@ -111,9 +117,12 @@ class AddressSpace:
         """Return the same address space, even if its process has gone meanwhile, with descriptors of its own."""
         made = object.__new__(AddressSpace)
         made.pid, made.fd, made._directory, made._thread = self.pid, -1, -1, self._thread
-        with deferred():
-            made.fd = os.dup(self.fileno())
-            made._directory = os.dup(self._directory)
+        try:
+            with deferred():
+                made.fd = os.dup(self.fileno())
+                made._directory = os.dup(self._directory)
+        except OSError as error:
+            raise _as_ours(error, self.pid) from error
         return made
 
     def _threads(self) -> Iterator[str]:
@@ -306,7 +315,9 @@ class AddressSpace:
         return f"<AddressSpace of pid {self.pid}{'' if self.fd >= 0 else ', closed'}>"
 
 
-def _as_ours(error: OSError, pid: int) -> NoSuchProcessError | AccessDeniedError | NoAddressSpaceError:
+def _as_ours(error: OSError, pid: int) -> PteMagicError:
+    if descriptors.missing(error):
+        return descriptors.none_free()
     if isinstance(error, PermissionError):
         return AccessDeniedError(pid)
     if isinstance(error, (FileNotFoundError, ProcessLookupError)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from pte_magic import arguments
+from pte_magic import arguments, descriptors
 from pte_magic.errors import TargetError, WalkerClosedError, WalkerUnavailableError
 from pte_magic.interrupts import Lock, deferred
 from pte_magic.suggestions import did_you_mean
@@ -74,6 +74,9 @@ def attempt(name: str, *, again: bool = False) -> Walker | WalkerUnavailableErro
         name: Which one.
         again: If it could not work, try again: what was missing may be there now.
 
+    Raises:
+        ResourceError: Too few descriptors are free to find out.
+
     """
     found = _usable(name)
     if found and not (again and isinstance(found, WalkerUnavailableError)):
@@ -83,7 +86,11 @@ def attempt(name: str, *, again: bool = False) -> Walker | WalkerUnavailableErro
         if now is None or now is found:  # else another thread was quicker
             try:
                 now = _MAKERS[name]()
-            except WalkerUnavailableError as error:
+            except (WalkerUnavailableError, OSError) as error:
+                if not descriptors.are_free():  # it may work later
+                    raise descriptors.none_free() from error
+                if isinstance(error, OSError):
+                    raise
                 now = error
             _attempts[name] = now
             _chosen.clear()  # the best of all may be another one

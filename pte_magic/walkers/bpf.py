@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pte_magic import hardware, kernel_text
+from pte_magic import descriptors, hardware, kernel_text
 from pte_magic.errors import NoProcError, PteMagicError, TargetError, UnstableError, WalkerUnavailableError
 from pte_magic.space import own
 from pte_magic.walkers import direct_map, libbpf, machine, what_to_type
@@ -150,6 +150,9 @@ def _load() -> libbpf.Object:
     if not OBJECT.exists():
         why = f"{OBJECT.name} was not compiled; type `pip install --force-reinstall pte-magic`"
         raise WalkerUnavailableError(NAME, why)
+    # libbpf finds out what the kernel can by trying, once a process: what fails now it never tries again.
+    if not descriptors.are_free():
+        raise descriptors.none_free()
     # Read-side critical sections from a program: kfuncs since 6.2 (9bb00b2895cb "bpf: Add kfunc bpf_rcu_read_lock").
     loaded = _try(use_rcu=True)
     if isinstance(loaded, libbpf.LibbpfError) and loaded.errno != EPERM:
