@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import shutil
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -172,11 +174,16 @@ print(json.dumps([told["error"].isna().sum().item(), told.loc[{os.getpid()}, "er
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(pids: Any, message: str, tmp_path: Path) -> None:
-    with pytest.raises(pte_magic.PteMagicError, match=message) as caught:
-        pte_magic.snapshot(tmp_path / "none", pids)
-    assert len(str(caught.value).splitlines()) == 1
-    assert left(tmp_path) == set()
-    assert not host_of(tmp_path / "none").exists()
+    (tmp_path / "there").mkdir()
+    pte_magic.snapshot(tmp_path / "first", os.getpid())  # which keeps its walker
+    shutil.rmtree(tmp_path / "first")
+    for path in (tmp_path / "none" / "below", tmp_path / "there"):
+        before = descriptors(), threading.active_count()
+        with pytest.raises(pte_magic.PteMagicError, match=message) as caught:
+            pte_magic.snapshot(path, pids)
+        assert len(str(caught.value).splitlines()) == 1
+        assert (descriptors(), threading.active_count()) == before
+    assert [*tmp_path.rglob("*")] == [tmp_path / "there"]  # which somebody else made
 
 
 @needs_root

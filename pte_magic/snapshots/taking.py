@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
@@ -76,6 +77,7 @@ def snapshot(
     wanted = _wanted(pids)
     reader = walkers.get(walker)
     directory = writing.of_host(Path(arguments.path(path)))
+    new = [directory, *takewhile(lambda parent: not parent.exists(), directory.parents)]
     try:
         mode = 0o700 if private else 0o777
         directory.parent.mkdir(mode, parents=True, exist_ok=True)
@@ -91,7 +93,8 @@ def snapshot(
         done = _Work(reader, directory, write, skips=isinstance(pids, str)).all_of(wanted)
     finally:
         with suppress(OSError):  # there are files in it
-            directory.rmdir()
+            for one in new:
+                one.rmdir()
     if len(done) == 1 and not isinstance(pids, str) and isinstance(done[0].error, PteMagicError):
         raise done[0].error
     return _table(done)
