@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from pandas.arrays import BooleanArray, IntegerArray
 
+from pte_magic import hardware, row_kernels
+from pte_magic.errors import TargetError
 from pte_magic.formats.field import KINDS, STATES
-from pte_magic.formats.kernel import of_frame
 from pte_magic.formats.known import FORMATS
 from pte_magic.formats.plan import CACHES
 from pte_magic.walkers.entries import LEVELS
@@ -27,7 +28,7 @@ _CATEGORIES: dict[str, Any] = {
     "kind": pd.CategoricalDtype(list(KINDS)),
     "cache": pd.CategoricalDtype(list(CACHES)),
 }
-_INTEGERS = {
+_INTEGERS: dict[str, Any] = {
     "entry": np.dtype(np.uint64),
     "pfn": np.dtype(np.uint64),
     "mapped": np.dtype(np.uint64),
@@ -42,7 +43,24 @@ BOOLEANS = tuple(
 """Columns of dtype boolean that frames may have, named as the kernel names the bits."""
 
 WHERE = ("vaddr", "size")
-_ORIGIN = ("host", "pid", "walker")
+_ORIGIN = ("host", "pid", "walker", row_kernels.COLUMN)
+
+TYPES: dict[str, Any] = {
+    **dict.fromkeys((*WHERE, "bytes"), np.dtype(np.uint64)),
+    **dict.fromkeys(("entries", "pid"), np.dtype(np.int64)),
+    **_CATEGORIES,
+    **{name: IntegerArray(np.empty(0, dtype), np.empty(0, np.bool_)).dtype for name, dtype in _INTEGERS.items()},
+    **dict.fromkeys(("map_count", "page_flags"), pd.UInt64Dtype()),
+    **dict.fromkeys(BOOLEANS, pd.BooleanDtype()),
+}
+"""Dtypes that columns of a frame of entries have, by name; of others, such as host, nothing is asked."""
+
+
+def fits(dtype: Any, wanted: Any) -> bool:
+    """Tell whether a column of some dtype may be one for which another one is wanted."""
+    if isinstance(wanted, pd.CategoricalDtype):
+        return isinstance(dtype, pd.CategoricalDtype)
+    return wanted is None or bool(dtype == wanted) or bool(dtype == getattr(wanted, "numpy_dtype", wanted))
 
 
 @functools.cache
@@ -98,17 +116,49 @@ def translated(frame: pd.DataFrame) -> NDArray[np.uint64]:
     return np.maximum(size, frame["mapped"].astype("UInt64").to_numpy(np.uint64, na_value=0))
 
 
+def pages(frame: pd.DataFrame) -> NDArray[np.uint64]:
+    """Return how many of the smallest pages each entry covers, which page frames are counted in, ``uint64[n]``.
+
+    Raises:
+        TargetError: Nobody knows of which machine an entry is.
+
+    """
+    size: NDArray[np.uint64] = frame["size"].to_numpy(np.uint64)
+    codes, kernels = row_kernels.known(frame)
+    shifts = [found.format.page_shift if found else _unsaid(frame) for found in kernels]
+    if len(set(shifts)) <= 1:
+        return size >> np.uint64(shifts[0]) if shifts else size
+    return size >> np.array(shifts, np.uint64)[codes]
+
+
 def page_size(frame: pd.DataFrame) -> int:
     """Return the bytes of the smallest page, which page frames are counted in, of the machine that a frame is of.
 
-    What an entry of the lowest level covers; without any, what the frame's format says, or this machine's.
+    Raises:
+        TargetError: Its entries are of several, or nobody knows.
+
+    """
+    codes, kernels = row_kernels.known(frame)
+    if kernels and None not in kernels:
+        return 1 << row_kernels.of_all(frame).format.page_shift
+    return 1 << _unsaid(frame.iloc[codes == len(kernels) - 1])
+
+
+def _unsaid(frame: pd.DataFrame) -> int:
+    """Return the bits of an address below a page where rows do not tell of which kernel they are.
+
+    An entry of the lowest level covers a page; else this is said of this machine only.
     """
     level = frame["level"].array if "level" in frame.columns else ()
     if isinstance(level, pd.Categorical) and tuple(level.categories) == LEVELS:
         lowest = np.flatnonzero(level.codes == len(LEVELS) - 1)
         if len(lowest):
-            return int(frame["size"].iloc[lowest[0]])
-    return 1 << of_frame(frame.attrs).format.page_shift
+            return int(frame["size"].iloc[lowest[0]]).bit_length() - 1
+    if "host" in frame.columns and set(frame["host"].dropna()) <= {hardware.host()}:
+        return hardware.PAGE_SIZE.bit_length() - 1
+    message = "these entries do not tell of which kernel they are, so nobody knows how large its pages are; keep the "
+    message += f"column {row_kernels.COLUMN!r} of the frame that pte_magic.walk() returned"
+    raise TargetError(message)
 
 
 @functools.cache

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from pte_magic import display
+from pte_magic import columns, restored, runs
 from pte_magic.comparison import flipped, rows, showing
+from pte_magic.own_frames import OwnFrame
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SAME = ("change", "level", "state_before", "state_after", "level_before", "level_after")
 
 
-class PteDiff(pd.DataFrame):
+class PteDiff(OwnFrame):
     """What changed from one frame to another: one row an entry that changed, in ascending order of address.
 
     Where the two frames have entries of different sizes, the smaller ones are the rows, except where many became one:
     that is one row. Columns, in this order:
 
-    ================  ================  ============================================================================
+    ================= ================  ============================================================================
     ``vaddr``         uint64            first address that changed
     ``size``          uint64            bytes that changed
     ``level``         ordered category  level of the smaller of the two entries, or of the one that others became
@@ -31,7 +37,9 @@ class PteDiff(pd.DataFrame):
     ``pfn_after``     UInt64
     ``level_before``  ordered category  level of the entry that covered it
     ``level_after``   ordered category
-    ================  ================  ============================================================================
+    ``format_before`` category          what is needed to decode entries, as of `PteFrame`
+    ``format_after``  category
+    ================= ================  ============================================================================
 
     ``attrs`` say how many entries were ``compared`` and how many of these had ``changed``, and have the frames'
     ``encryption_mask``, if there is one. What is unknown on either side is no change; if one of the frames was read
@@ -39,31 +47,48 @@ class PteDiff(pd.DataFrame):
     rows, too, unless there was nothing: an empty entry often covers more than was asked for.
     """
 
-    @property
-    def _constructor(self) -> type[PteDiff]:
-        return PteDiff
+    _TYPES: ClassVar[Mapping[str, Any]] = {
+        **{name: columns.TYPES[name] for name in (*columns.WHERE, *runs.COUNTS, "level")},
+        **dict.fromkeys(("before", "after", "flipped", "pfn_before", "pfn_after"), columns.TYPES["pfn"]),
+        **dict.fromkeys(("level_before", "level_after"), columns.TYPES["level"]),
+        **dict.fromkeys(("state_before", "state_after"), columns.TYPES["state"]),
+    }
+    _SAYS = frozenset({"vaddr", "before", "after", "flipped"})
+    _WHOLE = frozenset({"vaddr", "size", "change", "before"})
+    _MADE_BY = ".diff()"
+
+    def __init__(self, data: Any = None, *args: Any, **options: Any) -> None:
+        """Make a difference of what pandas takes, such as of one that came back from a file.
+
+        Args:
+            data: As of pandas.
+            args: As of pandas.
+            options: As of pandas.
+
+        """
+        plain = pd.DataFrame(data, *args, **options)
+        make: Any = super()  # the stubs have __new__ only
+        make.__init__(restored.restored(plain, self._TYPES))
+        self.attrs = restored.attrs(data, self)
 
     def runs(self) -> PteDiff:
         """Merge neighbours of the same size to which the same happened: the same words, and the same bits flipped.
 
         Returns:
             The first row of each run, with two columns more after ``size``: ``entries`` (int64), how many it stands
-            for, and ``bytes`` (uint64), how much they cover. Of page frames and places in swap, which are others in
-            each row, it has those of the first.
+            for, and ``bytes`` (uint64), how much they cover; runs that continue each other are one. Of page frames and
+            places in swap, which are others in each row, it has those of the first.
 
         """
+        self._need("runs()", *columns.WHERE, *_SAME, "before", "after", "flipped")
         first, size = self["vaddr"].to_numpy(), self["size"].to_numpy()
         starts = np.ones(len(self), np.bool_)
-        starts[1:] = (first[1:] != first[:-1] + size[:-1]) | (size[1:] != size[:-1])
-        for name in ("change", "level", "state_before", "state_after", "level_before", "level_after"):
+        starts[1:] = (first[1:] != first[:-1] + runs.counts(self)[1][:-1]) | (size[1:] != size[:-1])
+        for name in _SAME:
             code = pd.factorize(self[name])[0]
             starts[1:] |= code[1:] != code[:-1]
         starts[1:] |= flipped.changes(self)
-        at = np.flatnonzero(starts)
-        entries = np.diff(np.append(at, len(self)))
-        merged: PteDiff = self.iloc[at].reset_index(drop=True)  # with the attrs
-        merged.insert(2, "entries", entries)
-        merged.insert(3, "bytes", merged["size"] * entries.astype(np.uint64))
+        merged: PteDiff = runs.merged(self, starts)  # with the attrs
         return merged
 
     def summary(self) -> pd.DataFrame:
@@ -74,23 +99,16 @@ class PteDiff(pd.DataFrame):
             point to tables cover nothing themselves.
 
         """
-        is_table = (self["state_before"] == "table") | (self["state_after"] == "table")
-        weight = self["entries"] if "entries" in self.columns else np.ones(len(self), np.int64)
-        covered = self["bytes"] if "bytes" in self.columns else self["size"]
+        self._need("summary()", "change", "size", "state_before", "state_after")
+        is_table = np.asarray((self["state_before"] == "table") | (self["state_after"] == "table"), np.bool_)
+        entries, covered = runs.counts(self)
+        covered = np.where(is_table, np.uint64(0), covered)
         return (
-            pd.DataFrame({"change": self["change"], "entries": weight, "bytes": covered.where(~is_table, 0)})
+            pd.DataFrame({"change": self["change"].array, "entries": entries, "bytes": covered})
             .groupby("change", sort=False)
             .sum()
             .sort_values("entries", ascending=False, kind="stable")
         )
-
-    def to_string(self, *args: Any, formatters: Any = None, **options: Any) -> Any:
-        """Return the difference as text, as `pandas.DataFrame.to_string` does, addresses and entries in hex."""
-        return super().to_string(*args, formatters=formatters or display.formatters(self), **options)
-
-    def to_html(self, *args: Any, formatters: Any = None, **options: Any) -> Any:
-        """Return the difference as HTML, as `pandas.DataFrame.to_html` does, addresses and entries in hex."""
-        return super().to_html(*args, formatters=formatters or display.formatters(self), **options)
 
     def __repr__(self) -> str:
         return showing.text(self)
@@ -114,6 +132,6 @@ def compare(before: pd.DataFrame, after: pd.DataFrame) -> PteDiff:
 
     """
     found = rows.compare(before, after)
-    difference = PteDiff(found)
-    difference.attrs = found.attrs  # which no constructor takes over
+    difference: PteDiff = PteDiff._own(found)  # noqa: SLF001  (PteDiff(found) would look for what is to be restored)
+    difference.attrs = found.attrs
     return difference

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import compress, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from pte_magic import row_kernels
+from pte_magic.errors import TargetError
 from pte_magic.escapes import visible
-from pte_magic.formats import kernel
 from pte_magic.formats.describe import MOST_PAGES, describe
 from pte_magic.overview import headline, is_translation, shortened
 from pte_magic.units import size
@@ -32,24 +34,43 @@ _SIZES = {"size", "mapped", "bytes", "resident", "contiguous", "swapped", "page_
 _RESIDENT = "resident_"  # what follows is the size of pages, which machines have of their own
 _SHARES = {"huge_share"}
 _REMARKS = 3  # lines about entries below a table
-_CONSTANT = ("cache", "pkey", "host", "pid", "walker", "node", "cgroup", "region", "permissions")
+_CONSTANT = ("cache", "pkey", "host", "pid", "walker", "node", "cgroup", "region", "permissions", "format")
 
 
 def formatters(frame: pd.DataFrame) -> dict[Any, Callable[[Any], str]]:
-    """Return what formats the values of each column, for pandas' ``to_string`` and ``to_html``."""
-    return {name: _formatter(str(name), dtype) for name, dtype in frame.dtypes.items()}
+    """Return what formats the values of columns, for pandas' ``to_string`` and ``to_html``; the others are pandas'."""
+    found = {name: _formatter(str(name), dtype) for name, dtype in zip(frame.columns, frame.dtypes, strict=True)}
+    return {name: form for name, form in found.items() if form}
 
 
-def _formatter(name: str, dtype: Any) -> Callable[[Any], str]:
-    if name in _HEX:
-        return lambda value: _number(value, lambda found: format(found, _HEX[name]))
-    if _is_size(name):
-        return lambda value: _number(value, size)
-    if name in _SHARES:
+def merged(frame: pd.DataFrame, theirs: Any, options: Mapping[str, Any]) -> Any:
+    """Return formatters for a frame: those that somebody gave, as pandas takes them, and ours for other columns."""
+    ours = formatters(frame)
+    if theirs is None:
+        return ours
+    if isinstance(theirs, Mapping):
+        return ours | dict(theirs)
+    wanted = options.get("columns")
+    names = list(frame.columns if wanted is None else wanted)
+    if len(names) != len(theirs):
+        return theirs  # of which pandas says what is wrong
+    return [form or ours.get(name) for name, form in zip(names, theirs, strict=True)]
+
+
+def _formatter(name: str, dtype: Any) -> Callable[[Any], str] | None:
+    """Return what formats the values of a column that has this name and dtype; None if pandas does that best."""
+    if str(dtype).lower() == "uint64":  # else it is no address or size, whatever its name
+        if name in _HEX:
+            return lambda value: _number(value, lambda found: format(found, _HEX[name]))
+        if _is_size(name):
+            return lambda value: _number(value, size)
+    if name in _SHARES and str(dtype) == "Float64":
         return lambda value: MISSING if pd.isna(value) else f"{value:.1%}"
     if isinstance(dtype, pd.BooleanDtype):
         return lambda value: MISSING if pd.isna(value) else str(int(value))
-    return lambda value: MISSING if pd.isna(value) else visible(str(value))
+    if dtype.kind in "iuO" or isinstance(dtype, (pd.CategoricalDtype, pd.StringDtype)):
+        return lambda value: MISSING if pd.api.types.is_scalar(value) and pd.isna(value) else visible(str(value))
+    return None
 
 
 def _is_size(name: str) -> bool:
@@ -74,7 +95,7 @@ def text(frame: pd.DataFrame) -> str:
         table["bits that are set"] = [" ".join(compress(bits, row)) or MISSING for row in is_set]
     leaf = _leaf(frame)
     bits_of_leaf = ["", picture.text(leaf)] if leaf else []
-    return "\n".join([*headline(frame), table.to_string(max_rows=limit), *notes, *bits_of_leaf])
+    return "\n".join([*headline(frame), table.to_string(max_rows=limit, na_rep=MISSING), *notes, *bits_of_leaf])
 
 
 def html(frame: pd.DataFrame) -> str | None:
@@ -91,9 +112,10 @@ def html(frame: pd.DataFrame) -> str | None:
 def html_table(table: pd.DataFrame, limit: int | None, label: str = "table of entries") -> str:
     """Return what `words` made as an HTML table of at most `limit` rows; a size keeps its unit beside it."""
     for at, name in enumerate(table.columns):
-        if _is_size(str(name)):
-            table.isetitem(at, [value.replace(" ", "\N{NO-BREAK SPACE}") for value in table.iloc[:, at]])
-    made: str = table.to_html(max_rows=limit, notebook=True)
+        if _is_size(str(name)) and isinstance(table.iloc[:, at].dtype, pd.StringDtype | np.dtypes.ObjectDType):
+            values = [str(value).replace(" ", "\N{NO-BREAK SPACE}") for value in table.iloc[:, at]]
+            table.isetitem(at, values)
+    made: str = table.to_html(max_rows=limit, na_rep=MISSING, notebook=True)
     made = made.replace("<th></th>", "<td></td>", 1)  # above the index: no header of anything
     return scrolled(made, label)
 
@@ -116,9 +138,12 @@ def _leaf(frame: pd.DataFrame) -> Description | None:
     """Return the entry at which the translation of a single address ends, taken apart; None of anything else."""
     if not is_chain(frame):
         return None
+    try:
+        kernel = row_kernels.of_all(frame)
+    except TargetError:  # a picture would show what nobody knows
+        return None
     leaf = frame.iloc[-1]
-    running = kernel.of_frame(frame.attrs)
-    return describe(int(leaf["entry"]), str(leaf["level"]), running, covers=int(leaf["size"]))
+    return describe(int(leaf["entry"]), str(leaf["level"]), kernel, covers=int(leaf["size"]))
 
 
 def _worth_showing(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -127,6 +152,7 @@ def _worth_showing(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     The lines that go below it say what is not shown.
     """
     shape = f"{len(frame)} rows x {len(frame.columns)} columns"
+    frame = row_kernels.shown(frame)
     if not len(frame) or not frame.columns.is_unique or not {"level", "state"} <= set(frame.columns):
         return frame, [f"[{shape}]"]
     frame, short = shortened(frame)  # each column says in the runs what it says in the rows
@@ -140,7 +166,10 @@ def _remarks(frame: pd.DataFrame) -> list[str]:
     places = ("entry", "pfn", "swap_offset")
     if "vaddr" in frame.columns or any(str(frame.dtypes.get(name)) != "UInt64" for name in places):
         return []
-    of = kernel.of_frame(frame.attrs)
+    kernels = row_kernels.known(frame)[1]
+    of = kernels[0] if len(kernels) == 1 else None
+    if of is None:
+        return []
     beyond = frame["pfn"] >= 1 << of.format.memory_bits - of.format.page_shift
     odd = frame["state"].isna() | beyond.fillna(value=False) | (frame["swap_offset"] >= MOST_PAGES).fillna(value=False)
     rows = np.flatnonzero((odd & frame["entry"].notna()).to_numpy(np.bool_))
@@ -162,6 +191,8 @@ def telling(frame: pd.DataFrame, shape: str, constant: tuple[str, ...]) -> tuple
         constant: Columns that are shown below the table if their value is the same throughout.
 
     """
+    if not frame.columns.is_unique:
+        return frame, [f"[{shape}]"]
     empty = [name for name in frame.columns if frame[name].isna().all()]
     values = {name: frame[name].dropna().unique() for name in constant if name in frame.columns}
     same = {name: found[0] for name, found in values.items() if len(found) == 1}
@@ -193,11 +224,11 @@ def ends(frame: pd.DataFrame) -> tuple[pd.DataFrame, int | None]:
 
 
 def words(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame of what is printed for each value."""
-    columns = [
-        [form(value) for value in frame.iloc[:, at]]
-        for at, form in enumerate(_formatter(str(name), dtype) for name, dtype in frame.dtypes.items())
-    ]
-    words = pd.DataFrame(dict(enumerate(columns)), frame.index)
+    """Return a frame of what is printed for each value; where pandas knows best what that is, of the values."""
+    columns: dict[Any, Any] = {}
+    for at, (name, dtype) in enumerate(zip(frame.columns, frame.dtypes, strict=True)):
+        form, column = _formatter(str(name), dtype), frame.iloc[:, at]
+        columns[at] = [form(value) for value in column] if form else column.array
+    words = pd.DataFrame(columns, frame.index)
     words.columns = frame.columns
     return words

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import functools
+import operator
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pandas as pd
 
-from pte_magic import columns, display, hardware, walkers
+from pte_magic import columns, hardware, restored, row_kernels, runs, walkers
 from pte_magic.difference import compare
 from pte_magic.errors import TargetError
 from pte_magic.formats import decode, pagemap
 from pte_magic.formats import kernel as kernels
 from pte_magic.interrupts import deferred
 from pte_magic.newer_pandas import from_blocks
+from pte_magic.own_frames import OwnFrame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,10 +32,12 @@ if TYPE_CHECKING:
 _WALKERS: Any = pd.CategoricalDtype(list(walkers.NAMES))  # the same for all, so that concat keeps the dtype
 
 
-class PteFrame(pd.DataFrame):
+class PteFrame(OwnFrame):
     """Page-table entries, one row an entry, in ascending order of address.
 
-    A frame is a DataFrame: select, group, join and save it like any other. Columns, in this order:
+    A frame is a DataFrame: select, group, join and save it like any other. What is made of it is a `PteFrame` as long
+    as its rows are entries and its columns have these dtypes; counts, sums and the like are plain DataFrames. Of what
+    came back from a file, `PteFrame(found)` makes one again. Columns, in this order:
 
     ==================  ================  ==========================================================================
     ``vaddr``           uint64            first address that the entry covers
@@ -52,6 +56,7 @@ class PteFrame(pd.DataFrame):
     ``host``            category          name of the machine
     ``pid``             int64             process, in the pid namespace of the walk
     ``walker``          category          what read the entry
+    ``format``          category          what its kernel does with bits, and all else that is needed to decode it
     ==================  ================  ==========================================================================
 
     What an architecture does not have is no column: arm64 has ``uxn``, ``pxn`` and ``cont`` where x86-64 has ``nx`` and
@@ -61,51 +66,44 @@ class PteFrame(pd.DataFrame):
     3.1) it remains a category, which takes a byte a row instead of twenty.
 
     `decode` makes frames without the columns that a mere value does not have. `attrs` of a frame of a single address
-    hold this ``address``, and of raw entries, their ``format`` and what their kernel does with it.
+    hold this ``address``, and of raw entries, their ``format`` and what their kernel does with it. The column
+    ``format`` says the same of each row, and more; so frames of several machines may be one, and what cannot be known
+    of rows of several kernels, or of unknown ones, is refused.
     """
 
-    @property
-    def _constructor(self) -> type[PteFrame]:
-        return PteFrame
+    _TYPES = columns.TYPES
+    _SAYS = frozenset({"vaddr", "level", "entry", "state", "pfn", *columns.BOOLEANS})
+    _WHOLE = frozenset({"vaddr", "size", "state"})
+    _MADE_BY = "pte_magic.walk()"
+
+    def __init__(self, data: Any = None, *args: Any, **options: Any) -> None:
+        """Make a frame of entries of what pandas takes; columns get the dtypes that they had, where nothing was lost.
+
+        Args:
+            data: As of pandas, such as what `pandas.read_parquet` or `pandas.read_csv` returned.
+            args: As of pandas.
+            options: As of pandas.
+
+        """
+        plain = pd.DataFrame(data, *args, **options)
+        make: Any = super()  # the stubs have __new__ only
+        make.__init__(restored.restored(plain, columns.TYPES))
+        self.attrs = restored.attrs(data, self)
 
     def runs(self) -> PteFrame:
         """Merge neighbours that differ in nothing but their address and in frames that follow each other.
 
         Returns:
             The first entry of each run, with two columns more after ``size``: ``entries`` (int64), how many it stands
-            for, and ``bytes`` (uint64), how much they cover.
+            for, and ``bytes`` (uint64), how much they cover. Runs that continue each other are one.
+
+        Raises:
+            TargetError: The frame lacks ``vaddr`` or ``size``, or a column has not the dtype that it was made with.
 
         """
-        n = len(self)
-        starts = np.ones(n, np.bool_)
-        if n:
-            starts[1:] = ~self._continues()
-        at = np.flatnonzero(starts)
-        entries = np.diff(np.append(at, n)).astype(np.int64)
-        merged = self.iloc[at].reset_index(drop=True)
-        merged.insert(2, "entries", entries)
-        merged.insert(3, "bytes", merged["size"] * entries.astype(np.uint64))
-        return PteFrame(merged)
-
-    def _continues(self) -> NDArray[np.bool_]:
-        """Tell for each row but the first whether it continues the one before it, ``bool[n-1]``."""
-        size, vaddr = self["size"].to_numpy(), self["vaddr"].to_numpy()
-        same: NDArray[np.bool_] = (vaddr[1:] == vaddr[:-1] + size[:-1]) & (size[1:] == size[:-1])
-        step = size[:-1] // np.uint64(columns.page_size(self))
-        moves = {"pfn": step, "swap_offset": np.where(self["state"][:-1] == "swap", step, 0)}
-        for name in self.columns:
-            if name in (*columns.WHERE, "entry"):
-                continue
-            column = self[name].array
-            missing = np.asarray(column.isna())
-            values = column.codes if isinstance(column, pd.Categorical) else column.to_numpy(_plain(column), na_value=0)
-            if name in moves:
-                offset = self["swap_offset"].array.isna()[:-1] if name == "pfn" else True
-                expected = values[:-1] + np.where(offset, moves[name], 0).astype(values.dtype)
-            else:
-                expected = values[:-1]
-            same &= (missing[1:] == missing[:-1]) & (missing[1:] | (values[1:] == expected))
-        return same
+        self._need("runs()", *columns.WHERE)
+        found: PteFrame = runs.merged(self, runs.starts(self))
+        return found
 
     def summary(self) -> pd.DataFrame:
         """Count entries and bytes by state and page size.
@@ -113,17 +111,14 @@ class PteFrame(pd.DataFrame):
         Returns:
             Index ``state`` and ``size`` (bytes that an entry covers; of contiguous ones the whole block, ``mapped``; 0
             for states that map nothing), columns ``entries`` (int64) and ``bytes`` (uint64). Entries that point to
-            tables cover nothing themselves.
+            tables cover nothing themselves, and a run counts as all that it stands for.
+
+        Raises:
+            TargetError: The frame lacks ``state`` or ``size``, or a column has not the dtype that it was made with.
 
         """
-        maps = ~self["state"].isin(["none", "table"])
-        covered = self["size"].where(self["state"] != "table", 0)
-        size = np.where(maps, columns.translated(self), np.uint64(0))
-        return (
-            pd.DataFrame({"state": self["state"], "size": size, "bytes": covered})
-            .groupby(["state", "size"], observed=True)
-            .agg(entries=("bytes", "size"), bytes=("bytes", "sum"))
-        )
+        self._need("summary()", "state", "size")
+        return runs.summary(self)
 
     def frames(self) -> PteFrame:
         """Join each entry with what the kernel knows of its page frame, and with the region in which it lies.
@@ -161,6 +156,7 @@ class PteFrame(pd.DataFrame):
         with deferred():
             from pte_magic.page_frames import join  # noqa: PLC0415  (this module is to its left)
 
+        self._need("frames()", *columns.WHERE, "pfn", "host", "pid")
         return join(self)
 
     def bits(self, row: int | None = None) -> BitField:
@@ -177,25 +173,37 @@ class PteFrame(pd.DataFrame):
         with deferred():
             from pte_magic.views.bits import BitField  # noqa: PLC0415  (widgets take as long to import as all else)
 
-        if row is None:
-            row = int((self["state"] != "table").to_numpy().argmax()) if len(self) else 0
-        if not -len(self) <= row < len(self):
-            message = f"row {row} does not exist; the frame has {len(self)}"
-            raise TargetError(message)
-        entry = self["entry"].iloc[row]
+        self._need("bits()", "entry", "level")
+        at = self._place(row)
+        entry = self["entry"].iloc[at]
         if pd.isna(entry):
-            walker = self["walker"].iloc[row] if "walker" in self.columns else "its origin"
-            message = f"row {row} has no raw entry: {walker} shows none; pte_magic.doctor() says which walker does"
+            walker = self["walker"].iloc[at] if "walker" in self.columns else "its origin"
+            message = f"row {row if row is not None else at} has no raw entry: {walker} shows none; "
+            message += "pte_magic.doctor() says which walker does"
             raise TargetError(message)
-        return BitField(int(entry), str(self["level"].iloc[row]), kernel=kernels.of_frame(self.attrs))
+        return BitField(int(entry), str(self["level"].iloc[at]), kernel=row_kernels.of_all(self.iloc[[at]]))
+
+    def _place(self, row: Any) -> int:
+        """Return which row is meant, counted from either end; by default the first at which a translation ends."""
+        if row is None:
+            row = int((self["state"] != "table").to_numpy().argmax()) if len(self) and "state" in self.columns else 0
+        try:
+            at = operator.index(row)
+        except TypeError:
+            message = f"row {row!r} is not a number of a row; type one from 0 to {len(self) - 1}"
+            raise TargetError(message) from None
+        if not -len(self) <= at < len(self):
+            message = f"row {at} does not exist; the frame has {len(self)}"
+            raise TargetError(message)
+        return at
 
     def map(  # type: ignore[override]  # without a function, it is ours
-        self, func: Callable[[Any], Any] | None = None, na_action: Any = None, **options: Any
+        self, func: Callable[[Any], Any] | str | None = None, na_action: Any = None, **options: Any
     ) -> Any:
         """Return a picture of all entries, a cell an entry; with a function, do as `pandas.DataFrame.map` does.
 
         Args:
-            func: What pandas is to call with each value.
+            func: What pandas is to call with each value; of the picture the same as ``color``.
             na_action: Of pandas.
             options: Of pandas; of the picture ``color``: what its colours mean, ``"state"`` (the default), ``"size"``,
                 ``"contiguity"`` of page frames, or the name of a boolean column.
@@ -204,12 +212,13 @@ class PteFrame(pd.DataFrame):
             TargetError: There is no such column, or the entries have no addresses.
 
         """
-        if func is not None:
+        if callable(func):
             return super().map(func, na_action=na_action, **options)
         with deferred():
             from pte_magic.views.map import PageMap  # noqa: PLC0415  (widgets take as long to import as all else)
 
-        return PageMap(self, **options)
+        self._need("map()", *columns.WHERE, "state")
+        return PageMap(self, **({"color": func} | options if func is not None else options))
 
     def translation(self) -> Translation:
         """Return a picture of how one address is translated, table by table.
@@ -221,17 +230,19 @@ class PteFrame(pd.DataFrame):
         with deferred():
             from pte_magic.views.translation import Translation  # noqa: PLC0415  (this module is to its left)
 
+        self._need("translation()", *columns.WHERE, "level", "entry", "state")
         return Translation(self, self.attrs.get("address"))
 
     @overload
-    def diff(self, periods: PteFrame) -> PteDiff: ...
+    def diff(self, periods: pd.DataFrame) -> PteDiff: ...
     @overload
     def diff(self, periods: int = 1, axis: Any = 0) -> PteFrame: ...
     def diff(self, periods: Any = 1, axis: Any = 0) -> Any:
         """Tell what changed from this frame to another one, walked later or in another process.
 
         Args:
-            periods: The frame after. With a number, this is `pandas.DataFrame.diff`.
+            periods: The frame after, also one that came back from a file. With a number, this is
+                `pandas.DataFrame.diff`.
             axis: Of `pandas.DataFrame.diff`.
 
         Returns:
@@ -246,21 +257,9 @@ class PteFrame(pd.DataFrame):
             >>> before.diff(pte_magic.walk(a))  # doctest: +SKIP
 
         """
-        return compare(self, periods) if isinstance(periods, PteFrame) else super().diff(periods, axis)
-
-    def to_string(self, *args: Any, formatters: Any = None, **options: Any) -> Any:
-        """Return the frame as text, as `pandas.DataFrame.to_string` does, addresses and entries in hex."""
-        return super().to_string(*args, formatters=formatters or display.formatters(self), **options)
-
-    def to_html(self, *args: Any, formatters: Any = None, **options: Any) -> Any:
-        """Return the frame as HTML, as `pandas.DataFrame.to_html` does, addresses and entries in hex."""
-        return super().to_html(*args, formatters=formatters or display.formatters(self), **options)
-
-    def __repr__(self) -> str:
-        return display.text(self)
-
-    def _repr_html_(self) -> str | None:
-        return display.html(self)
+        if not isinstance(periods, pd.DataFrame):
+            return super().diff(periods, axis)
+        return compare(self, periods if isinstance(periods, PteFrame) else PteFrame(periods))
 
 
 def build(
@@ -284,6 +283,7 @@ def build(
     level = entries.level
     if entries.protnone is None and entries.encoding != kernel.format.name:
         kernel = kernels.reading(entries.encoding, entries.encryption_mask, entries.frames_hidden)
+    kernel = kernel.also(entries.encryption_mask, entries.frames_hidden)
     if entries.protnone is not None:
         found = pagemap.columns(entries.entry, entries.protnone, kernel)
     else:
@@ -299,30 +299,26 @@ def build(
         codes = np.full(n, code, np.min_scalar_type(-len(dtype.categories)))
         blocks.append((pd.Categorical.from_codes(codes, dtype=dtype, validate=False), places[name]))
     blocks.append((np.full((1, n), pid, np.int64), places["pid"]))
+    blocks.append((row_kernels.column(kernel, n), places[row_kernels.COLUMN]))
     plain = from_blocks(blocks, index=pd.RangeIndex(n), columns=columns.index(kernel))
     take: Any = PteFrame  # the stubs do not know how pandas' subclasses take the columns of a frame over
     made: PteFrame = take._from_mgr(plain._mgr, axes=plain.axes)  # noqa: SLF001  (PteFrame(plain) is a third of a small frame's time)
-    if entries.protnone is None:
-        made.attrs["format"] = kernel.words
-    if entries.encryption_mask:
-        made.attrs["encryption_mask"] = entries.encryption_mask
-    if entries.frames_hidden:
-        made.attrs["frames_hidden"] = True
+    made.attrs = row_kernels.attrs(kernel)
+    if entries.protnone is not None:
+        del made.attrs["format"]
     return made
 
 
 def of_columns(found: dict[str, decode.Column], level: NDArray[np.int8], kernel: Kernel) -> PteFrame:
     """Make a frame of decoded entries of a kernel that were found nowhere."""
     found = {**found, "level": decode.Column(level)}
-    made = PteFrame(columns.arrays(found, len(level), kernel))
-    made.attrs["format"] = kernel.words
+    told = row_kernels.column(kernel, len(level))
+    plain = pd.DataFrame(columns.arrays(found, len(level), kernel) | {row_kernels.COLUMN: told})
+    made: PteFrame = PteFrame._own(plain)  # noqa: SLF001  (PteFrame(plain) would look for what is to be restored)
+    made.attrs = row_kernels.attrs(kernel)
     return made
 
 
 @functools.cache
 def _categories(names: tuple[str, ...]) -> Any:
     return pd.CategoricalDtype(list(names))
-
-
-def _plain(column: Any) -> np.dtype[Any] | None:
-    return getattr(column.dtype, "numpy_dtype", None)

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pte_magic.columns import translated
+from pte_magic.columns import TYPES, translated
+from pte_magic.errors import TargetError
 from pte_magic.formats.field import STATES
+from pte_magic.runs import COUNTS, is_counted, merged, starts
+from pte_magic.runs import counts as entries_of
 from pte_magic.units import size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pte_magic.frame import PteFrame
-
 _TIMES = "\N{MULTIPLICATION SIGN}"
 # In which order states are told: first what maps memory, last what maps nothing.
 _TOLD = (*(state for state in STATES if state not in {"none", "table"}), "none", "table")
-_RUNS = {"entries", "bytes"}  # what `runs` adds
 # What is counted, and what runs are made of, as a walk gives them. Whoever changed them sees the rows as they are.
 _COUNTED = {"vaddr": "uint64", "size": "uint64", "state": "category"}
 _MERGED = {**_COUNTED, "pfn": "UInt64", "swap_offset": "UInt64"}
@@ -32,7 +32,7 @@ def headline(frame: pd.DataFrame) -> list[str]:
     """
     if not _is_range(frame):
         return []
-    weight = frame["entries"].to_numpy(np.int64) if set(frame.columns) >= _RUNS else np.ones(len(frame), np.int64)
+    weight = entries_of(frame)[0]
     state = frame["state"].cat.set_categories(list(_TOLD)).cat.codes.to_numpy()
     which, sizes, blocks = _sizes(frame)
     counts = np.zeros((len(sizes), len(_TOLD)), np.int64)
@@ -83,6 +83,8 @@ def _has(frame: pd.DataFrame, columns: dict[str, str]) -> bool:
     if not frame.columns.is_unique:
         return False
     found = {str(name): str(dtype) for name, dtype in frame.dtypes.items()}
+    if any(found.get(name, str(TYPES[name])) != str(TYPES[name]) for name in COUNTS):
+        return False
     return columns.items() <= found.items() and set(frame["state"].cat.categories) <= set(STATES)
 
 
@@ -92,14 +94,16 @@ def shortened(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     Rows of which something would be lost stay rows: runs already, objects that somebody added, an index with a meaning.
     """
     limit = pd.get_option("display.max_rows")
-    if not limit or len(frame) <= limit or _RUNS & set(frame.columns) or not _has(frame, _MERGED):
+    if not limit or len(frame) <= limit or is_counted(frame) or not _has(frame, _MERGED):
         return frame, []
     index = frame.index
     means_something = index.name is not None or not pd.api.types.is_integer_dtype(index.dtype)
     if means_something or any(pd.api.types.is_object_dtype(dtype) for dtype in frame.dtypes):
         return frame, []
-    rows: PteFrame = frame  # type: ignore[assignment]  # whoever has these columns has that method
-    runs = rows.runs()
+    try:
+        runs = merged(frame, starts(frame))
+    except TargetError:  # nobody knows how large pages are
+        return frame, []
     if len(runs) == len(frame):
         return frame, []
     return runs, [f"shown as {len(runs):,} runs of neighbours; pandas.options.display.max_rows = None shows all rows"]

@@ -12,6 +12,7 @@ from pte_magic import hardware, physical
 from pte_magic.errors import AccessDeniedError, NoAddressSpaceError, NoSuchProcessError, TargetError
 from pte_magic.newer_pandas import TEXT
 from pte_magic.physical import Told
+from pte_magic.runs import is_counted
 from pte_magic.space import AddressSpace
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _check(frame: PteFrame) -> None:
         message = f"frames() needs the columns {', '.join(_NEEDED)}, and this frame has no {', '.join(absent)}"
         message += "; call it on what pte_magic.walk() returned"
         raise TargetError(message)
-    if "entries" in frame.columns:
+    if is_counted(frame):
         message = "this frame has a row a run, and frames() tells of each entry; call it on the frame before .runs()"
         raise TargetError(message)
     others = set(frame["host"].dropna().unique()) - {hardware.host()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import pwd
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -14,11 +14,12 @@ from pte_magic.errors import TargetError
 from pte_magic.formats import kernel
 from pte_magic.interrupts import deferred
 from pte_magic.newer_pandas import TEXT
+from pte_magic.own_frames import OwnFrame
 from pte_magic.owners import owners
 from pte_magic.sharing import MapCounts, frames
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pte_magic.sharing import Mapped
     from pte_magic.space import AddressSpace
@@ -31,7 +32,7 @@ _NEEDED = {"pid", "resident", "swapped", "page_tables", "pss"}
 _SHARE_BITS = 12  # fraction of a byte to which the kernel computes each share: PSS_SHIFT, fs/proc/task_mmu.c
 
 
-class Processes(pd.DataFrame):
+class Processes(OwnFrame):
     """Processes with their memory, the largest first; made by `machine`.
 
     ================  ========  ====================================================================================
@@ -59,9 +60,18 @@ class Processes(pd.DataFrame):
     ``attrs["left_out"]`` has, by pid, why a process is no row: it may not be looked at, or would not hold still.
     """
 
-    @property
-    def _constructor(self) -> type[Processes]:
-        return Processes
+    _TYPES: ClassVar[Mapping[str, Any]] = {
+        "pid": np.dtype(np.int64),
+        **dict.fromkeys((*sorted(_NEEDED - {"pid"}), _ONE_TRANSLATION, "uss"), pd.UInt64Dtype()),
+        "huge_share": pd.Float64Dtype(),
+    }
+    _SAYS = frozenset({*_NEEDED - {"pid"}, "uss"})  # whatever is counted, pid is a number
+    _WHOLE = frozenset({"pid", "name", "resident"})
+    _MADE_BY = "pte_magic.machine()"
+
+    @classmethod
+    def _wanted(cls, name: Any) -> Any:
+        return pd.UInt64Dtype() if str(name).startswith(_RESIDENT) else super()._wanted(name)
 
     def map(  # type: ignore[override]  # without a function, it is ours
         self, func: Callable[[Any], Any] | None = None, na_action: Any = None, **options: Any
@@ -80,12 +90,16 @@ class Processes(pd.DataFrame):
             TargetError: Page frames are not told to this user, or the table is none of this machine.
 
         """
-        if func is not None:
+        if callable(func):
             return super().map(func, na_action=na_action, **options)
+        if func is not None:
+            message = f"{func!r} is not a function; type .map() for the picture of physical memory"
+            raise TargetError(message)
+        self._need("map()", "pid", "name", "host", "walker")
         with deferred():
             from pte_magic.views import looks, physical_map  # noqa: PLC0415  (widgets take as long to import as all else)
 
-        if not {"pid", "name", "host", "walker"} <= set(self.columns) or set(self["host"]) != {hardware.host()}:
+        if set(self["host"]) != {hardware.host()}:
             message = "this is no table of processes of this machine; type pte_magic.machine().map()"
             raise TargetError(message)
         first = self.iloc[: len(looks.PROCESSES)]
@@ -94,7 +108,9 @@ class Processes(pd.DataFrame):
 
     def __repr__(self) -> str:
         shown, limit, notes = self._shown()
-        return "\n".join([*_headline(self), display.words(shown).to_string(max_rows=limit), *notes])
+        return "\n".join(
+            [*_headline(self), display.words(shown).to_string(max_rows=limit, na_rep=display.MISSING), *notes]
+        )
 
     def _repr_html_(self) -> str | None:
         if not pd.get_option("display.notebook_repr_html"):
@@ -237,7 +253,7 @@ def _table(rows: list[dict[str, Any]], walker: str, left_out: dict[int, str]) ->
 
 def _headline(table: Processes) -> list[str]:
     """Return the line above the table, if it has what that tells."""
-    if not set(table.columns) >= _NEEDED or not table.columns.is_unique:
+    if not set(table.columns) >= _NEEDED or not table.columns.is_unique or table._unfit():  # noqa: SLF001  (a part of it)
         return []
     by = "pss" if table["pss"].notna().all() else "resident"
     sizes = [name for name in table.columns if str(name).startswith(_RESIDENT)]

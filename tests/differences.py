@@ -38,11 +38,12 @@ def protnone(frame_number: int) -> int:
     return (~(frame_number << 12) & 0x000F_FFFF_FFFF_F000) | 0x160
 
 
-def made(*spans: tuple[int, str, Sequence[int]]) -> PteFrame:
+def made(*spans: tuple[int, str, Sequence[int]], encryption_mask: int = 0) -> PteFrame:
     """Return the frame of some spans: first address, level, raw entries."""
     table = [(vaddr, SIZES[level], len(raw), LEVELS.index(level)) for vaddr, level, raw in spans]
     raw = np.array([entry for *_, part in spans for entry in part], np.uint64)
-    return frame.build(Entries(raw, np.array(table, SPAN), "x86_64", "bpf"), kernel.running(), pid=1)
+    found = Entries(raw, np.array(table, SPAN), "x86_64", "bpf", encryption_mask=encryption_mask)
+    return frame.build(found, kernel.running(encryption_mask), pid=1)
 
 
 def pages(*raw: int) -> PteFrame:

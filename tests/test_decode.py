@@ -22,7 +22,7 @@ BOOLEANS = [
 DTYPES = {
     "level": "category", "entry": "UInt64", "state": "category", "kind": "category", "pfn": "UInt64",
     **dict.fromkeys(BOOLEANS, "boolean"),
-    "cache": "category", "pkey": "UInt8", "swap_type": "UInt8", "swap_offset": "UInt64",
+    "cache": "category", "pkey": "UInt8", "swap_type": "UInt8", "swap_offset": "UInt64", "format": "category",
 }  # fmt: skip
 
 

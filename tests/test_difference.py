@@ -78,6 +78,7 @@ def test_columns_and_their_dtypes() -> None:
         "vaddr": "uint64", "size": "uint64", "level": "category", "before": "UInt64", "after": "UInt64",
         "flipped": "UInt64", "change": "str", "state_before": "category", "state_after": "category",
         "pfn_before": "UInt64", "pfn_after": "UInt64", "level_before": "category", "level_after": "category",
+        "format_before": "category", "format_after": "category",
     }  # fmt: skip
     for found in (pages(0, page(5)).diff(pages(0, page(6, 0x65))), pages(0).diff(pages(0)), pages().diff(pages())):
         assert found.dtypes.astype(str).to_dict() == dtypes
@@ -307,7 +308,6 @@ def test_frames_that_were_not_shown_are_no_difference(*, hidden_first: bool) -> 
     hide(blank, np.full(len(blank), LEVELS.index("pte"), np.int8), kernel.running())
     span = np.array([(START, PAGE, len(blank), LEVELS.index("pte"))], SPAN)
     blank_frame = frame.build(Entries(blank, span, "x86_64", "helper"), kernel.running(frames_hidden=True), pid=1)
-    blank_frame.attrs["frames_hidden"] = True
     found = blank_frame.diff(shown) if hidden_first else shown.diff(blank_frame)
     assert list(found["flipped"]) == [1 << 1]  # of the last page, R/W
     assert list(found["change"]) == ["write-protected" if hidden_first else "made writable"]

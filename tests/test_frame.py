@@ -32,6 +32,7 @@ DTYPES = {
     "vaddr": "uint64", "size": "uint64", "level": "category", "entry": "UInt64", "state": "category",
     "kind": "category", "pfn": "UInt64", **dict.fromkeys(BOOLEANS, "boolean"), "cache": "category", "pkey": "UInt8",
     "swap_type": "UInt8", "swap_offset": "UInt64", "host": "category", "pid": "int64", "walker": "category",
+    "format": "category",
 }  # fmt: skip
 
 

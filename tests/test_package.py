@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -50,6 +49,10 @@ STAGES = [
         "page_frames",
         "display",
         "overview",
+        "own_frames",
+        "restored",
+        "row_kernels",
+        "runs",
         "difference",
         "differences",
         "comparison",
@@ -94,7 +97,10 @@ def test_version_is_the_distribution_s() -> None:
 
 
 def test_all_names_are_there_and_documented() -> None:
-    assert sorted(pte_magic.__all__) == pte_magic.__all__ or set(pte_magic.__all__) <= set(vars(pte_magic))
+    assert len(set(pte_magic.__all__)) == len(pte_magic.__all__)
+    code = "from pte_magic import *; print(sorted(name for name in globals() if not name.startswith('__')))"
+    public = [name for name in pte_magic.__all__ if not name.startswith("__")]
+    assert python(code) == str(sorted(public))
     for name in pte_magic.__all__:
         assert inspect.getdoc(getattr(pte_magic, name)), name
 
@@ -122,5 +128,14 @@ def test_compiled_walker_is_part_of_the_package() -> None:
 
 
 def test_extension_is_loaded_by_the_name_of_the_package() -> None:
-    assert [*inspect.signature(pte_magic.load_ipython_extension).parameters] == ["shell"]
-    assert "IPython" in sys.modules or importlib.util.find_spec("IPython")
+    code = """
+import sys, pte_magic
+assert "IPython" not in sys.modules
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell()
+found = [shell.find_line_magic("pte") is not None, shell.extension_manager.load_extension("pte_magic"),
+         shell.find_line_magic("pte") is not None, shell.extension_manager.load_extension("pte_magic"),
+         shell.extension_manager.unload_extension("pte_magic"), shell.find_line_magic("pte") is not None]
+print(found)
+"""
+    assert python(code) == "[False, None, True, 'already loaded', None, False]"

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pte_magic import hardware
+from pte_magic.columns import TYPES, fits
 from pte_magic.comparison.ground import codes
 from pte_magic.errors import TargetError
+from pte_magic.runs import is_counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +64,12 @@ def side(frame: pd.DataFrame, when: str) -> tuple[Side, Side]:
         message = f"the frame {when} has no column {missing[0]!r}" if missing else f"the frame {when} has columns twice"
         message = f"{message}; compare frames as pte_magic.walk() returns them"
         raise TargetError(message)
-    if "entries" in frame.columns:
+    for name, dtype in zip(frame.columns, frame.dtypes, strict=True):
+        if not fits(dtype, TYPES.get(name)):
+            message = f"the column {name!r} of the frame {when} is {dtype}, and entries need {TYPES[name]}; "
+            message += "give it that dtype when it is read or made, as pte_magic.walk() does"
+            raise TargetError(message)
+    if is_counted(frame):
         message = f"the frame {when} has runs, not entries; compare frames as they are before .runs()"
         raise TargetError(message)
     depth = codes(frame, "level")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
+from pte_magic import row_kernels
 from pte_magic.formats import decode
-from pte_magic.formats.kernel import of_frame
 from pte_magic.formats.known import fields
 from pte_magic.walkers.entries import LEVELS
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pte_magic.formats.field import Field
+    from pte_magic.formats.kernel import Kernel
 
 _WIDTH = 64
 _PLACES = frozenset({"pfn", "pfn_high", "offset"})
@@ -77,13 +78,30 @@ def _kinds(diff: pd.DataFrame) -> Iterator[_Kind]:
     """Yield the rows of which the flipped bits are known, by what their entries before and then after are."""
     known = diff["flipped"].notna().to_numpy(np.bool_)
     flipped = diff["flipped"].to_numpy(np.uint64, na_value=0)
-    kernel = of_frame(diff.attrs)
-    table = fields(kernel)
     for when, sign in (("before", "-"), ("after", "+")):
+        of, kernels = row_kernels.known(diff, f"format_{when}")
         entry = diff[when].to_numpy(np.uint64, na_value=0)
-        bits = flipped & entry
         level = pd.Categorical(diff[f"level_{when}"], categories=list(LEVELS)).codes.astype(np.int8)
-        shape = decode.shapes(entry, level, decode.octets(entry, kernel), kernel)
-        for code in np.unique(shape[known]).tolist():
-            rows = np.flatnonzero(known & (shape == code))
-            yield _Kind(sign, rows, bits[rows], [field for field in table if code in field.shapes])
+        for number, kernel in enumerate(kernels):
+            rows = np.flatnonzero(known & (of == number))
+            if len(rows):
+                yield from _kinds_of(sign, rows, entry[rows], flipped[rows] & entry[rows], level[rows], kernel)
+
+
+def _kinds_of(  # noqa: PLR0913, PLR0917  (columns of the same rows)
+    sign: str,
+    rows: NDArray[np.intp],
+    entry: NDArray[np.uint64],
+    bits: NDArray[np.uint64],
+    level: NDArray[np.int8],
+    kernel: Kernel | None,
+) -> Iterator[_Kind]:
+    """Yield rows with entries of one kernel; if nobody knows which, their bits have no names."""
+    if kernel is None:
+        yield _Kind(sign, rows, bits, [])
+        return
+    table = fields(kernel)
+    shape = decode.shapes(entry, level, decode.octets(entry, kernel), kernel)
+    for code in np.unique(shape).tolist():
+        some = np.flatnonzero(shape == code)
+        yield _Kind(sign, rows[some], bits[some], [field for field in table if code in field.shapes])

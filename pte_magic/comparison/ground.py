@@ -11,7 +11,6 @@ import pandas as pd
 from pandas.arrays import IntegerArray
 
 from pte_magic.columns import page_size
-from pte_magic.formats import kernel
 from pte_magic.formats.field import KINDS, STATES
 from pte_magic.formats.hidden import hide
 from pte_magic.formats.plan import CACHES
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pte_magic.comparison.alignment import Pieces, Rows
+    from pte_magic.formats.kernel import Kernel
 
     Bools = NDArray[np.bool_]
 
@@ -51,18 +51,22 @@ def entries(frame: pd.DataFrame) -> tuple[NDArray[np.uint64], Bools]:
     return column.to_numpy(np.uint64, na_value=0), ~np.asarray(column.isna())
 
 
-def alike(before: pd.DataFrame, after: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def alike(
+    before: pd.DataFrame, after: pd.DataFrame, kernel: Kernel | None, kernel_after: Kernel | None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return two frames, both without page frame numbers in their entries if one of them is: they tell nothing."""
-    is_hidden = [bool(frame.attrs.get("frames_hidden")) for frame in (before, after)]
+    is_hidden = [bool(one and one.frames_hidden) for one in (kernel, kernel_after)]
     if is_hidden[0] == is_hidden[1]:
         return before, after
-    return (before, _hidden(after)) if is_hidden[0] else (_hidden(before), after)
+    return (before, _hidden(after, kernel_after)) if is_hidden[0] else (_hidden(before, kernel), after)
 
 
-def _hidden(frame: pd.DataFrame) -> pd.DataFrame:
+def _hidden(frame: pd.DataFrame, kernel: Kernel | None) -> pd.DataFrame:
     raw, known = entries(frame)
+    if kernel is None:
+        return frame
     raw = np.array(raw)  # pandas' own may not be written to
-    hide(raw, codes(frame, "level"), kernel.of_frame(frame.attrs))
+    hide(raw, codes(frame, "level"), kernel)
     found = frame.copy(deep=False)
     found["entry"] = IntegerArray(raw, ~known)
     return found

@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 from pandas.arrays import IntegerArray
 
+from pte_magic import row_kernels
 from pte_magic.comparison import alignment
 from pte_magic.comparison.ground import Ground, alike, codes, entries, taken
 from pte_magic.comparison.told import told
 from pte_magic.comparison.words import NOT_LOOKED
+from pte_magic.errors import TargetError
 from pte_magic.formats.field import STATES
 from pte_magic.newer_pandas import TEXT
 from pte_magic.walkers.entries import LEVELS
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pte_magic.comparison.alignment import Pieces, Rows, Side
+    from pte_magic.formats.kernel import Kernel
 
 _LEVELS: Any = pd.CategoricalDtype(list(LEVELS), ordered=True)
 _STATES: Any = pd.CategoricalDtype(list(STATES))
@@ -28,9 +31,10 @@ _NONE = STATES.index("none")
 
 def compare(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of `pte_magic.difference.PteDiff`, with how many entries were compared and how many changed."""
-    before, after = alike(before, after)
     ends, tables = alignment.side(before, "before")
     ends_after, tables_after = alignment.side(after, "after")
+    kernel, kernel_after = _kernels(before, after)
+    before, after = alike(before, after, kernel, kernel_after)
     ground, compared = _ends(before, after, ends, ends_after)
     found = _changed(ground)
     if len(tables.row) or len(tables_after.row):
@@ -48,10 +52,37 @@ def compare(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
         # As a walk does: on the way down to an address, the upper levels first.
         order = np.lexsort((codes(found, "level"), found["vaddr"].to_numpy()))
         found = found.iloc[order].reset_index(drop=True)
-    kept = ("format", "encryption_mask")  # what names the bits
-    found.attrs = {name: frame.attrs[name] for frame in (after, before) for name in kept if name in frame.attrs}
+    for name, of in (("format_before", kernel), ("format_after", kernel_after)):
+        found[name] = row_kernels.column(of, len(found)) if of else pd.Categorical([None] * len(found))
+    told = row_kernels.attrs(of) if (of := kernel_after or kernel) else {}
+    found.attrs = {name: told[name] for name in ("format", "encryption_mask") if name in told}  # what names the bits
     found.attrs |= {"compared": compared, "changed": int((~found["change"].isin(NOT_LOOKED)).sum())}
     return found
+
+
+def _kernels(before: pd.DataFrame, after: pd.DataFrame) -> tuple[Kernel | None, Kernel | None]:
+    """Return of which kernels the two frames are, None where nothing depends on it.
+
+    Raises:
+        TargetError: One of them is of several kernels, nobody knows of which, or their entries are no two of a kind.
+
+    """
+    found: list[Kernel | None] = []
+    for frame, when in ((before, "before"), (after, "after")):
+        try:
+            found.append(row_kernels.of_all(frame) if len(frame) else None)
+        except TargetError as error:
+            if len(row_kernels.known(frame)[1]) == 1 and not entries(frame)[1].any():
+                found.append(None)
+                continue
+            message = f"the frame {when} cannot be compared: {error}"
+            raise TargetError(message) from None
+    one, other = found
+    if one and other and one.format is not other.format:
+        message = f"the frame before has entries of {one.format.name}, the frame after of {other.format.name}; "
+        message += "compare those of machines of one kind"
+        raise TargetError(message)
+    return one, other
 
 
 def _ends(before: pd.DataFrame, after: pd.DataFrame, ends: Side, ends_after: Side) -> tuple[Ground, int]:

@@ -11,13 +11,16 @@ import pandas as pd
 from pte_magic import display
 from pte_magic.comparison import flipped
 from pte_magic.comparison.words import NOT_LOOKED
+from pte_magic.runs import counts as entries_of
+from pte_magic.runs import is_counted
 from pte_magic.units import size
 
 if TYPE_CHECKING:
     from pte_magic.difference import PteDiff
 
 _NEEDED = {"vaddr", "size", "change", "before", "after", "flipped"}
-_ELSEWHERE = ("level_before", "level_after")  # the words say what became larger or smaller
+_ELSEWHERE = ("level_before", "level_after", "format_before", "format_after")
+# The words say what became larger or smaller, and names of bits follow from the formats.
 _WITHOUT_ENTRIES = (
     "state_before",
     "state_after",
@@ -30,8 +33,7 @@ _OPEN, _CLOSE = "\ue000", "\ue001"
 
 def headline(diff: pd.DataFrame) -> str:
     """Return the line that counts changes: ``3 of 512 entries changed: 2 write-protected, 1 new page frame``."""
-    weight = diff["entries"].to_numpy() if "entries" in diff.columns else np.ones(len(diff), np.int64)
-    covered = (diff["bytes"] if "bytes" in diff.columns else diff["size"]).to_numpy()
+    weight, covered = entries_of(diff)
     code, said = pd.factorize(diff["change"])
     by_change = np.bincount(code, weight, len(said)).astype(int)
     counts: Counter[str] = Counter()
@@ -64,7 +66,7 @@ def _shown(diff: PteDiff) -> tuple[pd.DataFrame, int | None, list[str]]:
     notes = [f"[{len(diff)} rows x {len(diff.columns)} columns]"]
     limit = pd.get_option("display.max_rows")
     rows: pd.DataFrame = diff
-    if limit and len(diff) > limit and "entries" not in diff.columns:
+    if limit and len(diff) > limit and not is_counted(diff):
         runs = diff.runs()
         if len(runs) < len(diff):
             rows = runs
@@ -94,11 +96,9 @@ def _marked(before: str, after: str) -> tuple[str, str]:
     return next(marked), next(marked)
 
 
-def _is_whole(diff: pd.DataFrame) -> bool:
-    needed = _NEEDED | {*_ELSEWHERE, "state_before", "state_after", "level"}
-    if not diff.columns.is_unique or not needed <= set(diff.columns):
-        return False
-    return all(str(diff[name].dtype) == "UInt64" for name in ("before", "after", "flipped"))
+def _is_whole(diff: PteDiff) -> bool:
+    needed = _NEEDED | {"level_before", "level_after", "state_before", "state_after", "level"}
+    return needed <= set(diff.columns) and diff._is_one(diff.columns, diff.dtypes)  # noqa: SLF001  (it asks of itself)
 
 
 def text(diff: PteDiff) -> str:
@@ -108,7 +108,7 @@ def text(diff: PteDiff) -> str:
     if not len(diff):
         return headline(diff)
     table, limit, notes = _shown(diff)
-    return "\n".join([headline(diff), table.to_string(max_rows=limit), *notes])
+    return "\n".join([headline(diff), table.to_string(max_rows=limit, na_rep=display.MISSING), *notes])
 
 
 def html(diff: PteDiff) -> str | None:

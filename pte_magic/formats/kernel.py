@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from pte_magic.formats.releases import Release
 
+# What is among the features in `Kernel.told`.
+_MASK, _HIDDEN = "encryption_mask=", "frames_hidden"
+
 
 @dataclass(frozen=True, slots=True, eq=False)  # by identity: plans to decode are kept by kernel
 class Kernel:
@@ -66,6 +69,24 @@ class Kernel:
     def words(self) -> str:
         """Format, levels and features in one line, from which `of_words` makes it again."""
         return _words(self)
+
+    @property
+    def told(self) -> str:
+        """`words`, and what else an entry of it needs to be decoded; `of_told` makes it again. Each row has this."""
+        return _told(self)
+
+    def also(self, encryption_mask: int, frames_hidden: bool) -> Kernel:  # noqa: FBT001  (as of Entries)
+        """Return the kernel that does the same with bits, whose entries came with this mask, and without frames."""
+        mask, hidden = self.encryption_mask or encryption_mask, self.frames_hidden or frames_hidden
+        if (mask, hidden) == (self.encryption_mask, self.frames_hidden):
+            return self
+        return known(self.format.name, self.levels, self.features, mask, hidden)
+
+
+@functools.cache
+def _told(kernel: Kernel) -> str:
+    mask = [f"{_MASK}{kernel.encryption_mask:#x}"] if kernel.encryption_mask else []
+    return " ".join([kernel.words, *mask, *([_HIDDEN] if kernel.frames_hidden else [])])
 
 
 @functools.cache
@@ -112,6 +133,25 @@ def of_words(words: str, encryption_mask: int = 0, frames_hidden: bool = False) 
     """Return the kernel whose `Kernel.words` these are."""
     encoding, levels, *features = words.split()
     return known(encoding, int(levels), frozenset(features), encryption_mask, frames_hidden)
+
+
+@functools.cache
+def of_told(told: str) -> Kernel:
+    """Return the kernel of which a row's ``format`` tells: see `Kernel.told`.
+
+    Raises:
+        TargetError: It tells of none, or of a format that there is not.
+
+    """
+    try:
+        encoding, levels, *words = told.split()
+        masks = [int(word.removeprefix(_MASK), 16) for word in words if word.startswith(_MASK)]
+        features = frozenset(word for word in words if word != _HIDDEN and not word.startswith(_MASK))
+        depth = range(geometry.GEOMETRIES[encoding].most + 1)[int(levels)]
+        return known(encoding, depth, features, masks[0] if masks else 0, _HIDDEN in words)
+    except (ValueError, AttributeError, LookupError):
+        message = f"{told!r:.60} is not a format of entries; leave the column format as pte_magic.walk() made it"
+        raise TargetError(message) from None
 
 
 @functools.cache

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pte_magic import units
-from pte_magic.columns import page_size, translated
+from pte_magic.columns import pages, translated
 from pte_magic.errors import TargetError
 from pte_magic.views import looks
 from pte_magic.views.layers import Category, Layer, ends_of, follows, starts_of
@@ -96,7 +96,7 @@ def _contiguity(frame: PteFrame) -> _Found:
     vaddr, size = frame["vaddr"].to_numpy(np.uint64), frame["size"].to_numpy(np.uint64)
     pfn = frame["pfn"].to_numpy(np.uint64, na_value=0)
     framed = (frame["pfn"].notna() & frame["state"].isin(_MAPPED)).to_numpy(np.bool_)
-    goes_on = follows(vaddr, size) & (pfn[1:] == pfn[:-1] + size[:-1] // np.uint64(page_size(frame)))
+    goes_on = follows(vaddr, size) & (pfn[1:] == pfn[:-1] + pages(frame)[:-1])
     starts = starts_of(len(frame), ~np.where(framed[1:], framed[:-1] & goes_on, ~framed[:-1]))
     is_run = framed[starts]
     codes = np.where(is_run, 1 - np.cumsum(is_run) % 2, 2)

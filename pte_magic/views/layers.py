@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pte_magic.errors import TargetError
+from pte_magic.runs import is_counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,7 +82,7 @@ def shown(frame: PteFrame) -> PteFrame:
             "make it of what %pte TARGET or pte_magic.walk(target) returns"
         )
         raise TargetError(message)
-    if {"entries", "bytes"} <= set(frame.columns):
+    if is_counted(frame):
         message = "this frame has a row a run, and a page map a cell an entry; make it of the frame before .runs()"
         raise TargetError(message)
     tables = (frame["state"] == "table").to_numpy(np.bool_)

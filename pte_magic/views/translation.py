@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from pte_magic import geometry
+from pte_magic import geometry, row_kernels
 from pte_magic.display import is_chain
 from pte_magic.errors import TargetError
-from pte_magic.formats import kernel
 from pte_magic.formats.describe import HIDDEN, Description, describe, hexadecimal
 from pte_magic.units import size
 from pte_magic.views import picture
@@ -60,15 +59,14 @@ class Translation:
             TargetError: The frame is none of a single address, or has no raw entries.
 
         """
-        levels = list(frame["level"])
         if not is_chain(frame):
             message = (
                 f"{len(frame)} rows are no way of one address; type pte_magic.walk(ADDRESS), by a walker of raw entries"
             )
             raise TargetError(message)
-        leaf = frame.iloc[-1]
+        levels, leaf = list(frame["level"]), frame.iloc[-1]
         self.address = int(leaf["vaddr"]) if address is None else address
-        running = kernel.of_frame(frame.attrs)
+        running = row_kernels.of_all(frame)
         self.entries: tuple[Description, ...] = tuple(
             describe(int(row["entry"]), level, running, covers=int(row["size"]))
             for level, (_, row) in zip(levels, frame.iterrows(), strict=True)

@@ -74,4 +74,4 @@ def decoded(entry: int, level: str, of: Kernel) -> dict[str, object]:
     """Return what `pte_magic` says of one entry, without what is missing."""
     codes = np.array([LEVELS.index(level)], np.int8)
     table = frame.of_columns(decode.columns(np.array([entry], np.uint64), codes, of), codes, of)
-    return {name: table[name][0] for name in table.columns if not pd.isna(table[name][0])}
+    return {name: table[name][0] for name in table.columns.drop("format") if not pd.isna(table[name][0])}

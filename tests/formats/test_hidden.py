@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pte_magic.formats.kernel import Kernel
 
-PLACES = ["pfn", "swap_type", "swap_offset", "entry"]
+PLACES = ["pfn", "swap_type", "swap_offset", "entry", "format"]
 kernels = st.sampled_from([*KERNELS.values()])
 entries = st.one_of(
     st.integers(0, ALL),

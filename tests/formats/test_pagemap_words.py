@@ -39,7 +39,7 @@ def table(words: list[int], of: Kernel, *, protnone: bool = False) -> frame.PteF
 def row(word: int, of: Kernel = HOST, *, protnone: bool = False) -> dict[str, object]:
     """Return what one word says of the page; without what is missing."""
     found = table([word], of, protnone=protnone)
-    where = ("vaddr", "size", "level", "host", "pid", "walker")
+    where = ("vaddr", "size", "level", "host", "pid", "walker", "format")
     return {name: found[name][0] for name in found.columns if name not in where and not pd.isna(found[name][0])}
 
 
