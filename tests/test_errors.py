@@ -40,11 +40,29 @@ def test_error_survives_pickling(error: errors.PteMagicError) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "builtin"), [*zip(EVERY, [ValueError, ProcessLookupError, PermissionError], strict=False)]
+    ("error", "builtin"),
+    [
+        *zip(
+            EVERY,
+            [
+                ValueError,
+                ProcessLookupError,
+                PermissionError,
+                Exception,
+                Exception,
+                Exception,
+                Exception,
+                ValueError,
+                ImportError,
+            ],
+            strict=True,
+        )
+    ],
 )
 def test_error_is_what_python_calls_it(error: errors.PteMagicError, builtin: type[Exception]) -> None:
-    assert isinstance(error, builtin)
     assert isinstance(error, pte_magic.PteMagicError)
+    others = [base for base in type(error).__mro__ if base.__module__ == "builtins"]
+    assert others[0] is builtin  # what `except` of Python's own catches, and nothing else by chance
 
 
 @pytest.mark.parametrize(
