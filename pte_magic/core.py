@@ -119,10 +119,7 @@ def decode(
     raw = given.entries(entry, formats.of(name).bits)
     of = _meant_kernel(name, release, raw, encryption_mask)
     codes = given.levels(level, len(raw), of.format.levels)
-    made = frame.of_columns(decoding.columns(raw, codes, of), codes, of)
-    if of.encryption_mask:
-        made.attrs["encryption_mask"] = of.encryption_mask
-    return made
+    return frame.of_columns(decoding.columns(raw, codes, of), codes, of)
 
 
 def _meant_kernel(name: str, release: object, raw: NDArray[np.uint64], encryption_mask: object) -> Kernel:
