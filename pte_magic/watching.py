@@ -184,7 +184,7 @@ class Watch:
             state = f"stopped{self._why and ': '}{self._why}"
         seen = "1 change" if changes == 1 else f"{changes:,} changes"
         dropped = f", the first {self._forgotten:,} looks forgotten" if self._forgotten else ""
-        return History(f"watch of {self._target.text}: {seen}{dropped}; {state}", events)
+        return History(f"watch of {self._target.text}: {seen}{dropped}", state, events)
 
     def __iter__(self) -> Iterator[PteFrame]:
         """Yield what there is now and, whenever something changes, what there is then; stop in the end."""

@@ -9,10 +9,11 @@ from nbconvert import HTMLExporter, MarkdownExporter
 
 PAGES = 3
 VIEW = """
+from pte_magic.views.markup import module
 from pte_magic.views.view import View
 
 class Address(View):
-    _esm = "export default { render({el}) { el.textContent = 'alive'; } };"
+    _esm = module("function live({ el }) { el.textContent = 'alive'; }")
 
     def text(self):
         return f"as text: {a.ctypes.data:#x}"
@@ -39,7 +40,7 @@ FIELD = '<td><code>rw</code></td><td><span class="pte-mono">1</span></td>'
 # Of each view that comes with pte-magic: what says in one line what it shows, and a part of its HTML.
 VIEWS = {
     "pte_magic.BitField(0x67)": ("pte entry 0x0000000000000067: present, maps 4 KiB", FIELD),
-    "%pte --map a": (f"page map: {PAGES} entries, 12 KiB", ' role="img"'),
+    "%pte --map a": (f"page map: {PAGES} entries, 12 KiB", '<img alt="page map: '),
     "way": ("pte entry 0x0000000000004067: present, maps 4 KiB at physical address 0x4000", FIELD),
     "way.translation()": ("virtual address 0x5000: physical address 0x4000, in a page of 4 KiB", FIELD),
     "one.diff(other)": ("1 of 1 entries changed: 1 new page frame, 1 write-protected", "write-protected</td>"),

@@ -41,7 +41,7 @@ def test_the_magic_watches(shell: Shell) -> None:
         assert cell.result.paused
         view.running = False
         assert not cell.result.running
-        assert "; stopped" in view._content
+        assert '; <span class="pte-watch-state">stopped</span>' in view._content
     shell.ip.user_ns.pop("m").close()
 
 

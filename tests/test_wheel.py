@@ -21,7 +21,7 @@ frame = pte_magic.walk(page)
 with open("/proc/self/pagemap", "rb", buffering=0) as file:
     word = int.from_bytes(os.pread(file.fileno(), 8, int(frame.vaddr[0]) // 4096 * 8), "little")
 assert frame.pfn.fillna(0)[0] == word & (1 << 55) - 1
-assert "<svg" in frame.map().html() and pte_magic.BitField(0x67)._esm  # styles and scripts are there
+assert "<img" in frame.map().html() and pte_magic.BitField(0x67)._esm  # styles and scripts are there
 print(pte_magic.__file__, frame.walker[0])
 """
 

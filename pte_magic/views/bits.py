@@ -13,7 +13,7 @@ from pte_magic.formats import given
 from pte_magic.formats import kernel as kernels
 from pte_magic.formats.describe import Description, describe, hexadecimal
 from pte_magic.views import picture
-from pte_magic.views.markup import STATIC, framed
+from pte_magic.views.markup import framed, module, script
 from pte_magic.views.view import View
 from pte_magic.walkers.entries import LEVELS
 
@@ -56,7 +56,7 @@ class BitField(View):
 
     """
 
-    _esm = STATIC / "bits.js"
+    _esm = module(script("bits"))
     entry = Entry().tag(sync=True, to_json=_to_hex)
     level = traitlets.Enum(LEVELS, "pte").tag(sync=True)
     _width = traitlets.Int(64).tag(sync=True)

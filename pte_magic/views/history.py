@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from pte_magic import units
 from pte_magic.escapes import visible
-from pte_magic.views import looks
+from pte_magic.views import image, looks
 from pte_magic.views.markup import escape, framed
 
 if TYPE_CHECKING:
@@ -53,10 +52,16 @@ class Event(NamedTuple):
 
 
 class History(NamedTuple):
-    """What is known of a watch: one line about it, and the last of its events."""
+    """What is known of a watch: what it has seen in a few words, what it does, and the last of its events."""
 
-    headline: str
+    seen: str
+    state: str
     events: Sequence[Event]
+
+    @property
+    def headline(self) -> str:
+        """One line about it."""
+        return f"{self.seen}; {self.state}"
 
 
 def text(history: History) -> str:
@@ -68,22 +73,28 @@ def text(history: History) -> str:
     return "\n".join([visible(history.headline), *happened, "", *table])
 
 
-def html(history: History) -> str:
-    """Return a history as HTML that stands alone; the table tells what the picture shows."""
+def html(history: History, *, still: bool = False) -> str:
+    """Return a history as HTML that stands alone; the table tells what the picture shows.
+
+    Args:
+        history: What is known of a watch.
+        still: Say when this was: the HTML may be read later.
+
+    """
     kinds = _kinds(history.events)
-    name = f"pte-watch-{zlib.crc32(repr(kinds).encode()):08x}"  # pictures with the same patterns may share them
     happened = "".join(
         f"<li><time>{_clock(event.time)}</time> {escape(event.words)}</li>" for event in history.events[-LINES:]
     )
     top = "".join(f'<th scope="col">{word}</th>' for word in _HEAD[1:])
     body = "".join(
-        f'<tr><td>{_swatch(name, at)}</td><th scope="row">{escape(row[0])}</th>'
+        f'<tr><td>{image.swatch(kinds[at].look)}</td><th scope="row">{escape(row[0])}</th>'
         f"{''.join(f'<td>{escape(word)}</td>' for word in row[1:])}</tr>"
         for at, row in enumerate(_rows(history.events))
     )
+    now = f"; as it was at {time.strftime('%H:%M:%S')}" if still else ""
     parts = [
-        f"<p>{escape(history.headline)}</p>",
-        _svg(name, kinds, history.events[-COLUMNS:]),
+        f'<p>{escape(history.seen)}; <span class="pte-watch-state">{escape(history.state)}</span>{now}</p>',
+        *_picture(kinds, history.events[-COLUMNS:]),
         f"<table><thead><tr><td></td><td></td>{top}</tr></thead><tbody>{body}</tbody></table>",
         f'<ol class="pte-watch-events">{happened}</ol>',
     ]
@@ -110,16 +121,10 @@ def _clock(seconds: float) -> str:
     return f"{time.strftime('%H:%M:%S', time.localtime(seconds))}.{int(seconds * 1000) % 1000:03}"
 
 
-def _svg(name: str, kinds: Sequence[Kind], events: Sequence[Event]) -> str:
-    """Return columns, one a look, as high as what is mapped: what is not is often most of the addresses."""
+def _picture(kinds: Sequence[Kind], events: Sequence[Event]) -> tuple[str, str]:
+    """Return columns, one a look, as high as what is mapped, and a line on them: what is not is often most of all."""
     mapped = [kind for kind in kinds if kind.state != "none"]
     most = max((sum(event.counts.get(kind, (0, 0))[1] for kind in mapped) for event in events), default=0)
-    patterns = "".join(
-        f'<pattern id="{name}-{at}" width="{looks.TILE}" height="{looks.TILE}" patternUnits="userSpaceOnUse">'
-        f'<rect width="{looks.TILE}" height="{looks.TILE}" style="fill:var(--pte-map-{kind.look.ground})"/>'
-        f'<path d="{kind.look.pattern}" style="stroke:var(--pte-map-{kind.look.ink})"/></pattern>'
-        for at, kind in enumerate(kinds)
-    )
     bars = []
     for column, event in enumerate(events):
         bottom = float(_HEIGHT)
@@ -131,16 +136,8 @@ def _svg(name: str, kinds: Sequence[Kind], events: Sequence[Event]) -> str:
             bottom -= height
             bars.append(
                 f'<rect x="{column * _STEP}" y="{bottom:.4g}" width="{_SIDE}" height="{height:.4g}" '
-                f'fill="url(#{name}-{at})"/>'
+                f"{image.filled(at)}/>"
             )
     label = f"what was mapped, at each look that found a change: at most {units.size(most)}"
-    width = COLUMNS * _STEP
-    return (
-        f'<svg role="img" aria-label="{label}" viewBox="0 0 {width} {_HEIGHT}" width="{width}" height="{_HEIGHT}">'
-        f"<defs>{patterns}</defs>{''.join(bars)}</svg><p>{label}</p>"
-    )
-
-
-def _swatch(name: str, at: int) -> str:
-    size = 'width="16" height="16"'
-    return f'<svg {size} aria-hidden="true"><rect {size} fill="url(#{name}-{at})"/></svg>'
+    known = {at: kind.look for at, kind in enumerate(kinds)}
+    return image.image("".join(bars), COLUMNS * _STEP, _HEIGHT, known, label), f"<p>{label}</p>"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import traitlets
 
 from pte_magic.views import history
-from pte_magic.views.markup import STATIC
+from pte_magic.views.markup import module, script
 from pte_magic.views.view import View
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class LiveView(View):
 
     """
 
-    _esm = STATIC / "watch.js"
+    _esm = module(script("watch"))
     paused = traitlets.Bool(False).tag(sync=True)  # noqa: FBT003  (traitlets' way)
     running = traitlets.Bool(True).tag(sync=True)  # noqa: FBT003  (traitlets' way)
     _content = traitlets.Unicode().tag(sync=True)
@@ -47,7 +47,7 @@ class LiveView(View):
     def __init__(self, watched: Watched) -> None:
         """Show a watch."""
         self._watched = watched
-        super().__init__(paused=watched.paused, running=watched.running, _content=self.html())
+        super().__init__(paused=watched.paused, running=watched.running, _content=self._drawn())
         self.observe(self._asked, ["paused", "running"])
         self.on_msg(self._heard)
 
@@ -55,14 +55,17 @@ class LiveView(View):
         """Show what the watch knows now."""
         with self.hold_sync():
             self.running = self._watched.running
-            self._content = self.html()
+            self._content = self._drawn()
 
     def text(self) -> str:
         """Return what the watch has seen so far, as text."""
         return history.text(self._watched.history())
 
     def html(self) -> str:
-        """Return it as HTML."""
+        """Return it as HTML, which says when that was."""
+        return history.html(self._watched.history(), still=True)
+
+    def _drawn(self) -> str:
         return history.html(self._watched.history())
 
     def _asked(self, change: dict[str, Any]) -> None:

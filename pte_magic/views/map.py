@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import traitlets
 
 from pte_magic.views import coloring, layers, looks, map_facts, map_still
-from pte_magic.views.markup import script, style
+from pte_magic.views.markup import module, script, style
 from pte_magic.views.view import View
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class CellMap(View):
 
     """
 
-    _esm = script("map_facts", "map")
+    _esm = module(script("map_facts", "map"))
     _css = style("view") + style("map")
 
     color = traitlets.Unicode().tag(sync=True)
@@ -63,7 +63,7 @@ class CellMap(View):
         return map_still.text(self._layer, self._spans)
 
     def html(self) -> str:
-        """Return the map as an SVG with a legend and the first runs."""
+        """Return the map as an image with a legend and the first runs."""
         return map_still.html(self._layer, self._spans)
 
     @traitlets.validate("color")

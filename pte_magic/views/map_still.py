@@ -1,13 +1,12 @@
-"""The page map where nothing moves: as text, and as HTML with an SVG. The same cells and the same facts in both."""
+"""The page map where nothing moves: as text, and as HTML with an image. The same cells and the same facts in both."""
 
 from __future__ import annotations
 
-import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pte_magic.views import layers, looks, map_facts
+from pte_magic.views import image, layers, looks, map_facts
 from pte_magic.views.markup import escape, framed
 
 if TYPE_CHECKING:
@@ -56,15 +55,15 @@ def html(layer: Layer, where: Spans) -> str:
     if not layer.categories:
         return framed(f"<p>{line}</p>", "map")
     picture = _picture(layer)
-    # Patterns of pictures in one page must not share a name, unless they are the same.
-    name = f"pte-map-{zlib.crc32(repr(picture.looks).encode() + picture.codes.tobytes()):08x}"
     legend = _legend(layer, picture)
     runs, total = map_facts.runs(layer, where)
     parts = [
         f"<p>{line}; {map_facts.scale(picture.per, layer)}</p>",
-        _svg(name, line, picture),
+        _image(map_facts.summary(layer, where), picture),
         _table(
-            map_facts.legend_head(layer), [words for _, words in legend], [_swatch(name, at) for (at, _), _ in legend]
+            map_facts.legend_head(layer),
+            [words for _, words in legend],
+            [f"<td>{image.swatch(look)}</td>" for (_, look), _ in legend],
         ),
         _table(map_facts.run_head(layer), [run.words for run in runs]),
         *(f"<p>{more}</p>" for more in map_facts.more(total)),
@@ -87,34 +86,19 @@ def _legend(layer: Layer, picture: Picture) -> list[tuple[tuple[int, Look], tupl
     return [*zip(picture.looks.items(), words, strict=False)]
 
 
-def _svg(name: str, label: str, picture: Picture) -> str:
+def _image(label: str, picture: Picture) -> str:
     codes = picture.codes
     width, height = min(len(codes), COLUMNS) * _STEP, -(-len(codes) // COLUMNS) * _STEP
-    patterns = "".join(
-        f'<pattern id="{name}-{code}" width="{looks.TILE}" height="{looks.TILE}" patternUnits="userSpaceOnUse">'
-        f'<rect width="{looks.TILE}" height="{looks.TILE}" style="fill:var(--pte-map-{look.ground})"/>'
-        f'<path d="{look.pattern}" style="stroke:var(--pte-map-{look.ink})"/></pattern>'
-        for code, look in picture.looks.items()
-    )
     # One path for all cells of a look: a thousand elements would be a slow page.
     paths = "".join(
-        f'<path fill="url(#{name}-{code})" d="{_squares(np.flatnonzero(codes == code).tolist())}"/>'
-        for code in picture.looks
+        f'<path {image.filled(code)} d="{_squares(np.flatnonzero(codes == code).tolist())}"/>' for code in picture.looks
     )
-    return (
-        f'<svg role="img" aria-label="{label}" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
-        f"<defs>{patterns}</defs>{paths}</svg>"
-    )
+    return image.image(paths, width, height, picture.looks, label)
 
 
 def _squares(at: Iterable[int]) -> str:
     side = f"h{_SIDE}v{_SIDE}h-{_SIDE}z"
     return "".join(f"M{cell % COLUMNS * _STEP} {cell // COLUMNS * _STEP}{side}" for cell in at)
-
-
-def _swatch(name: str, code: int) -> str:
-    size = 'width="16" height="16"'
-    return f'<td><svg {size} aria-hidden="true"><rect {size} fill="url(#{name}-{code})"/></svg></td>'
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], before: Sequence[str] | None = None) -> str:

@@ -8,10 +8,15 @@ from pathlib import Path
 
 from pte_magic.escapes import visible
 
-__all__ = ["STATIC", "escape", "framed", "script", "scrolled", "style"]
+__all__ = ["KEYS", "STATIC", "escape", "framed", "module", "placed", "script", "scrolled", "style"]
 
 STATIC = Path(__file__).with_name("static")
 """Style sheets, and the scripts of widgets."""
+KEYS = 'data-lm-suppress-shortcuts="true"'
+"""Of whatever can have the focus: its keys are its own. For JupyterLab, ``x`` would mean to cut the cell.
+
+It looks at the very element that has the focus; one around it does not do.
+"""
 
 
 def escape(text: str) -> str:
@@ -26,8 +31,13 @@ def style(name: str) -> str:
 
 
 def script(*names: str) -> str:
-    """Return scripts of `STATIC` as one module: a widget has no address from which it could import another."""
+    """Return scripts of `STATIC` as one text: a widget has no address from which it could import another."""
     return "\n".join((STATIC / f"{name}.js").read_text(encoding="utf-8") for name in names)
+
+
+def module(code: str) -> str:
+    """Return the module of a widget, of code with a function ``live({model, el})`` that returns what ends it."""
+    return f"{code}\n{script('place')}"
 
 
 def framed(body: str, *sheets: str) -> str:
@@ -36,10 +46,15 @@ def framed(body: str, *sheets: str) -> str:
     return f'<div class="pte-magic"><style>{rules}</style>{body}</div>'
 
 
-def scrolled(table: str, label: str) -> str:
-    """Return a wide table that is scrolled in a box of its own, by the mouse and by the keyboard.
+def placed(body: str, name: str) -> str:
+    """Return HTML as what stands where the live picture of a model will be, if there is one: see place.js.
 
-    The keys are the box's: for JupyterLab, an arrow would mean the next cell, and ``d d`` no cell at all.
+    Its name is a class, which is kept even of a notebook that is not trusted.
     """
-    keys = 'tabindex="0" data-lm-suppress-shortcuts="true"'
-    return f'<div {keys} role="group" aria-label="{label}" style="overflow-x: auto; max-width: 100%">{table}</div>'
+    return f'<div class="pte-magic-place pte-magic-{name}">{body}</div>'
+
+
+def scrolled(table: str, label: str) -> str:
+    """Return a wide table that is scrolled in a box of its own, by the mouse and by the keyboard."""
+    box = f'tabindex="0" {KEYS} role="group" aria-label="{label}" style="overflow-x: auto; max-width: 100%"'
+    return f"<div {box}>{table}</div>"

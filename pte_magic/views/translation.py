@@ -12,7 +12,7 @@ from pte_magic.errors import TargetError
 from pte_magic.formats.describe import HIDDEN, Description, describe, hexadecimal
 from pte_magic.units import size
 from pte_magic.views import picture
-from pte_magic.views.markup import escape, framed, scrolled
+from pte_magic.views.markup import KEYS, escape, framed, scrolled
 
 if TYPE_CHECKING:
     from pte_magic.frame import PteFrame
@@ -134,7 +134,7 @@ class Translation:
         table = f'<table class="pte-address">{head}<tbody>{body}</tbody></table>'
         address = scrolled(table, "the address, cut into indices")
         steps = "".join(
-            f"<li><details><summary><code>{place}</code> of the table {where}: "
+            f"<li><details><summary {KEYS}><code>{place}</code> of the table {where}: "
             f"<code>{hexadecimal(entry.entry, entry.width)}</code> <b>{entry.state}</b>, {escape(entry.says)}</summary>"
             f"{picture.html(entry)}</details></li>"
             for place, where, entry in self._steps()

@@ -1,18 +1,35 @@
-"""What all widgets have in common: whoever cannot run them gets the same facts as HTML, or as text."""
+"""What all widgets have in common: what a cell keeps of them is HTML and text, and needs none of them."""
 
 from __future__ import annotations
 
+import uuid
 from abc import abstractmethod
 from typing import Any
 
 import anywidget
+import traitlets
+
+from pte_magic.views.markup import placed
 
 
 class View(anywidget.AnyWidget):
-    """A widget. A notebook keeps, beside it, what it shows as ``text/html`` and ``text/plain``.
+    """A widget whose output in a notebook is what it shows as ``text/html`` and ``text/plain``.
 
-    These stand for it where no widget runs: in the terminal, in nbconvert's output, on GitHub.
+    These are what there is to see where no kernel runs: in a notebook that was saved and opened again, in nbconvert's
+    output, on GitHub, in the terminal. In the page where the widget's model is, the live picture takes the place of the
+    HTML (static/place.js). No view of a widget is saved, which would ask for its model, and say that it is not found.
+
+    Where outputs have pages of their own, as in VS Code, it stays HTML. A view of ipywidgets is live there, too:
+    ``ipywidgets.VBox([view])``.
+
+    Its ``_esm`` is a `markup.module`.
     """
+
+    _place = traitlets.Unicode().tag(sync=True)  # the name of the places where it is shown, and of its model
+
+    def __init__(self, **values: Any) -> None:
+        name = uuid.uuid4().hex
+        super().__init__(model_id=name, _place=name, **values)
 
     @abstractmethod
     def text(self) -> str:
@@ -25,10 +42,5 @@ class View(anywidget.AnyWidget):
     def __repr__(self) -> str:
         return self.text()
 
-    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        bundle = super()._repr_mimebundle_(**options)
-        if bundle is None:
-            return None
-        data, metadata = bundle
-        # The static forms stand for the widget, which a notebook on GitHub cannot run.
-        return {**data, "text/plain": self.text(), "text/html": self.html()}, metadata
+    def _repr_mimebundle_(self, **_options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {"text/plain": self.text(), "text/html": placed(self.html(), self._place)}, {}

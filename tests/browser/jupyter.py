@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import uuid
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -66,6 +68,20 @@ _CLOSE = """async () => {
   await panel.sessionContext.shutdown();
   panel.dispose();
 }"""
+_SAVE = """async () => {
+  const { context } = jupyterapp.shell.currentWidget;
+  await context.save();
+  return context.path;
+}"""
+_STATE = """() => {
+  const { content } = jupyterapp.shell.currentWidget;
+  const cells = content.widgets.map(({ model: { id, type, executionCount, sharedModel: { source } } }) => [
+    id, type, executionCount, source,
+  ]);
+  const collapsed = content.widgets.map((cell) => cell.outputHidden ?? false);
+  const { clientHeight } = content.node;
+  return JSON.stringify([cells, collapsed, content.activeCellIndex, content.mode, clientHeight]);
+}"""
 _THEME = """async theme => {
   await jupyterapp.commands.execute("apputils:change-theme", {theme});
 }"""
@@ -82,11 +98,20 @@ def ask(page: Page, script: str, value: str | int | None = None) -> Any:
     return page.evaluate(_IN_TIME % (script, SECONDS * 1000), value)
 
 
+def _wait(page: Page) -> None:
+    """Wait until JupyterLab is there."""
+    page.wait_for_function("window.jupyterapp")
+    ask(page, _LOADED)
+    # JupyterLab's body is flat and hides what flows over: axe-core takes all in it for invisible.
+    page.add_style_tag(content="body { height: 100vh }")
+
+
 class Notebook:
     """An open notebook with a kernel of its own."""
 
-    def __init__(self, page: Page, panel: str) -> None:
+    def __init__(self, page: Page, panel: str, root: Path) -> None:
         self.page = page
+        self._root = root
         self._cells = page.locator(f'[id="{panel}"] .jp-Notebook .jp-Cell')
 
     def run(self, code: str) -> Locator:
@@ -113,6 +138,21 @@ class Notebook:
         at, outputs = ask(self.page, _RUN, code)
         assert any(output["output_type"] == "error" for output in outputs), f"this did not raise: {code}"
         return self.output(at)
+
+    def state(self) -> str:
+        """Return what the notebook is: its cells, which one is active, and whether that is being edited."""
+        return str(ask(self.page, _STATE))
+
+    def saved(self) -> nbformat.NotebookNode:
+        """Save it, and return what is in the file."""
+        return nbformat.read(self._root / ask(self.page, _SAVE), as_version=4)
+
+    def reload(self) -> None:
+        """Save it, load the page anew, and open it again, with the same kernel."""
+        path = ask(self.page, _SAVE)
+        self.page.reload()
+        _wait(self.page)
+        self._cells = self.page.locator(f'[id="{ask(self.page, _OPEN, path)}"] .jp-Notebook .jp-Cell')
 
     def clear(self, at: int) -> None:
         """Take a cell's outputs away."""
@@ -161,18 +201,40 @@ class Jupyter:
 
         The test fails if meanwhile a script in the page failed, or the page asked anything but the server.
         """
-        path = self._server.root / f"{uuid.uuid4().hex}.ipynb"
         made = nbformat.v4.new_notebook()
         made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        with self._opened(made, theme, width) as notebook:
+            for cell in cells:
+                notebook.run(cell)
+            yield notebook
+
+    @contextmanager
+    def again(
+        self, saved: nbformat.NotebookNode, *, trusted: bool, theme: Theme = "light", width: int = WIDE
+    ) -> Iterator[Notebook]:
+        """Open what a notebook `saved`, with a new kernel and in a window of its own, as somebody else does later.
+
+        JupyterLab trusts what it saved itself; it does not know what was changed since, unless it is told to trust it.
+        """
+        saved = nbformat.from_dict({**saved, "metadata": {**saved.metadata, "changed": uuid.uuid4().hex}})
+        with self.of(self._server) as other, other._opened(saved, theme, width, trusted=trusted) as notebook:
+            yield notebook
+
+    @contextmanager
+    def _opened(
+        self, made: nbformat.NotebookNode, theme: Theme, width: int, *, trusted: bool = False
+    ) -> Iterator[Notebook]:
+        path = self._server.root / f"{uuid.uuid4().hex}.ipynb"
         nbformat.write(made, path)
+        if trusted:
+            command = [sys.executable, "-m", "nbformat.sign", str(path)]
+            subprocess.run(command, env=self._server.environment, check=True, capture_output=True)
         self._wrong.clear()
         page = self._page = self._page or self._load()
         try:
             page.set_viewport_size({"width": width, "height": HEIGHT})
-            notebook = Notebook(page, ask(page, _OPEN, path.name))
+            notebook = Notebook(page, ask(page, _OPEN, path.name), self._server.root)
             notebook.theme(theme)
-            for cell in cells:
-                notebook.run(cell)
             yield notebook
             ask(page, _CLOSE)
         except BaseException:
@@ -200,11 +262,19 @@ class Jupyter:
         page.on("pageerror", lambda error: self._wrong.append(f"{error.message}\n{error.stack}"))
         page.on("request", self._seen)
         page.goto(f"{self._server.url}lab?reset&token={self._server.token}")
-        page.wait_for_function("window.jupyterapp")
-        ask(page, _LOADED)
-        # JupyterLab's body is flat and hides what flows over: axe-core takes all in it for invisible.
-        page.add_style_tag(content="body { height: 100vh }")
+        _wait(page)
         return page
+
+    @contextmanager
+    def page(self, address: str) -> Iterator[Page]:
+        """Open a page of its own, in a browser that has no network."""
+        context = self._browser.new_context(device_scale_factor=self._scale, offline=True)
+        try:
+            page = context.new_page()
+            page.goto(address)
+            yield page
+        finally:
+            context.close()
 
     def _seen(self, request: Request) -> None:
         if not request.url.startswith((self._server.url, "data:", "blob:")):

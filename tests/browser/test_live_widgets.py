@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
 COUNTER = '''
 import traitlets
+from pte_magic.views.markup import module
 from pte_magic.views.view import View
 
 class Counter(View):
-    _esm = """
-    function render({model, el}) {
+    _esm = module("""
+    function live({model, el}) {
       const button = document.createElement("button");
       const show = () => button.textContent = `pressed ${model.get("count")} times`;
       button.onclick = () => { model.set("count", model.get("count") + 1); model.save_changes(); };
@@ -25,8 +26,7 @@ class Counter(View):
       show();
       el.append(button);
     }
-    export default { render };
-    """
+    """)
     count = traitlets.Int(0).tag(sync=True)
 
     def text(self):
@@ -64,3 +64,22 @@ def test_a_view_and_its_trait_change_together(jupyter: Jupyter) -> None:
         for theme in THEMES:
             notebook.theme(theme)
             assert not axe.violations(output)
+
+
+def test_what_takes_long_is_told_below_its_cell_and_nothing_is_left_of_it(jupyter: Jupyter) -> None:
+    cells = ["%load_ext pte_magic", "import mmap; m = mmap.mmap(-1, 8 * 4096)"]
+    with jupyter.notebook(cells) as notebook:
+        notebook.page.evaluate("""() => {
+          window.told = [];
+          new MutationObserver(() => {
+            const line = document.querySelector(".pte-magic-line");
+            if (line) told.push(`${line.closest(".jp-Cell").dataset.windowedListIndex} ${line.textContent}`);
+          }).observe(document, { childList: true, subtree: true });
+        }""")
+        output = notebook.run("%%pte --settle 3 m\nx = m[0]")
+        expect(output).to_have_count(1)
+        told = notebook.page.evaluate("told")
+        assert told
+        assert all(line.startswith("2 waiting for what happens later |") for line in told)
+        expect(notebook.page.locator(".pte-magic-line")).to_have_count(0)
+        assert len(notebook.saved().cells[2].outputs) == 1

@@ -119,6 +119,21 @@ def test_the_mouse_is_told_and_chooses_a_cell(jupyter: Jupyter) -> None:
         expect(status).to_have_text(said(entries, 6, "state"))
 
 
+def test_the_line_follows_the_keys_after_a_click(jupyter: Jupyter) -> None:
+    entries = read(SPANS)
+    with jupyter.notebook([BUILD]) as notebook:
+        output = shown(notebook, SPANS)
+        canvas, status = output.locator(".pte-map-whole canvas"), output.get_by_role("status")
+        canvas.click(position={"x": 16 * 4 + 8, "y": 8})
+        expect(status).to_have_text(said(entries, 4, "state"))
+        expect(output.get_by_role("slider", name="Page map")).to_be_focused()
+        for key, at in (("ArrowRight", 5), ("ArrowRight", 6), ("Home", 0), ("End", 11)):
+            notebook.page.keyboard.press(key)
+            expect(status).to_have_text(said(entries, at, "state"))
+        canvas.hover(position={"x": 16 * 4 + 9, "y": 8})  # the mouse moves again
+        expect(status).to_have_text(said(entries, 4, "state"))
+
+
 @pytest.mark.parametrize("how", ["keys", "buttons"])
 def test_zooming_makes_cells_larger_and_smaller(jupyter: Jupyter, how: str) -> None:
     with jupyter.notebook([BUILD]) as notebook:

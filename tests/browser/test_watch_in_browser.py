@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from typing import TYPE_CHECKING
 
 import axe
+import pytest
 from jupyter import NARROW, THEMES, WIDE
 from playwright.sync_api import expect
 
@@ -17,6 +20,14 @@ CELLS = (
     "import mmap, threading\nm = mmap.mmap(-1, 64 * 4096)  # shared memory: nothing of it is in a huge page",
     "seen = %pte --watch --every 0.05 m",
 )
+
+
+# What an item of the menu Kernel does, and what happens without one.
+ENDS = {
+    "restarted": "jupyterapp.commands.execute('notebook:restart-kernel')",
+    "shut down": "jupyterapp.shell.currentWidget.sessionContext.shutdown()",
+    "killed": None,
+}
 
 
 def write(notebook: Notebook, page: int) -> None:
@@ -80,4 +91,43 @@ def test_it_ends_when_its_last_view_is_taken_away(jupyter: Jupyter) -> None:
         notebook.clear(3)
         assert notebook.text("print(seen.running)") == "True"  # the other one is left
         notebook.clear(4)
+        assert any(notebook.text("print(seen.running)") == "False" for _ in range(50))
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_it_says_so_when_its_kernel_has_ended(jupyter: Jupyter, how: str) -> None:
+    with jupyter.notebook(CELLS) as notebook:
+        output = notebook.run("seen")
+        status = output.get_by_role("status")
+        expect(status).to_have_text("watching")
+        pid = int(notebook.text("import os; print(os.getpid())"))
+        if end := ENDS[how]:
+            notebook.page.evaluate(f"() => void {end}")
+            if how == "restarted":
+                notebook.page.get_by_role("dialog").get_by_role("button", name="Restart").click()
+        else:
+            os.kill(pid, signal.SIGKILL)
+        expect(status).to_have_text("its kernel has ended")
+        expect(
+            output.get_by_text("watch of m: 0 changes; ended, as its kernel has ended or was restarted")
+        ).to_be_visible()
+        for name in ("Pause", "Stop"):
+            expect(output.get_by_role("button", name=name)).to_have_attribute("aria-disabled", "true")
+        output.get_by_role("button", name="Pause").press("Enter")
+        expect(status).to_have_text("its kernel has ended")
+        for theme in THEMES:
+            notebook.theme(theme)
+            notebook.picture(f"watch-ended-{theme}", output)
+            assert not axe.violations(output)
+
+
+def test_it_ends_when_its_cell_is_deleted(jupyter: Jupyter) -> None:
+    with jupyter.notebook(CELLS) as notebook:
+        output = notebook.run("seen")
+        expect(output.get_by_role("status")).to_have_text("watching")
+        notebook.run("0")
+        notebook.page.evaluate("""async () => {
+          jupyterapp.shell.currentWidget.content.activeCellIndex = 3;
+          await jupyterapp.commands.execute("notebook:delete-cell");
+        }""")
         assert any(notebook.text("print(seen.running)") == "False" for _ in range(50))

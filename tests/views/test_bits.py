@@ -151,11 +151,11 @@ def test_a_slider_drives_it() -> None:
     assert "physical address 0x2000" in field.text()
 
 
-def test_a_notebook_keeps_text_and_html_beside_the_widget() -> None:
-    data, _ = BitField(0x67)._repr_mimebundle_() or ({}, {})
-    assert "application/vnd.jupyter.widget-view+json" in data
+def test_a_notebook_keeps_text_and_html_and_no_view_of_the_widget() -> None:
+    data, _ = BitField(0x67)._repr_mimebundle_()
+    assert set(data) == {"text/plain", "text/html"}
     assert data["text/plain"] == BitField(0x67).text()
-    assert data["text/html"] == BitField(0x67).html()
+    assert BitField(0x67).html() in data["text/html"]
     assert "<button" not in data["text/html"]
     assert not re.search(r"https?://|<script", data["text/html"])
 

@@ -32,8 +32,7 @@ function beyond(target, buttons, up) {
   return line.reduce((best, there) => (aside(there) < aside(best) ? there : best), line[0] ?? here).button;
 }
 
-function render({ model, el }) {
-  el.dataset.lmSuppressShortcuts = "true"; // keys are ours here, not the notebook's
+function live({ model, el }) {
   const controls = document.createElement("div");
   controls.className = "pte-magic";
   controls.innerHTML = `<div class="pte-edit"><label>Entry <input type="text" spellcheck="false" autocomplete="off"></label>
@@ -42,6 +41,7 @@ function render({ model, el }) {
   const content = document.createElement("div");
   el.append(controls, content);
   const [input, reset, status] = ["input", "button", ".pte-status"].map((what) => controls.querySelector(what));
+  let isGone = false; // the kernel
   let current = 0; // the bit that the Tab key leads to
 
   const buttons = () => [...content.querySelectorAll("button[data-bit]")];
@@ -51,8 +51,13 @@ function render({ model, el }) {
   const isOriginal = () => model.get("entry") === model.get("_original");
 
   function set(number) {
+    if (isGone) return void tellGone();
     model.set("entry", toHex(number));
     model.save_changes();
+  }
+
+  function tellGone() {
+    status.textContent = "The kernel has ended, and decodes no more; run the cell again.";
   }
 
   function tell(target) {
@@ -162,7 +167,12 @@ function render({ model, el }) {
 
   model.on("change:_content", redraw);
   draw();
-  return () => model.off("change:_content", redraw);
+  const heard = whenGone(model, () => {
+    isGone = true;
+    tellGone();
+  });
+  return () => {
+    heard();
+    model.off("change:_content", redraw);
+  };
 }
-
-export default { render };

@@ -77,7 +77,7 @@ function legendOf(root, runs, mixed, small) {
   return [element("thead", {}, element("tr", {}, element("td"), ...head)), element("tbody", {}, ...body)];
 }
 
-function render({ model, el }) {
+function live({ model, el }) {
   const count = model.get("count");
   const summary = element("p");
   const select = element("select", {}, ...model.get("colors").map((name) => element("option", {}, name)));
@@ -91,8 +91,7 @@ function render({ model, el }) {
   const scroller = element("div", { class: "pte-map-scroller", tabindex: 0, role: "slider", "aria-label": "Page map" }, whole);
   const status = element("p", { class: "pte-map-status pte-mono", role: "status", "aria-live": "polite" });
   const legend = element("table", { "aria-label": "Legend" });
-  // The notebook shall not take arrow keys for its own while one moves in the map.
-  const root = element("div", { class: "pte-magic pte-map", "data-lm-suppress-shortcuts": "true" });
+  const root = element("div", { class: "pte-magic pte-map" });
   bar.append(label, out, into, scale);
   root.append(summary, ...(count ? [bar, scroller, status, legend] : []));
   el.append(root);
@@ -106,6 +105,7 @@ function render({ model, el }) {
   let fills = {};
   let zoom = null; // index into SIZES; below zero a cell stands for 2 ** -zoom entries
   let hovered = null; // the cell under the mouse
+  let pointed = ""; // where the mouse was last
   let asked = 0; // the frame that will be drawn
 
   const side = () => SIZES[Math.max(zoom, 0)];
@@ -228,7 +228,10 @@ function render({ model, el }) {
     };
     const keys = { "+": 1, "=": 1, "-": -1 };
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key in steps) move(cursor() + steps[event.key]);
+    if (event.key in steps) {
+      hovered = null; // the line follows the cursor, until the mouse moves again
+      move(cursor() + steps[event.key]);
+    }
     else if (event.key in keys) zoomBy(keys[event.key]);
     else return;
     event.preventDefault();
@@ -257,13 +260,22 @@ function render({ model, el }) {
   into.addEventListener("click", () => zoomBy(1));
   scroller.addEventListener("keydown", onKey);
   scroller.addEventListener("scroll", draw);
-  canvas.addEventListener("pointermove", (event) => hover(under(event)));
+  canvas.addEventListener("pointermove", (event) => {
+    const at = `${event.screenX} ${event.screenY}`;
+    if (at === pointed) return; // the browser says so, too, when the map was scrolled below the mouse
+    pointed = at;
+    hover(under(event));
+  });
   canvas.addEventListener("pointerleave", () => hover(null));
   canvas.addEventListener("click", (event) => {
     if (under(event) !== null) move(under(event));
   });
   model.on("change:position", show);
   model.on("change:layer", recolor);
+  const heard = whenGone(model, () => {
+    select.disabled = true;
+    scale.after(element("span", { role: "status" }, "The kernel has ended: there are no other colours now."));
+  });
 
   let width = 0;
   const resized = new ResizeObserver(() => {
@@ -281,6 +293,7 @@ function render({ model, el }) {
   recolor();
 
   return () => {
+    heard();
     cancelAnimationFrame(asked);
     resized.disconnect();
     themed.disconnect();
@@ -290,5 +303,3 @@ function render({ model, el }) {
     root.remove();
   };
 }
-
-export default { render };
