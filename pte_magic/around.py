@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pte_magic import core
+from pte_magic import core, progress
 from pte_magic.errors import PteMagicError
 from pte_magic.named import of_value
 from pte_magic.units import size
@@ -25,6 +25,7 @@ PAUSE = 0.05
 """Seconds between two looks, while something may still change."""
 REST = 1.0
 """Seconds without a change after which what has changed is said to have come to rest."""
+_COUNTDOWN = "{desc} |{bar}| {n:.0f} of {total:g} s"  # the sign of life meanwhile
 
 
 class Around:
@@ -100,13 +101,15 @@ def settle(looks: Sequence[Around], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     last = [look.entries() for look in looks]
     changed: float | None = None
-    while any(entries is not None for entries in last) and (now := time.monotonic()) < deadline:
-        if changed is not None and now - changed >= REST:
-            return
-        time.sleep(min(PAUSE, deadline - now))
-        found = [look.entries() for look in looks]
-        if not all(map(same, last, found)):
-            changed, last = time.monotonic(), found
+    with progress.bar("waiting for what happens later", seconds, "s", _COUNTDOWN) as bar:
+        while any(entries is not None for entries in last) and (now := time.monotonic()) < deadline:
+            if changed is not None and now - changed >= REST:
+                return
+            time.sleep(min(PAUSE, deadline - now))
+            found = [look.entries() for look in looks]
+            if not all(map(same, last, found)):
+                changed, last = time.monotonic(), found
+            bar.update(time.monotonic() - now)
 
 
 def same(one: Entries | None, other: Entries | None) -> bool:

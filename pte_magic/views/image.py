@@ -38,13 +38,15 @@ def image(shapes: str, width: int, height: int, known: Mapping[int, Look], label
 
     """
     patterns = "".join(_pattern(code, look) for code, look in known.items())
+    return encoded(f"<defs>{patterns}</defs>{shapes}", width, height, label)
+
+
+def encoded(body: str, width: int, height: int, label: str = "", more: str = "") -> str:
+    """Return what is within an SVG as an ``<img>``, with more attributes."""
     size = f'width="{width}" height="{height}"'
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" {size}>'
-        f"<defs>{patterns}</defs>{shapes}</svg>"
-    )
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" {size}>{body}</svg>'
     data = base64.b64encode(svg.encode()).decode("ascii")
-    return f'<img alt="{escape(label)}" {size} src="data:image/svg+xml;base64,{data}">'
+    return f'<img {more}alt="{escape(label)}" {size} src="data:image/svg+xml;base64,{data}">'
 
 
 def swatch(look: Look) -> str:

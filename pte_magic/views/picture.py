@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pte_magic.formats.describe import READERS, hexadecimal
+from pte_magic.views.drawing import drawn
 from pte_magic.views.markup import escape
 
 if TYPE_CHECKING:
@@ -60,9 +61,11 @@ def html(entry: Description, *, differ: int = 0, editable: bool = False) -> str:
     rows = [_row(entry, high, differ, editable=editable) for high in range(entry.width - 1, 0, -_ROW)]
     halves = "".join(f'<div class="pte-half">{"".join(rows[at : at + 2])}</div>' for at in range(0, len(rows), 2))
     # Whoever cannot see the picture has the table, unless the picture can be used.
-    role = 'role="group" aria-label="bits of the entry"' if editable else 'aria-hidden="true"'
+    role = 'role="group" aria-label="bits of the entry"' if editable else 'aria-hidden="true" hidden'
     head = escape(headline(entry))
     picture = f'<div class="pte-picture" {role}>{halves}</div>'
+    if not editable:  # it is hidden, and the drawing shown, where there is no style sheet that says the opposite
+        picture += drawn(entry, differ, _pieces)
     return f'<p class="pte-says">{head}</p>{picture}{_table(entry, differ)}{_sources(entry)}'
 
 

@@ -145,7 +145,8 @@ class Notebook:
 
     def saved(self) -> nbformat.NotebookNode:
         """Save it, and return what is in the file."""
-        return nbformat.read(self._root / ask(self.page, _SAVE), as_version=4)
+        found: nbformat.NotebookNode = nbformat.read(self._root / ask(self.page, _SAVE), as_version=4)
+        return found
 
     def reload(self) -> None:
         """Save it, load the page anew, and open it again, with the same kernel."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from html.parser import HTMLParser
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from pte_magic.views import picture
 from pte_magic.views.bits import BitField
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
+SVG = "{http://www.w3.org/2000/svg}"
 entries = st.integers(0, (1 << 64) - 1)
 levels = st.sampled_from(LEVELS)
 
@@ -171,3 +174,22 @@ def test_bits_of_a_frame_are_of_the_row_asked_for() -> None:
     assert build(raw, kernel.running(), pid=1)[:2].bits().entry == 0x1067
     with pytest.raises(PteMagicError, match="row 2 does not exist; the frame has 2"):
         frame.bits(2)
+
+
+@given(entries, entries)
+def test_the_drawing_has_the_bits_and_the_names_of_the_fields(entry: int, other: int) -> None:
+    found = describe(entry, "pte", kernel.running())
+    image = re.search(r'<img class="pte-drawn" alt="" [^>]*base64,([^"]*)">', picture.html(found, differ=entry ^ other))
+    assert image
+    assert 'class="pte-drawn"' not in picture.html(found, editable=True)
+    svg = ET.fromstring(base64.b64decode(image[1]))  # noqa: S314  (it is our own)
+    texts = [(each.get("x", "").split(), each.get("y", ""), each.text or "") for each in svg.iter(f"{SVG}text")]
+    bits = {
+        (int(y), int(x)): digits[at] for xs, y, digits in texts if set(digits) <= {*"01"} for at, x in enumerate(xs)
+    }
+    lines = sorted({y for y, _ in bits if sum(line == y for line, _ in bits) == 32})
+    assert "".join(bits[y, x] for line in lines for y, x in sorted(bits) if y == line) == f"{entry:064b}"
+    names = [text for _, _, text in texts if not text.isdigit()]
+    pieces = [part.name for part in found.parts for _ in range((part.low + part.width - 1) // 32 - part.low // 32 + 1)]
+    assert sorted(names) == sorted(name for name in pieces if name)
+    assert len(list(svg.iter(f"{SVG}circle"))) == (entry ^ other).bit_count()

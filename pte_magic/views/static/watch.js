@@ -37,8 +37,8 @@ function live({ model, el }) {
     for (const button of [pause, stop]) {
       button.setAttribute("aria-disabled", String(!isRunning())); // not disabled: it would lose the focus
     }
-    if (!model.get("running")) status.textContent = "stopped";
-    else if (isGone) status.textContent = "its kernel has ended";
+    if (isGone) status.textContent = "its kernel has ended";
+    else if (!model.get("running")) status.textContent = "stopped";
     else status.textContent = model.get("paused") ? "paused" : "watching";
   }
 

@@ -1,0 +1,56 @@
+"""A line below the cell that runs in a notebook: it is replaced while something goes on, and gone in the end."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import anywidget
+import traitlets
+
+from pte_magic.views.markup import script
+
+_MOVES = re.compile(r"[\r\n]|\x1b\[A")  # of the terminal's cursor
+
+
+class _Line(anywidget.AnyWidget):
+    """The line in the page: a model without a view, as an output of the cell could not be taken away again."""
+
+    _esm = script("cell_line")
+    text = traitlets.Unicode().tag(sync=True)
+    cell = traitlets.Unicode().tag(sync=True)  # its id, if the front end has told it
+
+
+class CellLine:
+    """A file that shows below the cell what is written to it, in place of what was written before.
+
+    Of the bar that tqdm has for notebooks, an output would be saved, which finds no model when it is opened again.
+    """
+
+    encoding = "utf-8"
+
+    def __init__(self) -> None:
+        self._line: _Line | None = None
+
+    def write(self, text: str) -> None:
+        """Show a line; one without words takes it away."""
+        line = _MOVES.sub("", text).rstrip()
+        if line and self._line is None:
+            self._line = _Line(cell=_cell())
+        if self._line is not None:
+            self._line.text = line
+            if not line:
+                self._line.layout.close()
+                self._line.close()
+                self._line = None
+
+    def flush(self) -> None:
+        """Do nothing: it is shown."""
+
+
+def _cell() -> str:
+    """Return the id of the cell that runs; empty if the front end does not tell."""
+    from IPython import get_ipython  # noqa: PLC0415  (in a notebook it is there)
+
+    shell: Any = get_ipython()
+    return str(shell.kernel.get_parent().get("metadata", {}).get("cellId", ""))
