@@ -31,7 +31,7 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-WIDGET = "application/vnd.jupyter.widget-view+json"
+PLACE = re.compile(r"(?<=pte-magic-place) pte-magic-[0-9a-f]{32}")  # which model would be shown there
 
 
 def find(names: list[str], *, lab: bool) -> list[Path]:
@@ -82,11 +82,11 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
         if "outputs" in cell:
             cell.outputs = joined(cell.outputs)
         for output in cell.get("outputs", []):
-            output.get("data", {}).pop(WIDGET, None)
             for holder in (output, output.get("data", {})):
                 for key, text in holder.items():
                     if isinstance(text, str) and key in {"text", "text/plain", "text/html"}:
-                        holder[key] = programs.sub("/opt/pte-magic/bin", host.sub("host laptop", text))
+                        shown = programs.sub("/opt/pte-magic/bin", host.sub("host laptop", text))
+                        holder[key] = PLACE.sub("", shown)
 
 
 def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:

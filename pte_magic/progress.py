@@ -12,7 +12,7 @@ from pte_magic.interrupts import deferred
 
 _DELAY = 1.0  # seconds before a bar is shown
 _REST = 0.25  # seconds between two that are shown
-_COLUMNS = 80  # in a notebook; a terminal has its own
+_COLUMNS = 64  # in a notebook; a terminal has its own
 _forked = False
 
 

@@ -81,5 +81,9 @@ def test_what_takes_long_is_told_below_its_cell_and_nothing_is_left_of_it(jupyte
         told = notebook.page.evaluate("told")
         assert told
         assert all(line.startswith("2 waiting for what happens later |") for line in told)
+        notebook.run(
+            "from pte_magic.views.cell_line import CellLine\n"
+            "for text in ('here', '', 'there', ''): line = CellLine(); line.write(text); line.write('')"
+        )  # gone before the page knows of it
         expect(notebook.page.locator(".pte-magic-line")).to_have_count(0)
         assert len(notebook.saved().cells[2].outputs) == 1

@@ -13,13 +13,16 @@ function running(model) {
 function initialize({ model }) {
   const line = document.createElement("pre");
   line.className = "pte-magic-line";
-  line.style = `margin: 4px 0 4px calc(var(--jp-cell-prompt-width, 0px) + 10px); color: var(--jp-content-font-color1, inherit);
-    font: var(--jp-code-font-size, 13px) var(--jp-code-font-family, monospace); white-space: pre-wrap`;
+  line.style = `margin: 4px 0; color: var(--jp-content-font-color1, inherit); white-space: pre; overflow: hidden;
+    font: var(--jp-code-font-size, 13px) var(--jp-code-font-family, monospace)`;
 
   function show() {
     line.textContent = model.get("text");
-    if (!line.textContent) line.remove();
-    else if (!line.isConnected) running(model)?.append(line);
+    if (!line.textContent) return line.remove();
+    if (!line.isConnected) running(model)?.append(line);
+    const code = line.parentElement?.querySelector(".jp-InputArea-editor, .input_area");
+    const left = (element) => element.getBoundingClientRect().left;
+    if (code) line.style.paddingLeft = `${left(code) - left(line) + 6}px`; // below the code, not below the prompt
   }
 
   model.on("change:text", show);
