@@ -38,7 +38,6 @@ STAGES = [
         "system_calls",
         "options",
         "units",
-        "progress",
     },
     {"systemtap", "workloads"},
     {"walkers"},
@@ -59,7 +58,7 @@ STAGES = [
         "views",
     },  # a frame is asked for its views
     {"core", "doctor", "helper", "sharing"},
-    {"visiting"},
+    {"progress", "visiting"},
     {"owners"},
     {"processes", "streaming"},
     {"snapshots"},
