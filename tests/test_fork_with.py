@@ -119,7 +119,9 @@ def test_what_is_no_array_of_numbers_side_by_side_is_refused(thing: Any) -> None
 def test_an_error_in_the_child_is_raised_here_and_it_serves_on() -> None:
     a = private_mapping(1)
     with fork_with(a) as child:
-        with pytest.raises(OverflowError):
+        with pytest.raises(IndexError):
+            child.call("no place", None)
+        with pytest.raises(WorkloadError, match="value=256 does not fit in a byte"):
             child.write(0, 256)
         child.write(0, 255)
 

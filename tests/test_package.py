@@ -20,6 +20,8 @@ STAGES = [
     {
         "kernel_text",
         "escapes",
+        "arguments",
+        "descriptors",
         "target",
         "memory",
         "dlpack",

@@ -227,7 +227,7 @@ def test_forked_child_has_its_own_space(walker: str, new_map: NewMap) -> None:
         write(address)
         write(address + PAGE)
         found = walked(walker, own(), address, address + 2 * PAGE)
-        same = os.path.sameopenfile(own().fd, parents.fd) and own() is parents
+        same = own() is parents or parents.fd >= 0  # the parent's is closed, whoever has it
         frame = found["pfn"].fillna(0).iloc[0]
         return own().pid, same, list(found["state"]), int(frame), int(words(address)[0]) & PM_PFN
 
