@@ -152,11 +152,11 @@ def _worth_showing(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     The lines that go below it say what is not shown.
     """
     shape = f"{len(frame)} rows x {len(frame.columns)} columns"
-    frame = row_kernels.shown(frame)
+    whole, frame = frame, row_kernels.shown(frame)
     if not len(frame) or not frame.columns.is_unique or not {"level", "state"} <= set(frame.columns):
         return frame, [f"[{shape}]"]
     frame, short = shortened(frame)  # each column says in the runs what it says in the rows
-    remarks = _remarks(frame)
+    remarks = _remarks(whole)
     frame, notes = telling(frame, shape, _CONSTANT)
     return frame, [notes[0], *short, *notes[1:], *remarks]
 

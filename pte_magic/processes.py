@@ -100,7 +100,7 @@ class Processes(OwnFrame):
             from pte_magic.views import looks, physical_map  # noqa: PLC0415  (widgets take as long to import as all else)
 
         if set(self["host"]) != {hardware.host()}:
-            message = "this is no table of processes of this machine; type pte_magic.machine().map()"
+            message = "this is not a table of processes of this machine; type pte_magic.machine().map()"
             raise TargetError(message)
         first = self.iloc[: len(looks.PROCESSES)]
         names = [f"{name} (pid {pid})" for name, pid in zip(first["name"], first["pid"], strict=True)]

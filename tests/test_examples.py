@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-EXECUTING = Path(__file__).with_name("executing.py")
+RUNNER = Path(__file__).with_name("lesson_runner.py")
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
 NOBODY = 65534
 SECONDS = 600
@@ -167,7 +167,7 @@ class Courses:
         if mode.served is not None:
             variables[protocol.VARIABLE] = self._stack.enter_context(serving(*mode.served)).path
         stems = [path.stem for path in NOTEBOOKS]
-        command = ["execute.py", "--to", home / "to"] if name == "root" else [EXECUTING, home / "to"]
+        command = ["execute.py", "--to", home / "to"] if name == "root" else [RUNNER, home / "to"]
         process = start(*command, *stems, user=mode.user, before=mode.before, **variables)
         self._stack.callback(process.communicate)
         self._stack.callback(process.kill)

@@ -24,6 +24,7 @@ ELSEWHERE = {
     "views/markup.py": {"read_text"},  # style sheets and scripts of ours
     "walkers/bpf.py": {"splitlines"},  # the verifier's log
     "walkers/stap.py": {"read_text"},  # a script of ours
+    "walkers/what_to_type.py": {"read_text"},  # a unit of ours
 }
 """Where that is about something else than text of the kernel."""
 

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import pte_magic
 from pte_magic import frame
 from pte_magic.formats import kernel
+from pte_magic.formats.known import FORMATS
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
 if TYPE_CHECKING:
@@ -62,3 +64,13 @@ def test_a_contiguous_block_is_told_as_what_it_is() -> None:
     )
     size = found.map(color="size")
     assert [category.name for category in size._layer.categories] == ["2 MiB"]
+
+
+@pytest.mark.parametrize("name", [*FORMATS])
+@pytest.mark.parametrize("release", [None, "6.12"])
+def test_decoded_entries_of_any_machine_are_shown(name: str, release: str | None) -> None:
+    """Also beside those of this one, and of another release."""
+    theirs, ours = pte_magic.decode([0x67, 0], arch=name, release=release), pte_magic.decode(0x67)
+    for shown in (theirs, pd.concat([theirs, ours]), pd.concat([ours, pte_magic.decode(0x67, release="6.1")])):
+        assert "0x0" in repr(shown)
+        assert "0x0" in shown._repr_html_()

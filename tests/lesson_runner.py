@@ -1,4 +1,4 @@
-"""Executes tutorials without Jupyter: ``executing.py TO NAME ...`` writes what each printed to ``TO/NAME.json``.
+"""Executes tutorials without Jupyter: ``lesson_runner.py TO NAME ...`` writes what each printed to ``TO/NAME.json``.
 
 Each is executed in a process of its own, which is forked, so that what all of them import is imported once. Besides
 what its cells print and return, each file has what they compared of columns in which nothing is known: that nothing
