@@ -25,6 +25,7 @@ from pte_magic.overview import headline
 from pte_magic.space import AddressSpace, own
 from pte_magic.views import history
 from pte_magic.views.history import COLUMNS, Event, History, Kind
+from pte_magic.walkers.patience import hurried
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,10 +129,11 @@ class Watch:
             return
         was_running = self.running
         self._end.set()
-        if self._started:
-            self._thread.join()
-        if was_running and not self._paused:
-            self._look_again()
+        with hurried():  # a helper may hang
+            if self._started:
+                self._thread.join()
+            if was_running and not self._paused and not self._why:
+                self._look_again()
         self._finish()
 
     def abandon(self) -> None:
@@ -316,9 +318,10 @@ def watch(
 
 def stop_all() -> None:
     """Stop all that run, and wait until their threads have ended."""
-    for one in list(_all):
-        if one.running and one._started:  # noqa: SLF001  (this function is a part of it)
-            one.stop()
+    with hurried():
+        for one in list(_all):
+            if one.running and one._started:  # noqa: SLF001  (this function is a part of it)
+                one.stop()
 
 
 def _no_thread() -> ResourceError:

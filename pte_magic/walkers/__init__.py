@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import warnings
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pte_magic import arguments, descriptors
 from pte_magic.errors import TargetError, WalkerClosedError, WalkerUnavailableError
 from pte_magic.interrupts import Lock, deferred
 from pte_magic.suggestions import did_you_mean
-from pte_magic.walkers import bpf, helper, pagemap, stap
+from pte_magic.walkers import bpf, greeting, helper, pagemap, patience, stap
 from pte_magic.walkers.shared import SharedMemoryWalker
 
 if TYPE_CHECKING:
@@ -57,22 +59,25 @@ class Walker(Protocol):
 
 _MAKERS: dict[str, Callable[[], Walker]] = {
     bpf.NAME: bpf.BpfWalker,
-    helper.NAME: helper.HelperWalker,
+    helper.NAME: functools.partial(helper.HelperWalker, patience.SHORT),
     stap.NAME: stap.StapWalker,
     pagemap.NAME: pagemap.PagemapWalker,
 }
+_PATIENT: dict[str, Callable[[], Walker]] = {helper.NAME: helper.HelperWalker}
+"""The same, of which it is worth waiting for: somebody has named it."""
 _attempts: dict[str, Walker | WalkerUnavailableError] = {}
 _chosen: dict[str, Walker] = {}  # by the name that was asked for, `AUTO` included
 _lock = Lock()  # of those who make walkers
 _TRIES = 5  # to walk, while others close the walkers
 
 
-def attempt(name: str, *, again: bool = False) -> Walker | WalkerUnavailableError:
+def attempt(name: str, *, again: bool = False, patient: bool = False) -> Walker | WalkerUnavailableError:
     """Return a walker, or why it cannot work here. Tried once a process.
 
     Args:
         name: Which one.
         again: If it could not work, try again: what was missing may be there now.
+        patient: Wait for a helper that does not greet at once.
 
     Raises:
         ResourceError: Too few descriptors are free to find out.
@@ -85,7 +90,7 @@ def attempt(name: str, *, again: bool = False) -> Walker | WalkerUnavailableErro
         now = _usable(name)
         if now is None or now is found:  # else another thread was quicker
             try:
-                now = _MAKERS[name]()
+                now = ((patient and _PATIENT.get(name)) or _MAKERS[name])()
             except (WalkerUnavailableError, OSError) as error:
                 if not descriptors.are_free():  # it may work later
                     raise descriptors.none_free() from error
@@ -113,22 +118,38 @@ def get(name: str = AUTO) -> Walker:
     """
     name = arguments.text(name, "walker", f"type one of {AUTO}, {', '.join(NAMES)}")
     found = _chosen.get(name)
-    if found is None or found.closed:
+    if found is None or found.closed or (name == AUTO and greeting.is_awaited() and greeting.has_come()):
         found = _chosen[name] = _choose(name)
     return found
 
 
 def _choose(name: str) -> Walker:
     if name == AUTO:
-        name = next(candidate for candidate in NAMES if not isinstance(attempt(candidate), WalkerUnavailableError))
+        name = next(filter(_works, NAMES))
     elif name not in NAMES:
         near = did_you_mean(name, (AUTO, *NAMES)) if isinstance(name, str) else ""
         message = f"walker {arguments.shown(name)} does not exist; type one of {AUTO}, {', '.join(NAMES)}{near}"
         raise TargetError(message)
-    found = attempt(name, again=True)
+    found = attempt(name, again=True, patient=True)
     if isinstance(found, WalkerUnavailableError):
         raise found
     return found
+
+
+def _works(name: str) -> bool:
+    """Tell whether a walker works here; a helper may greet late, and is then used from the next walk on."""
+    found = attempt(name, again=name == helper.NAME and greeting.is_awaited() and greeting.has_come())
+    if not isinstance(found, WalkerUnavailableError):
+        return True
+    if name == helper.NAME and greeting.is_awaited():
+        _warn(f"{found.why}; another walker is used until it greets")
+    return False
+
+
+@functools.cache
+def _warn(message: str) -> None:
+    """Say something once."""
+    warnings.warn(message, stacklevel=2)
 
 
 def known(name: str) -> Walker | WalkerUnavailableError | None:
@@ -177,6 +198,7 @@ def close() -> None:
     """Unload the walkers that were used. The next walk loads them again; what an interrupt leaves goes at exit."""
     used = list(_attempts.values())
     _forget()
+    greeting.forget()
     for walker in used:
         if isinstance(walker, SharedMemoryWalker):
             walker.close()

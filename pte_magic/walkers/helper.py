@@ -6,39 +6,32 @@ one; no pid is sent. Protocol: docs/helper.md.
 
 from __future__ import annotations
 
-import grp
-import mmap
 import os
-import pwd
 import socket
-from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING
+import struct
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from pte_magic import hardware
 from pte_magic.errors import TargetError, UnstableError, WalkerUnavailableError
-from pte_magic.walkers import mapping
-from pte_magic.walkers.protocol import (
-    ANSWER,
-    AREAS,
-    FRAMES_HIDDEN,
-    GO_ON,
-    GREETING,
-    MAGIC,
-    MEMORY,
-    REQUEST,
-    TABLES,
-    VERSION,
-    Status,
-    socket_path,
-)
-from pte_magic.walkers.shared import SharedMemoryWalker, views
-from pte_magic.walkers.what_to_type import serve, start_helper
+from pte_magic.interrupts import Interrupts
+from pte_magic.walkers import answers, greeting, patience
+from pte_magic.walkers.entries import SPAN
+from pte_magic.walkers.protocol import ANSWER, AREAS, GO_ON, REQUEST, TABLES, VERSION, Status, socket_path
+from pte_magic.walkers.shared import ENTRIES, ENTRIES_AT, SPANS, SPANS_AT, SharedMemoryWalker
+from pte_magic.walkers.what_to_type import start_helper
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
     from pte_magic.space import AddressSpace
 
-NAME = "helper"
+NAME = greeting.NAME
+_FAILURES = frozenset(Status) - {Status.OK, Status.BUSY}  # of an answer
+_SPAN_BYTES = SPAN.itemsize
 _MUCH = hardware.PAGE_SIZE << 17  # bytes: more may be more than an answer has room for
 
 
@@ -52,23 +45,31 @@ class HelperWalker(SharedMemoryWalker):
 
     name = NAME
 
-    def __init__(self) -> None:
-        """Connect.
+    def __init__(self, seconds: float = patience.LONG) -> None:
+        """Connect, and wait so many seconds for the helper to greet.
 
         Raises:
-            WalkerUnavailableError: No helper listens, or it does not let this user connect; says what to type.
+            WalkerUnavailableError: No helper listens, or it does not let this user connect, or it does not greet; says
+                what to type.
 
         """
         super().__init__()
         self._socket: socket.socket | None = None
+        self._file = -1  # the memory of its answers
         self._awaited = 0  # answers to requests that were sent
         self._going_on: tuple[int, ...] = ()  # what they are of: address space, flags, origin, start, end
+        self._right: tuple[int, list[tuple[int, int, bytes]]] = (-1, [])  # a descriptor, as it is sent
+        self._counted = answers.Counted()
+        self._found = b"", 0  # spans of the last answer, and where in that memory its entries are
         with self._lock:
-            self._connected()
+            self._connected(seconds)
 
     def close(self) -> None:
-        """Close the connection, when no walk is under way. The walker is of no use afterwards."""
-        with self._lock:
+        """Close the connection, when no walk is under way, or it has waited for an answer for a while.
+
+        The walker is of no use afterwards.
+        """
+        with patience.hurried(), self._lock:
             self.closed = True
             self._disconnect()
 
@@ -81,51 +82,25 @@ class HelperWalker(SharedMemoryWalker):
         if self._socket:
             self._socket.close()
             self._socket = None
+        if self._file >= 0:
+            file, self._file = self._file, -1
+            os.close(file)
         self._awaited = 0
 
-    def _connected(self) -> socket.socket:
+    def _connected(self, seconds: float = patience.LONG) -> socket.socket:
         """Return the connection, made if there is none."""
         if self._socket:
             return self._socket
         self._check()
-        path = socket_path()
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
-            made.connect(path)
-            self._memory = self._greeted(made, path)
-            self._areas = {at: views(self._memory, at) for at in AREAS}
-        except OSError as error:
-            made.close()
-            raise WalkerUnavailableError(NAME, _why(error, path)) from error
-        except BaseException:
-            made.close()
-            raise
-        self._socket = made
-        return made
-
-    def _greeted(self, made: socket.socket, path: str) -> mmap.mmap:
-        """Take the helper's greeting; return the memory for its answers."""
-        said, fds, _, _ = socket.recv_fds(made, GREETING.size + 1, 1, socket.MSG_CMSG_CLOEXEC)
-        try:
-            if len(said) != GREETING.size or not said.startswith(MAGIC):
-                why = f"what listens at {path} is no helper of pte-magic" if said else f"the helper at {path} has ended"
-                raise WalkerUnavailableError(NAME, f"{why}; type `{start_helper(path)}`")
-            _, version, status, flags, size, self.encryption_mask = GREETING.unpack(said)
-            if version != VERSION:
-                why = f"the helper at {path} speaks version {version} of the protocol, this package {VERSION}"
-                raise WalkerUnavailableError(NAME, f"{why}; install the same pte-magic for both")
-            if status == Status.BUSY:
-                why = f"the helper at {path} has as many clients as it may; end some notebooks of yours"
-                raise WalkerUnavailableError(
-                    NAME, f"{why}, or start it with larger `--max-clients` and `--max-clients-per-user`"
-                )
-            if status != Status.OK or not fds or size != MEMORY:
-                raise WalkerUnavailableError(NAME, f"the helper at {path} failed (status {status}); see its journal")
-            self.frames_hidden = bool(flags & FRAMES_HIDDEN)
-            return mapping.shared(fds[0], MEMORY, mmap.PROT_READ)
-        finally:
-            for fd in fds:
-                os.close(fd)
+        with Interrupts() as interrupts:  # which end the wait, and leave nothing open
+            greeted = greeting.call(socket_path(), seconds, lambda: interrupts.count)
+            if greeted:
+                self._socket, self._file, self.encryption_mask, self.frames_hidden = greeted
+            if interrupts.count:
+                self._disconnect()
+        if not self._socket:
+            raise KeyboardInterrupt
+        return self._socket
 
     def _run(self, space: AddressSpace) -> None:
         """Nothing is written to the memory, so `_read` asks."""
@@ -148,33 +123,122 @@ class HelperWalker(SharedMemoryWalker):
             self._ask(request, fd)
         if self._awaited == 1 and end - start > _MUCH:  # the area of the answer before was read
             self._ask(REQUEST.pack(VERSION, flags | GO_ON, origin, start, end), fd)
-        version, status, n, m, reached, at = ANSWER.unpack(self._answer(request, fd))
-        if status != Status.OK:
-            raise _error(status, version, space, reached)
-        self._spans, self._entries = self._areas[at]
-        while self._awaited and reached >= end:  # nothing was left for the other request
+        reached, n, m = self._result(self._answer(request, fd), space, start, end, tables)
+        last = reached >= end
+        if not (last and start == origin) and self._counted.too_many(
+            space, (id(space), flags, origin, end), n, first=start == origin, last=last
+        ):
+            what = "more entries than the page tables of that process have"
+            raise self._wrong(what)
+        while self._awaited and last:  # nothing was left for the other request
             self._received()
         self._going_on = id(space), flags, origin, reached, end
         return reached, n, m
 
+    def _result(
+        self,
+        answer: bytes,
+        space: AddressSpace,
+        start: int,
+        end: int,
+        tables: bool,  # noqa: FBT001  (as of `_read`)
+    ) -> tuple[int, int, int]:
+        """Copy what an answer is of, and return what `_read` does, once it was looked at whether it can be that."""
+        version, status, n, m, reached, at = ANSWER.unpack(answer)
+        if status or version != VERSION:
+            if status in _FAILURES and (version == VERSION or status == Status.VERSION):
+                raise _error(status, version, space, reached)
+            what = f"status {status} and version {version}"
+            raise self._wrong(what)
+        if not (0 < n <= ENTRIES and 0 < m <= SPANS and at in AREAS and start < reached):
+            what = f"{n} entries, {m} spans at {at:#x}, from {start:#x} to {reached:#x}"
+            raise self._wrong(what)
+        try:
+            spans = os.pread(self._file, m * _SPAN_BYTES, at + SPANS_AT)
+        except OSError as error:
+            raise self._unreadable(error.strerror) from error
+        if len(spans) != m * _SPAN_BYTES:
+            raise self._unreadable()
+        if what := answers.wrong(spans, n, start, end, reached, tables=tables):
+            raise self._wrong(what)
+        self._found = spans, at + ENTRIES_AT
+        return reached, n, m
+
+    def _copy(self, n: int, m: int) -> tuple[NDArray[np.uint64], NDArray[Any] | bytes]:  # noqa: ARG002  (as of the one overridden)
+        entry = np.empty(n, np.uint64)
+        self._fill(entry)
+        return entry, self._found[0]
+
+    _seen = _copy  # who wrote it may write to it at any time
+
+    def _take(self, to: NDArray[np.uint64], m: int) -> NDArray[Any]:  # noqa: ARG002  (as of the one overridden)
+        self._fill(to)
+        return np.frombuffer(self._found[0], SPAN)
+
+    def _fill(self, to: NDArray[np.uint64]) -> None:
+        """Read the entries of the last answer.
+
+        The memory is not mapped: there are more ways to have who looks there get a SIGBUS than the seals of a memfd
+        keep out, such as pages that the machine has no memory for, or that are poisoned.
+        """
+        self._check()
+        try:
+            taken = os.preadv(self._file, (to.data,), self._found[1])
+        except OSError as error:
+            raise self._unreadable(error.strerror) from error
+        if taken != to.nbytes:
+            raise self._unreadable()
+
+    def _unreadable(self, why: str | None = "it is shorter") -> WalkerUnavailableError:
+        return self._wrong(f"memory that cannot be read ({why})")
+
+    def _wrong(self, what: str) -> WalkerUnavailableError:
+        """Return the error that says what an answer has that none has, and ask that helper no more."""
+        self._disconnect()
+        return greeting.wrong(socket_path(), f"gave an answer with {what}")
+
     def _ask(self, request: bytes, fd: int) -> None:
         """Send a request; `_received` finds out whether it arrived."""
-        connected = self._connected()
+        connected = self._socket or self._connected()
         self._awaited += 1
-        with suppress(BrokenPipeError, ConnectionResetError):
-            socket.send_fds(connected, [request], [fd])
+        if fd != self._right[0]:  # it takes as long to put together as to send
+            self._right = fd, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("@i", fd))]
+        try:
+            connected.sendmsg((request,), self._right[1])
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        except BlockingIOError:
+            self._wait_on(lambda: connected.sendmsg((request,), self._right[1]))
 
     def _received(self) -> bytes:
         """Return the next answer; nothing if the helper ended the connection."""
+        connected = self._socket or self._connected()
         try:
-            answer = self._connected().recv(ANSWER.size + 1)
+            answer = connected.recv(ANSWER.size + 1)
+        except BlockingIOError:
+            answer = self._wait_on(lambda: connected.recv(ANSWER.size + 1))
         except ConnectionResetError:
             answer = b""
-        if len(answer) != ANSWER.size:
-            self._disconnect()
+        if len(answer) == ANSWER.size:
+            self._awaited -= 1
+            return answer
+        if answer:
+            what = f"another length than {ANSWER.size} bytes"
+            raise self._wrong(what)
+        self._disconnect()
+        return b""
+
+    def _wait_on(self, call: Callable[[], Any]) -> Any:
+        """Return what the helper lets a call return, within the time that it has for that."""
+        try:
+            return patience.wait_on(call)
+        except ConnectionError:
             return b""
-        self._awaited -= 1
-        return answer
+        except TimeoutError as error:
+            self._disconnect()
+            path = socket_path()
+            why = f"the helper at {path} has not answered for {error.args[0]:g} s; type `{start_helper(path)}`"
+            raise WalkerUnavailableError(NAME, why) from None
 
     def _answer(self, request: bytes, fd: int) -> bytes:
         """Return the answer to a request that was sent; send it again if the helper was started again."""
@@ -199,24 +263,3 @@ def _error(status: int, version: int, space: AddressSpace, reached: int) -> Exce
     if status == Status.VERSION:
         return WalkerUnavailableError(NAME, f"the helper speaks version {version} of the protocol; start it again")
     return WalkerUnavailableError(NAME, "the helper's own walker failed; see its journal, or start it again")
-
-
-def _why(error: OSError, path: str) -> str:
-    """Return why nobody answers, and what to type."""
-    if isinstance(error, PermissionError):
-        return f"{path} is not for this user; {_membership(path)}"
-    if isinstance(error, FileNotFoundError):
-        return f"no helper listens at {path}; type `{start_helper(path)}`"
-    if isinstance(error, ConnectionError):  # nobody listens, or it ended before it greeted
-        return f"the helper at {path} has ended; type `{start_helper(path)}`"
-    return f"{path}: {error.strerror or error}; type `{start_helper(path)}`"
-
-
-def _membership(path: str) -> str:
-    """Return what makes this user one of those who may connect."""
-    try:
-        group = grp.getgrgid(Path(path).stat().st_gid).gr_name
-        user = pwd.getpwuid(os.geteuid()).pw_name
-    except (OSError, KeyError):
-        return f"type `{serve('--group', 'GROUP', path=path)}` with a group of yours"
-    return f"type `sudo usermod -aG {group} {user}` and log in again"

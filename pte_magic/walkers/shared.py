@@ -135,20 +135,27 @@ class SharedMemoryWalker(ABC):
                 return found if m == 1 else found.disjoint(end)
             # Memory that nothing was written to is not resident, and realloc moves pages, not bytes.
             entry = np.empty(min((end - start) // hardware.PAGE_SIZE + ENTRIES, _RESERVE), np.uint64)
-            entry[:n] = self._entries[:n]
-            pieces = [self._spans[:m].copy()]
+            pieces = [self._take(entry[:n], m)]
             while reached < end:
                 reached, more, m = self._read(space, start, reached, end, tables)
                 if n + more > len(entry):
                     entry.resize(2 * len(entry), refcheck=False)
-                entry[n : n + more] = self._entries[:more]
-                pieces.append(self._spans[:m].copy())
+                pieces.append(self._take(entry[n : n + more], m))
                 self._check()
                 n += more
             entry.resize(n, refcheck=False)
             return self._entries_of(entry, np.concatenate(pieces)).disjoint(end)
 
-    def _copy(self, n: int, m: int) -> tuple[NDArray[np.uint64], NDArray[Any]]:
+    def _take(self, to: NDArray[np.uint64], m: int) -> NDArray[Any]:
+        """Copy the entries that were read, all of them, to another array; return a copy of the spans."""
+        to[:] = self._entries[: len(to)]
+        return self._spans[:m].copy()
+
+    def _seen(self, n: int, m: int) -> tuple[NDArray[np.uint64], NDArray[Any] | bytes]:
+        """Return the entries and spans that were read, valid until more are read."""
+        return self._entries[:n], self._spans[:m]
+
+    def _copy(self, n: int, m: int) -> tuple[NDArray[np.uint64], NDArray[Any] | bytes]:
         """Return a copy of the entries and spans that were read."""
         found = self._entries[:n].copy(), self._spans[:m].copy()
         self._check()
@@ -187,7 +194,7 @@ class SharedMemoryWalker(ABC):
         with self._lock:
             while reached < end:
                 reached, n, m = self._read(space, start, reached, end, tables)
-                yield self._entries_of(self._entries[:n], self._spans[:m]).disjoint(end, told)
+                yield self._entries_of(*self._seen(n, m)).disjoint(end, told)
                 told = reached
 
     def once(  # noqa: PLR0913, PLR0917  (a request is what it is)
