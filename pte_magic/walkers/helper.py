@@ -72,20 +72,25 @@ class HelperWalker(SharedMemoryWalker):
         with patience.hurried(), self._lock:
             self.closed = True
             self._disconnect()
+            self._close_memory()
 
     def abandon(self) -> None:
         """Forget the connection in a forked child: it is the parent's, whose answers it would take."""
         super().abandon()
         self._disconnect()
+        self._close_memory()
 
     def _disconnect(self) -> None:
         if self._socket:
             self._socket.close()
             self._socket = None
+        self._awaited = 0
+
+    def _close_memory(self) -> None:
+        """Close the memory for answers, of which the last is not read yet when a connection ends."""
         if self._file >= 0:
             file, self._file = self._file, -1
             os.close(file)
-        self._awaited = 0
 
     def _connected(self, seconds: float = patience.LONG) -> socket.socket:
         """Return the connection, made if there is none."""
@@ -95,9 +100,11 @@ class HelperWalker(SharedMemoryWalker):
         with Interrupts() as interrupts:  # which end the wait, and leave nothing open
             greeted = greeting.call(socket_path(), seconds, lambda: interrupts.count)
             if greeted:
+                self._close_memory()
                 self._socket, self._file, self.encryption_mask, self.frames_hidden = greeted
             if interrupts.count:
                 self._disconnect()
+                self._close_memory()
         if not self._socket:
             raise KeyboardInterrupt
         return self._socket

@@ -565,3 +565,19 @@ def test_python_ends_while_a_walk_hangs(kind: str, path: Path) -> None:
             process.communicate(b"x", SECONDS)
             assert time.monotonic() - begun < patience.LONG / 2
         assert process.returncode == 0
+
+
+def test_an_answer_is_read_whose_helper_has_ended_since(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pte_magic.walkers.helper._MUCH", 0)  # it is asked for the next answer, too
+
+    def serve(server: Hostile, connected: socket.socket) -> None:
+        fd = hostile.greet(connected)
+        hostile.put(fd, [one(START)])
+        if server.request(connected) and server.request(connected):
+            connected.send(message(1, 1, START + PAGE))
+        os.close(fd)
+
+    with Hostile(path, serve):
+        walker = HelperWalker()
+        assert walker.walk(own(), START, START + PAGE).vaddr.tolist() == [START]
+        walker.close()
