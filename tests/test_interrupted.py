@@ -125,7 +125,7 @@ def test_walks_of_others_leave_no_descriptor() -> None:
 @pytest.mark.parametrize(
     ("work", "module", "where"),
     [
-        ("lambda: progress.bar('looking', 1, 'process').update()", "tqdm.auto", "tqdm/auto.py"),
+        ("lambda: progress.bar('looking', 1, 'process').update()", "tqdm.std", "tqdm/std.py"),
         ("lambda: pte_magic.walk(b'x').map()", "pte_magic.views.map", "views/map.py"),
         ("lambda: pte_magic.walk(b'x').bits()", "pte_magic.views.bits", "views/bits.py"),
         ("lambda: pte_magic.walk(b'x').frames()", "pte_magic.page_frames", "pte_magic/page_frames.py"),
