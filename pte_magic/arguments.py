@@ -12,26 +12,48 @@ from typing import Any
 import numpy as np
 
 from pte_magic.errors import PteMagicError, TargetError
+from pte_magic.escapes import visible
 
 _SHOWN = 60  # characters of a value in an error
 _BITS = 128  # of a number: no address, pid or count has as many
+_PLAIN = (bool, int, float, complex, str, bytes, Decimal, type(None))  # what is shown as Python writes it
+_NAME = type.__dict__["__name__"].__get__  # a metaclass may have its own idea
 
 
-def shown(value: object) -> str:
-    """Return a value as an error shows it: short, on one line; of what is large, what it is."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, (bool, int, float, complex, str, bytes, Decimal)):
-        if isinstance(value, int) and value.bit_length() > 4 * _SHOWN:  # Python refuses to write very long ones
-            return f"a number of {value.bit_length()} bits"
-        text = ascii(value[: 2 * _SHOWN]) if isinstance(value, (str, bytes)) and not _plain(value) else repr(value)
-        return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 2]} …"
-    name = type(value).__name__
+def shown(value: Any) -> str:
+    """Return a value as an error shows it: short, on one line; of what is large, what it is.
+
+    No code of the value runs: a subclass is shown as what it is made of.
+    """
+    if issubclass(type(value), np.generic) and not issubclass(type(value), _PLAIN):
+        value = np.generic.item(value)
+    kind = type(value)
+    base: Any = next((one for one in _PLAIN if issubclass(kind, one)), None)
+    if base is int and int.bit_length(value) > 4 * _SHOWN:
+        return f"a number of {int.bit_length(value)} bits"  # Python refuses to write very long ones
+    if base in {str, bytes}:
+        value = base.__getitem__(value, slice(2 * _SHOWN))
+        return _cut(repr(value) if base is bytes or (value.isprintable() and len(value) <= _SHOWN) else ascii(value))
+    if base:
+        return _cut(base.__repr__(value))
+    name = class_name(value)
+    if name == "NAType":  # pandas' only one
+        return "<NA>"
     return f"{'an' if name[:1].lower() in 'aeiou' or name == 'ndarray' else 'a'} {name}"
 
 
-def _plain(value: str | bytes) -> bool:
-    return len(value) <= _SHOWN and (isinstance(value, bytes) or value.isprintable())
+def class_name(value: object) -> str:
+    """Return the name of a value's class as messages have it: not too long, and all of it can be seen."""
+    return visible(_cut(_NAME(type(value))))
+
+
+def plain(value: Any) -> Any:
+    """Return a text of a subclass, which may compare as it likes, as a str; all else as it is."""
+    return str.__str__(value) if issubclass(type(value), str) else value
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 2]} …"
 
 
 def integer(
@@ -50,7 +72,7 @@ def integer(
         PteMagicError: It is none, or smaller.
 
     """
-    number = None if isinstance(value, (bool, np.bool_)) else _index(value)
+    number = index(value)
     if number is None or (least is not None and number < least):
         message = f"{name}={shown(value)} is not {_whole(least)}; {what}"
         raise error(message)
@@ -60,10 +82,13 @@ def integer(
     return number
 
 
-def _index(value: Any) -> int | None:
+def index(value: Any) -> int | None:
+    """Return what Python and numpy take for a whole number, as an int and nothing else; else None. A bool is none."""
+    if issubclass(type(value), (bool, np.bool_)):
+        return None
     try:
-        return operator.index(value)
-    except (TypeError, ValueError, OverflowError):
+        return int.__index__(operator.index(value))  # of a subclass, too, which may compare as it likes
+    except Exception:  # noqa: BLE001  (somebody else's __index__ may raise anything: then it is not a number)
         return None
 
 
@@ -93,12 +118,11 @@ def seconds(value: Any, name: str, least: float, below: float) -> float:
         TargetError: It is none, or not from `least` on and `below` the other.
 
     """
-    is_number = isinstance(value, (numbers.Real, Decimal)) and not isinstance(value, (bool, np.bool_))
     found = math.nan
-    if is_number:
+    if issubclass(type(value), (numbers.Real, Decimal)) and not issubclass(type(value), (bool, np.bool_)):
         try:
             found = float(value)
-        except (OverflowError, ValueError):  # an integer may be too large, a Decimal no number
+        except Exception:  # noqa: BLE001  (an integer may be too large, a Decimal no number, and a class is anybody's)
             found = math.inf
     if not least <= found < below:
         message = f"{name}={shown(value)} is not a number of seconds; type one from {least} on"
@@ -106,31 +130,45 @@ def seconds(value: Any, name: str, least: float, below: float) -> float:
     return found
 
 
-def text(value: Any, name: str, what: str) -> str:
-    """Return a text.
+def text(value: Any, name: str, what: str, *, error: type[PteMagicError] = TargetError) -> str:
+    """Return a text, as a str and nothing else.
 
     Raises:
-        TargetError: It is none; `what` says what to type.
+        PteMagicError: It is none; `what` says what to type.
 
     """
-    if not isinstance(value, str):
+    if not issubclass(type(value), str):
         message = f"{name}={shown(value)} is not a text; {what}"
-        raise TargetError(message)
-    return value
+        raise error(message)
+    return str.__str__(value)
 
 
-def path(value: Any, name: str = "path") -> str:
+def flag(value: Any, name: str, what: str, *, error: type[PteMagicError] = TargetError) -> bool:
+    """Return whether something is meant: Python's True or False, or numpy's.
+
+    Raises:
+        PteMagicError: It is none; `what` says what to type.
+
+    """
+    if not issubclass(type(value), (bool, np.bool_)):
+        message = f"{name}={shown(value)} is not True or False; {what}"
+        raise error(message)
+    return bool(value)
+
+
+def path(value: Any, name: str = "path", *, error: type[PteMagicError] = TargetError) -> str:
     """Return a path as text.
 
     Raises:
-        TargetError: It is none.
+        PteMagicError: It is none.
 
     """
     try:
-        found = os.fsdecode(value)
-    except TypeError:
+        found = str.__str__(os.fsdecode(value))
+        os.fsencode(found)  # a surrogate that stands for no byte is in no name
+    except Exception:  # noqa: BLE001  (somebody else's __fspath__ may raise anything)
         found = "\0"
     if "\0" in found or not found:
         message = f"{name}={shown(value)} is not a path; type one such as 'before'"
-        raise TargetError(message)
+        raise error(message)
     return found

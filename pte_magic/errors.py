@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from pte_magic.escapes import visible, visible_lines
 
+_LONGEST = 1000  # letters of an error; what is typed and what others say was cut before, to much less
+_SAID = 200  # letters of somebody else's message
+
 
 class PteMagicError(Exception):
     """Base of all errors that pte-magic raises on purpose."""
 
     def __str__(self) -> str:
-        return visible(super().__str__())  # it may name a file or a process, whose name may be anything
+        return _line(super().__str__())  # it may name a file or a process, whose name may be anything
 
 
 class TargetError(PteMagicError, ValueError):
@@ -53,7 +56,7 @@ class NoAddressSpaceError(PteMagicError):
         self.why = why
 
     def __str__(self) -> str:
-        return visible(f"pid {self.pid}: {self.why}")
+        return _line(f"pid {self.pid}: {self.why}")
 
 
 class NoProcError(PteMagicError):
@@ -76,7 +79,7 @@ class WalkerUnavailableError(PteMagicError):
         self.why = why
 
     def __str__(self) -> str:
-        return visible(f"walker {self.walker!r} cannot work here: {self.why}")
+        return _line(f"walker {self.walker!r} cannot work here: {self.why}")
 
 
 class WalkerClosedError(WalkerUnavailableError):
@@ -126,3 +129,20 @@ class WorkloadError(PteMagicError, ValueError):
 
 class ResourceError(PteMagicError):
     """Something that is needed is used up: descriptors, threads, room on a disk. The message says what."""
+
+
+def said(error: BaseException) -> str:
+    """Return what somebody else's error says, its first line and cut; its class if it says nothing, or fails to."""
+    try:
+        words = str.strip(str(error)).partition("\n")[0]
+    except Exception:  # noqa: BLE001  (somebody else's __str__)
+        words = ""
+    words = words or type.__dict__["__name__"].__get__(type(error))
+    return visible(words if len(words) <= _SAID else f"{words[:_SAID]}…")
+
+
+def _line(text: str) -> str:
+    """Return the text of an error on one line: of a very long one its beginning, and its end, which says what to do."""
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
+    return visible(text)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import operator
 import sysconfig
 import traceback
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from pte_magic.errors import PteMagicError, TargetError
+from pte_magic.arguments import index
+from pte_magic.errors import PteMagicError, TargetError, said
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 _FILE = "%pte"  # the name of what was typed, as if it were a file
 _LIBRARIES = ("<frozen ", *(path for name, path in sysconfig.get_paths().items() if name.endswith("lib")))
 _SHOWN = 60  # letters of a text in a message
-_SAID = 200  # letters of somebody else's message
 # What compile() raises: of what is not Python (before 3.12 a ValueError, of a zero byte), and of what nests too deep.
 _NOT_COMPILED = (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError)
 
@@ -86,12 +85,14 @@ def pid_of(text: str, namespace: dict[str, Any]) -> int | None:
     if text == "self":
         return None
     value = evaluate(text, namespace)
-    value = getattr(value, "pid", value)  # a Popen, a multiprocessing.Process, a psutil.Process
-    if not isinstance(value, bool):
-        try:
-            return operator.index(value)
-        except TypeError:
-            pass
+    try:
+        value = getattr(value, "pid", value)  # a Popen, a multiprocessing.Process, a psutil.Process
+    except Exception as error:  # somebody else's property may raise anything
+        message = f"the pid of {_cut(text)}: {type(error).__name__}{_said(error)}"
+        raise TargetError(message) from error
+    number = index(value)
+    if number is not None:
+        return number
     message = f"{short(text)} is not a pid; type a number, or something that has a pid"
     raise TargetError(message)
 
@@ -113,13 +114,9 @@ def _not_python(text: str, error: Exception) -> TargetError:
 
 
 def _said(error: Exception) -> str:
-    """Return what an error says, its first line, after a colon; it may fail to say anything."""
-    try:
-        said = str(error).strip().partition("\n")[0]
-    except Exception:  # noqa: BLE001  (somebody else's __str__)
-        return ""
-    said = said if said.isprintable() else repr(said)[1:-1]
-    return f": {said[:_SAID]}{'…' * (len(said) > _SAID)}" if said else ""
+    """Return what an error says after a colon; empty if nothing, as its class is said already."""
+    words = said(error)
+    return "" if words == type(error).__name__ else f": {words}"
 
 
 def _within(frames: Sequence[traceback.FrameSummary]) -> str:

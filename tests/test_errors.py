@@ -88,6 +88,35 @@ def test_error_is_one_line_with_the_value(error: errors.PteMagicError, values: l
     assert all(value in str(error) for value in values)
 
 
+def test_an_error_is_never_very_long_and_keeps_its_end() -> None:
+    for kind in (errors.TargetError, errors.WorkloadError, errors.ResourceError):
+        assert len(str(kind("x" * 10**6 + "; type y"))) < 1100
+        assert str(kind("x" * 10**6 + "; type y")).endswith("x; type y")
+    assert len(str(errors.WalkerUnavailableError("bpf", "x" * 10**6))) < 1100
+    assert len(str(errors.NoAddressSpaceError(5, "x" * 10**6))) < 1100
+    assert len(str(errors.SystemTapError("x" * 10**6))) == 10**6  # a compiler's messages are wanted whole
+
+
+class SaysNothing(Exception):  # noqa: N818  (it is about what it says)
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ValueError("one\ntwo"), "one"),
+        (ValueError(), "ValueError"),
+        (ValueError("\x1b[31m"), r"\x1b[31m"),
+        (ValueError("x" * 10**6), "x" * 200 + "…"),
+        (SaysNothing(), "SaysNothing"),
+    ],
+    ids=range(5),
+)
+def test_what_somebody_else_s_error_says_is_a_short_line(error: Exception, words: str) -> None:
+    assert errors.said(error) == words
+
+
 def _fail(pid: int) -> None:
     pte_magic.walk("all", pid=pid)
 

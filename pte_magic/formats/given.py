@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from pte_magic.errors import TargetError
+from pte_magic.arguments import class_name, index, shown
+from pte_magic.errors import TargetError, said
 from pte_magic.suggestions import did_you_mean
 from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_LONGEST = 60  # characters of a value in an error
-_PLAIN = (int, float, complex, str, bytes, type(None), type(pd.NA))
-
-
-def shown(value: object) -> str:
-    """Return a value as an error shows it, in one short line: of containers, just what they are."""
-    plain = value.item() if isinstance(value, np.generic) else value
-    text = repr(plain) if isinstance(plain, _PLAIN) else f"{type(plain).__name__} object"
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def number(value: Any, bits: int) -> int:
@@ -33,14 +23,10 @@ def number(value: Any, bits: int) -> int:
         TargetError: It is not a number of so many bits.
 
     """
-    if not isinstance(value, (bool, np.bool_)):
-        try:
-            found = operator.index(value)
-        except TypeError:
-            found = -1
-        if 0 <= found < 1 << bits:
-            return found
-    raise _refused(shown(value), bits)
+    found = index(value)
+    if found is None or not 0 <= found < 1 << bits:
+        raise _refused(shown(value), bits)
+    return found
 
 
 def entries(given: Any, bits: int) -> NDArray[np.uint64]:
@@ -54,18 +40,18 @@ def entries(given: Any, bits: int) -> NDArray[np.uint64]:
         TargetError: One of them is not a number of so many bits; floats are not, as they have lost bits.
 
     """
-    if isinstance(given, pd.DataFrame):
-        message = f"a {type(given).__name__} is not a list of entries; name its column: frame.entry"
+    kind = type(given)  # never __class__, which may be anything
+    if issubclass(kind, pd.DataFrame):
+        message = f"a {class_name(given)} is not a list of entries; name its column: frame.entry"
         raise TargetError(message)
-    if isinstance(given, (bytes, bytearray)):
-        message = f"{type(given).__name__} is not a list of entries; type np.frombuffer(…, np.uint64)"
+    if issubclass(kind, (bytes, bytearray)):
+        message = f"{class_name(given)} is not a list of entries; type np.frombuffer(…, np.uint64)"
         raise TargetError(message)
-    if np.ma.is_masked(given):
-        given = given.astype(object).tolist()  # None where it is masked
-    # Small and large numbers in a list would become floats, and so would numbers among which some are missing.
-    is_pandas = isinstance(given, (pd.Series, pd.Index, pd.api.extensions.ExtensionArray))
-    as_objects = isinstance(given, (list, tuple)) or (is_pandas and bool(pd.isna(given).any()))
-    values = np.asarray(given, dtype=object if as_objects else None)
+    try:
+        values = _array(given)
+    except Exception as error:  # an object's own code runs here and may raise anything; it becomes one line
+        message = f"{shown(given)} gives no entries: {said(error)}; type numbers, such as [0x67, 0]"
+        raise TargetError(message) from error
     if values.dtype.kind == "O" and values.size:
         found = values.ravel()
         values = np.fromiter((_one(value, i, len(found), bits) for i, value in enumerate(found)), np.uint64, len(found))
@@ -75,6 +61,16 @@ def entries(given: Any, bits: int) -> NDArray[np.uint64]:
         at = int(values.argmax()) if values.dtype.kind == "u" else 0
         _one(values.flat[at], at, values.size, bits)
     return np.ascontiguousarray(values, np.uint64).reshape(-1)
+
+
+def _array(given: Any) -> NDArray[Any]:
+    kind = type(given)
+    if issubclass(kind, np.ma.MaskedArray) and np.ma.is_masked(given):
+        given = given.astype(object).tolist()  # None where it is masked
+    # Small and large numbers in a list would become floats, and so would numbers among which some are missing.
+    is_pandas = issubclass(kind, (pd.Series, pd.Index, pd.api.extensions.ExtensionArray))
+    as_objects = issubclass(kind, (list, tuple)) or (is_pandas and bool(pd.isna(given).any()))
+    return np.asarray(given, dtype=object if as_objects else None)
 
 
 def _one(value: Any, at: int, n: int, bits: int) -> int:
@@ -108,11 +104,19 @@ def levels(given: Any, n: int, known: tuple[str, ...]) -> NDArray[np.int8]:
         TargetError: There is no such level, or there are not as many names as entries.
 
     """
-    one = isinstance(given, str) or not hasattr(given, "__len__")
-    names = [given] if one else list(given)
-    for name in names:
-        if not isinstance(name, str) or name not in known:
-            near = did_you_mean(name, known, similar=0.8) if isinstance(name, str) else ""
+    try:
+        if issubclass(type(given), np.ndarray) and not given.ndim:
+            given = given.item()
+        one = issubclass(type(given), str) or not hasattr(given, "__len__")
+        names = [given] if one else list(given)
+    except Exception as error:  # as above
+        message = f"level {shown(given)} gives no names: {said(error)}; type one of {', '.join(known)}"
+        raise TargetError(message) from error
+    for at, name in enumerate(names):
+        if issubclass(type(name), str):
+            names[at] = name = str.__str__(name)  # noqa: PLW2901  (a subclass may compare as it likes)
+        if type(name) is not str or name not in known:
+            near = did_you_mean(name, known, similar=0.8) if type(name) is str else ""
             message = f"level {shown(name)} does not exist; type one of {', '.join(known)}{near}"
             raise TargetError(message)
     if not one and len(names) != n:

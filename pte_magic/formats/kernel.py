@@ -6,15 +6,13 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pte_magic import geometry, hardware
+from pte_magic.arguments import index, shown
 from pte_magic.errors import TargetError
 from pte_magic.formats import features as look
 from pte_magic.formats import known as formats
 from pte_magic.formats.field import Shape
 from pte_magic.formats.format import Format, frame_mask
-from pte_magic.formats.given import shown
 from pte_magic.formats.releases import NEWEST, named
 from pte_magic.formats.swap import SwapTypes, swap_types
 from pte_magic.walkers import encryption
@@ -22,6 +20,7 @@ from pte_magic.walkers import encryption
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from pte_magic.formats.releases import Release
@@ -180,10 +179,9 @@ def encryption_bit(encoding: str, given: object) -> int:
 
     """
     bits = frame_mask(formats.of(encoding), Shape.PAGE)
-    if isinstance(given, (int, np.integer)) and not isinstance(given, bool):
-        bit = int(given)
-        if not bit or (encoding == "x86_64" and bit & bits == bit and bit.bit_count() == 1):
-            return bit
+    bit = index(given)
+    if bit is not None and (not bit or (encoding == "x86_64" and bit & bits == bit and bit.bit_count() == 1)):
+        return bit
     message = f"encryption_mask {shown(given)} is not a bit of an address in an entry of x86_64; type such as 1 << 51"
     raise TargetError(message)
 

@@ -6,9 +6,9 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING
 
+from pte_magic.arguments import shown
 from pte_magic.errors import TargetError
 from pte_magic.formats import arm64, x86_32, x86_64
-from pte_magic.formats.given import shown
 
 if TYPE_CHECKING:
     from pte_magic.formats.field import Field
@@ -35,7 +35,7 @@ def of(name: str) -> Format:
         TargetError: There is none.
 
     """
-    plain = name.strip().lower().replace("-", "_") if isinstance(name, str) else ""
+    plain = str.strip(name).lower().replace("-", "_") if issubclass(type(name), str) else ""
     found = FORMATS.get(ALIASES.get(plain, plain))
     if found is None:
         message = f"format {shown(name)} does not exist; type one of {', '.join(FORMATS)}"

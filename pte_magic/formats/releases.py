@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from pte_magic.arguments import shown
 from pte_magic.errors import TargetError
-from pte_magic.formats.given import shown
 
 Release = tuple[int, int]
 
@@ -51,14 +51,14 @@ class Named(NamedTuple):
         return None
 
 
-def named(text: object) -> Named:
+def named(text: Any) -> Named:
     """Return the release that a text names: ``"6.1"``, or all that ``uname -r`` prints.
 
     Raises:
         TargetError: It names none, or one before or after those that are known.
 
     """
-    found = _NAME.fullmatch(text.strip()) if isinstance(text, str) else None
+    found = _NAME.fullmatch(str.strip(text)) if issubclass(type(text), str) else None
     first, last = (".".join(map(str, release)) for release in (OLDEST, NEWEST))
     if found is None:
         message = (
