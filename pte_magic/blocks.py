@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pte_magic.hardware import PAGE_SIZE
+from pte_magic.hardware import PAGE_SIZE, untagged, user_limit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 MOST = 1 << 16
 """Blocks into which one array is taken apart at most."""
+
+
+class NotOfUsersError(ValueError):
+    """An object says that it lies where no memory of a process is."""
 
 
 class Blocks:
@@ -32,8 +36,14 @@ class Blocks:
         self.notes: dict[str, None] = {}
 
     def add(self, start: int, size: int) -> None:
-        """Add a block of `size` bytes; nothing if it has none."""
+        """Add a block of `size` bytes; nothing if it has none.
+
+        Raises:
+            NotOfUsersError: No process can have memory there.
+
+        """
         if size > 0:
+            _check(start, start + size)
             self.found.append((start, start + size))
 
     def say(self, note: str) -> None:
@@ -54,11 +64,15 @@ class Blocks:
             strides: Bytes from one element to the next, along each axis; may be negative.
             size: Bytes of an element.
 
+        Raises:
+            NotOfUsersError: No process can have memory there.
+
         """
         if 0 in shape:
             return
         start += sum((many - 1) * step for many, step in zip(shape, strides, strict=True) if step < 0)
         axes = sorted((abs(step), many) for many, step in zip(shape, strides, strict=True) if many > 1 and step)
+        _check(start, start + size + sum(step * (many - 1) for step, many in axes))
         gaps: list[tuple[int, int]] = []  # axes along which pages lie between one element and the next
         for step, many in axes:
             if gaps or step - size >= PAGE_SIZE:
@@ -76,7 +90,12 @@ class Blocks:
             self.add_scattered(starts, starts + np.uint64(size))
 
     def add_scattered(self, starts: NDArray[np.uint64], ends: NDArray[np.uint64]) -> None:
-        """Add many blocks; those between which no page lies become one."""
+        """Add many blocks; those between which no page lies become one.
+
+        Raises:
+            NotOfUsersError: No process can have memory there.
+
+        """
         if not len(starts):
             return
         order = np.argsort(starts, kind="stable")
@@ -84,4 +103,12 @@ class Blocks:
         apart = np.flatnonzero(starts[1:] >= ends[:-1] + np.uint64(PAGE_SIZE))
         firsts = starts[np.concatenate([[0], apart + 1])].tolist()
         lasts = ends[np.concatenate([apart, [len(ends) - 1]])].tolist()
+        _check(firsts[0], lasts[-1])
         self.found += zip(firsts, lasts, strict=True)
+
+
+def _check(start: int, end: int) -> None:
+    limit = user_limit()
+    if not 0 <= untagged(start) < untagged(end - 1) + 1 <= limit:
+        message = f"says that it lies at {start:#x}-{end:#x}; memory of a process lies below {limit:#x}"
+        raise NotOfUsersError(message)

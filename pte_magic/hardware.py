@@ -22,6 +22,7 @@ _X86_32_LIMITS = (0xC000_0000, 0xB000_0000, 0x8000_0000, 0x7800_0000, 0x4000_000
 """Where the kernel's half may begin on 32-bit x86 (PAGE_OFFSET, arch/x86/Kconfig)."""
 _MAP_PRIVATE, _MAP_ANONYMOUS, _MAP_NORESERVE, _MAP_FIXED_NOREPLACE = 0x2, 0x20, 0x4000, 0x10_0000  # asm-generic/mman.h
 _EEXIST = 17
+_TAG_SHIFT = 56  # of the byte that arm64 ignores in addresses of users
 
 
 def host() -> str:
@@ -128,6 +129,16 @@ def user_limit() -> int:
     if architecture == "x86_32":
         return next((limit for limit in _X86_32_LIMITS if _is_users(limit - PAGE_SIZE)), _X86_32_LIMITS[0])
     return 1 << (56 if levels() == FIVE_LEVELS else 47)
+
+
+def untagged(address: int) -> int:
+    """Return an address without the tag that arm64 lets users keep in its highest byte, and does not translate.
+
+    Memory tagging (MTE) puts one there, and a tagging allocator gives such pointers to everybody. Bit 55 is set in the
+    kernel's addresses, which are left alone (Documentation/arch/arm64/tagged-pointers.rst).
+    """
+    is_users = 0 <= address < 1 << 64 and not address >> (_TAG_SHIFT - 1) & 1
+    return address & ((1 << _TAG_SHIFT) - 1) if is_users and machine() == "arm64" else address
 
 
 @functools.cache

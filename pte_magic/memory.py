@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from pte_magic import buffers, dlpack, holders, itself, memory_of_arrow, memory_of_pandas, memory_of_torch, strings
-from pte_magic.blocks import Blocks
-from pte_magic.errors import TargetError
+from pte_magic.arguments import class_name
+from pte_magic.blocks import Blocks, NotOfUsersError
+from pte_magic.errors import TargetError, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -57,13 +58,15 @@ def find(thing: object) -> Memory:
             itself.add(thing, found)
     except TargetError:
         raise
+    except NotOfUsersError as error:
+        message = f"the {class_name(thing)} {error}"
+        raise TargetError(message) from error
     except Exception as error:  # foreign protocol code runs here and may raise anything; it becomes one line
         # A released memoryview, a closed mmap, a tensor that does not want to be exported: their own words.
-        why = " ".join(str(error).split()) or type(error).__name__
-        message = f"the {_name(thing)} gives no access to its memory: {why}"
+        message = f"the {class_name(thing)} gives no access to its memory: {said(error)}"
         raise TargetError(message) from error
     if not found.found:
-        message = f"the {_name(thing)} holds 0 bytes, so there is no page to look at"
+        message = f"the {class_name(thing)} holds 0 bytes, so there is no page to look at"
         if issubclass(type(thing), pd.RangeIndex):
             message = (
                 "the RangeIndex has no array: it is a start, a stop and a step, of which values are made when needed"
@@ -105,7 +108,7 @@ def _all(parts: Iterable[Any], found: Blocks) -> bool | None:
         if _look(part, found):
             is_known = True
         else:
-            found.say(f"what its {_name(part)} holds is elsewhere")
+            found.say(f"what its {class_name(part)} holds is elsewhere")
             is_known = is_known or False
     return is_known
 
@@ -119,9 +122,9 @@ def _array(array: np.ndarray[Any, Any], found: Blocks) -> None:
     elif plain.dtype.hasobject and plain.size:
         found.say("its elements are references; the objects are elsewhere")
     if issubclass(type(array), np.ma.MaskedArray):
-        mask: Any = np.ma.getmask(array)
-        if mask is not np.ma.nomask:
-            _array(mask, found)
+        mask = holders.own(array, "_mask")  # numpy's getmask() would evaluate a property of a subclass
+        if issubclass(type(mask), np.ndarray):
+            _array(np.ndarray.view(mask, np.ndarray), found)
 
 
 def _protocols(thing: Any, found: Blocks) -> bool:
@@ -133,7 +136,7 @@ def _protocols(thing: Any, found: Blocks) -> bool:
     if buffers.has(thing):
         _twice(thing, buffers.exported, found)
         if _is_pointer(type(thing)):
-            found.say(f"the {_name(thing)} itself; what it points to is elsewhere")
+            found.say(f"the {class_name(thing)} itself; what it points to is elsewhere")
     elif _has(thing, "__array_interface__"):
         _twice(thing, _interface, found)
     elif _has(thing, "__dlpack__"):
@@ -174,8 +177,8 @@ def _twice(thing: object, exported: Callable[[Any, Blocks], AbstractContextManag
         is_same = first.found == second.found
     if not is_same:
         message = (
-            f"the {_name(thing)} makes its data anew whenever it is asked for, so there is no memory of it to look at; "
-            "keep what it gives, such as a = numpy.asarray(x), and look at that"
+            f"the {class_name(thing)} makes its data anew whenever it is asked for, so there is no memory of it to "
+            "look at; keep what it gives, such as a = numpy.asarray(x), and look at that"
         )
         raise TargetError(message)
     found.join(first)
@@ -201,7 +204,7 @@ def _through_arrow(thing: Any, found: Blocks) -> Iterator[None]:
     try:
         import pyarrow as pa  # noqa: PLC0415  (optional: only for objects that export Arrow)
     except ImportError:
-        message = f"the {_name(thing)} exports its data through Arrow; type `pip install pyarrow`"
+        message = f"the {class_name(thing)} exports its data through Arrow; type `pip install pyarrow`"
         raise TargetError(message) from None
     is_table = holders.is_a(type(thing), "polars", "DataFrame")
     is_series = holders.is_a(type(thing), "polars", "Series")
@@ -209,7 +212,3 @@ def _through_arrow(thing: Any, found: Blocks) -> Iterator[None]:
     memory_of_arrow.look(held, found)
     yield
     del held
-
-
-def _name(thing: object) -> str:
-    return type(thing).__name__

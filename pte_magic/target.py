@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from pte_magic import kernel_text
+from pte_magic import arguments, kernel_text
 from pte_magic.errors import TargetError
-from pte_magic.hardware import PAGE_SIZE, machine, user_limit
+from pte_magic.hardware import PAGE_SIZE, untagged, user_limit
 from pte_magic.memory import find
 from pte_magic.suggestions import did_you_mean
 from pte_magic.typed_numbers import number
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from pte_magic.space import AddressSpace, Region
 
 _RANGE = re.compile(r"(0x[0-9a-f]+|[0-9a-f]{8,16})\s*-\s*(0x[0-9a-f]+|[0-9a-f]{8,16})", re.IGNORECASE)
+_LIKE_A_RANGE = re.compile(r"\w+\s*-\s*\w+", re.ASCII)
 _ALL = "all"
+_LONGEST = 40  # letters of an address in a message
 _MEMFD = b"/memfd:"  # memfd_create(2)
-_TAG_SHIFT = 56  # of the byte that arm64 ignores in addresses of users
 
 
 class Target(NamedTuple):
@@ -40,7 +41,7 @@ class Target(NamedTuple):
 
 def at(address: int) -> Target:
     """Return the target that is the page of one address."""
-    address = _untagged(address)
+    address = untagged(address)
     _check(address)
     page = address & -PAGE_SIZE
     return Target(((page, page + PAGE_SIZE),), address)
@@ -49,15 +50,28 @@ def at(address: int) -> Target:
 def between(start: int, end: int) -> Target:
     """Return the target ``[start, end)``, widened to whole pages."""
     if end <= start:
-        message = f"{start:#x}-{end:#x}: the end lies before the start; type START-END with START below END"
+        what = " is empty" if end == start else ": the end lies before the start"
+        message = f"{_hex(start)}-{_hex(end)}{what}; type START-END with START below END"
         raise TargetError(message)
-    start, end = _untagged(start), _untagged(end - 1) + 1
+    start, end = untagged(start), untagged(end - 1) + 1
     _check(start)
     _check(end - 1)
     first, last = start & -PAGE_SIZE, -(-end // PAGE_SIZE) * PAGE_SIZE
     odd = (first, last) != (start, end)
     note = f"{start:#x}-{end:#x} was widened to whole pages: {first:#x}-{last:#x}" if odd else ""
     return Target(((first, last),), note=note)
+
+
+def checked(target: Target) -> Target:
+    """Return a target that somebody made, if all its addresses are users'.
+
+    Raises:
+        TargetError: They are not, or a range is empty.
+
+    """
+    for start, end in target.ranges:
+        between(start, end)
+    return target
 
 
 def of_object(thing: object) -> Target:
@@ -68,7 +82,7 @@ def of_object(thing: object) -> Target:
 
     """
     found = find(thing)
-    blocks = ((_untagged(start), _untagged(end - 1) + 1) for start, end in found.blocks)
+    blocks = ((untagged(start), untagged(end - 1) + 1) for start, end in found.blocks)
     return Target(
         _merged((start & -PAGE_SIZE, -(-end // PAGE_SIZE) * PAGE_SIZE) for start, end in blocks), None, found.note
     )
@@ -114,10 +128,12 @@ def region_names(space: AddressSpace) -> list[str]:
 def unknown(text: str, space: AddressSpace) -> TargetError:
     """Return the error for a text that names nothing."""
     if near := did_you_mean(text, region_names(space)):
-        return TargetError(f"{text!r} is not a region of pid {space.pid}{near}")
+        return TargetError(f"{arguments.shown(text)} is not a region of pid {space.pid}{near}")
     names = ", ".join(region_names(space)[:6])
     what = "is not an address, a START-END range, a region or a defined name"
-    return TargetError(f"{text!r} {what}; regions of pid {space.pid}: {names}, …, all")
+    if _LIKE_A_RANGE.fullmatch(text.strip()):
+        what = "is not a range; type it in hex, such as 0x0-0x1000"
+    return TargetError(f"{arguments.shown(text)} {what}; regions of pid {space.pid}: {names}, …, all")
 
 
 def _merged(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
@@ -164,14 +180,10 @@ def _file(path: bytes) -> bytes:
     return path.rpartition(b"/")[2] if path.startswith(b"/") else path
 
 
-def _untagged(address: int) -> int:
-    """Return an address without the tag that arm64 lets users keep in its highest byte, and does not translate.
-
-    Memory tagging (MTE) puts one there, and a tagging allocator gives such pointers to everybody. Bit 55 is set in the
-    kernel's addresses, which are left alone (Documentation/arch/arm64/tagged-pointers.rst).
-    """
-    is_users = 0 <= address < 1 << 64 and not address >> (_TAG_SHIFT - 1) & 1
-    return address & ((1 << _TAG_SHIFT) - 1) if is_users and machine() == "arm64" else address
+def _hex(address: int) -> str:
+    """Return an address as a message has it; what is far too long for one is cut."""
+    text = f"{address:#x}"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _check(address: int) -> None:
@@ -180,7 +192,9 @@ def _check(address: int) -> None:
     if 0 <= address < limit:
         return
     if address < 0 or address >= 1 << 64:
-        message = f"{address:#x} is no 64-bit address; type one between 0 and {limit - 1:#x}"
+        message = (
+            f"{_hex(address)} is no 64-bit address; type one between 0 and {limit - 1:#x}, or a range as 0x0-0x1000"
+        )
     elif address >= (1 << 64) - limit:
         message = f"{address:#x} is a kernel address; user addresses end at {limit - 1:#x}"
     else:
