@@ -10,6 +10,7 @@ import ctypes
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pte_magic.arguments import class_name
 from pte_magic.errors import TargetError
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def exported(thing: object, found: Blocks) -> Iterator[None]:
     try:
         many, start = range(buffer.ndim), buffer.buf or 0
         if buffer.suboffsets and any(buffer.suboffsets[axis] >= 0 for axis in many):
-            message = f"the {type(thing).__name__} has its rows behind pointers; name one of them"
+            message = f"the {class_name(thing)} has its rows behind pointers; name one of them"
             raise TargetError(message)
         if buffer.shape and buffer.strides:
             strides = [buffer.strides[axis] for axis in many]

@@ -10,6 +10,7 @@ import ctypes
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from pte_magic.arguments import class_name
 from pte_magic.errors import TargetError
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def check_device(thing: Any) -> None:
 def elsewhere(thing: object, where: str) -> TargetError:
     """Return the error for what lies in the memory of a device."""
     return TargetError(
-        f"the {type(thing).__name__} lies in the memory of {where}, which this process' page tables do not map; "
+        f"the {class_name(thing)} lies in the memory of {where}, which this process' page tables do not map; "
         "copy it to the CPU first, such as by x.cpu()"
     )
 
@@ -96,7 +97,7 @@ def exported(thing: Any, found: Blocks) -> Iterator[None]:
     if _is_valid(capsule, _VERSIONED):
         versioned = VersionedTensor.from_address(_get_pointer(capsule, _VERSIONED))
         if versioned.flags & _COPIED:
-            message = f"the {type(thing).__name__} exports a copy of its elements by DLPack, and no protocol else"
+            message = f"the {class_name(thing)} exports a copy of its elements by DLPack, and no protocol else"
             raise TargetError(message)
         is_packed = not versioned.flags & _PADDED
         tensor = versioned.dl_tensor

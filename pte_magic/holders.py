@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from pte_magic.arguments import class_name
 from pte_magic.errors import TargetError
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ _OTHER_DATA = (
     ("pyarrow", "RecordBatch"),
     ("torch", "Tensor"),
 )
+_MRO = type.__dict__["__mro__"].__get__  # a metaclass may have its own ideas
+_DICTIONARY = type.__dict__["__dictoffset__"].__get__
+_MEMBERS = type.__dict__["__dict__"].__get__
 _SPARSE = ("data", "indices", "indptr", "coords", "offsets", "rows")  # of scipy's csr, csc, bsr, coo, dia and lil
 _NAMED = 4  # attributes that a note names at most
 
@@ -56,8 +60,15 @@ def referent(thing: Any) -> Any:
         ReferenceError: It is gone.
 
     """
-    # A proxy has all attributes of the object; this one is bound to it.
-    return thing.__init__.__self__ if type(thing) in weakref.ProxyTypes else thing
+    if type(thing) not in weakref.ProxyTypes:
+        return thing
+    # Any attribute of a proxy is the object's, which may compute it. What it stands for is the first member of
+    # PyWeakReference (Include/cpython/weakrefobject.h), and None when that is gone.
+    held = ctypes.py_object.from_address(id(thing) + object.__basicsize__).value
+    if held is None:
+        message = "weakly-referenced object no longer exists"
+        raise ReferenceError(message)
+    return held
 
 
 def is_a(kind: type, module: str, name: str) -> bool:
@@ -71,7 +82,8 @@ def own(thing: object, name: str) -> Any:
 
     Also ``vars()`` would leave something behind: the dictionary that objects have only when they are asked for it.
     """
-    if hasattr(type(of_class(type(thing), name)), "__get__"):
+    found = type(of_class(type(thing), name))
+    if found is not types.MemberDescriptorType and hasattr(found, "__get__"):  # that one only reads a slot
         return None
     try:
         return object.__getattribute__(thing, name)
@@ -81,7 +93,13 @@ def own(thing: object, name: str) -> Any:
 
 def of_class(kind: type, name: str) -> Any:
     """Return what a class has under a name, as it is written there; None if nothing."""
-    return next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
+    return next((_MEMBERS(base)[name] for base in mro(kind) if name in _MEMBERS(base)), None)
+
+
+def mro(kind: type) -> tuple[type, ...]:
+    """Return a class and its bases, without asking its metaclass."""
+    found: tuple[type, ...] = _MRO(kind)
+    return found
 
 
 def parts(thing: Any, found: Blocks) -> Iterator[Any]:
@@ -92,9 +110,9 @@ def parts(thing: Any, found: Blocks) -> Iterator[Any]:
     elif is_a(kind, "multiprocessing.shared_memory", "SharedMemory"):
         yield _open(thing)
     elif is_a(kind, "multiprocessing.shared_memory", "ShareableList"):
-        yield _open(thing.shm)
+        yield _open(own(thing, "shm"))
     elif is_a(kind, "multiprocessing.sharedctypes", "SynchronizedBase"):
-        yield thing.get_obj()
+        yield own(thing, "_obj")
     elif any(is_a(kind, "xarray", name) for name in ("Dataset", "DataArray", "Variable")):
         for variable in _variables(thing):
             yield _of_variable(variable)
@@ -106,9 +124,9 @@ def parts(thing: Any, found: Blocks) -> Iterator[Any]:
 
 
 def _open(shared: Any) -> memoryview:
-    view: memoryview | None = shared.buf
+    view: memoryview | None = own(shared, "_buf")
     if view is None:
-        message = f"the {type(shared).__name__} was closed, so it is mapped no more"
+        message = f"the {class_name(shared)} was closed, so it is mapped no more"
         raise TargetError(message)
     return view
 
@@ -125,16 +143,17 @@ def _of_bytes(stream: io.BytesIO) -> Iterator[Any]:
 
 def _variables(thing: Any) -> list[Any]:
     """Return the variables of an object of xarray, with the coordinates."""
+    # The public attributes are properties, which a subclass may have otherwise.
     if is_a(type(thing), "xarray", "Dataset"):
-        return [*thing.variables.values()]
+        return [*(own(thing, "_variables") or {}).values()]
     if is_a(type(thing), "xarray", "DataArray"):
-        return [thing.variable, *(one.variable for one in thing.coords.values())]
+        return [own(thing, "_variable"), *(own(thing, "_coords") or {}).values()]
     return [thing]
 
 
 def _of_variable(variable: Any) -> Any:
     # The public attribute reads what is not in memory yet, and may keep it.
-    data = variable._data  # noqa: SLF001  (see above)
+    data = own(variable, "_data")
     while type(data).__module__ == "xarray.core.indexing" and not type(data).__name__.startswith("Lazily"):
         data = data.array
     return data
@@ -145,7 +164,7 @@ def _of_attributes(thing: Any, found: Blocks) -> Iterator[Any]:
     values = {name: value for name, value in _attributes(thing) if not name.startswith("_") and _is_data(value)}
     if values:
         more = ", …" if len(values) > _NAMED else ""
-        found.say(f"of the {type(thing).__name__}: {', '.join([*values][:_NAMED])}{more}")
+        found.say(f"of the {class_name(thing)}: {', '.join([*values][:_NAMED])}{more}")
     for value in values.values():
         yield from value if type(value) in {tuple, list} else [value]
 
@@ -153,17 +172,19 @@ def _of_attributes(thing: Any, found: Blocks) -> Iterator[Any]:
 def _attributes(thing: Any) -> Iterator[tuple[str, Any]]:
     """Yield names and values of attributes, as far as data is among them."""
     kind, held = type(thing), [one for one in _referred(thing) if _is_data(one)]
-    if kind.__dictoffset__ and held:
+    if _DICTIONARY(kind) and held:
         # Names are in the code that sets them; only if that is not all, the dictionary is asked for, which stays.
-        functions = (one for base in kind.__mro__ for one in vars(base).values() if isinstance(one, types.FunctionType))
+        functions = (
+            one for base in mro(kind) for one in _MEMBERS(base).values() if isinstance(one, types.FunctionType)
+        )
         names = dict.fromkeys(name for one in functions for name in one.__code__.co_names)
         values = {name: value for name in names if (value := own(thing, name)) is not None}
         if {id(one) for one in held} - {id(value) for value in values.values()}:
             values = object.__getattribute__(thing, "__dict__")
         yield from values.items()
-    for base in kind.__mro__:
-        if "__slots__" in vars(base):
-            for name, member in vars(base).items():
+    for base in mro(kind):
+        if "__slots__" in _MEMBERS(base):
+            for name, member in _MEMBERS(base).items():
                 if isinstance(member, types.MemberDescriptorType):
                     with suppress(AttributeError):  # not set
                         yield name, member.__get__(thing)

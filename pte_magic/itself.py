@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import gc
+import io
 import sys
 import types
-from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
+
+from pte_magic.arguments import class_name
+from pte_magic.holders import mro
 
 if TYPE_CHECKING:
     from pte_magic.blocks import Blocks
@@ -18,7 +22,8 @@ _POINTER = ctypes.sizeof(ctypes.c_void_p)
 def add(thing: Any, found: Blocks) -> None:
     """Add where an object lies, and say what does not lie there."""
     kind: Any = type(thing)
-    sizes = [vars(base)["__sizeof__"] for base in kind.__mro__ if "__sizeof__" in vars(base)]
+    members = map(type.__dict__["__dict__"].__get__, mro(kind))  # a metaclass may have its own ideas
+    sizes = [known["__sizeof__"] for known in members if "__sizeof__" in known]
     # Those that classes define in Python are not asked: pandas' compute the size of all values.
     measure = next(size for size in sizes if isinstance(size, types.MethodDescriptorType))
     # object's own counts the items that lie inline and no memory that only hangs on it (a list's). Of types and
@@ -32,8 +37,9 @@ def add(thing: Any, found: Blocks) -> None:
         if kind is not str:
             size = object.__sizeof__(thing)
             found.add(*_characters(thing, copy))
-    elif kind not in _WHOLE:
-        found.say(f"the {kind.__name__} object itself, {head + size:,} bytes; {_what_else(kind)}")
+    elif not any(kind is whole for whole in _WHOLE):
+        elsewhere = f"; {what}" if (what := _what_else(thing)) else ""
+        found.say(f"the {class_name(thing)} object itself, {head + size:,} bytes{elsewhere}")
     found.add(id(thing) - head, head + size)
 
 
@@ -48,13 +54,24 @@ def _characters(text: Any, copy: str) -> tuple[int, int]:
     return start or 0, (len(copy) + 1) * width  # with the zero at the end
 
 
-def _what_else(kind: type) -> str:
-    """Return what is to be said of the data of an object that keeps it where nobody finds it."""
-    names = {name for base in kind.__mro__ for name in vars(base)}
+def _what_else(thing: object) -> str:
+    """Return what is to be said of the data of an object that keeps it where nobody finds it; empty if nothing."""
+    kind = type(thing)
+    names = {name for base in mro(kind) for name in type.__dict__["__dict__"].__get__(base)}
     if "__array__" in names:
         return "its data is elsewhere, or made when numpy.asarray() asks for it"
     if "__arrow_c_stream__" in names:
         return "its data is elsewhere, or made when pyarrow.table() asks for it, perhaps only once"
-    if issubclass(kind, (Iterator, range)):
+    if issubclass(kind, io.IOBase):  # it is an Iterator, but what it gives may be there, as io.StringIO's text
+        return "what it reads or has written is elsewhere"
+    if {"__iter__", "__next__"} <= names or kind is range:
         return "its items are made when somebody asks for them"
-    return f"{'its items are' if issubclass(kind, Iterable) else 'what it refers to is'} elsewhere"
+    if "__iter__" in names:
+        return "its items are elsewhere"
+    # One without references, such as a datetime, may hold all of its value. Its class is not what it refers to, and
+    # neither is a dictionary without attributes, or with that one that Cython writes there.
+    refers = any(
+        one is not kind and (type(one) is not dict or len(one) > ("__module__" in one))
+        for one in gc.get_referents(thing)
+    )
+    return "what it refers to is elsewhere" if refers else ""

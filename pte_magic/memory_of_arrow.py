@@ -32,10 +32,10 @@ def look(thing: Any, found: Blocks) -> bool:
         return False
     # A slice shares the buffers, but not what pyarrow keeps with an array once it was asked for its children.
     if issubclass(kind, arrow.Array):
-        _array(thing.slice(0), found)
+        _array(_stored(thing).slice(0), found)
     elif issubclass(kind, arrow.ChunkedArray):
         for chunk in thing.chunks:
-            _array(chunk.slice(0), found)
+            look(chunk, found)
     elif issubclass(kind, (arrow.Table, arrow.RecordBatch)):
         for column in thing.slice(0).columns:
             look(column, found)
@@ -49,10 +49,9 @@ def look(thing: Any, found: Blocks) -> bool:
 
 def _array(array: Any, found: Blocks) -> None:
     """Add an array: of a nested one also its children, as far as they belong to it."""
+    array = _stored(array)
     kind, count, buffers = _name(array.type), len(array), array.buffers()
-    if hasattr(array, "storage"):  # of an extension type, whatever its name
-        _array(array.storage, found)
-    elif kind == "DICTIONARY":
+    if kind == "DICTIONARY":
         _array(array.indices, found)
         _array(array.dictionary, found)
     elif count:
@@ -70,7 +69,7 @@ def _texts(array: Any, found: Blocks) -> None:
 
 def _lists(array: Any, found: Blocks) -> None:
     start, end = _offsets(array, found)
-    _array(array.values.slice(start, end - start), found)
+    _array(_slice(array.values, start, end - start), found)
 
 
 def _list_views(array: Any, found: Blocks) -> None:
@@ -81,13 +80,13 @@ def _list_views(array: Any, found: Blocks) -> None:
 
 def _fixed_lists(array: Any, found: Blocks) -> None:
     size = array.type.list_size
-    _array(array.values.slice(array.offset * size, len(array) * size), found)
+    _array(_slice(array.values, array.offset * size, len(array) * size), found)
 
 
 def _runs(array: Any, found: Blocks) -> None:
     at, runs = array.find_physical_offset(), array.find_physical_length()
     _array(array.run_ends.slice(at, runs), found)
-    _array(array.values.slice(at, runs), found)
+    _array(_slice(array.values, at, runs), found)
 
 
 def _offsets(array: Any, found: Blocks) -> tuple[int, int]:
@@ -132,7 +131,20 @@ def _used(child: Any, starts: NDArray[Any], ends: NDArray[Any], found: Blocks) -
     """Add what is used of a child: from the first to the last of its values that is."""
     if len(starts):
         first = int(starts.min())
-        _array(child.slice(first, int(ends.max()) - first), found)
+        _array(_slice(child, first, int(ends.max()) - first), found)
+
+
+def _slice(array: Any, first: int, count: int) -> Any:
+    """Return a part of a child."""
+    return _stored(array).slice(first, count)
+
+
+def _stored(array: Any) -> Any:
+    """Return what an array of an extension type is stored as, without asking its class, which is anybody's."""
+    arrow: Any = sys.modules["pyarrow"]
+    while issubclass(type(array), arrow.ExtensionArray):
+        array = arrow.ExtensionArray.storage.__get__(array)
+    return array
 
 
 def _numbers(buffer: Any, dtype: Any, first: int, count: int, found: Blocks) -> NDArray[Any]:

@@ -6,6 +6,7 @@ wrong answer, or keep something in the object that was asked, which would change
 
 from __future__ import annotations
 
+import types
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +29,8 @@ def parts(thing: Any) -> list[Any] | None:
     """
     kind = type(thing)
     if issubclass(kind, (pd.DataFrame, pd.Series)):
-        return [*thing._mgr.arrays, *_of_index(thing.index)]  # noqa: SLF001  (see above)
+        manager = holders.own(thing, "_mgr")
+        return None if manager is None else [*manager.arrays, *_of_index(manager.axes[-1])]
     if issubclass(kind, pd.Index):
         return _of_index(thing)
     if issubclass(kind, ExtensionArray):
@@ -37,24 +39,36 @@ def parts(thing: Any) -> list[Any] | None:
 
 
 def _of_index(index: Any) -> list[Any]:
-    if isinstance(index, pd.RangeIndex):  # its array is made at first need, and kept here
-        return [array for name, array in index._cache.items() if name == "_data"]  # type: ignore[attr-defined]  # noqa: SLF001  (see above)
-    if isinstance(index, pd.MultiIndex):
-        levels: Any = index._levels  # type: ignore[attr-defined]  # noqa: SLF001  (see above)
-        codes: Any = index._codes  # type: ignore[attr-defined]  # noqa: SLF001  (see above)
+    kind = type(index)
+    if issubclass(kind, pd.RangeIndex):  # its array is made at first need, and kept here
+        return [array for name, array in holders.own(index, "_cache").items() if name == "_data"]
+    if issubclass(kind, pd.MultiIndex):
+        levels, codes = holders.own(index, "_levels"), holders.own(index, "_codes")
         return [*(part for level in levels for part in _of_index(level)), *codes]
-    return [index._data]  # noqa: SLF001  (see above)
+    return [holders.own(index, "_data")]
 
 
 def _of_array(array: Any) -> Iterator[Any]:
     """Yield what an extension array, of pandas or of somebody else, is made of."""
-    if isinstance(ndarray := getattr(array, "_ndarray", None), np.ndarray):  # numpy's own, times, codes of categories
+    kind = type(array)
+    ndarray = _own(array, "_ndarray")  # numpy's own, times, codes of categories
+    if issubclass(type(ndarray), np.ndarray):
         yield ndarray
-    if isinstance(array, pd.Categorical):
-        yield from _of_index(array.categories)
+    if issubclass(kind, pd.Categorical):
+        yield from _of_index(holders.own(_own(array, "_dtype"), "_categories"))
     for name in _ATTRIBUTES:
         if (value := holders.own(array, name)) is not None:
             yield value
-    if isinstance(array, pd.arrays.SparseArray):
-        index: Any = array.sp_index  # of places, or of blocks of them, from which it would compute the places
+    if issubclass(kind, pd.arrays.SparseArray):
+        index: Any = holders.own(
+            array, "_sparse_index"
+        )  # of places, or of blocks of them, from which it would compute the places
         yield from [index.blocs, index.blengths] if hasattr(index, "blocs") else [index.indices]
+
+
+def _own(array: Any, name: str) -> Any:
+    """Return an attribute as `holders.own`, or one that a class of pandas has as a member in C."""
+    found = holders.of_class(type(array), name)
+    if type(found) is types.GetSetDescriptorType and found.__objclass__.__module__.startswith("pandas."):
+        return found.__get__(array)
+    return holders.own(array, name)

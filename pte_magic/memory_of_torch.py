@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from pte_magic import dlpack
+from pte_magic.arguments import class_name
 from pte_magic.errors import TargetError
 
 if TYPE_CHECKING:
@@ -24,12 +25,12 @@ def look(thing: Any, found: Blocks) -> bool:
     if not hasattr(torch, "jagged"):  # not imported, or only half
         return False
     if issubclass(kind, (torch.UntypedStorage, torch.TypedStorage)):
-        _check(thing, kind)
+        _check(thing)
         found.add(thing.data_ptr(), thing.nbytes())
         return True
     if not issubclass(kind, torch.Tensor):
         return False
-    _check(thing, kind)
+    _check(thing)
     if thing.layout is torch.sparse_coo:
         parts = [thing._indices(), thing._values()]  # noqa: SLF001  (the public ones want it to be coalesced)
     elif thing.layout in {torch.sparse_csr, torch.sparse_bsr}:
@@ -49,10 +50,10 @@ def look(thing: Any, found: Blocks) -> bool:
     return True
 
 
-def _check(thing: Any, kind: type) -> None:
+def _check(thing: Any) -> None:
     where = thing.device.type
     if where == "meta":
-        message = f"the {kind.__name__} is on the device meta, where tensors have no memory"
+        message = f"the {class_name(thing)} is on the device meta, where tensors have no memory"
         raise TargetError(message)
     if where != "cpu":
         raise dlpack.elsewhere(thing, f"the device {thing.device}")
