@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import warnings
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -54,6 +54,8 @@ def walk(
         >>> pte_magic.walk(a)  # doctest: +SKIP
 
     """
+    if tables is not None:
+        tables = arguments.flag(tables, "tables", "type tables=True to see the entries on the way, or leave it out")
     with nullcontext(own()) if pid is None else AddressSpace(pid) as space:
         return walk_target(meant_by(target, end, space), space, walker=walker, tables=tables)
 
@@ -122,9 +124,9 @@ def decode(
     return frame.of_columns(decoding.columns(raw, codes, of), codes, of)
 
 
-def _meant_kernel(name: str, release: object, raw: NDArray[np.uint64], encryption_mask: object) -> Kernel:
+def _meant_kernel(name: str, release: Any, raw: NDArray[np.uint64], encryption_mask: object) -> Kernel:
     """Return what is to be known of the kernel that somebody names by format and release."""
-    named_here = release is None or (isinstance(release, str) and release.strip() == platform.release())
+    named_here = release is None or (issubclass(type(release), str) and str.strip(release) == platform.release())
     here = named_here and name == hardware.encoding()
     if encryption_mask is None:
         bit = encryption.mask(raw) if here else 0
@@ -137,20 +139,22 @@ def _meant_kernel(name: str, release: object, raw: NDArray[np.uint64], encryptio
     return kernel.of_name(name, release, bit)
 
 
-def resolve(target: object, end: int | None, space: AddressSpace) -> Target:
+def resolve(target: Any, end: int | None, space: AddressSpace) -> Target:
     """Return the addresses that a target stands for in `space`."""
-    if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
+    kind = type(target)  # never __class__, which may be anything
+    if issubclass(kind, (int, np.integer)) and kind is not bool:
         start = arguments.address(target, "target")
         return targets.at(start) if end is None else targets.between(start, arguments.address(end, "end"))
-    if isinstance(target, Target):
-        return target
+    if issubclass(kind, Target):
+        return targets.checked(target)
     if end is not None:
         message = f"`end` needs an integer start address, not {arguments.shown(target)}; leave it out"
         raise TargetError(message)
-    if isinstance(target, str):
-        found = targets.parse(target, space)
+    if issubclass(kind, str):
+        text = str.__str__(target)  # of a subclass, too, which may compare as it likes
+        found = targets.parse(text, space)
         if found is None:
-            raise targets.unknown(target, space)
+            raise targets.unknown(text, space)
         return found
     return targets.of_object(target)
 

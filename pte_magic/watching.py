@@ -309,10 +309,11 @@ def watch(
         meant = core.resolve(target, end, space)
         if meant.note:
             warnings.warn(meant.note, stacklevel=2)
-        if isinstance(target, str):
-            name = target
+        kind = type(target)  # never __class__, which may be anything
+        if issubclass(kind, str):
+            name = str.__str__(target)
         else:
-            name = f"{meant.ranges[0][0]:#x}" if isinstance(target, int) else type(target).__name__
+            name = f"{meant.ranges[0][0]:#x}" if issubclass(kind, int) else arguments.class_name(target)
         return Watch(Named(name, name, target, meant, space), every=every, walker=walker)
 
 
