@@ -46,6 +46,89 @@ def is_a_short_line(error: PteMagicError) -> None:
     assert len(str(error)) <= 200
 
 
+class Raises:
+    """Raises something else than Python expects, whatever it is asked for."""
+
+    def __raise(self, *_: object) -> Any:
+        message = "x" * 100_000
+        raise RuntimeError(message)
+
+    __index__ = __float__ = __fspath__ = __len__ = __iter__ = __array__ = __repr__ = __str__ = __hash__ = __raise
+
+
+class IntOfOwn(int):
+    """A number that is not shown as one, and compares as it likes."""
+
+    __repr__ = Raises.__repr__
+
+    def __lt__(self, other: object) -> bool:
+        return False
+
+
+class TextOfOwn(str):
+    """A text that cannot be shown, looked up, or cut."""
+
+    __slots__ = ()
+    __repr__ = __hash__ = __len__ = __getitem__ = Raises.__repr__  # type: ignore[assignment]  # as it is meant
+
+
+HOSTILE: dict[str, Callable[[], Any]] = {
+    "raises": Raises,
+    "int": lambda: IntOfOwn(-5),
+    "text": lambda: TextOfOwn("zz" * 999),
+    "long name": type("X" * 100_000, (), {}),
+    "name that is not seen": type("X\n\x1b", (), {}),
+}
+EVERY_CALL: dict[str, Callable[[Any], object]] = {
+    **CALLS,
+    "every": lambda value: pte_magic.watch(A, every=value),
+    "walker": lambda value: pte_magic.walk(A, walker=value),
+    "tables": lambda value: pte_magic.walk(A, tables=value),
+    "entry": pte_magic.decode,
+    "entries": lambda value: pte_magic.decode([1, value]),
+    "level": lambda value: pte_magic.decode([1, 2], level=value),
+    "levels": lambda value: pte_magic.decode([1, 2], level=["pte", value]),
+    "format": lambda value: pte_magic.decode(1, arch=value),
+    "release": lambda value: pte_magic.decode(1, release=value),
+    "encryption mask": lambda value: pte_magic.decode(1, encryption_mask=value),
+    "picture": pte_magic.BitField,
+    "node": lambda value: workloads.move_to(value, workloads.private_mapping(1)),
+    "advice": lambda value: workloads.huge_array(1, value),
+    "access": lambda value: workloads.protect(workloads.private_mapping(1), value),
+    "array": workloads.fork_with,
+    "whole pages": workloads.page_out,
+    "file": workloads.file_mapping,
+    "shared": lambda value: workloads.file_mapping("/etc/hostname", shared=value),
+}
+
+
+@pytest.mark.parametrize("call", EVERY_CALL)
+@pytest.mark.parametrize("value", HOSTILE)
+def test_a_value_whose_own_code_raises_is_told_in_a_line(call: str, value: str) -> None:
+    with pytest.raises(PteMagicError) as told:
+        EVERY_CALL[call](HOSTILE[value]())
+    assert str(told.value).isprintable()
+    assert len(str(told.value)) <= 300  # with 200 letters of what the value's own error says
+
+
+@pytest.mark.parametrize(
+    "value", ["yes", "", -1, 0, 2, 1 << 200, 1.0, pd.NA, pd.NaT, [], A, object(), Decimal(1)],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+def test_whether_tables_are_shown_is_true_or_false(value: Any) -> None:
+    with pytest.raises(PteMagicError, match=r"^tables=.* is not True or False; type tables=True ") as told:
+        pte_magic.walk(A, tables=value)
+    is_a_short_line(told.value)
+
+
+def test_numpy_s_true_is_true() -> None:
+    pages, start = len(pte_magic.entries(A)), A.ctypes.data
+    assert len(pte_magic.walk(A, tables=np.False_)) == len(pte_magic.walk(A, tables=None)) == pages  # type: ignore[arg-type]
+    for true in (np.True_, True, None):
+        assert pte_magic.walk(start, tables=true)["level"].nunique() == len(pte_magic.walk(start))  # type: ignore[arg-type]
+    assert len(pte_magic.walk(start, tables=np.False_)) == 1  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: type(value).__name__)
 def test_what_is_no_number_is_told_in_a_line(call: str, value: Any) -> None:
@@ -153,3 +236,8 @@ def test_what_is_shown_of_a_value_is_short() -> None:
     assert arguments.shown(pd.DataFrame()) == "a DataFrame"
     assert arguments.shown(np.int64(5)) == "5"
     assert arguments.shown(1 << 5000) == "a number of 5001 bits"
+    assert arguments.shown(np.str_("x" * 1000)) == arguments.shown("x" * 1000)
+    assert arguments.shown(pd.NA) == "<NA>"
+    assert arguments.shown(IntOfOwn(-5)) == "-5"
+    assert arguments.shown(TextOfOwn("zz")) == "'zz'"
+    assert arguments.shown(HOSTILE["long name"]()) == "a " + "X" * 58 + " …"

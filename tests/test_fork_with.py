@@ -116,6 +116,24 @@ def test_what_is_no_array_of_numbers_side_by_side_is_refused(thing: Any) -> None
         fork_with(thing)
 
 
+def test_of_a_masked_array_the_elements_are_written() -> None:
+    array = np.ma.array(np.zeros(8, np.uint8), mask=[False, True] * 4)
+    with fork_with(array) as child:
+        child.write(0, 7)
+        assert child.read(0) == 7
+        assert array.data[0] == 0
+
+
+def test_an_array_that_is_read_only_is_read_and_not_written() -> None:
+    array = np.ones(PAGE, np.uint8)
+    array.flags.writeable = False
+    with fork_with(array) as child:
+        assert child.read(0) == 1
+        with pytest.raises(WorkloadError, match=r"^the array is read-only, "):
+            child.write(0, 2)
+        assert child.read(0) == 1
+
+
 def test_an_error_in_the_child_is_raised_here_and_it_serves_on() -> None:
     a = private_mapping(1)
     with fork_with(a) as child:

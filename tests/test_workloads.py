@@ -177,6 +177,19 @@ def test_protection_is_what_it_was_also_after_an_error_and_in_parts() -> None:
         (lambda: workloads.private_mapping(1 << 39), "bytes cannot be mapped: .*; type a smaller number"),
         (lambda: workloads.huge_array(1, "large"), "advice 'large' does not exist; type one of 'hugepage'"),
         (lambda: workloads.protect(workloads.private_mapping(1), "q"), "access 'q' does not exist; type"),
+        (lambda: workloads.protect(workloads.private_mapping(1), None), "access None does not exist; type"),  # type: ignore[arg-type]
+        (lambda: workloads.protect(workloads.private_mapping(1), ["r"]), "access a list does not exist"),  # type: ignore[arg-type]
+        (lambda: workloads.protect(workloads.private_mapping(1), "9" * 5000), "access '9+ … does not exist"),
+        (lambda: workloads.file_mapping(None), "file=None is not a path"),  # type: ignore[arg-type]
+        (lambda: workloads.file_mapping("\0"), "is not a path"),
+        (lambda: workloads.file_mapping("\ud800"), "is not a path"),
+        (lambda: workloads.file_mapping(2.5), "file=2.5 is not a path"),  # type: ignore[arg-type]
+        (lambda: workloads.file_mapping(b"no such"), "'no such' cannot be mapped: No such file"),  # type: ignore[arg-type]
+        (lambda: workloads.file_mapping("/"), "'/' cannot be mapped: Is a directory; type the path of a file"),
+        (lambda: workloads.file_mapping("a/" * 3000), "cannot be mapped: File name too long"),
+        (lambda: workloads.file_mapping(1 << 20), "descriptor 1048576 cannot be mapped: Bad file descriptor"),
+        (lambda: workloads.file_mapping(1 << 80), "descriptor [0-9]+ cannot be mapped: Bad file descriptor"),
+        (lambda: workloads.file_mapping(-1), "descriptor -1 cannot be mapped: Bad file descriptor"),
         (lambda: workloads.protect(np.ones(100), "r"), "no array of whole pages, .*private_mapping"),
         (lambda: workloads.protect(workloads.private_mapping(4)[::2], "r"), "no array of whole pages"),
         (lambda: workloads.page_out(b"bytes"), "the bytes at .* is no array"),  # type: ignore[arg-type]
@@ -187,6 +200,12 @@ def test_what_cannot_be_is_said_in_one_line(do: Callable[[], object], words: str
     with pytest.raises(WorkloadError, match=words) as caught:
         do()
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+def test_a_file_may_be_named_by_bytes(tmp_path: Path) -> None:
+    (tmp_path / "one").write_bytes(b"x" * PAGE)
+    assert (workloads.file_mapping(bytes(tmp_path / "one")) == ord("x")).all()  # type: ignore[arg-type]  # as open() does
 
 
 def test_a_file_that_ends_within_a_page_is_refused(tmp_path: Path) -> None:

@@ -41,14 +41,19 @@ class Child(Forked):
             value: From 0 to 255.
 
         Raises:
-            WorkloadError: There is no such page, or the child has ended, such as by writing to what is read-only.
+            WorkloadError: There is no such page, the array is read-only, or the child has ended, such as by writing to
+                what is protected.
 
         """
         byte = arguments.integer(value, "value", "type one from 0 to 255", least=0, error=WorkloadError)
         if byte > np.iinfo(np.uint8).max:
             message = f"value={arguments.shown(byte)} does not fit in a byte; type one from 0 to 255"
             raise WorkloadError(message)
-        self.call(self._at(page), byte)
+        at = self._at(page)
+        if not self._bytes.flags.writeable:
+            message = "the array is read-only, so the child cannot write to it; fork with another, or a copy of it"
+            raise WorkloadError(message)
+        self.call(at, byte)
 
     def read(self, page: int) -> int:
         """Have the child read the first byte that the array has in a page; return it. Else as `write`."""
@@ -91,9 +96,12 @@ def fork_with(array: np.ndarray[Any, Any]) -> Child:
 
 def _bytes(array: np.ndarray[Any, Any]) -> NDArray[np.uint8]:
     """Look at the memory of an array as bytes, without a copy."""
-    if not isinstance(array, np.ndarray) or not array.flags.c_contiguous or not array.nbytes or array.dtype.hasobject:
+    # A subclass may have its own idea of everything; of a masked array, written to and read are the elements.
+    plain = np.ndarray.view(array, np.ndarray) if issubclass(type(array), np.ndarray) else np.empty(0)
+    if not plain.flags.c_contiguous or not plain.nbytes or plain.dtype.hasobject:
         message = (
-            f"the {type(array).__name__} is no array of numbers that lie side by side; type np.ones(4096), for example"
+            f"the {arguments.class_name(array)} is no array of numbers that lie side by side; "
+            "type np.ones(4096), for example"
         )
         raise WorkloadError(message)
-    return array.reshape(-1).view(np.uint8)
+    return plain.reshape(-1).view(np.uint8)

@@ -67,14 +67,23 @@ def file_mapping(file: str | os.PathLike[str] | int, *, shared: bool = True) -> 
         ``uint8[pages, PAGE_SIZE]``, the content of the file.
 
     Raises:
-        WorkloadError: The file is empty or ends within a page.
-        OSError: The file cannot be opened, or not for writing as `shared` needs it.
+        WorkloadError: It is neither, or it cannot be opened, not for writing as `shared` needs it, or not mapped; or
+            the file is empty or ends within a page.
 
     """
-    if isinstance(file, int):
-        return _of_descriptor(file, shared=shared)
-    with Path(file).open("r+b" if shared else "rb") as opened:
-        return _of_descriptor(opened.fileno(), shared=shared)
+    shared = arguments.flag(shared, "shared", "type shared=False for what is private", error=WorkloadError)
+    fd = arguments.index(file)
+    path = "" if fd is not None else arguments.path(file, "file", error=WorkloadError)
+    try:
+        if fd is not None:
+            return _of_descriptor(fd, shared=shared)
+        with Path(path).open("r+b" if shared else "rb") as opened:
+            return _of_descriptor(opened.fileno(), shared=shared)
+    except (OSError, OverflowError) as error:  # of a number that no descriptor can have
+        why = error.strerror if isinstance(error, OSError) else os.strerror(errno.EBADF)
+        what = arguments.shown(path) if fd is None else f"descriptor {arguments.shown(fd)}"
+        message = f"{what} cannot be mapped: {why}; type the path of a file that may be read{' and written' * shared}"
+        raise WorkloadError(message) from error
 
 
 def _of_descriptor(fd: int, *, shared: bool) -> NDArray[np.uint8]:
@@ -102,7 +111,8 @@ def huge_array(n: int, advice: str = "hugepage") -> NDArray[np.uint8]:
         WorkloadError: No such advice, or not so much memory.
 
     """
-    if not isinstance(advice, str) or advice not in _ADVICE:
+    advice = arguments.plain(advice)
+    if type(advice) is not str or advice not in _ADVICE:
         message = f"advice {arguments.shown(advice)} does not exist; type one of {', '.join(map(repr, _ADVICE))}"
         raise WorkloadError(message)
     size = _counted(n) * HUGE_SIZE
@@ -158,10 +168,11 @@ def _small_pages(memory: mmap.mmap) -> NDArray[np.uint8]:
 
 
 def _counted(pages: int) -> int:
-    if isinstance(pages, bool) or not isinstance(pages, (int, np.integer)) or not 0 < pages < 1 << 40:
+    number = arguments.index(pages)
+    if number is None or not 0 < number < 1 << 40:
         message = f"{arguments.shown(pages)} pages cannot be mapped; type a whole number from 1 on"
         raise WorkloadError(message)
-    return int(pages)
+    return number
 
 
 def _rows(memory: mmap.mmap, page_size: int) -> NDArray[np.uint8]:

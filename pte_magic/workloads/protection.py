@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from typing import TYPE_CHECKING, Any, Self
 
+from pte_magic import arguments
 from pte_magic.errors import WorkloadError
 from pte_magic.space import own
 from pte_magic.workloads.syscalls import Range, call, whole_pages
@@ -56,8 +57,9 @@ def protect(array: np.ndarray[Any, Any], access: str) -> Protection:
 
 
 def _protection(access: str) -> int:
-    if set(access) - set(_BITS):
-        message = f'access {access!r} does not exist; type "r", "rw", "rx", "rwx" or "" for none'
+    access = arguments.plain(access)
+    if type(access) is not str or set(access) - set(_BITS):
+        message = f'access {arguments.shown(access)} does not exist; type "r", "rw", "rx", "rwx" or "" for none'
         raise WorkloadError(message)
     return sum(_BITS[letter] for letter in set(access))
 
@@ -86,8 +88,11 @@ class ProtectionKey:
             WorkloadError: No such access.
 
         """
-        if access not in _DISABLE:
-            message = f'access {access!r} cannot be said by a protection key; type "rw", "r" or "" for none'
+        access = arguments.plain(access)
+        if type(access) is not str or access not in _DISABLE:
+            message = (
+                f'access {arguments.shown(access)} cannot be said by a protection key; type "rw", "r" or "" for none'
+            )
             raise WorkloadError(message)
         call("pkey_set", self.number, _DISABLE[access])
 

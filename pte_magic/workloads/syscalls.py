@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pte_magic.arguments import class_name
 from pte_magic.errors import WorkloadError
 from pte_magic.hardware import PAGE_SIZE
 
@@ -46,10 +47,13 @@ def whole_pages(array: np.ndarray[Any, Any]) -> Range:
         WorkloadError: It shares its first or last page with other data, which would be hit, too.
 
     """
-    where = Range(array.ctypes.data, array.nbytes) if isinstance(array, np.ndarray) else Range(0, 0)
-    if not where.size or not array.flags.c_contiguous or where.start % PAGE_SIZE or where.size % PAGE_SIZE:
+    where, is_dense = Range(0, 0), False
+    if issubclass(type(array), np.ndarray):
+        plain = np.ndarray.view(array, np.ndarray)  # a subclass may have its own idea of everything
+        where, is_dense = Range(plain.ctypes.data, plain.nbytes), plain.flags.c_contiguous
+    if not where.size or not is_dense or where.start % PAGE_SIZE or where.size % PAGE_SIZE:
         message = (
-            f"the {type(array).__name__} at {where.start:#x}-{where.end:#x} is no array of whole pages, so other data "
+            f"the {class_name(array)} at {where.start:#x}-{where.end:#x} is no array of whole pages, so other data "
             "may be hit; take one of pte_magic.workloads, such as private_mapping(4)"
         )
         raise WorkloadError(message)
