@@ -50,6 +50,7 @@ def check(typed: Sequence[str], target: str) -> None:
         UsageError: Some have none.
 
     """
+    typed = list(dict.fromkeys(typed))  # twice the same is harmless
     views = [name for name in VIEWS if name in typed]
     if len(views) > 1:
         message = f"--{' and --'.join(views)} are different views; type one of them"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _LONG = re.compile(r"(--[^\W\d][\w-]*)(?:=(.*))?", re.DOTALL)
 _SHORT = re.compile(r"-[^\W\d_]")
+_LETTERS = re.compile(r"(-([^\W\d]\w*))(?:=.*)?", re.DOTALL)
 _GLUED = re.compile(r"=.+|[.\w]+")  # a value without a space before it; -d["x"] is Python
 _DASHES = "\u2013\u2014\u2212"  # what text processors make of - and --
 
@@ -78,6 +80,21 @@ def long_options(magic: Any) -> list[str]:
     """Return the options of a magic, written out, in the order of its help."""
     actions = magic.parser._actions  # noqa: SLF001  (there is no public way to ask for them)
     return [_name(action) for action in actions if action.option_strings]
+
+
+def unknown_letters(magic: Any, target: str, names: dict[str, Any]) -> str:
+    """Return what to say of a word such as ``-o`` in a target that failed, which is neither an option nor a variable.
+
+    Empty if there is none. Before it failed, nobody could know that it is not Python, or the name of a file.
+    """
+    for word in words(target):
+        found = _LETTERS.fullmatch(word.text)
+        if found and found[2] not in names and not hasattr(builtins, found[2]):
+            if found[1] in magic.parser._option_string_actions:  # noqa: SLF001  (as above)
+                return f"{found[1]} stands within the target; options come first, then the target"
+            of = f"%{magic.parser.prog}"
+            return f"{short(found[1])[1:-1]} is not an option of {of}; type {of}? for those that there are"
+    return ""
 
 
 def expanded(text: str, names: dict[str, Any]) -> str:
@@ -240,12 +257,12 @@ class _Reader:
         if target[0].text[0] in _DASHES:
             message = f"{short(target[0].text)} begins with a dash as texts have it; options begin with - or --"
             raise UsageError(message)
-        for word in target:
-            if not (long := _LONG.fullmatch(word.text)):
-                continue
-            if long[1] not in self._actions:
-                raise self._unknown(long[1], [])
-            message = f"{long[1]} stands within the target; options come first, then the target"
+        options = [long[1] for word in target if (long := _LONG.fullmatch(word.text))]
+        for name in options:  # which may be why the others were not taken for options after the target
+            if name not in self._actions:
+                raise self._unknown(name, [])
+        if options:
+            message = f"{options[0]} stands within the target; options come first, then the target"
             raise UsageError(message)
 
     def _unknown(self, name: str, candidates: list[str]) -> UsageError:

@@ -120,7 +120,10 @@ class DiffMagics(Magics):
             made = [word for word in _WORD.findall(text) if word in body.made and word not in shell.user_ns]
             # Only exactly this class is printed without a traceback.
             if not made:
-                raise UsageError(str(error)) from error
+                unknown = ""
+                if isinstance(error.__cause__, (NameError, SyntaxError)):
+                    unknown = command_line.unknown_letters(DiffMagics.difference, text, shell.user_ns)
+                raise UsageError(unknown or str(error)) from error
             message = (
                 f"{made[0]!r} is made by this cell, so there is nothing to look at before; "
                 "make it in a cell above, or type %%pte all"

@@ -91,8 +91,11 @@ class PteMagics(Magics):
         except NameError as error:
             raise UsageError(undefined(error, namespace)) from error
         except PteMagicError as error:
+            unknown = ""
+            if isinstance(error.__cause__, (NameError, SyntaxError)):
+                unknown = command_line.unknown_letters(self.pte, typed.target, namespace)
             # Only exactly this class is printed without a traceback.
-            raise UsageError(str(error)) from error
+            raise UsageError(unknown or str(error)) from error
         except KeyboardInterrupt as error:
             raise UsageError(f"interrupted: {error}" if str(error) else "interrupted; nothing is left of it") from None
         return None if typed.is_silent else shown

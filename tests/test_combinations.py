@@ -85,6 +85,28 @@ def test_two_options_both_have_an_effect_or_are_refused(shell: Shell, one: str, 
         assert both != seen(shell.run(line(target, other)))
 
 
+@needs_root
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_option_typed_twice_counts_once_and_a_value_is_typed_once(shell: Shell, option: str) -> None:
+    target = "" if option in {"--machine", "--decode"} else "m"
+    others = {"--every": ("--watch",), "--level": ("--decode",)}.get(option, ())
+    typed = [line(target, *others, option, option)]
+    if target:  # also after it
+        typed.append(f"{line('m', *others)} {line('', option, option).removeprefix('%pte ')}")
+    for one in typed:
+        cell = shell.run(one)
+        if option in VALUES:
+            assert cell.err == f"UsageError: {option} is typed 2 times; type it once\n"
+        else:
+            assert cell.err == ""
+            assert seen(cell) == seen(shell.run(line(target, *others, option)))
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option not in {"--machine", *VALUES}])
+def test_an_option_typed_twice_without_a_target_says_what_to_type(shell: Shell, option: str) -> None:
+    assert shell.run(f"%pte {option} {option}").err == shell.run(f"%pte {option}").err
+
+
 def test_each_option_is_in_the_table() -> None:
     named = {name for one, others in table._TOGETHER.items() for name in (one, *others)}
     assert {f"--{name}" for name in named} == set(OPTIONS)

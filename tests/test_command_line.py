@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from IPython.core.error import UsageError
+from shells import Shell
 from typed_lines import NAMES, expressions
 
 from pte_magic.command_line import Line, expanded, read
@@ -233,3 +234,34 @@ def test_what_earlier_documents_said_is_read_as_before(line: str) -> None:
     found = taken(line)
     assert found.target.split() == expected.pop("target")
     assert {name: value for name, value in vars(found.options).items() if name != "target"} == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("%pte -o q a", "-o is not an option of %pte; type %pte? for those that there are"),
+        ("%pte a -o q", "-o is not an option of %pte; "),
+        ("%pte -o=q a", "-o is not an option of %pte; "),
+        ("%pte -z a", "-z is not an option of %pte; "),
+        ("%pte a -z", "-z is not an option of %pte; "),
+        ("%pte -zr a", "-zr is not an option of %pte; "),
+        ("%pte a, a -z", "-z is not an option of %pte; "),
+        ("%pte a -t q", "-t stands within the target; options come first"),
+        ("%pte a --map --colour rw", "--colour is not an option; there are --walker, "),
+        ("%pte a --colour rw --map", "--colour is not an option; there are --walker, "),
+        ("%%pte -z a\n1", "-z is not an option of %%pte; type %%pte? for those that there are"),
+        ("%%pte a -q b\n1", "-q is not an option of %%pte; "),
+        ("%pte a[zz]", "name 'zz' is not defined"),
+        ("%pte zz -1", "name 'zz' is not defined"),
+        ("%pte a - zz", "name 'zz' is not defined"),
+    ],
+)
+def test_an_option_that_does_not_exist_is_named(tmp_path: Path, line: str, message: str) -> None:
+    cell = Shell(tmp_path).run(line)
+    assert cell.err.startswith(f"UsageError: {message}")
+    assert len(cell.err.strip().splitlines()) == 1
+
+
+def test_what_python_subtracts_is_no_option(tmp_path: Path) -> None:
+    cell = Shell(tmp_path).run("z = 1\n%pte a -z")
+    assert (cell.err, len(cell.result) > 0) == ("", True)
