@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from pte_magic import arguments, frame, hardware, walkers
 from pte_magic import target as targets
@@ -93,6 +94,9 @@ def decode(
 ) -> frame.PteFrame:
     """Decode raw entries; no process is needed.
 
+    A column of a frame, such as ``frame.entry``, has the frame's `attrs`, and is read as these say that it has to be,
+    unless `arch`, `release` or `encryption_mask` is named.
+
     Args:
         entry: One raw entry, or an array of them.
         level: The level at which they were found: ``"pgd"``, ``"p4d"``, ``"pud"``, ``"pmd"`` or ``"pte"``, as far as
@@ -117,9 +121,14 @@ def decode(
         TargetError: No entry of that format, no such level, no such format, no release that is known, or no such bit.
 
     """
-    name = hardware.encoding() if arch is None else formats.of(arch).name
-    raw = given.entries(entry, formats.of(name).bits)
-    of = _meant_kernel(name, release, raw, encryption_mask)
+    is_named = not (arch is None and release is None and encryption_mask is None)
+    if not is_named and isinstance(entry, pd.Series) and entry.attrs.get("format") is not None:
+        of = kernel.of_frame(entry.attrs)
+        raw = given.entries(entry, of.format.bits)
+    else:
+        name = hardware.encoding() if arch is None else formats.of(arch).name
+        raw = given.entries(entry, formats.of(name).bits)
+        of = _meant_kernel(name, release, raw, encryption_mask)
     codes = given.levels(level, len(raw), of.format.levels)
     return frame.of_columns(decoding.columns(raw, codes, of), codes, of)
 

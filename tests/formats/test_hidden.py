@@ -12,11 +12,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from kernel_macros import ALL, KERNELS, LEAF_MASK, PRESENT, PROTNONE, PSE, leaf, mkinvalid, swap_entry
 
+import pte_magic
 from pte_magic import frame
-from pte_magic.formats import decode
+from pte_magic.formats import decode, kernel
 from pte_magic.formats.describe import describe
 from pte_magic.formats.hidden import hide
-from pte_magic.walkers.entries import LEVELS
+from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,3 +115,32 @@ def test_entries_that_all_map_pages_are_no_exception(count: int) -> None:
     hide(fast, np.full(count, LEVELS.index("pte"), np.int8), of)
     hide(slow, np.full(count + 1, LEVELS.index("pte"), np.int8), of)
     assert (fast == slow[:-1]).all()
+
+
+def test_an_entry_of_a_frame_is_decoded_as_the_frame_was() -> None:
+    """A column keeps the attrs of its frame; a number, or an option, says nothing of it."""
+    raw, _ = hidden([(0x8000000153016067, "pte"), (0x2067, "pte")], kernel.running())
+    entries = Entries(
+        raw, np.array([(1 << 30, 1 << 12, 2, LEVELS.index("pte"))], SPAN), "x86_64", "helper", frames_hidden=True
+    )
+    whole = frame.build(entries, kernel.running(), pid=1)
+    found = pte_magic.decode(whole.entry)
+    assert whole["pfn"].isna().all()
+    assert found["pfn"].isna().all()
+    for name in found.columns:
+        pd.testing.assert_series_equal(found[name], whole[name], check_names=False)
+    assert found.attrs == {name: whole.attrs[name] for name in ("format", "frames_hidden")}
+    assert pte_magic.decode(whole.entry, arch="x86_64")["pfn"].tolist() == [0, 0]
+    assert pte_magic.decode(whole.entry.tolist())["pfn"].tolist() == [0, 0]
+    assert pte_magic.decode(pd.Series(raw), level=whole["level"])["pfn"].tolist() == [0, 0]
+
+
+def test_entries_of_another_machine_are_decoded_as_there() -> None:
+    there = kernel.of_release("arm64_4k")
+    whole = pte_magic.decode([0x0060000153016F43, 0], arch="arm64")
+    found = pte_magic.decode(whole.entry)
+    assert found.attrs["format"] == whole.attrs["format"] == there.words
+    pd.testing.assert_frame_equal(found, whole)
+    secret = pte_magic.decode([0x67 | 1 << 51], encryption_mask=1 << 51)
+    pd.testing.assert_frame_equal(pte_magic.decode(secret.entry), secret)
+    assert pte_magic.decode(secret.entry)["pfn"].tolist() == [0]
