@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pte_magic import columns, hardware, restored, row_kernels, runs, walkers
+from pte_magic.arguments import shown
 from pte_magic.difference import compare
 from pte_magic.errors import TargetError
 from pte_magic.formats import decode, pagemap
@@ -189,11 +190,11 @@ class PteFrame(OwnFrame):
             row = int((self["state"] != "table").to_numpy().argmax()) if len(self) and "state" in self.columns else 0
         try:
             at = operator.index(row)
-        except TypeError:
-            message = f"row {row!r} is not a number of a row; type one from 0 to {len(self) - 1}"
+        except Exception:  # noqa: BLE001  (somebody else's __index__)
+            message = f"row {shown(row)} is not a number of a row; type one from 0 to {len(self) - 1}"
             raise TargetError(message) from None
         if not -len(self) <= at < len(self):
-            message = f"row {at} does not exist; the frame has {len(self)}"
+            message = f"row {shown(at)} does not exist; the frame has {len(self)}"
             raise TargetError(message)
         return at
 

@@ -27,12 +27,12 @@ class Entry(traitlets.TraitType[int, int]):
     default_value = 0
 
     def validate(self, obj: Any, value: Any) -> int:
-        """Take numbers of Python and of numpy, and texts: in hex, as the browser sends them, or as one types them."""
+        """Take numbers of Python and of numpy, and texts: as the browser sends them, or as one types them in %pte."""
         width: int = obj._width  # noqa: SLF001  (a trait is a part of its widget)
         try:
-            typed = typed_numbers.number(value, digits_are_hex=False) if isinstance(value, str) else None
+            typed = typed_numbers.number(value, digits_are_hex=True, bits=width) if isinstance(value, str) else None
             number = operator.index(typed.value if typed else value)
-        except TypeError:
+        except Exception:  # noqa: BLE001  (somebody else's __index__)
             number = -1
         if number < 0 or number >> width:
             message = f"{self.name} is a number from 0 to {(1 << width) - 1:#x}, not {arguments.shown(value)}"

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pte_magic import units
+from pte_magic.arguments import shown
 from pte_magic.columns import pages, translated
 from pte_magic.errors import TargetError
 from pte_magic.views import looks
@@ -41,17 +42,21 @@ def colors(frame: PteFrame) -> list[str]:
     return found
 
 
-def chosen(color: str, known: list[str]) -> str:
+def chosen(color: Any, known: list[str]) -> str:
     """Return a colouring, if it is among those of a frame.
 
     Raises:
         TargetError: It is not.
 
     """
-    if color in known:
+    if isinstance(color, str) and color in known:
         return color
-    why = "no page frame is known here" if color == "contiguity" else "no such column of bits, or nothing in it"
-    message = f"cannot colour by {color!r}: {why}; choose one of {', '.join(known)}"
+    why = "no such column of bits, or nothing in it"
+    if not isinstance(color, str):
+        why = "that is not a name"
+    elif color == "contiguity":
+        why = "no page frame is known here"
+    message = f"cannot colour by {shown(color)}: {why}; choose one of {', '.join(known)}"
     raise TargetError(message)
 
 

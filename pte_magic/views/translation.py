@@ -60,10 +60,7 @@ class Translation:
 
         """
         if not is_chain(frame):
-            message = (
-                f"{len(frame)} rows are no way of one address; type pte_magic.walk(ADDRESS), by a walker of raw entries"
-            )
-            raise TargetError(message)
+            raise TargetError(_why_not(frame))
         levels, leaf = list(frame["level"]), frame.iloc[-1]
         self.address = int(leaf["vaddr"]) if address is None else address
         running = row_kernels.of_all(frame)
@@ -147,6 +144,16 @@ class Translation:
 
     def _repr_html_(self) -> str:
         return self.html()
+
+
+def _why_not(frame: PteFrame) -> str:
+    missing = frame["entry"].isna().to_numpy()
+    if missing.any():
+        at = int(missing.argmax())
+        walker = frame["walker"].iloc[at] if "walker" in frame.columns else "its origin"
+        return f"row {at} has no raw entry: {walker} shows none; pte_magic.doctor() says which walker does"
+    which = "this row is" if len(frame) == 1 else f"these {len(frame):,} rows are"
+    return f"{which} not the translation of one address; type pte_magic.walk(ADDRESS)"
 
 
 def _cut(address: int, last: str, encoding: str, shifts: dict[str, int]) -> list[Piece]:

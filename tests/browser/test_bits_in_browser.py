@@ -140,7 +140,11 @@ def test_an_entry_is_typed(jupyter: Jupyter) -> None:
         expect(status).to_have_text(re.compile("^pte entry 0x0000000153016025: present, maps 4 KiB at"))
         expect(field).to_be_focused()
         assert notebook.text("print(hex(field.entry))") == "0x153016025"
-        for typed, why in (("zork", "zork is no 64-bit entry"), ("", "no number"), (" _", "_ is no 64-bit entry")):
+        for typed, why in (
+            ("zork", "zork is not a 64-bit entry"),
+            ("", "no number"),
+            (" _", "_ is not a 64-bit entry"),
+        ):
             field.fill(typed)
             field.press("Enter")
             expect(status).to_have_text(f"{why}; type one such as 0x8000000153016067")
@@ -150,10 +154,24 @@ def test_an_entry_is_typed(jupyter: Jupyter) -> None:
             field.press("Enter")
             expect(field).to_have_value(f"{entry:#018x}")
             assert notebook.text("print(hex(field.entry))") == hex(entry)
-        field.fill(str(0x153016025))  # which is the entry
+        field.fill("153016025")  # which is the entry
         field.press("Enter")
         expect(field).to_have_value("0x0000000153016025")
-        expect(status).to_have_text(says(output).inner_text())
+        note = "153016025 was read as hex, 0x153016025; "
+        expect(status).to_have_text(f"{note}{says(output).inner_text()}")
+        for typed, entry, how in (
+            ("67", 0x67, "hex, 0x67"),
+            ("8000000153016066", 0x8000000153016066, "hex, 0x8000000153016066"),
+            ("18446744073709551615", (1 << 64) - 1, "decimal, 0xffffffffffffffff"),
+        ):
+            field.fill(typed)
+            field.press("Enter")
+            expect(field).to_have_value(f"{entry:#018x}")
+            expect(status).to_have_text(re.compile(f"^{typed} was read as {how}; pte entry {entry:#018x}: "))
+            assert notebook.text("print(hex(field.entry))") == hex(entry)
+        field.fill("0x67")
+        field.press("Enter")
+        expect(status).to_have_text(re.compile("^pte entry 0x0000000000000067: "))
 
 
 def test_reset_keeps_the_focus_and_looks_as_it_works(jupyter: Jupyter) -> None:
@@ -167,7 +185,7 @@ def test_reset_keeps_the_focus_and_looks_as_it_works(jupyter: Jupyter) -> None:
         expect(reset).to_have_attribute("aria-disabled", "false")
         expect(reset).to_have_css("opacity", "1")
         field.press("Tab")
-        expect(status).to_contain_text("zork is no 64-bit entry")
+        expect(status).to_contain_text("zork is not a 64-bit entry")
         notebook.page.keyboard.press("Enter")
         expect(field).to_have_value(f"{ENTRY:#018x}")
         expect(status).to_have_text(says(output).inner_text())

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
+import pandas as pd
 import pytest
 import traitlets
 from hypothesis import given
@@ -15,12 +20,13 @@ from hypothesis import strategies as st
 from ipywidgets import IntSlider, dlink
 
 import pte_magic
-from pte_magic import PteMagicError
+from pte_magic import PteMagicError, typed_numbers
 from pte_magic.formats import kernel
 from pte_magic.formats.describe import describe
 from pte_magic.frame import build
 from pte_magic.views import picture
 from pte_magic.views.bits import BitField
+from pte_magic.views.markup import STATIC
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -123,7 +129,11 @@ def test_the_browser_gets_hex_and_may_send_it() -> None:
         ("800fffffa7598063", 0x800FFFFFA7598063),
         ("0x67", 0x67),
         ("00400000", 0x400000),
-        ("103", 103),
+        ("67", 0x67),  # as of %pte --decode
+        ("106923061", 0x106923061),
+        ("8000000153016066", 0x8000000153016066),
+        ("18446744073709551615", (1 << 64) - 1),  # too long for hex
+        ("1_000", 1000),
     ):
         field.entry = typed  # type: ignore[assignment]  # the trait reads it
         assert field.entry == entry
@@ -193,3 +203,52 @@ def test_the_drawing_has_the_bits_and_the_names_of_the_fields(entry: int, other:
     pieces = [part.name for part in found.parts for _ in range((part.low + part.width - 1) // 32 - part.low // 32 + 1)]
     assert sorted(names) == sorted(name for name in pieces if name)
     assert len(list(svg.iter(f"{SVG}circle"))) == (entry ^ other).bit_count()
+
+
+TYPED = [
+    "67", "106923061", "8000000153016066", "0x67", "00400000", "1_000", "5", "0", "153016e7",
+    "800fffffa7598063", "0b101", "0b000001", "0b2f0000", "0o17",
+    "18446744073709551615", "18446744073709551616", "99999999999999999", "4294967296",
+    "12345678", "123456789", "00153016025", "-5", "zork", "0x", "_",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [64, 32])
+def test_the_box_reads_numbers_as_the_magic_does(width: int) -> None:
+    if not (node := shutil.which("node")):
+        pytest.skip("needs node")
+    parse = (STATIC / "bits.js").read_text(encoding="utf-8").partition("function parse")[2].partition("\n}\n")[0]
+    code = f"function parse{parse}\n}}\nfor (const text of {json.dumps(TYPED)}) {{ const found = parse(text, {width});"
+    code += " console.log(JSON.stringify(found && [found.number.toString(), found.note])) }"
+    done = subprocess.run([node, "-e", code], capture_output=True, text=True, check=True)
+    for text, line in zip(TYPED, done.stdout.splitlines(), strict=True):
+        number = typed_numbers.number(text, digits_are_hex=True, bits=width)
+        is_entry = number is not None and not number.value >> width
+        expected = [str(number.value), number.note.partition("; ")[0]] if number and is_entry else None
+        assert json.loads(line) == expected, text
+
+
+class Broken:
+    def __index__(self) -> int:
+        message = "no number today"
+        raise RuntimeError(message)
+
+
+@pytest.mark.parametrize(
+    "row", [Broken(), "x" * 5000, 10**5000, 5, pd.NA, pd.Series([0, 1])], ids=lambda row: type(row).__name__
+)
+def test_what_is_not_a_row_is_one_short_line(row: Any) -> None:
+    with pytest.raises(PteMagicError, match=r"^row .* is not a number of a row|^row .* does not exist") as caught:
+        pte_magic.decode([0x67, 0x1067]).bits(row)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+def test_a_number_that_raises_is_not_an_entry() -> None:
+    asks: tuple[Any, ...] = (BitField, pte_magic.decode)
+    for ask in asks:
+        with pytest.raises(PteMagicError, match="is not a 64-bit entry"):
+            ask(Broken())
+    field = BitField(5)
+    with pytest.raises(traitlets.TraitError, match="a Broken"):
+        field.entry = Broken()  # type: ignore[assignment]  # what is tested

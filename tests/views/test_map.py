@@ -24,7 +24,7 @@ from pte_magic.views.markup import STATIC
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 PAGE, MIB2, START = 4096, 2 << 20, 1 << 40
 GUARD = 0xFFFFFFFFFFFFF600
@@ -357,3 +357,19 @@ def test_a_notebook_keeps_text_and_html_of_the_colours_in_use() -> None:
         assert "coloured by dirty" in data[form]
         assert "not dirty" in data[form]
     assert '<img alt="page map: 2 entries' in data["text/html"]
+
+
+@pytest.mark.parametrize(
+    "color",
+    [pd.NA, pd.Series(["rw"]), pd.Categorical(["rw"]), pd.DataFrame({"rw": [1]}), np.zeros(2, "i4,i4"), np.array("rw"),
+     5, ["rw"], b"rw", "x" * 5000],
+    ids=lambda color: type(color).__name__,
+)  # fmt: skip
+def test_what_is_not_the_name_of_a_colouring_is_one_short_line(color: Any) -> None:
+    table = pages(page(1))
+    asks: tuple[Callable[[], Any], ...] = (lambda: table.map(color=color), lambda: table.map(color))
+    for ask in asks:
+        with pytest.raises(TargetError, match=r"^cannot colour by .*; choose one of state, size") as caught:
+            ask()
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 400

@@ -85,7 +85,7 @@ def test_where_nothing_is_mapped_it_says_how_far_one_gets() -> None:
 
 
 def test_a_frame_of_many_addresses_is_refused() -> None:
-    with pytest.raises(PteMagicError, match="rows are no way of one address; type"):
+    with pytest.raises(PteMagicError, match=r"(rows are|row is) not the translation of one address; type"):
         pte_magic.walk(np.ones(3 * PAGE, np.uint8)).translation()
 
 
@@ -120,7 +120,7 @@ def test_an_address_of_another_machine_is_cut_as_there(monkeypatch: pytest.Monke
 def test_entries_of_several_addresses_are_no_way_of_one() -> None:
     mixed = way(4, 1 << 40, 0x1067, 0x2067, 0x3067, 0x4067)
     mixed["vaddr"] += np.array([0, 0, 0, HUGE], np.uint64)
-    with pytest.raises(PteMagicError, match="4 rows are no way of one address"):
+    with pytest.raises(PteMagicError, match="these 4 rows are not the translation of one address"):
         mixed.translation()
     assert "bits  field" not in repr(mixed)
 
@@ -157,3 +157,16 @@ def test_an_address_of_another_architecture_is_cut_as_there(
     assert found.physical == physical
     assert ("block of 2 MiB" in found.headline) == (encoding == "arm64_16k")
     assert found.text().splitlines()[0] == found.headline
+
+
+def test_words_of_pagemap_have_no_raw_entry_and_the_error_says_so_as_that_of_bits(new_map: NewMap) -> None:
+    address = new_map(PAGE, advice=NOHUGEPAGE)
+    write(address)
+    words_only = pte_magic.walk(address, walker="pagemap")
+    said = "row 0 has no raw entry: pagemap shows none; pte_magic.doctor() says which walker does"
+    for view in (words_only.translation, words_only.bits):
+        with pytest.raises(PteMagicError) as caught:
+            view()
+        assert str(caught.value) == said
+    with pytest.raises(PteMagicError, match="this row is not the translation of one address"):
+        pte_magic.walk(address, address + PAGE).translation()

@@ -4,14 +4,31 @@ function hex(number, width) {
   return "0x" + number.toString(16).padStart(width / 4, "0");
 }
 
-/** Read what a person typed: hex with 0x, or with a letter or zeros first, else decimal. Returns null if it is no entry. */
+/**
+ * Read what a person typed, by the same rule as typed_numbers.py: digits alone are hex, as oopses print entries, if there
+ * are no more than an entry has. Returns its number, and how it was read if that may not be what was meant; null if it is
+ * not an entry.
+ */
 function parse(text, width) {
-  const digits = text.trim().replaceAll("_", "");
+  const typed = text.trim();
+  const digits = typed.replaceAll("_", "");
+  const isDecimal = digits !== typed || digits.length > width / 4; // 1_000 is Python's
+  const read = (as, note = "") => {
+    const number = BigInt(as);
+    return number >= 0n && number < 1n << BigInt(width) ? { number, note } : null;
+  };
   if (!digits) return null; // which BigInt() takes for zero
   try {
-    const bare = /^(?!0b)[0-9a-f]*[a-f][0-9a-f]*$|^0[0-9]+$/i.test(digits); // as oopses print it
-    const number = BigInt(bare ? `0x${digits}` : digits);
-    return number >= 0n && number < 1n << BigInt(width) ? number : null;
+    if (/^0b[01]+$/i.test(digits)) {
+      const isPadded = [8, 16].includes(typed.length); // of %08lx and %016lx, which print the same for hex
+      return read(digits, isPadded ? `${typed} was read as binary, 0x${BigInt(digits).toString(16)}` : "");
+    }
+    if (/^[1-9][0-9]+$/.test(digits)) {
+      const as = isDecimal ? "decimal" : "hex";
+      const number = isDecimal ? digits : `0x${digits}`;
+      return read(number, digits === typed ? `${typed} was read as ${as}, 0x${BigInt(number).toString(16)}` : "");
+    }
+    return read(/^[0-9a-f]+$/i.test(digits) ? `0x${digits}` : digits);
   } catch {
     return null;
   }
@@ -43,6 +60,7 @@ function live({ model, el }) {
   const [input, reset, status] = ["input", "button", ".pte-status"].map((what) => controls.querySelector(what));
   let isGone = false; // the kernel
   let current = 0; // the bit that the Tab key leads to
+  let typed = {}; // the entry that somebody typed, and how it was read
 
   const buttons = () => [...content.querySelectorAll("button[data-bit]")];
   const button = (bit) => content.querySelector(`button[data-bit="${bit}"]`);
@@ -50,8 +68,9 @@ function live({ model, el }) {
   const toHex = (number) => hex(number, width);
   const isOriginal = () => model.get("entry") === model.get("_original");
 
-  function set(number) {
+  function set(number, note = "") {
     if (isGone) return void tellGone();
+    typed = { entry: toHex(number), note };
     model.set("entry", toHex(number));
     model.save_changes();
   }
@@ -67,7 +86,9 @@ function live({ model, el }) {
 
   function tellAll() {
     const { textContent } = content.querySelector(".pte-says");
-    if (textContent.includes(model.get("entry"))) status.textContent = textContent; // else it will be drawn anew
+    if (!textContent.includes(model.get("entry"))) return; // it will be drawn anew
+    const note = typed.entry === model.get("entry") ? typed.note : "";
+    status.textContent = note ? `${note}; ${textContent}` : textContent;
   }
 
   /** Have the text field show the entry, whatever was typed. */
@@ -137,16 +158,17 @@ function live({ model, el }) {
     });
   }
   function accept() {
-    const number = parse(input.value, width);
-    if (number === null) {
-      const typed = input.value.trim();
-      status.textContent = `${typed ? `${typed} is no ${width}-bit entry` : "no number"}; type one such as 0x8000000153016067`;
+    const found = parse(input.value, width);
+    if (found === null) {
+      const text = input.value.trim();
+      status.textContent = `${text ? `${text} is not a ${width}-bit entry` : "no number"}; type one such as 0x8000000153016067`;
       input.setCustomValidity(status.textContent);
-    } else if (toHex(number) === model.get("entry")) {
+    } else if (toHex(found.number) === model.get("entry")) {
+      typed = { entry: toHex(found.number), note: found.note };
       restore();
       tellAll();
     } else {
-      set(number);
+      set(found.number, found.note);
     }
   }
 
@@ -158,6 +180,7 @@ function live({ model, el }) {
   reset.addEventListener("click", () => {
     if (reset.getAttribute("aria-disabled") === "true") return;
     if (isOriginal()) {
+      typed = {};
       restore();
       tellAll();
     } else {
