@@ -88,7 +88,7 @@ def pid_of(text: str, namespace: dict[str, Any]) -> int | None:
     try:
         value = getattr(value, "pid", value)  # a Popen, a multiprocessing.Process, a psutil.Process
     except Exception as error:  # somebody else's property may raise anything
-        message = f"the pid of {_cut(text)}: {type(error).__name__}{_said(error)}"
+        message = f"the pid of {short(text)}: {type(error).__name__}{_said(error)}"
         raise TargetError(message) from error
     number = index(value)
     if number is not None:

@@ -28,7 +28,6 @@ _OWN_NAMES = r"heap|stack(?::\d+)?|vdso|vvar\w*|vsyscall|vectors|sigpage|uprobes
 _PID_AND_REGION = re.compile(rf"(.*\S)\s+(\[(?:{_OWN_NAMES})\])", re.DOTALL)
 # Python would index or call a number.
 _NUMBER_AND_MORE = re.compile(r"(-?\d+)\s+([\[({].*)", re.DOTALL)
-_LIKE_AN_ADDRESS = 8  # digits of hex without 0x, as /proc/PID/maps has them
 _OPERATORS = frozenset("+*%<>=!&|^@.,:;)]}")  # with these no target begins
 _SELF_AND_MORE = re.compile(r"(self)\s+([\[({].*)", re.DOTALL)
 
@@ -72,14 +71,14 @@ def named(text: str, namespace: dict[str, Any], *, options: Iterable[str] = ()) 
     except NameError as error:
         raise _undefined(error, known) from error
     except TargetError as error:
-        if compiles(pid_text or "") and compiles(name):
+        if error.__cause__ is None and compiles(pid_text or "") and compiles(name):
             message = f"{error}; between two targets type a comma"
             raise TargetError(message) from error
         raise
     with nullcontext(own()) if pid_text is None else AddressSpace(pid) as space:
         value, meant = _resolve(name, namespace, space, known)
-        if pid_text is None and value is None:
-            meant = _checked(name, meant)
+        if meant.address is not None:
+            meant = _checked(name, meant, space, is_here=pid_text is None)
         yield Named(text, name, value, meant, space)
 
 
@@ -181,24 +180,31 @@ def _undefined(error: NameError, known: Iterable[str]) -> TargetError:
     )
 
 
-def _checked(text: str, meant: Target) -> Target:
-    """Refuse a number that is rather a pid, and say how one was read at whose address nothing is.
+def _checked(text: str, meant: Target, space: AddressSpace, *, is_here: bool) -> Target:
+    """Refuse a number that is rather a pid, and say of an address at which nothing is mapped how it was read.
+
+    Args:
+        text: What was typed without a pid: a number, or an expression.
+        meant: The address.
+        space: Where it is.
+        is_here: Whether no pid was typed.
 
     Raises:
-        TargetError: A process has this number.
+        TargetError: A process has this number, which nobody wrote as an address.
 
     """
+    address = meant.address
+    if address is None or any(region.start <= address < region.end for region in space.regions()):
+        return meant
     read = number(text, digits_are_hex=False)
-    is_plain = text[:2].lower() == "0x" or (len(text) >= _LIKE_AN_ADDRESS and not text.isdecimal())
-    if meant.address is None or read is None or is_plain:
-        return meant
-    if any(region.start <= meant.address < region.end for region in own().regions()):
-        return meant
-    if text.isdecimal() and Path(f"/proc/{text}").exists():
+    plain = text.strip().replace("_", "")
+    is_decimal = read is None or (plain.isdecimal() and int(plain) == address)  # zeros first are hex
+    if is_here and is_decimal and Path(f"/proc/{address}").exists():
+        what = text if text == str(address) else f"{short(text)[1:-1]}, {address},"
         message = (
-            f"{text} is the pid of a process, and no address at which something is mapped; "
-            f"type {text} all for the process, or {meant.address:#x} for the address"
+            f"{what} is the pid of a process, and nothing is mapped at that address; "
+            f"type {short(text)[1:-1]} all for the process, or {address:#x} for the address"
         )
         raise TargetError(message)
-    note = "; ".join(filter(None, (f"nothing is mapped at {meant.address:#x}", read.note)))
+    note = "; ".join(filter(None, (f"nothing is mapped at {address:#x}", meant.note, read.note if read else "")))
     return meant._replace(note=note)

@@ -64,7 +64,7 @@ def test_an_array_is_shown(shell: Shell) -> None:
 
 
 def test_a_semicolon_silences(shell: Shell) -> None:
-    for line in ("%pte a;", "%pte a ;", "%pte --runs a;", "%pte 0x1000;"):
+    for line in ("%pte a;", "%pte a ;", "%pte --runs a;", "%pte a.ctypes.data;"):
         assert shell.run(line) == Cell(None, "", "")
 
 

@@ -70,17 +70,17 @@ def there_is(text: str, **names: Any) -> tuple[int, str, object]:
 
 @pytest.mark.parametrize(
     "text",
-    ["5 and a", "3 in a", "1 if x else a", "2 * a", "5 - a", "4 or a", "0 not in a", "a @ a", "3 @ small", "not x",
-     "x if 1 else a", "self is a", "self if x else a", "a [0]", "a [x]", "a [x:]", "7 is not a", "self [0]", "pid - x",
-     "lambda q, r: q", "f (a)", "a\t+\t1", "5 -a"],
+    ["5 and a", "3 in a", "99999999 if x else a", "2 * a", "5 - a", "99999999 or a", "0 not in a", "a @ a",
+     "3 @ small", "not x", "x if 0 else a", "self is a", "self if x else a", "a [0]", "a [x]", "a [x:]", "7 is not a",
+     "self [0]", "pid - x", "lambda q, r: q", "f (a)", "a\t+\t1", "5 -a"],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:.*with a literal:SyntaxWarning")
 def test_an_operator_makes_no_pid(text: str) -> None:
     class Matrix:
         def __rmatmul__(self, other: int) -> int:
-            return other * 1000
+            return other * 10**8  # which is no pid
 
-    names = {"a": np.ones(3), "x": 1, "small": Matrix(), "self": np.ones(3), "pid": 5, "f": np.copy}
+    names = {"a": np.ones(3), "x": 1, "small": Matrix(), "self": np.ones(3), "pid": 99999999, "f": np.copy}
     with named(text, dict(names)) as found:
         assert (found.space.pid, found.name) == (os.getpid(), text)
         expected = eval(text, dict(names))  # noqa: S307  (from above)
@@ -137,15 +137,71 @@ def test_a_lone_number_that_is_a_pid_has_to_be_said_to_be_an_address(child: subp
     with pytest.raises(TargetError) as caught:
         there_is(str(child.pid))
     assert str(caught.value) == (
-        f"{child.pid} is the pid of a process, and no address at which something is mapped; "
+        f"{child.pid} is the pid of a process, and nothing is mapped at that address; "
         f"type {child.pid} all for the process, or {child.pid:#x} for the address"
     )
     with named(f"{child.pid:#x}", {}) as found:
-        assert (found.meant.address, found.meant.note) == (child.pid, "")
+        assert (found.meant.address, found.meant.note) == (child.pid, f"nothing is mapped at {child.pid:#x}")
     with named(f"{child.pid} all", {}) as found:
         assert found.space.pid == child.pid
     with named(f"{child.pid} {child.pid}", {}) as found:  # there a number can be an address only
         assert found.meant.address == child.pid
+
+
+@pytest.mark.parametrize("text", ["child.pid", "n", "int(n)", "(n)", "number", "[n][0]", "n if n else 0"])
+def test_an_expression_of_a_pid_alone_is_not_taken_for_an_address(child: subprocess.Popen[bytes], text: str) -> None:
+    names = {"child": child, "n": child.pid, "number": np.int64(child.pid)}
+    with pytest.raises(TargetError) as caught:
+        there_is(text, **names)
+    assert str(caught.value) == (
+        f"{text}, {child.pid}, is the pid of a process, and nothing is mapped at that address; "
+        f"type {text} all for the process, or {child.pid:#x} for the address"
+    )
+    with pytest.raises(TargetError, match="is the pid of a process"), named_together(f"child, {text}", names):
+        pass
+
+
+def test_of_every_address_at_which_nothing_is_mapped_a_note_says_so(child: subprocess.Popen[bytes]) -> None:
+    for text in ("1_000_000_000", "10**9", "nine", "0x3b9aca00"):
+        with named(text, {"nine": 10**9}) as found:
+            assert (found.meant.address, found.meant.note) == (10**9, "nothing is mapped at 0x3b9aca00")
+    with named(f"{child.pid} 0x10000", {}) as found:
+        assert found.meant.note == "nothing is mapped at 0x10000"
+    a = np.ones(3)
+    for text in ("a.ctypes.data", hex(a.ctypes.data)):
+        with named(text, {"a": a}) as found:
+            assert (found.meant.address, found.meant.note) == (a.ctypes.data, "")
+
+
+class Broken:
+    """Of which nothing can be asked."""
+
+    @property
+    def pid(self) -> int:
+        message = "no pid today"
+        raise RuntimeError(message)
+
+    def __index__(self) -> int:
+        message = "no number today"
+        raise RuntimeError(message)
+
+
+class Holder:
+    def __init__(self) -> None:
+        self.pid = Broken()
+
+
+def test_a_pid_that_raises_is_one_line() -> None:
+    names = {"broken": Broken(), "holder": Holder()}
+    for text, said in (
+        ("broken.pid all", "broken.pid: RuntimeError: no pid today (in pid, line "),
+        ("broken all", "the pid of 'broken': RuntimeError: no pid today"),
+        ("holder all", "the pid of 'holder': RuntimeError: no number today"),
+    ):
+        with pytest.raises(TargetError) as caught:
+            there_is(text, **names)
+        assert str(caught.value).startswith(said)
+        assert "comma" not in str(caught.value)
 
 
 def test_a_lone_number_that_is_nothing_is_said_to_be_an_address() -> None:

@@ -98,7 +98,7 @@ def test_options_are_options_wherever_they_are(shell: Shell, way: str, line: str
     assert found["vaddr"][0] == shell.ip.user_ns["b"].ctypes.data
 
 
-@pytest.mark.parametrize("line", ["b[:, -1];", "b[:, -1] ;  # nothing", "--runs d[';'];", "c, b;", "7f68aba31000;"])
+@pytest.mark.parametrize("line", ["b[:, -1];", "b[:, -1] ;  # nothing", "--runs d[';'];", "c, b;", "c.ctypes.data;"])
 def test_a_semicolon_shows_nothing(shell: Shell, line: str) -> None:
     cell = shell.run(f"%pte {line}")
     assert (cell.result, cell.out, cell.err) == (None, "", "")
