@@ -57,7 +57,7 @@ def known(frame: pd.DataFrame, name: str = COLUMN) -> tuple[NDArray[np.intp], li
 
     """
     if name not in frame.columns:
-        told = kernels.of_frame(frame.attrs) if frame.attrs.get("format") else None
+        told = kernels.of_frame(frame.attrs) if frame.attrs.get("format") is not None else None
         return np.zeros(len(frame), np.intp), [told]
     codes, words = _factorized(frame[name])
     missing = codes < 0
@@ -147,7 +147,7 @@ def carried(frame: pd.DataFrame, parts: Sequence[Any]) -> None:
 
 
 def _told_by_attrs(part: pd.DataFrame) -> str | None:
-    return kernels.of_frame(part.attrs).told if part.attrs.get("format") else None
+    return kernels.of_frame(part.attrs).told if part.attrs.get("format") is not None else None
 
 
 def _joined(frames: Sequence[pd.DataFrame], name: str) -> Any:

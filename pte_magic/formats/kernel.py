@@ -220,9 +220,20 @@ def of_frame(attrs: Mapping[Any, Any]) -> Kernel:
     """Return what the kernel that entries come from does with their bits; they are in a frame with these ``attrs``.
 
     The running one, if the frame does not say: pandas forgets attrs where frames of several kernels are joined.
+
+    Raises:
+        TargetError: They say something else: anybody may write into them.
+
     """
-    origin = int(attrs.get("encryption_mask", 0)), bool(attrs.get("frames_hidden", False))
     words = attrs.get("format")
-    if words:
-        return of_words(words, *origin)
+    try:
+        encoding = hardware.encoding() if words is None else words.split()[0]
+        origin = encryption_bit(encoding, attrs.get("encryption_mask", 0)), bool(attrs.get("frames_hidden", False))
+        if words is not None:
+            return of_words(words, *origin)
+    except (ValueError, TypeError, AttributeError, LookupError, TargetError):
+        told = {name: attrs[name] for name in ("format", "encryption_mask", "frames_hidden") if name in attrs}
+        which = ", ".join(f"attrs[{name!r}] = {shown(value)}" for name, value in told.items())
+        message = f"{which} does not tell how entries are to be read; leave attrs as pte_magic.walk() made them"
+        raise TargetError(message) from None
     return running(*origin) if "encryption_mask" in attrs else here(frames_hidden=origin[1])
