@@ -42,9 +42,10 @@ class PteDiff(OwnFrame):
     ================= ================  ============================================================================
 
     ``attrs`` say how many entries were ``compared`` and how many of these had ``changed``, and have the frames'
-    ``encryption_mask``, if there is one. What is unknown on either side is no change; if one of the frames was read
-    without page frame numbers, ``before`` and ``after`` both are. Addresses that only one of the two frames covers are
-    rows, too, unless there was nothing: an empty entry often covers more than was asked for.
+    ``encryption_mask``, if there is one. If frames do not show all of their entries, they say in words what can be
+    ``seen``. What is unknown on either side is no change; if one of the frames was read without page frame numbers,
+    ``before`` and ``after`` both are. Addresses that only one of the two frames covers are rows, too, unless there was
+    nothing: an empty entry often covers more than was asked for.
     """
 
     _TYPES: ClassVar[Mapping[str, Any]] = {

@@ -14,7 +14,7 @@ from pte_magic.errors import TargetError
 from pte_magic.escapes import visible
 from pte_magic.formats.describe import MOST_PAGES, describe
 from pte_magic.overview import headline, is_translation, shortened
-from pte_magic.units import size
+from pte_magic.units import counted, size
 from pte_magic.views import picture
 from pte_magic.views.markup import escape, framed, scrolled
 from pte_magic.walkers.entries import LEVELS
@@ -146,12 +146,18 @@ def _leaf(frame: pd.DataFrame) -> Description | None:
     return describe(int(leaf["entry"]), str(leaf["level"]), kernel, covers=int(leaf["size"]))
 
 
+def shape_of(frame: pd.DataFrame) -> str:
+    """Return how many rows and columns there are, in words as of pandas."""
+    rows, columns = frame.shape
+    return f"{rows} row{'s' * (rows != 1)} x {columns} column{'s' * (columns != 1)}"
+
+
 def _worth_showing(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Return what of a frame is shown: not the columns that say nothing, and runs, if there are many rows.
 
     The lines that go below it say what is not shown.
     """
-    shape = f"{len(frame)} rows x {len(frame.columns)} columns"
+    shape = shape_of(frame)
     whole, frame = frame, row_kernels.shown(frame)
     if not len(frame) or not frame.columns.is_unique or not {"level", "state"} <= set(frame.columns):
         return frame, [f"[{shape}]"]
@@ -166,7 +172,10 @@ def _remarks(frame: pd.DataFrame) -> list[str]:
     places = ("entry", "pfn", "swap_offset")
     if "vaddr" in frame.columns or any(str(frame.dtypes.get(name)) != "UInt64" for name in places):
         return []
-    kernels = row_kernels.known(frame)[1]
+    try:
+        kernels = row_kernels.known(frame)[1]
+    except TargetError:  # somebody changed what tells of the format
+        return []
     of = kernels[0] if len(kernels) == 1 else None
     if of is None:
         return []
@@ -178,7 +187,8 @@ def _remarks(frame: pd.DataFrame) -> list[str]:
         said = describe(int(frame["entry"].iloc[row]), str(frame["level"].iloc[row]), of)
         found.append(f"row {frame.index[row]}: {said.says}")
     if len(rows) > _REMARKS:
-        found.append(f"{len(rows) - _REMARKS} rows more are odd")
+        more = len(rows) - _REMARKS
+        found.append(f"{counted(more, 'row')} more {'is' if more == 1 else 'are'} odd")
     return found
 
 
@@ -200,7 +210,7 @@ def telling(frame: pd.DataFrame, shape: str, constant: tuple[str, ...]) -> tuple
     if empty:
         shape += f"; {len(empty)} of them missing throughout, not shown"
     if unset:
-        shape += f"; {len(unset)} flags of page frames set nowhere, not shown"
+        shape += f"; {counted(len(unset), 'flag')} of page frames set nowhere, not shown"
     told = ", ".join(
         f"{name} {'without a name' if value == '' else visible(str(value))}" for name, value in same.items()
     )

@@ -12,7 +12,7 @@ from pte_magic.errors import TargetError
 from pte_magic.formats.field import STATES
 from pte_magic.runs import COUNTS, is_counted, merged, starts
 from pte_magic.runs import counts as entries_of
-from pte_magic.units import size
+from pte_magic.units import counted, size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,8 +51,8 @@ def headline(frame: pd.DataFrame) -> list[str]:
         parts[what] = parts.get(what, 0) + count
     total = sum(count for name, _, _, count in found if name != "table")
     covered = sum(count * covers for name, covers, _, count in found if name != "table")
-    counted = "; ".join(f"{what} {_TIMES} {count:,}" for what, count in parts.items())
-    return [f"{total:,} entries, {size(covered)}: {counted}"]
+    told = "; ".join(f"{what} {_TIMES} {count:,}" for what, count in parts.items())
+    return [f"{counted(total, 'entry', 'entries')}, {size(covered)}: {told}"]
 
 
 def _sizes(frame: pd.DataFrame) -> tuple[NDArray[np.intp], NDArray[np.uint64], NDArray[np.uint64]]:
@@ -88,6 +88,11 @@ def _has(frame: pd.DataFrame, columns: dict[str, str]) -> bool:
     return columns.items() <= found.items() and set(frame["state"].cat.categories) <= set(STATES)
 
 
+def shown_as(runs: int) -> str:
+    """Return the line that says that runs are shown instead of rows, and how to see these."""
+    return f"shown as {counted(runs, 'run')} of neighbours; pandas.options.display.max_rows = None shows all rows"
+
+
 def shortened(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Return what is to be shown of a frame: its runs if pandas would not print all rows; and the line that says so.
 
@@ -106,4 +111,4 @@ def shortened(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         return frame, []
     if len(runs) == len(frame):
         return frame, []
-    return runs, [f"shown as {len(runs):,} runs of neighbours; pandas.options.display.max_rows = None shows all rows"]
+    return runs, [shown_as(len(runs))]

@@ -120,7 +120,7 @@ class Processes(OwnFrame):
         return "".join([display.paragraph(_headline(self)), table, display.paragraph(notes)])
 
     def _shown(self) -> tuple[pd.DataFrame, int | None, list[str]]:
-        shown, notes = display.telling(self, f"{len(self)} rows x {len(self.columns)} columns", ("host", "walker"))
+        shown, notes = display.telling(self, display.shape_of(self), ("host", "walker"))
         shown, limit = display.ends(shown)
         return shown, limit, [*notes, *_left_out(self.attrs.get("left_out", {}))]
 
@@ -259,7 +259,10 @@ def _headline(table: Processes) -> list[str]:
     sizes = [name for name in table.columns if str(name).startswith(_RESIDENT)]
     huge = {name: f"on pages of {page_sizes.words(name.removeprefix(_RESIDENT))}" for name in sizes[1:2]}
     total = "of which each frame counts once" if by == "pss" else "pages that several of them map counted for each"
-    parts = [f"{len(table):,} processes", f"{units.size(int(table[by].sum()))} resident ({total})"]
+    parts = [
+        units.counted(len(table), "process", "processes"),
+        f"{units.size(int(table[by].sum()))} resident ({total})",
+    ]
     parts += [
         f"{units.size(int(table[name].sum()))} {words}"
         for name, words in (huge | _TOLD).items()

@@ -1,9 +1,14 @@
-"""Numbers with their units, as people write them."""
+"""Numbers with their units, or with what they count, as people write them."""
 
 from __future__ import annotations
 
 _RATIO = 1024  # of each unit to the one before
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with what it counts: ``1 entry``, ``1,024 entries``; `many` is `one` with an s by default."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def size(count: int) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import pandas as pd
 
-from pte_magic import arguments, core
+from pte_magic import arguments, core, units
 from pte_magic.around import same
 from pte_magic.comparison import showing
 from pte_magic.errors import PteMagicError, ResourceError, UnstableError
@@ -181,11 +181,12 @@ class Watch:
         with self._changed:
             events = [look.event for look in self._looks][-COLUMNS:]
             changes = self._number - 1
+            by_pagemap = bool(self._looks) and self._looks[-1].entries.encoding == "pagemap"
         state = "paused" if self.paused else f"looks every {self._every:g} s"
         if not self.running:
             state = f"stopped{self._why and ': '}{self._why}"
-        seen = "1 change" if changes == 1 else f"{changes:,} changes"
-        dropped = f", the first {self._forgotten:,} looks forgotten" if self._forgotten else ""
+        seen = units.counted(changes, "change") + (" that pagemap shows" if by_pagemap else "")
+        dropped = f", the first {units.counted(self._forgotten, 'look')} forgotten" if self._forgotten else ""
         return History(f"watch of {self._target.text}: {seen}{dropped}", state, events)
 
     def __iter__(self) -> Iterator[PteFrame]:

@@ -37,6 +37,7 @@ from handmade import (
     write,
 )
 
+import pte_magic
 from pte_magic.space import AddressSpace, own
 
 if TYPE_CHECKING:
@@ -289,3 +290,28 @@ def test_nothing_changed_where_nobody_did_anything(new_map: NewMap) -> None:
     address = new_map(HUGE)
     write(address, 4 * PAGE)
     assert repr(rows(address, HUGE).diff(rows(address, HUGE))) == "nothing changed"
+
+
+def test_what_pagemap_does_not_show_is_not_said_to_be_as_it_was(new_map: NewMap) -> None:
+    address = new_map(4 * PAGE, advice=NOHUGEPAGE)
+    for page in range(4):
+        write(address + page * PAGE)
+    end = address + 4 * PAGE
+    before = pte_magic.walk(address, end, walker="pagemap")
+    mprotect(address, 4 * PAGE, READ)
+    after = pte_magic.walk(address, end, walker="pagemap")
+    assert repr(before.diff(after)) == "nothing that pagemap shows has changed"
+    assert "<p>nothing that pagemap shows has changed</p>" in str(before.diff(after)._repr_html_())
+    assert repr(before.drop(columns="walker").diff(after.drop(columns="walker"))) == (
+        "nothing that is known without raw entries has changed"
+    )
+
+
+@needs_root
+def test_where_all_is_known_nothing_changed_is_said(new_map: NewMap) -> None:
+    address = new_map(2 * PAGE, advice=NOHUGEPAGE)
+    write(address)
+    before, after = (pte_magic.walk(address, address + 2 * PAGE) for _ in range(2))
+    assert repr(before.diff(after)) == "nothing changed"
+    words = pte_magic.walk(address, address + 2 * PAGE, walker="pagemap")
+    assert repr(before.diff(words)) == repr(words.diff(before)) == "nothing that pagemap shows has changed"

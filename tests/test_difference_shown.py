@@ -6,11 +6,15 @@ import pickle
 import re
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from differences import DIRTY, NX, PAGE, RW, START, made, page, pages, swap
 
+from pte_magic import frame
 from pte_magic.formats import kernel
+from pte_magic.formats.hidden import hide
+from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
 if TYPE_CHECKING:
     from pte_magic.difference import PteDiff
@@ -126,3 +130,21 @@ def test_pandas_own_methods_print_hex_too(call: str) -> None:
     text = str(getattr(pages(page(5)).diff(pages(page(6))), call)())
     for word in (f"{START:#014x}", "4 KiB", f"{page(5):#018x}", f"{page(5) ^ page(6):#018x}"):
         assert word in text
+
+
+def test_without_page_frame_numbers_it_is_not_said_that_nothing_changed() -> None:
+    of = kernel.running()
+    raw, codes = np.array([page(5), page(6)], np.uint64), np.full(2, LEVELS.index("pte"), np.int8)
+    hide(raw, codes, of)
+    spans = np.array([(START, PAGE, 2, LEVELS.index("pte"))], SPAN)
+    hidden = frame.build(Entries(raw, spans, "x86_64", "helper", frames_hidden=True), of, pid=1)
+    for before, after in ((hidden, hidden), (pages(page(7), page(8)), hidden), (hidden, pages(page(7), page(8)))):
+        assert repr(before.diff(after)) == "nothing that is known without page frame numbers has changed"
+
+
+@pytest.mark.parametrize("kind", ["text", "html"])
+def test_one_entry_is_not_entries(kind: str) -> None:
+    found = pages(page(5)).diff(pages(page(5) & ~RW))
+    assert "1 of 1 entry changed: 1 write-protected" in shown(found, kind)
+    assert "[1 row x 15 columns]" in shown(found, kind)
+    assert "1 entry changed" in shown(pages(page(5), page(6)).diff(pages(page(5) & ~RW, page(7))).iloc[:1], kind)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import pte_magic
-from pte_magic import frame, units
+from pte_magic import PteFrame, PteMagicError, frame, units
+from pte_magic.errors import TargetError
 from pte_magic.formats import kernel
+from pte_magic.units import counted
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
 PAGE, GUARD, SWAPPED = 0x8000000153016067, 0xFFFFFFFFFFFFF600, 0x07FFFFFFFFFFFC00
@@ -51,8 +54,8 @@ def test_notes_say_what_is_the_same_throughout() -> None:
 def test_notes_count_columns_that_are_missing_throughout() -> None:
     table = made([PAGE])
     missing = int(table.isna().all().sum())
-    assert f"[1 rows x 31 columns; {missing} of them missing throughout, not shown]" in repr(table)
-    assert f"[1 rows x 31 columns; {missing} of them missing throughout, not shown]" in str(table._repr_html_())
+    assert f"[1 row x 31 columns; {missing} of them missing throughout, not shown]" in repr(table)
+    assert f"[1 row x 31 columns; {missing} of them missing throughout, not shown]" in str(table._repr_html_())
 
 
 @pytest.mark.parametrize("shown", [repr, lambda table: table._repr_html_()], ids=["text", "html"])
@@ -115,8 +118,9 @@ def test_pandas_own_methods_take_their_own_options() -> None:
 @pytest.mark.parametrize("columns", [["vaddr"], ["entry", "rw"], ["rw"], ["state", "level"]])
 def test_a_frame_of_some_columns_is_shown(columns: list[str]) -> None:
     part = MIXED[columns]
-    assert f"[4 rows x {len(columns)} columns" in repr(part)
-    assert f"[4 rows x {len(columns)} columns" in str(part._repr_html_())
+    shape = f"[4 rows x {len(columns)} column{'s' * (len(columns) > 1)}"
+    assert shape in repr(part)
+    assert shape in str(part._repr_html_())
 
 
 @pytest.mark.parametrize(
@@ -291,3 +295,49 @@ def test_what_somebody_added_is_not_merged_away(table: frame.PteFrame) -> None:
 def test_rows_that_somebody_marked_are_runs_of_their_own() -> None:
     marked = LONG.assign(mine=[i in {10, 11} for i in range(100)])
     assert "shown as 4 runs of neighbours" in repr(marked)
+
+
+def test_one_is_shown_in_the_singular() -> None:
+    """Of what is counted there may be one: of entries, rows, columns, runs, flags, processes."""
+    one = made([0x67])
+    spans = np.array([(1 << 30, 2 << 20, 1, LEVELS.index("pmd")), (1 << 40, 4096, 1, LEVELS.index("pte"))], SPAN)
+    apart = frame.build(Entries(np.array([0x1067, PAGE], np.uint64), spans, "x86_64", "bpf"), kernel.running(), pid=1)
+    assert (
+        repr(apart).splitlines()[0]
+        == "1 entry, 4 KiB: present 4 KiB \N{MULTIPLICATION SIGN} 1; table \N{MULTIPLICATION SIGN} 1"
+    )
+    assert "[1 row x " in repr(one)
+    assert "[1 row x 1 column]" in repr(PteFrame(one[["vaddr"]]))
+    many = made([page << 12 | 0x67 for page in range(1, 101)])
+    assert "shown as 1 run of neighbours" in repr(many)
+    odd = repr(pte_magic.decode([2] * 4))
+    assert "1 row more is odd" in odd
+    assert "2 rows more are odd" in repr(pte_magic.decode([2] * 5))
+    assert [counted(n, "process", "processes") for n in (0, 1, 2000)] == ["0 processes", "1 process", "2,000 processes"]
+    for n, said in ((1, "2 levels for 1 entry; "), (3, "2 levels for 3 entries; ")):
+        with pytest.raises(PteMagicError, match=said):
+            pte_magic.decode([5] * n, level=["pte", "pte"])
+
+
+@pytest.mark.parametrize("bad", [5, [], "x", "", pd.NA, {}, "x86_64 nine", np.array([1, 2])], ids=repr)
+@pytest.mark.parametrize("name", ["format", "encryption_mask", "frames_hidden"])
+def test_whatever_somebody_writes_into_attrs_a_frame_is_shown(name: str, bad: Any) -> None:
+    whole = made([0x67, 0x1067])
+    changed = whole.diff(made([0x65, 0x1067]))
+    for of in (whole, pte_magic.decode([5, 0x67]), whole.drop(columns="format"), changed):
+        found = of.copy()
+        found.attrs[name] = bad
+        assert repr(found)
+        assert found._repr_html_()
+
+
+@pytest.mark.parametrize("bad", [5, [], "x", "", pd.NA, {}, "x86_64 nine"], ids=repr)
+def test_attrs_that_name_no_kernel_are_one_line(bad: Any) -> None:
+    found = made([0x67]).drop(columns="format")
+    found.attrs["format"] = bad
+    for ask in (found.bits, lambda: pte_magic.decode(found["entry"]), lambda: found.diff(found)):
+        with pytest.raises(
+            TargetError, match=r"attrs\['format'\] = .*; leave attrs as pte_magic.walk\(\) made them"
+        ) as caught:
+            ask()
+        assert "\n" not in str(caught.value)

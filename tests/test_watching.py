@@ -230,3 +230,12 @@ def test_a_forked_child_has_none(address: int) -> None:
         with forked(end_all) as child:
             assert child.step() == 1
         assert seen.running
+
+
+def test_a_watch_by_pagemap_does_not_say_that_nothing_changed(address: int) -> None:
+    target = address, address + PAGE
+    for walker, words in (("pagemap", ": 0 changes that pagemap shows; "), ("auto", ": 0 changes; ")):
+        if walker == "auto" and os.geteuid():
+            continue
+        with pte_magic.watch(*target, every=0.01, walker=walker) as seen:
+            assert words in repr(seen)

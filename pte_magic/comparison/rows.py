@@ -56,8 +56,28 @@ def compare(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
         found[name] = row_kernels.column(of, len(found)) if of else pd.Categorical([None] * len(found))
     told = row_kernels.attrs(of) if (of := kernel_after or kernel) else {}
     found.attrs = {name: told[name] for name in ("format", "encryption_mask") if name in told}  # what names the bits
+    if seen := _seen(before, after, kernel, kernel_after):
+        found.attrs["seen"] = seen
     found.attrs |= {"compared": compared, "changed": int((~found["change"].isin(NOT_LOOKED)).sum())}
     return found
+
+
+def _seen(before: pd.DataFrame, after: pd.DataFrame, *kernels: Kernel | None) -> str:
+    """Return what two frames can show changes of, if that is not all of their entries; empty if it is.
+
+    What only one of them shows cannot be compared either.
+    """
+    bare = [frame for frame in (before, after) if _has_bare(frame)]
+    walkers = {str(name) for frame in bare if "walker" in frame.columns for name in frame["walker"].dropna().unique()}
+    if bare:
+        return "that pagemap shows" if "pagemap" in walkers else "that is known without raw entries"
+    hidden = any(of is not None and of.frames_hidden for of in kernels)
+    return "that is known without page frame numbers" if hidden else ""
+
+
+def _has_bare(frame: pd.DataFrame) -> bool:
+    """Tell whether a frame has entries of which only some bits are known."""
+    return bool((~entries(frame)[1]).any())
 
 
 def _kernels(before: pd.DataFrame, after: pd.DataFrame) -> tuple[Kernel | None, Kernel | None]:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pte_magic import display
+from pte_magic import display, overview
 from pte_magic.comparison import flipped
 from pte_magic.comparison.words import NOT_LOOKED
 from pte_magic.runs import counts as entries_of
 from pte_magic.runs import is_counted
-from pte_magic.units import size
+from pte_magic.units import counted, size
 
 if TYPE_CHECKING:
     from pte_magic.difference import PteDiff
@@ -55,24 +55,25 @@ def headline(diff: pd.DataFrame) -> str:
 def _changed(changed: int, attrs: dict[Any, Any]) -> str:
     compared = attrs.get("compared")
     if compared is None or attrs.get("changed") != changed:  # somebody selected rows
-        return "1 entry changed" if changed == 1 else f"{changed:,} entries changed"
+        return f"{counted(changed, 'entry', 'entries')} changed"
     if changed:
-        return f"{changed:,} of {compared:,} entries changed"
-    return "nothing changed" if compared else "no address is in both frames"
+        return f"{changed:,} of {counted(compared, 'entry', 'entries')} changed"
+    if not compared:
+        return "no address is in both frames"
+    seen = attrs.get("seen")  # if that is not everything: what is as it was may look so only
+    return f"nothing {seen} has changed" if seen else "nothing changed"
 
 
 def _shown(diff: PteDiff) -> tuple[pd.DataFrame, int | None, list[str]]:
     """Return the table of words that is shown, how many rows pandas is to print, and the lines below it."""
-    notes = [f"[{len(diff)} rows x {len(diff.columns)} columns]"]
+    notes = [f"[{display.shape_of(diff)}]"]
     limit = pd.get_option("display.max_rows")
     rows: pd.DataFrame = diff
     if limit and len(diff) > limit and not is_counted(diff):
         runs = diff.runs()
         if len(runs) < len(diff):
             rows = runs
-            notes.append(
-                f"shown as {len(runs):,} runs of neighbours; pandas.options.display.max_rows = None shows all rows"
-            )
+            notes.append(overview.shown_as(len(runs)))
     rows, keep = display.ends(rows)
     has_entries = bool(rows["before"].notna().any() or rows["after"].notna().any())
     hidden = [name for name in (*_ELSEWHERE, *(_WITHOUT_ENTRIES if has_entries else ())) if name in rows.columns]

@@ -10,6 +10,7 @@ import pandas as pd
 from pte_magic.arguments import class_name, index, shown
 from pte_magic.errors import TargetError, said
 from pte_magic.suggestions import did_you_mean
+from pte_magic.units import counted
 from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
@@ -120,7 +121,8 @@ def levels(given: Any, n: int, known: tuple[str, ...]) -> NDArray[np.int8]:
             message = f"level {shown(name)} does not exist; type one of {', '.join(known)}{near}"
             raise TargetError(message)
     if not one and len(names) != n:
-        message = f"{len(names)} levels for {n} entries; type one level for all, or one for each"
+        message = f"{counted(len(names), 'level')} for {counted(n, 'entry', 'entries')}; "
+        message += "type one level for all, or one for each"
         raise TargetError(message)
     codes = np.array([LEVELS.index(name) for name in names], np.int8)
     return np.repeat(codes, n) if one else codes

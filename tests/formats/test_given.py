@@ -136,3 +136,12 @@ def test_an_architecture_that_is_not_known_is_one_line(arch: Any) -> None:
         pte_magic.decode(1, arch=arch)
     (line,) = str(caught.value).splitlines()
     assert line.endswith(f" does not exist; type one of {', '.join(FORMATS)}")
+
+
+def test_a_level_may_be_an_array_of_one() -> None:
+    assert pte_magic.decode(5, level=np.array("pte"))["level"].tolist() == ["pte"]
+    assert pte_magic.decode([5, 6], level=np.array("pmd", object))["level"].tolist() == ["pmd", "pmd"]
+    wrong: tuple[Any, ...] = (np.array(3), np.array(None), np.array("pgt"), 5, str)
+    for bad in wrong:
+        with pytest.raises(pte_magic.PteMagicError, match="does not exist; type one of pgd"):
+            pte_magic.decode(5, level=bad)
