@@ -324,8 +324,12 @@ def test_one_is_shown_in_the_singular() -> None:
 def test_whatever_somebody_writes_into_attrs_a_frame_is_shown(name: str, bad: Any) -> None:
     whole = made([0x67, 0x1067])
     changed = whole.diff(made([0x65, 0x1067]))
-    for of in (whole, pte_magic.decode([5, 0x67]), whole.drop(columns="format"), changed):
-        found = of.copy()
+    spans = np.array([(0, size, 1, at) for at, size in ((0, 1 << 39), (2, 1 << 30), (3, 2 << 20), (4, 4096))], SPAN)
+    way = frame.build(Entries(np.full(4, 0x67, np.uint64), spans, "x86_64", "bpf"), kernel.running(), pid=1)
+    pages = [page << 12 | 0x67 for page in range(1, 101)]
+    many = made(pages).diff(made([page ^ 2 for page in pages]))  # shown as runs
+    for of in (whole, pte_magic.decode([2, 0x67]), way, changed, many):
+        found = of.drop(columns=[column for column in of.columns if str(column).startswith("format")])
         found.attrs[name] = bad
         assert repr(found)
         assert found._repr_html_()

@@ -43,7 +43,7 @@ VIEWS = {
     "%pte --map a": (f"page map: {PAGES} entries, 12 KiB", '<img alt="page map: '),
     "way": ("pte entry 0x0000000000004067: present, maps 4 KiB at physical address 0x4000", FIELD),
     "way.translation()": ("virtual address 0x5000: physical address 0x4000, in a page of 4 KiB", FIELD),
-    "one.diff(other)": ("1 of 1 entries changed: 1 new page frame, 1 write-protected", "write-protected</td>"),
+    "one.diff(other)": ("1 of 1 entry changed: 1 new page frame, 1 write-protected", "write-protected</td>"),
 }
 CELLS = (
     "%load_ext pte_magic",

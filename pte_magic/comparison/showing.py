@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 from pte_magic import display, overview
 from pte_magic.comparison import flipped
 from pte_magic.comparison.words import NOT_LOOKED
+from pte_magic.errors import TargetError
 from pte_magic.runs import counts as entries_of
 from pte_magic.runs import is_counted
 from pte_magic.units import counted, size
@@ -70,7 +72,7 @@ def _shown(diff: PteDiff) -> tuple[pd.DataFrame, int | None, list[str]]:
     limit = pd.get_option("display.max_rows")
     rows: pd.DataFrame = diff
     if limit and len(diff) > limit and not is_counted(diff):
-        runs = diff.runs()
+        runs = _runs(diff)
         if len(runs) < len(diff):
             rows = runs
             notes.append(overview.shown_as(len(runs)))
@@ -80,9 +82,17 @@ def _shown(diff: PteDiff) -> tuple[pd.DataFrame, int | None, list[str]]:
     hidden += [name for name in rows.columns if name not in hidden and rows[name].isna().all()]
     table = display.words(rows.drop(columns=hidden))
     if "flipped" in table.columns:
-        table["flipped"] = [found or display.MISSING for found in flipped.names(rows)]
-        table = table.rename(columns={"flipped": "flipped bits"})
+        with suppress(TargetError):  # somebody changed what tells of the format: their numbers are shown
+            table["flipped"] = [found or display.MISSING for found in flipped.names(rows)]
+            table = table.rename(columns={"flipped": "flipped bits"})
     return table, keep, notes
+
+
+def _runs(diff: PteDiff) -> PteDiff:
+    try:
+        return diff.runs()
+    except TargetError:  # as in `_shown`
+        return diff
 
 
 def _marked(before: str, after: str) -> tuple[str, str]:
