@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 
 from pte_magic.errors import TargetError
-from pte_magic.snapshots import checks, facts, rows
+from pte_magic.snapshots import checks, facts, footer, rows
 from pte_magic.snapshots.checks import Group, must
 
 if TYPE_CHECKING:
@@ -29,10 +30,12 @@ class Opened:
 
     Attributes:
         facts: Where its entries come from.
+        size: How many bytes it has.
 
     """
 
     facts: Facts
+    size: int
     _path: Path
     _file: Any
     _groups: list[Group] | None
@@ -58,28 +61,22 @@ class Opened:
         """Return the row groups that can have entries in ``[start, end)``."""
         if self._groups is not None:
             return [at for at, group in enumerate(self._groups) if group.first < end and group.end > start]
-        # Before version 3 of the layout: each goes on to where the next one begins.
-        metadata = self._file.metadata
-        with checks.explained(self._path):
-            told = [metadata.row_group(group).column(0).statistics for group in range(metadata.num_row_groups)]
-            nexts = [statistics.min for statistics in told[1:]] + [end + 1]
-            return [
-                group
-                for group, (statistics, following) in enumerate(zip(told, nexts, strict=True))
-                if statistics.min < end and max(following, statistics.max + 1) > start
-            ]
+        # Before version 3 of the layout only pyarrow's statistics tell, and pyarrow must not be asked for: `bounded`.
+        return list(range(self._file.metadata.num_row_groups))
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Opened]:
-    """Open a file, and tell where its entries come from.
+def opened(path: Path, pid: int) -> Iterator[Opened]:
+    """Open the file of a process, and tell where its entries come from.
 
     Raises:
-        TargetError: It is not one of a snapshot, or damaged.
+        TargetError: It is not one of a snapshot, or of another process, or damaged.
 
     """
     with checks.readable(path) as source:
         with checks.explained(path):
+            sealed = footer.sealed(source)
+            source.seek(0)
             file = pq.ParquetFile(source, **_LIMITS)
             metadata = dict(file.metadata.metadata or {})
             if facts.KEY not in metadata:
@@ -88,7 +85,11 @@ def opened(path: Path) -> Iterator[Opened]:
             told = facts.Facts.read(metadata[facts.KEY], path)
             must(file.schema_arrow.equals(rows.SCHEMA), "its columns are not those of a snapshot")
             groups = None
-            if told.version >= facts.CHECKED or checks.KEY in metadata:
-                groups = checks.unpacked(metadata, metadata[facts.KEY])
+            if told.pid != pid:
+                message = f"{path} is of pid {told.pid}, and its directory is not; name that pid={told.pid}"
+                raise TargetError(message)
+            if sealed or told.version >= facts.CHECKED or checks.KEY in metadata:
+                must(sealed, "the checksum of its footer is missing")
+                groups = checks.unpacked(metadata)
                 must(len(groups) == file.metadata.num_row_groups, "some of its row groups are missing")
-        yield Opened(told, path, file, groups)
+        yield Opened(told, os.fstat(source.fileno()).st_size, path, file, groups)

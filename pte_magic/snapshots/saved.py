@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes
 
 import pandas as pd
 
-from pte_magic import arguments, frame, kernel_text, progress
+from pte_magic import arguments, frame, progress
 from pte_magic.errors import TargetError
 from pte_magic.escapes import visible
-from pte_magic.snapshots import reading
+from pte_magic.snapshots import directories, reading
 from pte_magic.streaming import ROWS, regrouped
 from pte_magic.walkers.entries import join
 
@@ -20,19 +18,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pte_magic.frame import PteFrame
+    from pte_magic.snapshots.directories import File
     from pte_magic.snapshots.facts import Facts
     from pte_magic.walkers.entries import Entries
 
 _EVERYTHING = 1 << 57
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    """Where the entries of one process are."""
-
-    path: Path
-    host: str
-    pid: int
 
 
 class Snapshot:
@@ -47,15 +37,11 @@ class Snapshot:
         """Look which files there are.
 
         Raises:
-            TargetError: None.
+            TargetError: None, or some that `snapshot` never writes.
 
         """
         self.path = path
-        found = [_File(file, *_origin(file)) for file in path.glob("host=*/pid=*/*.parquet")]
-        if not found:
-            message = f"{str(path)!r} holds no snapshot; name a directory that pte_magic.snapshot() has written"
-            raise TargetError(message)
-        self._files = sorted(found, key=lambda file: (file.host, file.pid))
+        self._files = directories.files(path)
 
     def processes(self) -> pd.DataFrame:
         """Tell what there is, without reading entries.
@@ -65,18 +51,19 @@ class Snapshot:
             release), ``walker``, ``bytes`` (int64, of its file).
 
         """
-        told = []
+        told, sizes = [], []
         with progress.bar("processes", len(self._files), "process") as bar:
             for process in self._files:
-                with reading.opened(process.path) as file:
+                with reading.opened(process.path, process.pid) as file:
                     told.append(file.facts)
+                    sizes.append(file.size)
                 bar.update()
         index = pd.MultiIndex.from_tuples([(file.host, file.pid) for file in self._files], names=["host", "pid"])
         columns = {
             "time": pd.to_datetime([facts.time for facts in told], utc=True),
             "kernel": [visible(facts.release) for facts in told],
             "walker": [facts.walker for facts in told],
-            "bytes": [file.path.stat().st_size for file in self._files],
+            "bytes": sizes,
         }
         return pd.DataFrame(columns, index)
 
@@ -99,7 +86,7 @@ class Snapshot:
         made = []
         with progress.bar("load", len(files), "process") as bar:
             for file in files:
-                with reading.opened(file.path) as parquet:
+                with reading.opened(file.path, file.pid) as parquet:
                     found = list(parquet.chunks(*asked))
                 if found:
                     made.append(_built(join(found), parquet.facts, file, _hosts(files)))
@@ -135,7 +122,7 @@ class Snapshot:
         rows = arguments.rows(rows)
         return _streamed(self._of(host, pid), *_range(start, end), rows)
 
-    def _of(self, host: str | None, pid: int | None) -> list[_File]:
+    def _of(self, host: str | None, pid: int | None) -> list[File]:
         host = None if host is None else arguments.text(host, "host", "type the name of a machine")
         pid = None if pid is None else arguments.process(pid)
         found = [file for file in self._files if host in (None, file.host) and pid in (None, file.pid)]
@@ -149,15 +136,6 @@ class Snapshot:
         return f"<Snapshot {str(self.path)!r}: {len(self._files)} processes of {', '.join(_hosts(self._files))}>"
 
 
-def _origin(file: Path) -> tuple[str, int]:
-    try:
-        host = unquote_to_bytes(kernel_text.exact(file.parent.parent.name.removeprefix("host=")))
-        return kernel_text.shown(host), int(file.parent.name.removeprefix("pid="))
-    except ValueError:
-        message = f"{file.parent} is named after no process; a snapshot has directories host=HOST/pid=PID"
-        raise TargetError(message) from None
-
-
 def _range(start: int | None, end: int | None) -> tuple[int, int]:
     first = 0 if start is None else arguments.address(start, "start")
     last = _EVERYTHING if end is None else arguments.address(end, "end")
@@ -167,16 +145,16 @@ def _range(start: int | None, end: int | None) -> tuple[int, int]:
     return first, min(last, _EVERYTHING)
 
 
-def _streamed(files: list[_File], start: int, end: int, rows: int) -> Iterator[PteFrame]:
+def _streamed(files: list[File], start: int, end: int, rows: int) -> Iterator[PteFrame]:
     for file in files:
-        with reading.opened(file.path) as parquet:
+        with reading.opened(file.path, file.pid) as parquet:
             for part in regrouped(parquet.chunks(start, end), rows):
                 yield _built(part, parquet.facts, file, _hosts(files))
 
 
-def _built(found: Entries, facts: Facts, file: _File, hosts: tuple[str, ...]) -> PteFrame:
+def _built(found: Entries, facts: Facts, file: File, hosts: tuple[str, ...]) -> PteFrame:
     return frame.build(found, facts.kernel, pid=file.pid, host=file.host, hosts=hosts)
 
 
-def _hosts(files: Iterable[_File]) -> tuple[str, ...]:
+def _hosts(files: Iterable[File]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(file.host for file in files))

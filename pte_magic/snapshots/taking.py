@@ -6,32 +6,35 @@ import errno
 import functools
 import os
 import resource
+import signal
 import threading
 import time
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from pte_magic import arguments, kernel_text, progress, walkers
 from pte_magic.errors import MissingPackageError, NoAddressSpaceError, PteMagicError, ResourceError, TargetError
+from pte_magic.escapes import visible
 from pte_magic.interrupts import Interrupts, deferred
 from pte_magic.newer_pandas import TEXT
+from pte_magic.snapshots import directories
 from pte_magic.space import AddressSpace, own
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from pte_magic.walkers import Walker
 
 ALL = "all"
 _THREADS = 8  # at most: the walker in the kernel is asked by one at a time
+_MOST = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
 _PAUSE = 0.2  # seconds between two looks at how far it came
 
 
@@ -76,28 +79,52 @@ def snapshot(
         raise MissingPackageError from error
     wanted = _wanted(pids)
     reader = walkers.get(walker)
-    directory = writing.of_host(Path(arguments.path(path)))
-    new = [directory, *takewhile(lambda parent: not parent.exists(), directory.parents)]
-    try:
-        mode = 0o700 if private else 0o777
-        directory.parent.mkdir(mode, parents=True, exist_ok=True)
-        directory.mkdir(mode)
-    except FileExistsError:
-        message = f"{directory} exists; name a directory without a snapshot of this machine, or remove that one"
-        raise TargetError(message) from None
-    except OSError as error:
-        message = f"{directory} cannot be made: {error.strerror}; name a directory that you may write to"
-        raise TargetError(message) from error
-    try:
-        write = functools.partial(writing.write, private=private)
-        done = _Work(reader, directory, write, skips=isinstance(pids, str)).all_of(wanted)
-    finally:
-        with suppress(OSError):  # there are files in it
-            for one in new:
-                one.rmdir()
+    directory = directories.of_host(Path(arguments.path(path)))
+    write = functools.partial(writing.write, private=private)
+    work = _Work(reader, directory, write, skips=isinstance(pids, str))
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # as in a job that a shell has started with `&`
+    with Interrupts() as interrupts:  # an exception between any two lines would leave something behind
+        made: list[Path] = []
+        try:
+            _make(directory, 0o700 if private else 0o777, made)
+            if not ignored:
+                interrupts.call(work.stop)
+            done = work.all_of(wanted)
+        finally:
+            with suppress(OSError):  # there are files in it
+                for one in reversed(made):
+                    one.rmdir()
+    if interrupts.count and not ignored:
+        written = sum(not process.error for process in done)
+        where = f"were written to {visible(str(directory))} and can be loaded" if written else "were written"
+        message = f"{written} processes of {len(wanted)} pids {where}"
+        raise KeyboardInterrupt(message)
     if len(done) == 1 and not isinstance(pids, str) and isinstance(done[0].error, PteMagicError):
         raise done[0].error
     return _table(done)
+
+
+def _make(directory: Path, mode: int, made: list[Path]) -> None:
+    """Make a directory, and those above it that are not there; each that was made is appended to `made`.
+
+    Raises:
+        TargetError: It is there, or cannot be made.
+
+    """
+    try:
+        missing = [directory, *takewhile(lambda parent: not parent.exists(), directory.parents)]
+        for one in reversed(missing):
+            one.mkdir(mode, exist_ok=one != directory)
+            made.append(one)
+    except FileExistsError:
+        where = directories.shown(directory)
+        message = f"{where} exists; name a directory without a snapshot of this machine, or remove that one"
+        raise TargetError(message) from None
+    except OSError as error:
+        message = (
+            f"{directories.shown(directory)} cannot be made: {error.strerror}; name a directory that you may write to"
+        )
+        raise TargetError(message) from error
 
 
 def _wanted(pids: int | Iterable[int] | str | None) -> list[int]:
@@ -106,9 +133,32 @@ def _wanted(pids: int | Iterable[int] | str | None) -> list[int]:
     if isinstance(pids, str) and pids == ALL:
         return kernel_text.pids()
     what = f"type a pid, a list of pids, or {ALL!r}"
-    if isinstance(pids, Iterable) and not isinstance(pids, (str, bytes)):
-        return [*dict.fromkeys(arguments.integer(pid, "pids", what) for pid in pids)]
+    several = None if isinstance(pids, (str, bytes)) else _several(pids, what)
+    if several is not None:
+        return [*dict.fromkeys(arguments.integer(pid, "pids", what) for pid in several)]
     return [arguments.integer(pids, "pids", what)]
+
+
+def _several(pids: Any, what: str) -> list[Any] | None:
+    """Return what somebody's iterable gives; None if it is not one, as an array without dimensions.
+
+    Raises:
+        TargetError: It raises while it is gone through, or does not end.
+
+    """
+    try:
+        each = iter(pids)
+    except Exception:  # noqa: BLE001  (it is somebody else's)
+        return None
+    try:
+        found = [*islice(each, _MOST + 1)]
+    except Exception as error:
+        message = f"pids={arguments.shown(pids)} raises {type(error).__name__}; {what}"
+        raise TargetError(message) from error
+    if len(found) > _MOST:
+        message = f"pids={arguments.shown(pids)} has more than {_MOST:,} pids, and no machine does; {what}"
+        raise TargetError(message)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +181,9 @@ class _Work:
         self._directory = directory
         self._write = write
         self._skips = skips
+        self._told_to_stop = False
         self._stopped = threading.Event()
-        self._done: SimpleQueue[_Done] = SimpleQueue()
+        self._done: SimpleQueue[_Done | None] = SimpleQueue()
         self._rows = 0  # of all threads, and only shown: a count that is lost does no harm
 
     def all_of(self, pids: list[int]) -> list[_Done]:
@@ -143,26 +194,26 @@ class _Work:
             with progress.bar("snapshot", len(pids), "process") as bar:
                 for pid in pids:
                     pool.submit(self._one, pid)
-                while len(done) < len(pids):
+                while len(done) < len(pids) and not self._told_to_stop:
                     with suppress(Empty):
-                        done.append(self._done.get(timeout=_PAUSE))
-                        _raise_if_fatal(done[-1])
-                        bar.update()
+                        if process := self._done.get(timeout=_PAUSE):
+                            done.append(process)
+                            _raise_if_fatal(process)
+                            bar.update()
                     bar.set_postfix_str(f"{self._rows:,} rows")
-        except KeyboardInterrupt:
-            self._end(pool)
-            written = len(list(self._directory.glob("pid=*/*.parquet")))
-            message = f"{written} processes of {len(pids)} pids were written to {self._directory} and can be loaded"
-            raise KeyboardInterrupt(message) from None
         finally:
-            self._end(pool)
-        return [process for process in done if not process.skipped]
-
-    def _end(self, pool: ThreadPoolExecutor) -> None:
-        """Have the threads end after their current piece, and wait for that, whatever interrupts come."""
-        with Interrupts():
+            # The threads end after their current piece.
             self._stopped.set()
             pool.shutdown(cancel_futures=True)
+        while not self._done.empty():  # what they wrote before they ended
+            if process := self._done.get():
+                done.append(process)
+        return [process for process in done if not process.skipped]
+
+    def stop(self) -> None:
+        """Have `all_of` return soon, with what was written until then. It may be called by the handler of a signal."""
+        self._told_to_stop = True
+        self._done.put(None)  # which may be done at any moment, as no lock of Python's can be taken
 
     def _one(self, pid: int) -> None:
         """Write one process; this is a thread's task, and it always tells what became of it."""

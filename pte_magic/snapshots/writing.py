@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
-from urllib.parse import quote
+from typing import IO, TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pte_magic import hardware, kernel_text
-from pte_magic.snapshots import checks, rows
+from pte_magic import hardware
+from pte_magic.snapshots import checks, directories, footer, rows
 from pte_magic.snapshots.checks import Group
-from pte_magic.snapshots.facts import KEY, Facts
+from pte_magic.snapshots.facts import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,22 +23,9 @@ if TYPE_CHECKING:
     from pte_magic.walkers import Walker
     from pte_magic.walkers.entries import Entries
 
-NAME = "part-0.parquet"
-_LONGEST = 200  # NAME_MAX is 255
-
 
 class Stopped(Exception):  # noqa: N818  (no error)
     """It was told to stop; nothing was written."""
-
-
-def of_host(path: Path) -> Path:
-    """Return where this machine's files lie in a data set.
-
-    The name is as it is shown, which every reader of such a data set takes for text. It has 64 bytes at most, and if an
-    escape for each of them makes it too long for a file, it is the bytes themselves: `load` makes the same of both.
-    """
-    name = quote(hardware.host(), safe="")
-    return path / f"host={name if len(name) <= _LONGEST else quote(kernel_text.host(), safe='')}"
 
 
 def write(
@@ -63,26 +50,33 @@ def write(
 
     """
     temporary = directory / f".{space.pid}.tmp"  # names with a dot belong to no data set
+    place = directories.of_process(directory, space.pid)
     try:
         temporary.touch(mode=0o600 if private else 0o666)
-        _write(walker, space, temporary, went_on)
-        place = directory / f"pid={space.pid}" / NAME
+        with temporary.open("r+b") as file:
+            _write(walker, space, file, went_on)
+            size = file.seek(0, os.SEEK_END)
         place.parent.mkdir(exist_ok=True)
         temporary.rename(place)
     except BaseException:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             temporary.unlink()
+        with suppress(OSError):
+            place.parent.rmdir()
         raise
-    return place.stat().st_size
+    return size
 
 
-def _write(walker: Walker, space: AddressSpace, file: Path, went_on: Callable[[int], bool]) -> None:
+def _write(walker: Walker, space: AddressSpace, file: IO[bytes], went_on: Callable[[int], bool]) -> None:
     chunks = walker.chunks(space, 0, hardware.user_limit())
     first: Entries = next(chunks)
     facts = Facts.of(first, space.pid)
     told, of = facts.metadata(), facts.kernel.format
     schema, groups = rows.SCHEMA.with_metadata(told), []
-    with pa.OSFile(str(file), "wb") as sink, pq.ParquetWriter(sink, schema, **rows.OPTIONS) as writer:
+    # pyarrow counts what goes through its own file, and opens none whose name is not text.
+    sink = pa.PythonFile(file, "w")
+    with pq.ParquetWriter(sink, schema, **rows.OPTIONS) as writer:
+        footer.reserve(sink)
         for chunk in itertools.chain([first], chunks):
             found = rows.of_entries(chunk, of)
             writer.write_table(rows.table(found))
@@ -90,4 +84,5 @@ def _write(walker: Walker, space: AddressSpace, file: Path, went_on: Callable[[i
             groups.append(Group(int(found.vaddr[0]), end, len(found.vaddr), found.checksum()))
             if not went_on(len(chunk)):
                 raise Stopped
-        writer.add_key_value_metadata(checks.packed(groups, told[KEY]))
+        writer.add_key_value_metadata(checks.packed(groups))
+    footer.seal(file)

@@ -20,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import python
 
 import pte_magic
 from pte_magic.errors import TargetError
@@ -55,6 +56,12 @@ def copy(written: Path, tmp_path: Path) -> Path:
 def only_file(path: Path) -> Path:
     (file,) = path.glob("host=*/pid=*/*.parquet")
     return file
+
+
+def file_for(path: Path, pid: int) -> Path:
+    place = path / "host=laptop" / f"pid={pid}"
+    place.mkdir(parents=True)
+    return place / "part-0.parquet"
 
 
 def facts_of(file: Path) -> dict[str, Any]:
@@ -106,6 +113,78 @@ def test_no_flipped_bit_gives_other_entries(written: Path, copy: Path) -> None:
     assert refused > FLIPS // 3  # most bits say something
 
 
+FLIPPED = """
+import random, sys
+from pathlib import Path
+import pte_magic
+from pte_magic.errors import TargetError
+
+path = Path({path!r})
+(file,) = path.glob("host=*/pid=*/*.parquet")
+right = pte_magic.load(path).frame()
+good = file.read_bytes()
+chosen = random.Random(1)
+refused = 0
+for at in range(len(good) - 8 - int.from_bytes(good[-8:-4], "little"), len(good)):
+    # The first of these had the length of a list be another one, on which pyarrow ends the process if it is asked.
+    for bit in {{6, chosen.randrange(8)}}:
+        print(at, bit, file=sys.stderr, flush=True)
+        bad = bytearray(good)
+        bad[at] ^= 1 << bit
+        file.write_bytes(bad)
+        try:
+            found = pte_magic.load(path).frame()
+        except TargetError as error:
+            assert len(str(error).splitlines()) == 1
+            refused += 1
+        else:
+            assert not {checked} or found.equals(right)
+print(refused / len(good))
+"""
+
+
+@pytest.mark.parametrize("checked", [True, False], ids=["version-3", "version-2"])
+def test_no_flipped_bit_of_the_footer_ends_the_process(checked: bool, copy: Path, tmp_path: Path) -> None:  # noqa: FBT001
+    path = copy
+    if not checked:
+        path = tmp_path / "old"
+        shutil.copy(OLD, file_for(path, facts_of(OLD)["pid"]))
+    assert float(python(FLIPPED.format(path=str(path), checked=checked))) > 0
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_what_ends_pyarrow_is_refused_also_if_the_checksum_is_right(version: int, copy: Path) -> None:
+    """One flipped bit, and a column tells four times how often a level occurs, of which there is one."""
+    file = only_file(copy)
+    rewrite(file, pq.read_table(file, partitioning=None).to_pydict(), facts_of(file) | {"version": version})
+    good = file.read_bytes()
+    begin = len(good) - 8 - int.from_bytes(good[-8:-4], "little")
+    said = set()
+    for at in range(begin, len(good) - 8):
+        if good[at] == 0x06:  # in Thrift's compact protocol: the list of one i64 that follows, 0x16, gets four
+            bad = bytearray(good)
+            bad[at] ^= 0x40
+            if version > 2:
+                bad[8:12] = zlib.crc32(bad[begin:]).to_bytes(4, "little")
+            file.write_bytes(bad)
+            found = loaded(copy)
+            assert "damaged" in found if isinstance(found, str) else True
+            said.add(str(found)[-80:])
+    assert any("histogram size mismatch" in words for words in said)
+
+
+def test_other_readers_of_parquet_read_it(written: Path) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    file = only_file(written)
+    assert file.read_bytes()[4:8] == b"PTEc"
+    told = pq.read_table(file, partitioning=None).drop_columns("level").to_pandas()
+    pd.testing.assert_frame_equal(pd.read_parquet(file, partitioning=None).drop(columns="level"), told)
+    query = f"select vaddr, size, count, entry, protnone from read_parquet('{file}')"  # noqa: S608  (the test's own)
+    theirs = duckdb.sql(query).fetchnumpy()
+    for name in ("vaddr", "size", "count", "entry"):
+        assert np.array_equal(theirs[name], told[name].to_numpy()), name
+
+
 @pytest.mark.parametrize("left", [0, 4, 11, 100, -1, -5, -1000])
 def test_a_file_that_was_cut_is_refused(left: int, copy: Path) -> None:
     file = only_file(copy)
@@ -133,9 +212,7 @@ def test_what_is_not_a_regular_file_is_refused_at_once(put: Callable[[Path], obj
 
 
 def test_what_was_written_before_there_were_checksums_is_read(tmp_path: Path) -> None:
-    place = tmp_path / "host=laptop" / "pid=7"
-    place.mkdir(parents=True)
-    shutil.copy(OLD, place)
+    shutil.copy(OLD, file_for(tmp_path, facts_of(OLD)["pid"]))
     found = pte_magic.load(tmp_path).frame()
     # Expanded by hand: a run of page frames goes on by a page.
     told = pq.read_table(OLD, partitioning=None).to_pandas()
@@ -197,7 +274,26 @@ def rewrite(file: Path, columns: dict[str, Any], told: dict[str, Any], levels: t
         crc = zlib.crc32(np.array(columns["entry"], "<u8").tobytes(), crc)
         if told["version"] > 2:
             group = checks.Group(0, 1 << 57, len(columns["vaddr"]), crc)
-            writer.add_key_value_metadata(checks.packed([group], facts))
+            writer.add_key_value_metadata(checks.packed([group]))
+    if told["version"] > 2:
+        seal(file)
+
+
+def seal(file: Path) -> None:
+    """Put the checksum of the footer where `snapshot` does; all pages of the only row group move."""
+    table, facts = pq.read_table(file, partitioning=None), pq.read_metadata(file).metadata
+    with file.open("w+b") as opened:
+        sink = pa.PythonFile(opened, "w")
+        schema = table.schema.with_metadata({KEY: facts[KEY]})
+        with pq.ParquetWriter(sink, schema, **rows.OPTIONS) as writer:
+            sink.write(b"PTEc1234")
+            writer.write_table(table.cast(schema))
+            writer.add_key_value_metadata({checks.KEY: facts[checks.KEY]})
+        opened.seek(0)
+        whole = opened.read()
+        size = int.from_bytes(whole[-8:-4], "little")
+        opened.seek(8)
+        opened.write(zlib.crc32(whole[-8 - size :]).to_bytes(4, "little"))
 
 
 def test_levels_are_known_by_their_names_in_whatever_order(written: Path, copy: Path) -> None:
