@@ -197,6 +197,10 @@ def test_values_of_options_are_put_in() -> None:
     assert line.target == "[heap]"
 
 
+NEW = {"a[:, -1]"}
+"""What no line of IPython's own kind can be: it takes the end for an option."""
+
+
 def lines_of_documents() -> list[tuple[str, str]]:
     """Return the magics that README and the tutorials use, and the rest of their lines."""
     root = Path(__file__).parent.parent
@@ -209,7 +213,7 @@ def lines_of_documents() -> list[tuple[str, str]]:
     quoted = re.findall(r"`(%%?pte [^`…]*)`", (root / "README.md").read_text(encoding="utf-8"))
     lines = [line for text in (*cells, *quoted) for line in text.splitlines()]
     found = [re.fullmatch(r"(?:%px )?(?:\w+ = )?(%%?pte)((?: .*)?)", line) for line in lines]
-    return sorted({(line[1], line[2]) for line in found if line})
+    return sorted({(line[1], line[2]) for line in found if line and line[2].strip() not in NEW})
 
 
 @pytest.mark.parametrize(("magic", "line"), lines_of_documents())
