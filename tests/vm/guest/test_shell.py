@@ -207,8 +207,10 @@ def test_kernel_and_python_read_the_same_in_raw_entries() -> None:
                 if word in row.index and word != "present" and not pd.isna(row[word]):
                     assert (word in told) == bool(row[word]), (line, word)
             assert ("protnone" in told) == (row["state"] == "protnone")
-        elif row["kind"] == "not_present":  # in no layout that the kernel makes, which its macros do not ask for
-            assert words.startswith("swap type "), (line, row)
+        elif (
+            row["kind"] == "not_present"
+        ):  # in no layout that the kernel makes: its macros do not ask, and find some kind
+            assert words not in {"", "none"}, (line, row)
         elif row["state"] == "swap":
             assert words == f"swap type {row['swap_type']} offset {row['swap_offset']}"
         else:
