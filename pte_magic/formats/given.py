@@ -108,7 +108,7 @@ def levels(given: Any, n: int, known: tuple[str, ...]) -> NDArray[np.int8]:
     try:
         if issubclass(type(given), np.ndarray) and not given.ndim:
             given = given.item()
-        one = issubclass(type(given), str) or not hasattr(given, "__len__")
+        one = issubclass(type(given), str) or not hasattr(type(given), "__len__")
         names = [given] if one else list(given)
     except Exception as error:  # as above
         message = f"level {shown(given)} gives no names: {said(error)}; type one of {', '.join(known)}"
