@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
+import operator
 import sysconfig
 import traceback
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from pte_magic.arguments import index
 from pte_magic.errors import PteMagicError, TargetError, said
 
 if TYPE_CHECKING:
@@ -87,12 +87,13 @@ def pid_of(text: str, namespace: dict[str, Any]) -> int | None:
     value = evaluate(text, namespace)
     try:
         value = getattr(value, "pid", value)  # a Popen, a multiprocessing.Process, a psutil.Process
-    except Exception as error:  # somebody else's property may raise anything
+        if not isinstance(value, bool):
+            return int.__index__(operator.index(value))
+    except TypeError:
+        pass
+    except Exception as error:  # a property and __index__ of somebody else's may raise anything
         message = f"the pid of {short(text)}: {type(error).__name__}{_said(error)}"
         raise TargetError(message) from error
-    number = index(value)
-    if number is not None:
-        return number
     message = f"{short(text)} is not a pid; type a number, or something that has a pid"
     raise TargetError(message)
 
