@@ -8,6 +8,7 @@ file that `VARIABLE` names, so the first pytest lists them, too.
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,10 +33,8 @@ class Again:
         self._unsteady: list[str] = []
         self._second = False
         self._is_outermost = VARIABLE not in os.environ
-        if self._is_outermost:
-            handle, name = tempfile.mkstemp(prefix="pte-magic-unsteady-")
-            os.close(handle)
-            os.environ[VARIABLE] = name
+        if self._is_outermost:  # there is no file until there is something to tell: a pytest that is killed leaves none
+            os.environ[VARIABLE] = str(Path(tempfile.gettempdir(), f"pte-magic-unsteady-{secrets.token_hex(8)}"))
         self._file = Path(os.environ[VARIABLE])
 
     @pytest.hookimpl(wrapper=True)
@@ -78,7 +77,8 @@ class Again:
             for title, text in report.sections:
                 terminalreporter.section(title, "-")
                 terminalreporter.write_line(text.rstrip("\n"))
-        lines = self._file.read_text(encoding="utf-8").splitlines() if self._is_outermost else self._unsteady
+        told = self._file.read_text(encoding="utf-8") if self._is_outermost and self._file.exists() else ""
+        lines = told.splitlines() if self._is_outermost else self._unsteady
         if lines:
             terminalreporter.section("UNSTEADY: failed, and passed when tested once more, alone")
         for line in lines:
