@@ -25,6 +25,11 @@ ABOUT_USE = {
         "test_without_systemd_running_it_says_what_to_type",
     },
     "test_malformed_messages.py": {"test_the_greeting_says_what_it_is_and_brings_the_memory"},
+    "test_safe_directories.py": {
+        "test_a_link_of_root_s_is_followed",
+        "test_of_many_that_start_at_a_time_one_serves",
+        "test_what_does_not_exist_is_made_for_all_to_enter",
+    },
     "test_serve.py": {
         "test_a_path_that_is_too_long_for_a_socket_is_told",
         "test_a_socket_that_systemd_passed_is_served_and_stays",
