@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SHORT, LONG = 2.0, 60.0
+SHORT, LONG = 2.0, 120.0
 """Seconds: while something else may be used instead or somebody wants to end, and else."""
 SLICE = 0.1
 """Seconds that one system call waits, before it is looked whether that is enough."""

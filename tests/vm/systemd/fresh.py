@@ -25,8 +25,9 @@ no-build-isolation = false
 
 
 def prepare() -> None:
-    """Make the users, and Jane's copy of the project in her home, which nobody else may enter."""
-    for name in (JANE, JOE):
+    """Make the users, and Jane's copy of the project in her home, which nobody else may enter; what is there stays."""
+    known = {user.pw_name for user in pwd.getpwall()}
+    for name in {JANE, JOE} - known:
         subprocess.run(["useradd", "--create-home", "--user-group", "--shell", "/bin/bash", name], check=True)
         home(name).chmod(0o700)
     sudo = Path("/etc/sudoers.d/jane")
@@ -34,7 +35,7 @@ def prepare() -> None:
     sudo.chmod(0o440)
     Path("/etc/pip.conf").write_text(PIP, encoding="ascii")
     copy = home(JANE) / "pte-magic"
-    shutil.copytree(PROJECT, copy, symlinks=True, ignore=shutil.ignore_patterns(*NOT_FETCHED))
+    shutil.copytree(PROJECT, copy, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*NOT_FETCHED))
     subprocess.run(["chown", "--recursive", f"{JANE}:{JANE}", copy], check=True)
 
 
