@@ -77,7 +77,7 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except PteMagicError:
         raise
-    except Exception as error:
+    except Exception as error:  # pyarrow, numpy and json raise many kinds
         said = " ".join(str(error).split()) or type(error).__name__
         message = f"{path} is damaged: {said[:_LONGEST]}"
         raise TargetError(message) from error
