@@ -152,7 +152,7 @@ def _several(pids: Any, what: str) -> list[Any] | None:
         return None
     try:
         found = [*islice(each, _MOST + 1)]
-    except Exception as error:
+    except Exception as error:  # as above: it may raise at any of its items
         message = f"pids={arguments.shown(pids)} raises {type(error).__name__}; {what}"
         raise TargetError(message) from error
     if len(found) > _MOST:

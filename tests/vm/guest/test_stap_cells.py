@@ -139,7 +139,8 @@ def test_all_of_a_huge_output_is_returned(shell: Shell) -> None:
     assert cell.out.startswith(cell.result[: 1 << 19])
     assert cell.out.splitlines()[-2 if cell.out.splitlines()[-1].startswith("Out") else -1] == "the end"
     assert f"({len(cell.result):,} characters in all)" in cell.err
-    assert "transport failures" not in cell.err  # what is lost is told; a busy machine may skip probes, which is, too
+    # A busy machine may skip probes, by which no output is lost; of all else there is not a word.
+    assert all("skipped probes" in line for line in cell.err.splitlines() if "WARNING" in line), cell.err
 
 
 def test_a_table_is_a_dataframe(shell: Shell) -> None:
