@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -178,8 +179,6 @@ def test_every_is_a_number_of_seconds(value: Any) -> None:
 @pytest.mark.parametrize("number", [np.int64, np.uint64, np.int32, np.uint32, lambda value: pd.Series([value]).iloc[0]])
 def test_numbers_of_numpy_and_pandas_are_numbers(number: Callable[[int], Any], tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
-    import os  # noqa: PLC0415  (a name that only this test needs)
-
     here = pte_magic.walk(A)["vaddr"].iloc[0]
     pid, two = number(os.getpid()), number(2)
     assert len(pte_magic.walk(here, here + PAGE, pid=pid)) == 1

@@ -77,7 +77,7 @@ def test_variables_with_memory_come_first(shell: Shell, before: str) -> None:
     assert found[: len(MEMORY)] == MEMORY
     rest = found[len(MEMORY) :]
     data = ["child", "count", "largest", "options", "spy", "text", "child.pid", "spy.pid"]
-    assert [name for name in rest if name in data] == [*data[:2], *data[2:]]
+    assert [name for name in rest if name in data] == data
     assert rest.index("[heap]") > rest.index("child.pid")
     assert rest.index("np") > rest.index("all") > rest.index("[heap]")
     assert {"compute", "np", "pd"} <= set(rest)

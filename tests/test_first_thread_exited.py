@@ -21,11 +21,13 @@ import pte_magic
 from pte_magic import hardware, kernel_text, visiting, walkers
 from pte_magic.errors import NoAddressSpaceError, PteMagicError
 from pte_magic.space import AddressSpace
+from pte_magic.walkers.protocol import VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+    from serving import Helper
 
 pytestmark = pytest.mark.skipif(ctypes.sizeof(ctypes.c_void_p) == 4, reason="needs a 64-bit Python: numbers of calls")
 
@@ -210,9 +212,10 @@ except pte_magic.PteMagicError as error:
 
 
 @pytest.mark.parametrize("opened", ["before", "after"])
-def test_a_notebook_whose_first_thread_exited_sees_its_own_memory(walker: str, opened: str) -> None:
-    if walker == "helper":
-        pytest.skip("needs a helper of its own")
+def test_a_notebook_whose_first_thread_exited_sees_its_own_memory(
+    walker: str, opened: str, helper: Helper | None
+) -> None:
+    socket = helper.path if helper else "/nonexistent"
     code = f"""{BODY}
 import pte_magic
 from pte_magic.space import own
@@ -229,7 +232,8 @@ def work():
 threading.Thread(target=work).start()
 {EXIT}
 """
-    assert python(code).split() == [str(PAGES * PAGE // 2), "True", "rw-p", "True", "4", "True"]
+    found = python(code, "env", f"{VARIABLE}={socket}").split()
+    assert found == [str(PAGES * PAGE // 2), "True", "rw-p", "True", "4", "True"]
 
 
 def test_vfork_is_told_by_the_thread_that_lives() -> None:

@@ -122,7 +122,9 @@ def test_a_file_with_spaces_and_commas_is_one_target(tmp_path: Path) -> None:
 def test_names_that_are_defined_are_no_numbers_and_no_regions() -> None:
     a = np.ones(3)
     for name in ("deadbeef00", "heap", "libc", "ffffffff", "all"):
-        assert there_is(name, **{name: a}) == (os.getpid(), name, a) or there_is(name, **{name: a})[2] is a
+        pid, said, value = there_is(name, **{name: a})
+        assert (pid, said) == (os.getpid(), name)
+        assert value is a
     assert there_is("deadbeef00 - cafecafe00", deadbeef00=a, cafecafe00=1)[2] is not None
     assert there_is("deadbeef00 - feadbeef00")[2] is None
     with named("deadbeef00", {}) as found:

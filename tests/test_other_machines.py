@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,5 +73,5 @@ def test_decoded_entries_of_any_machine_are_shown(name: str, release: str | None
     """Also beside those of this one, and of another release."""
     theirs, ours = pte_magic.decode([0x67, 0], arch=name, release=release), pte_magic.decode(0x67)
     for shown in (theirs, pd.concat([theirs, ours]), pd.concat([ours, pte_magic.decode(0x67, release="6.1")])):
-        assert "0x0" in repr(shown)
-        assert "0x0" in (shown._repr_html_() or "")
+        assert re.search("0x0+67", repr(shown))
+        assert re.search("0x0+67", shown._repr_html_() or "")

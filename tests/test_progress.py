@@ -80,7 +80,7 @@ class Client(NotebookClient):
         made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
         self.seen: list[str] = []
         quiet = ["--log-level=40"]  # no warning that the kernel's sockets are not encrypted
-        super().__init__(made, kernel_name="python3", timeout=120, allow_errors=True, extra_arguments=quiet)
+        super().__init__(made, kernel_name="python3", timeout=600, allow_errors=True, extra_arguments=quiet)
 
     def process_message(self, msg: Any, cell: Any, cell_index: int) -> Any:
         state = msg["content"].get("data", {}).get("state", {})  # of a widget

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import needs_root
 from handmade import PAGE
 from shells import Shell
 
@@ -127,12 +128,10 @@ def test_an_assignment_in_the_expression_stays(shell: Shell) -> None:
     shell.run("del made")
 
 
+@needs_root
 def test_the_address_of_a_translation_is_named(shell: Shell) -> None:
     address = shell.ip.user_ns["b"].ctypes.data
-    shell.run("%pte --translation b[2:, 5:]")
     cell = shell.run("%pte --translation b[2:, 5:]")
-    if cell.result is None:
-        pytest.skip("needs root: raw entries")
     assert cell.result.address == address + 2 * PAGE + 5
     assert cell.out.startswith(f"{address + 2 * PAGE + 5:#x}, the first byte of b[2:, 5:]\n")
 

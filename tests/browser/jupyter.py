@@ -36,7 +36,7 @@ OUTPUT = Path(__file__).with_name("output")
 """Where tests keep pictures, to be looked at by people. git ignores it."""
 
 WIDE, NARROW, HEIGHT = 1280, 600, 900
-SECONDS = 180
+SECONDS = 300
 """How long to wait for anything in the page: a kernel that starts on a busy machine takes its time."""
 
 _LOADED = """async () => {

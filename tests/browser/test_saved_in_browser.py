@@ -118,7 +118,7 @@ def test_it_is_a_page_of_nbconvert_without_a_network(jupyter: Jupyter, tmp_path:
         cells=[nbformat.v4.new_code_cell(cell) for cell in (*CELLS, *(shown.cell for shown in VIEWS), SLOW)]
     )
     client = NotebookClient(
-        notebook, kernel_name="python3", timeout=120, store_widget_state=state, extra_arguments=["--log-level=40"]
+        notebook, kernel_name="python3", timeout=600, store_widget_state=state, extra_arguments=["--log-level=40"]
     )
     client.execute()
     assert bool(notebook.metadata.get("widgets")) is state

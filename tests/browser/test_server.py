@@ -18,7 +18,7 @@ def ask(server: Server, path: str, data: object = None) -> Any:
         None if data is None else json.dumps(data).encode(),
         {"Authorization": f"token {server.token}"},
     )
-    with urllib.request.urlopen(asked, timeout=180) as answer:  # noqa: S310
+    with urllib.request.urlopen(asked, timeout=300) as answer:  # noqa: S310
         return json.load(answer)
 
 

@@ -15,10 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import hostile
-import numpy as np
 import pytest
 from conftest import descriptors, forked
-from handmade import HUGE, PAGE, PTES
+from handmade import HUGE, NOHUGEPAGE, PAGE, PTES, NewMap, write
 from hostile import Hostile, answering, hello, memory, message, silent
 from waiting import SECONDS, wait_until
 
@@ -397,12 +396,14 @@ def test_entries_without_end_are_one_line_and_take_no_memory(way: str, path: Pat
         assert "more entries than the page tables of that process have" in limited(look)
 
 
-def test_a_large_walk_is_believed_if_tables_have_as_many(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_walk_is_believed_if_tables_have_as_many(
+    path: Path, new_map: NewMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pte_magic.walkers.answers.FLOOR", 0)
     pages = 600 * PTES
-    array = np.zeros(pages * PAGE // 8)
-    array[:: PAGE // 8] = 1
-    start = array.ctypes.data & -PAGE
+    start = new_map(pages * PAGE, advice=NOHUGEPAGE)
+    for at in range(start, start + pages * PAGE, HUGE):
+        write(at)  # a table each
     with Hostile(path, honest):
         asked = HelperWalker()
         asked._counted._room = 0

@@ -233,7 +233,7 @@ FORGED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "rows descend": lambda row: {name: values[::-1] for name, values in row.items()},
     "no entry": lambda row: row | {"count": [0, *row["count"][1:]]},
     "many entries": lambda row: (
-        row | {"count": [(1 << 32) - 1] * len(row["count"]), "size": [((1 << 32) - 1) << 12] * len(row["size"])}
+        row | {"count": [_LARGEST] * len(row["count"]), "size": [_LARGEST << 12] * len(row["size"])}
     ),
     "half a page": lambda row: row | {"size": [2048, *row["size"][1:]]},
     "no size": lambda row: row | {"size": [0, *row["size"][1:]]},

@@ -71,7 +71,7 @@ def test_a_program_runs_and_is_left_alone(tmp_path: Path) -> None:
 
 def test_it_has_a_session_of_its_own() -> None:
     """A terminal's Ctrl-C goes to the processes of one session only."""
-    guarded = Guarded(["sleep", "100"], last=":")
+    guarded = Guarded(["sleep", "6000"], last=":")
     assert os.getsid(guarded.process.pid) == os.getpgid(guarded.process.pid) == guarded.process.pid
     guarded.process.kill()
     guarded.process.wait()
@@ -100,7 +100,7 @@ def test_python_dies(tmp_path: Path, how: signal.Signals | None) -> None:
     if pid == 0:
         try:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            guarded = Guarded(["sleep", "100"], last=f"kill -TERM $$; echo $$ > {tmp_path}/last")
+            guarded = Guarded(["sleep", "6000"], last=f"kill -TERM $$; echo $$ > {tmp_path}/last")
             os.write(theirs, str(guarded.process.pid).encode())
             if how:
                 time.sleep(SECONDS)
@@ -122,7 +122,7 @@ def test_a_signal_to_all_of_its_group_does_not_stop_the_guard(tmp_path: Path) ->
     pid = os.fork()
     if pid == 0:
         try:
-            guarded = Guarded(["sleep", "100"], last=f"touch {tmp_path}/last")
+            guarded = Guarded(["sleep", "6000"], last=f"touch {tmp_path}/last")
             os.write(theirs, str(guarded.process.pid).encode())
             guarded.process.wait()
             time.sleep(SECONDS)
@@ -140,7 +140,7 @@ def test_a_signal_to_all_of_its_group_does_not_stop_the_guard(tmp_path: Path) ->
 
 
 def test_a_forked_child_forgets_it(tmp_path: Path) -> None:
-    guarded = Guarded(["sleep", "100"], last=f"touch {tmp_path}/last")
+    guarded = Guarded(["sleep", "6000"], last=f"touch {tmp_path}/last")
     wait_until(lambda: guard_waits(guarded.process.pid))
     pid = os.fork()
     if pid == 0:
@@ -162,7 +162,7 @@ def test_a_forked_child_that_lives_on_keeps_nothing(tmp_path: Path) -> None:
     pid = os.fork()
     if pid == 0:
         try:
-            guarded = Guarded(["sleep", "100"], last=f"kill -TERM $$; touch {tmp_path}/last")
+            guarded = Guarded(["sleep", "6000"], last=f"kill -TERM $$; touch {tmp_path}/last")
             if os.fork() == 0:
                 guarded.forget()
                 os.write(theirs, f"{guarded.process.pid} {os.getpid()}".encode())

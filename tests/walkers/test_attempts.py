@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
+from waiting import SECONDS
 
 import pte_magic
 from pte_magic import walkers
@@ -98,7 +99,7 @@ def test_a_child_may_be_forked_while_one_is_made(make: Callable[[Maker], Maker])
         if pid == 0:
             status = 1
             try:
-                signal.alarm(60)
+                signal.alarm(int(SECONDS))
                 status = int(walkers.get("stap") is not walkers.attempt("stap"))
             finally:
                 os._exit(status)

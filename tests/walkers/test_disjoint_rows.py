@@ -36,6 +36,7 @@ from handmade import (
 from hypothesis import given
 from hypothesis import strategies as st
 from serving import serving
+from waiting import SECONDS
 
 from pte_magic import hardware, walkers
 from pte_magic.space import AddressSpace
@@ -50,8 +51,8 @@ if TYPE_CHECKING:
 
     from pte_magic.walkers import Walker
 
-WALKS, ROUNDS, SECONDS = 600, 100, 240.0
-"""Walks and rounds of a storm, of both at least so many; when it is given up, on a machine that is stuck."""
+WALKS, ROUNDS = 600, 100
+"""Walks and rounds of a storm, of both at least so many."""
 UPPER = sorted(1 << shift for shift in hardware.shifts().values())[2:]  # bytes that each entry above HUGE_LEVEL covers
 BASE = hardware.user_limit() // 2
 """An address at which nothing is, far from all that is mapped."""
@@ -173,7 +174,7 @@ def look(raw: Walker, space: AddressSpace, start: int, end: int, *, tables: bool
 
 
 def look_through_a_storm(raw: Walker, storm: Callable[[], object], new_map: NewMap, walks: int) -> None:
-    until = time.monotonic() + SECONDS
+    until = time.monotonic() + 2 * SECONDS  # when it is given up, on a machine that is stuck
     with stormy(storm, new_map) as there:
         for walked, (start, end) in enumerate(cycle(RANGES)):
             look(raw, there.space, start, end, tables=bool(walked // len(RANGES) % 2))

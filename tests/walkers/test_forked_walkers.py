@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from conftest import forked, needs_root, python
 from handmade import GIB, HUGE, NOHUGEPAGE, PAGE, NewMap, write
-from waiting import wait_until
+from waiting import SECONDS, wait_until
 
 import pte_magic
 from pte_magic import hardware, walkers
@@ -95,11 +95,11 @@ def walking(walker: str) -> Iterator[None]:
     thread = threading.Thread(target=walk, daemon=True)
     thread.start()
     try:
-        assert begun.wait(60)
+        assert begun.wait(SECONDS)
         yield
     finally:
         enough.set()
-        thread.join(60)
+        thread.join(SECONDS)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # that other threads may hold locks
@@ -198,7 +198,7 @@ def test_threads_that_walk_go_on_when_the_walkers_are_closed() -> None:
                 assert len(pte_magic.entries(0, PAGE)) == 1
         finally:
             enough.set()
-        assert all(thread.result(timeout=60) for thread in threads)
+        assert all(thread.result(timeout=SECONDS) for thread in threads)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -277,7 +277,7 @@ print(len(pte_magic.walk(0, {PAGE})))
 
 def test_a_bar_of_a_child_waits_for_nobody() -> None:
     """Another thread of the parent had tqdm's lock."""
-    out = python("""
+    out = python(f"""
 import os, signal, threading
 from tqdm.auto import tqdm
 from pte_magic import progress
@@ -294,7 +294,7 @@ import warnings
 warnings.simplefilter("ignore")
 pid = os.fork()
 if pid == 0:
-    signal.alarm(20)
+    signal.alarm({int(SECONDS)})
     with progress.bar("looking", 1, "process") as bar:
         bar.update()
     os._exit(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import shlex
 import shutil
@@ -75,7 +76,7 @@ def test_where_the_service_is_installed_it_is_what_is_started_and_told(
     words = shlex.split(what_to_type.show_frames())
     assert words[words[0] == "sudo"] == str(tmp_path / "other" / "pte-magic")
     given = install_service_options(words[words.index("install-service") + 1 :])
-    assert given["--frames"] == what_to_type._name(os.getegid())
+    assert given["--frames"] == grp.getgrgid(os.getegid()).gr_name
 
 
 def install_service_options(words: list[str]) -> dict[str, str]:
