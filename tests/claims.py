@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -53,6 +54,7 @@ def named() -> set[Test]:
     return {test for tests in claims().values() for test in tests}
 
 
+@functools.cache
 def functions(file: Path) -> dict[str, ast.FunctionDef]:
     """Return the tests that pytest finds in a file: functions of the module itself."""
     module = ast.parse(file.read_text(encoding="utf-8"))

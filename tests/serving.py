@@ -39,18 +39,17 @@ class Helper:
 
     """
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(self, directory: Path, *options: str, before: tuple[str, ...] = ()) -> None:
         self.path = directory / "socket"
         self._log = directory / "log"
-        self._options = options
+        self._command = (*before, *COMMAND, "--socket", str(self.path), *options)
         self.start()
 
     def start(self) -> None:
         """Start it, again if it was ended; return when it serves."""
         with self._log.open("ab") as log:
             begun = log.tell()
-            command = (*COMMAND, "--socket", str(self.path), *self._options)
-            self.process = subprocess.Popen(command, stderr=log, cwd="/", env=ENVIRONMENT)
+            self.process = subprocess.Popen(self._command, stderr=log, cwd="/", env=ENVIRONMENT)
         try:
             wait_until(
                 lambda: "serving for" in self.log()[begun:] or self.process.poll() is not None,
@@ -107,11 +106,11 @@ class Helper:
 
 
 @contextmanager
-def serving(*options: str) -> Iterator[Helper]:
-    """Serve for root, and whom the options name; nothing is left when the block ends."""
+def serving(*options: str, before: tuple[str, ...] = ()) -> Iterator[Helper]:
+    """Serve for root, and whom the options name, after the words of another command; nothing is left at the end."""
     with tempfile.TemporaryDirectory(prefix="pte-magic-helper-") as name:
         Path(name).chmod(0o755)
-        helper = Helper(Path(name), *(options or ("--frames", "0")))
+        helper = Helper(Path(name), *(options or ("--frames", "0")), before=before)
         try:
             yield helper
         finally:

@@ -5,21 +5,19 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from conftest import NOBODY, forked, needs_root
+from conftest import NOBODY, forked, lacking, needs_root, python
 from serving import Helper, serving
 from talking import Talker, opened, still_serves
+from waiting import SECONDS
 
-from pte_magic.helper import journal, peer
+from pte_magic.helper import journal
 from pte_magic.walkers.protocol import Status
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = needs_root
 
@@ -29,29 +27,26 @@ FIRST = 3_000_000_000
 
 
 @pytest.fixture
-def given() -> Iterator[None]:
-    """Give uids to the user nobody, as distributions do for containers."""
-    before = SUBUID.read_bytes() if SUBUID.exists() else None
-    with SUBUID.open("ab") as file:
-        file.write(b"\xff broken line\nnobody:%d:1000\n%d:%d:10\n" % (FIRST, 12345, FIRST + 1000))
-    yield
-    if before is None:
-        SUBUID.unlink()
-    else:
-        SUBUID.write_bytes(before)
+def given(tmp_path: Path) -> tuple[str, ...]:
+    """Words before a command: for it, uids are given to the user nobody, as distributions do for containers.
+
+    The file of this machine stays as it is: the command has a mount namespace of its own.
+    """
+    if not SUBUID.exists():
+        lacking(f"needs {SUBUID}, as Debian has it")
+    more = b"\xff broken line\nnobody:%d:1000\n%d:%d:10\n" % (FIRST, 12345, FIRST + 1000)
+    (tmp_path / "subuid").write_bytes(SUBUID.read_bytes() + more)
+    inside = f'mount --bind "$0" {SUBUID} && exec "$@"'
+    return ("unshare", "--mount", "sh", "-c", inside, str(tmp_path / "subuid"))
 
 
-@pytest.mark.usefixtures("given")
-@pytest.mark.parametrize(
-    ("uid", "account"),
-    [(FIRST, NOBODY), (FIRST + 999, NOBODY), (NOBODY, NOBODY), (FIRST + 1000, 12345), (FIRST + 1010, FIRST + 1010)],
-)
-def test_a_subordinate_uid_is_of_the_account_it_is_given_to(uid: int, account: int) -> None:
-    assert peer._account(uid) == account
+def test_a_subordinate_uid_is_of_the_account_it_is_given_to(given: tuple[str, ...]) -> None:
+    accounts = {FIRST: NOBODY, FIRST + 999: NOBODY, NOBODY: NOBODY, FIRST + 1000: 12345, FIRST + 1010: FIRST + 1010}
+    code = f"from pte_magic.helper import peer; print({{uid: peer._account(uid) for uid in {[*accounts]}}})"
+    assert python(code, *given) == str(accounts)
 
 
-@pytest.mark.usefixtures("given")
-def test_who_has_many_uids_has_the_connections_of_one_user() -> None:
+def test_who_has_many_uids_has_the_connections_of_one_user(given: tuple[str, ...]) -> None:
     def connect(uid: int) -> list[Status]:
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(uid, uid, uid)
@@ -59,7 +54,8 @@ def test_who_has_many_uids_has_the_connections_of_one_user() -> None:
         return [Status(talker.status) for talker in talkers]
 
     talkers: list[Talker] = []  # of each child's
-    with serving("--group", str(NOBODY), "--max-clients-per-user", "6") as helper, ExitStack() as stack:
+    options = ("--group", str(NOBODY), "--max-clients-per-user", "6")
+    with serving(*options, before=given) as helper, ExitStack() as stack:
         uids = [FIRST, FIRST + 5, NOBODY]
         children = [stack.enter_context(forked(partial(connect, uid))) for uid in uids]
         said = [child.step() for child in children]
@@ -78,7 +74,9 @@ def test_a_flood_of_requests_does_not_fill_the_log(monkeypatch: pytest.MonkeyPat
             written = sum(" status OK" in line for line in lines)
             assert journal.AT_ONCE <= written < flood
             # Then there is room for a line again, which comes after one that says what is missing.
+            until = time.monotonic() + SECONDS
             while not (told := re.findall(r"uid 0: (\d+) lines were left out", helper.log())):
+                assert time.monotonic() < until
                 talker.ask(fd, 1 << 20)
         written = helper.log().count(" status OK")
         assert 0 < sum(map(int, told)) <= flood
@@ -87,14 +85,14 @@ def test_a_flood_of_requests_does_not_fill_the_log(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_whatever_clients_threads_do(number: int) -> None:
-    for _ in range(5):
-        with serving() as helper, ExitStack() as stack:
-            talkers = [stack.enter_context(Talker(helper.path)) for _ in range(8)]
-            assert {talker.status for talker in talkers} == {Status.OK}
-            threads = [int(task.name) for task in Path(f"/proc/{helper.pid}/task").iterdir()]
-            blocked = {thread: _blocked(helper, thread) for thread in threads}
-            assert {thread for thread, mask in blocked.items() if not mask >> (number - 1) & 1} == {helper.pid}
-            assert helper.end(number) == 0
+    with serving() as helper, ExitStack() as stack:
+        talkers = [stack.enter_context(Talker(helper.path)) for _ in range(8)]
+        assert {talker.status for talker in talkers} == {Status.OK}
+        threads = [int(task.name) for task in Path(f"/proc/{helper.pid}/task").iterdir()]
+        assert len(threads) == 1 + len(talkers)
+        blocked = {thread: _blocked(helper, thread) for thread in threads}
+        assert {thread for thread, mask in blocked.items() if not mask >> (number - 1) & 1} == {helper.pid}
+        assert helper.end(number) == 0
 
 
 def _blocked(helper: Helper, thread: int) -> int:
