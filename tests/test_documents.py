@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import shlex
 import subprocess
@@ -62,14 +63,19 @@ def test_targets_of_make_are_there(path: Path) -> None:
         assert re.search(rf"^{re.escape(words[0])}:", makefile, re.MULTILINE), words
 
 
+@functools.cache
+def options(command: str) -> set[str]:
+    """Return the options of a command of pte-magic, as its help names them."""
+    words = [sys.executable, "-m", "pte_magic", command, "--help"]
+    return set(re.findall(r"--[\w-]+", subprocess.run(words, capture_output=True, text=True, check=True).stdout))
+
+
 @documents
 def test_commands_take_the_options_that_are_named(path: Path) -> None:
     for words in commands(path.read_text(encoding="utf-8"), "pte-magic"):
         if not words or words[0].startswith("("):
             continue
-        command = [sys.executable, "-m", "pte_magic", words[0], "--help"]
-        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        assert {word for word in words if word.startswith("--")} <= set(re.findall(r"--[\w-]+", told)), words
+        assert {word for word in words if word.startswith("--")} <= options(words[0]), words
 
 
 @documents

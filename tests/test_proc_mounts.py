@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import pwd
 
-import pytest
 from conftest import NOBODY, needs_root, python
 
+from pte_magic import hardware
 from pte_magic.helper.privileges import NO_THREADS
 
 pytestmark = needs_root
@@ -145,7 +145,6 @@ print(said(lambda: pte_magic.walk(a, pid=os.getppid())))
     assert parent.startswith("NoSuchProcessError: pid ")
 
 
-@pytest.mark.parametrize("mounts", [(), SUBSET])
-def test_hosts_and_levels_do_not_depend_on_the_mount(mounts: tuple[str, ...]) -> None:
+def test_hosts_and_levels_do_not_depend_on_the_mount() -> None:
     code = "from pte_magic import hardware; print(hardware.levels(), hardware.encoding(), hardware.host())"
-    assert python(code, *mounts) == python(code)
+    assert python(code, *SUBSET) == f"{hardware.levels()} {hardware.encoding()} {hardware.host()}"

@@ -9,7 +9,6 @@ import random
 import resource
 import shutil
 import stat
-import subprocess
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import python
+from peaks import waiting
 
 import pte_magic
 from pte_magic.errors import TargetError
@@ -40,11 +40,8 @@ FLIPS = 400
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A snapshot of a small process."""
     path = tmp_path_factory.mktemp("snapshot") / "whole"
-    with subprocess.Popen(["sleep", "6000"]) as process:
-        try:
-            pte_magic.snapshot(path, process.pid)
-        finally:
-            process.kill()
+    with waiting("sh", "-c", "echo up; read answer") as pid:
+        pte_magic.snapshot(path, pid)
     return path
 
 

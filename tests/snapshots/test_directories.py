@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import NOBODY, needs_root, python
+from peaks import waiting
 
 import pte_magic
 from pte_magic.errors import TargetError
@@ -27,12 +27,9 @@ LONGEST = 400  # characters of an error
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     """A snapshot of a small process, and its pid."""
     path = tmp_path_factory.mktemp("snapshot") / "whole"
-    with subprocess.Popen(["sleep", "6000"]) as process:
-        try:
-            pte_magic.snapshot(path, process.pid)
-        finally:
-            process.kill()
-    return path, process.pid
+    with waiting("sh", "-c", "echo up; read answer") as pid:
+        pte_magic.snapshot(path, pid)
+    return path, pid
 
 
 @pytest.fixture
