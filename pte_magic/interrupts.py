@@ -43,6 +43,15 @@ class Interrupts:
         if self.count:
             function()
 
+    def pass_on(self) -> None:
+        """Leave an interrupt that came to who hears them otherwise; to be called when this one does no longer."""
+        if not self.count:
+            return
+        if callable(self._before):
+            self._before(signal.SIGINT, None)
+        else:  # ignored, or the end of the process: neither is a function
+            signal.raise_signal(signal.SIGINT)
+
     def _interrupted(self, *_: object) -> None:
         self.count += 1
         if self._call:
@@ -51,11 +60,14 @@ class Interrupts:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Have an interrupt wait until the block is done: KeyboardInterrupt comes after its last line."""
+    """Have an interrupt wait until the block is done.
+
+    After its last line comes what would have come at once: KeyboardInterrupt or, where `Interrupts` or a handler of the
+    user's hears them, or the program ignores them, that and no exception.
+    """
     with Interrupts() as interrupts:
         yield
-    if interrupts.count:
-        raise KeyboardInterrupt
+    interrupts.pass_on()
 
 
 class Lock(_thread.RLock):  # type: ignore[misc]  # final in typeshed, but not in CPython

@@ -89,6 +89,24 @@ def test_a_deferred_one_comes_after_the_block() -> None:
         pass
 
 
+def test_a_deferred_one_is_of_whoever_hears_them_otherwise() -> None:
+    with Interrupts() as outer, deferred():
+        interrupt()
+    assert outer.count == 1
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    try:
+        with deferred():
+            interrupt()
+            assert not heard
+        assert heard == [signal.SIGINT]
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with deferred():
+            interrupt()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_an_interrupt_leaves_no_lock_taken() -> None:
     lock = Lock()
     previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
