@@ -1,4 +1,4 @@
-"""Whether there are file descriptors left, and what to say if not."""
+"""Whether there are file descriptors left, and what to say if these, or threads, are used up."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import resource
 from contextlib import suppress
 
 from pte_magic.errors import ResourceError
+from pte_magic.interrupts import deferred
 
 _SOME = 16  # as many as a walker needs, and some more
 
@@ -15,13 +16,12 @@ _SOME = 16  # as many as a walker needs, and some more
 def are_free() -> bool:
     """Tell whether some descriptors are free. Libraries that lack one say many things."""
     held: list[int] = []
-    try:
+    with deferred():  # or some would stay open
         with suppress(OSError):
             held.extend(os.open("/", os.O_PATH | os.O_CLOEXEC) for _ in range(_SOME))
-        return len(held) == _SOME
-    finally:
         for fd in held:
             os.close(fd)
+    return len(held) == _SOME
 
 
 def missing(error: OSError) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pte_magic import descriptors
@@ -104,18 +105,10 @@ def pids() -> list[int]:
 
 def threads(directory: int) -> list[int]:
     """Return the threads of the process whose directory in /proc is open, ascending; none if it has gone."""
-    try:
+    with deferred(), suppress(OSError):
         task = os.open("task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
-    except OSError:
-        return []
-    try:
-        return sorted(map(int, _names(task)))
-    finally:
-        os.close(task)
-
-
-def _names(directory: int) -> list[str]:
-    try:
-        return os.listdir(directory)
-    except OSError:
-        return []
+        try:
+            return sorted(map(int, os.listdir(task)))  # noqa: PTH208  (a descriptor)
+        finally:
+            os.close(task)
+    return []

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy._core import _multiarray_umath  # type: ignore[attr-defined]  # (where numpy's headers find the table, too)
 
+from pte_magic.interrupts import deferred
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -72,7 +74,8 @@ def _address(dtype: np.dtype[Any], element: int) -> int:
     acquire = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(table[_ACQUIRE])
     release = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(table[_RELEASE])
     text = _Text()
-    allocator = acquire(dtype)  # a lock: until it is released, nothing may be done with such strings
-    load(allocator, element, text)
-    release(allocator)
+    with deferred():  # it is a lock: whoever uses such strings while nobody releases it waits for ever
+        allocator = acquire(dtype)
+        load(allocator, element, text)
+        release(allocator)
     return text.buf or 0

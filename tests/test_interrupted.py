@@ -123,6 +123,50 @@ def test_walks_of_others_leave_no_descriptor() -> None:
     assert python(WALKS) == "ok"
 
 
+RAW = (
+    AT_ANY_MOMENT
+    + """
+import gc, warnings
+from pathlib import Path
+import numpy as np
+from pte_magic import descriptors as free, kernel_text, strings
+from pte_magic.blocks import Blocks
+from pte_magic.snapshots import checks
+warnings.simplefilter("ignore", ResourceWarning)  # a file that nobody holds any more is closed
+directory = os.open("/proc/self", os.O_PATH)
+
+def opened():
+    with checks.readable(Path("/proc/self/exe")) as file:
+        assert file.read(4) == b"\x7fELF"
+
+for do, where in (
+    (lambda: kernel_text.threads(directory), "kernel_text.py"),
+    (lambda: free.are_free(), "descriptors.py"),
+    (opened, "checks.py"),
+):
+    do()
+    before, number = descriptors(), 1
+    while interrupted(do, number, (where,), (where,)):
+        if descriptors() != before:
+            gc.collect()
+        assert descriptors() == before, (where, number)
+        number += 1
+    assert number > 10, (where, number)
+
+texts, number = np.array(["a" * 1000], np.dtypes.StringDType()), 1
+while interrupted(lambda: strings.add_text(texts, Blocks()), number, ("strings.py",), ("strings.py",)):
+    assert texts[0] == "a" * 1000, number  # which waits for numpy's lock
+    number += 1
+assert number > 100, number
+print("ok")
+"""
+)
+
+
+def test_what_opens_descriptors_and_takes_locks_leaves_none() -> None:
+    assert python(RAW) == "ok"
+
+
 @pytest.mark.parametrize(
     ("work", "module", "where"),
     [

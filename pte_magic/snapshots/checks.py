@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pte_magic.errors import PteMagicError, TargetError
+from pte_magic.interrupts import deferred
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,15 +54,17 @@ def readable(path: Path) -> Iterator[Any]:
 
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with deferred():  # or a descriptor would be open that nobody knows of
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                os.close(descriptor)
+                message = f"{path} is not a regular file, so it is not one of a snapshot"
+                raise TargetError(message)
+            opened = os.fdopen(descriptor, "rb")
     except OSError as error:
         message = f"{path}: {error.strerror}"
         raise TargetError(message) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        message = f"{path} is not a regular file, so it is not one of a snapshot"
-        raise TargetError(message)
-    with os.fdopen(descriptor, "rb") as file:
+    with opened as file:
         yield file
 
 
