@@ -41,19 +41,20 @@ class Guarded:
             options: For Popen.
 
         """
-        self._alive = -1
+        self._alive = ours = -1
         _all.add(self)
-        with deferred():
-            ours, self._alive = os.pipe()
         try:
+            with deferred():
+                ours, self._alive = os.pipe()
             self.process: subprocess.Popen[bytes] = subprocess.Popen(
                 ["sh", "-c", _SHELL.format(last=last), "sh", *command], stdin=ours, start_new_session=True, **options
             )
         except BaseException:
-            os.close(self._alive)
+            self.forget()
             raise
         finally:
-            os.close(ours)
+            if ours >= 0:
+                os.close(ours)
 
     @property
     def watched(self) -> bool:

@@ -88,9 +88,16 @@ def test_a_program_that_does_not_exist() -> None:
 def test_a_shell_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     before = descriptors()
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError) as failed:  # it holds the object, as a notebook holds its last error
         Guarded(["true"], last=":")
     assert descriptors() == before
+    others = [os.open(os.devnull, os.O_RDONLY) for _ in range(2)]  # they get the numbers that its pipe had
+    pid = os.fork()
+    if pid == 0:
+        os._exit(not all(Path(f"/proc/self/fd/{fd}").exists() for fd in others))
+    for fd in others:
+        os.close(fd)
+    assert os.waitpid(pid, 0)[1] == 0, failed
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, None])
