@@ -82,12 +82,14 @@ class Listener:
         return listening
 
     def close(self) -> None:
-        """Stop listening; remove the file, if it is still the one that was made."""
+        """Stop listening; remove the file, if it is still the one that was made. Harmless when done twice."""
         if self._file:
             name = Path(self.path).name
             with suppress(OSError):
                 if os.path.samestat(self._file, os.stat(name, dir_fd=self._directory, follow_symlinks=False)):
                     os.unlink(name, dir_fd=self._directory)
+            self._file = None
+            os.close(self._directory)
         self.socket.close()
 
 
@@ -124,13 +126,23 @@ def _alone(directory: int, name: str) -> Iterator[None]:
         lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(lock), os.stat(file, dir_fd=directory, follow_symlinks=False)):
+            if _is_called(lock, directory, file):  # else who had it before has removed it
+                try:
                     yield
-                    os.unlink(file, dir_fd=directory)
-                    return
+                finally:
+                    with suppress(FileNotFoundError):
+                        os.unlink(file, dir_fd=directory)
+                return
         finally:
             os.close(lock)
+
+
+def _is_called(fd: int, directory: int, name: str) -> bool:
+    """Tell whether an open file still has its name."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(name, dir_fd=directory, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
 
 
 def _clear(directory: int, name: str) -> None:

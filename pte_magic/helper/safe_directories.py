@@ -40,14 +40,15 @@ def opened(directory: Path) -> int:
             found = os.stat(part, dir_fd=here, follow_symlinks=False)
             if stat.S_ISLNK(found.st_mode):
                 links += 1
-                _check(found, f"{path}/{part}", may_be_sticky=True, links=links)
+                _check(found, f"{path}/{part}", links=links)
                 to = os.readlink(part, dir_fd=here)
                 way += reversed(to.split("/"))
                 if to.startswith("/"):
                     here, path = _instead(here, "/", None), ""
                 continue
             here, path = _instead(here, part, here), f"{path}/{part}"
-            _check(os.fstat(here), path, may_be_sticky=bool(way))
+            _check(os.fstat(here), path)
+        _check(os.fstat(here), path or "/", may_be_sticky=False)  # also where a link led back to one on the way
     except BaseException:
         os.close(here)
         raise
@@ -61,7 +62,7 @@ def _instead(here: int, part: str, within: int | None) -> int:
     return below
 
 
-def _check(found: os.stat_result, name: str, *, may_be_sticky: bool, links: int = 0) -> None:
+def _check(found: os.stat_result, name: str, *, may_be_sticky: bool = True, links: int = 0) -> None:
     if links > _MOST_LINKS:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     is_link = stat.S_ISLNK(found.st_mode)  # of which the mode means nothing

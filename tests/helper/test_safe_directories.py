@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -16,7 +17,7 @@ from serving import COMMAND, ENVIRONMENT, Helper
 from talking import still_serves
 from waiting import SECONDS, wait_until
 
-from pte_magic.helper import safe_directories
+from pte_magic.helper import listening, safe_directories
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,6 +104,16 @@ def test_a_link_of_root_s_is_followed(tmp_path: Path) -> None:
         safe_directories.opened(tmp_path / "loop")
 
 
+def test_where_a_link_of_root_s_ends_nobody_else_may_write(tmp_path: Path) -> None:
+    (tmp_path / "sticky").mkdir()
+    (tmp_path / "sticky").chmod(0o1777)
+    for link, to in (("link", "sticky"), ("link", "sticky/"), ("link", "sticky/."), ("sticky/link", ".")):
+        (tmp_path / link).unlink(missing_ok=True)
+        (tmp_path / link).symlink_to(to)
+        with pytest.raises(PermissionError, match=r"others may write to .*/sticky "):
+            os.close(safe_directories.opened(tmp_path / link))
+
+
 def test_what_does_not_exist_is_made_for_all_to_enter(tmp_path: Path) -> None:
     os.close(safe_directories.opened(tmp_path / "a" / "b"))
     assert [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "a", tmp_path / "a" / "b")] == [0o755] * 2
@@ -124,6 +135,16 @@ def test_nobody_s_lock_on_the_directory_keeps_it_from_starting(tmp_path: Path) -
     assert {path.name for path in tmp_path.iterdir()} == {"log"}
 
 
+def test_what_goes_wrong_while_it_starts_is_said_and_no_lock_is_left(tmp_path: Path) -> None:
+    directory = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with pytest.raises(FileNotFoundError, match="mine"), listening._alone(directory, "socket"):
+            raise FileNotFoundError(errno.ENOENT, "mine")
+        assert not list(tmp_path.iterdir())
+    finally:
+        os.close(directory)
+
+
 def test_of_many_that_start_at_a_time_one_serves(tmp_path: Path) -> None:
     command = [*COMMAND, "--socket", str(tmp_path / "socket")]
     logs = [tmp_path / f"log{number}" for number in range(4)]
@@ -136,6 +157,7 @@ def test_of_many_that_start_at_a_time_one_serves(tmp_path: Path) -> None:
         said = [log.read_text(encoding="utf-8") for log in logs]
         assert sum("serving for" in text for text in said) == 1, said
         assert sum("already; type" in text for text in said) == len(started) - 1, said
+        assert {path.name for path in tmp_path.iterdir()} == {"socket", *(log.name for log in logs)}
         still_serves(tmp_path / "socket")
     finally:
         for process in started:

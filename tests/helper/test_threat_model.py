@@ -28,6 +28,7 @@ ABOUT_USE = {
     "test_safe_directories.py": {
         "test_a_link_of_root_s_is_followed",
         "test_of_many_that_start_at_a_time_one_serves",
+        "test_what_goes_wrong_while_it_starts_is_said_and_no_lock_is_left",
         "test_what_does_not_exist_is_made_for_all_to_enter",
     },
     "test_serve.py": {
