@@ -36,3 +36,12 @@ def none_free() -> ResourceError:
         f"too few file descriptors are free: this process may have {most:,}; close files, or type "
         f"`ulimit -n {2 * most}` before you start Python"
     )
+
+
+def no_thread(*, to: str) -> ResourceError:
+    """Return the error that says that no thread can be started to do something."""
+    most = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    return ResourceError(
+        f"no thread can be started that would {to}: this user may have {most} of them and of processes "
+        "(`ulimit -u`), or memory is short; end some, and try again"
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import resource
 import threading
 import time
 import warnings
@@ -15,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import pandas as pd
 
-from pte_magic import arguments, core, units
+from pte_magic import arguments, core, descriptors, units
 from pte_magic.around import same
 from pte_magic.comparison import showing
-from pte_magic.errors import PteMagicError, ResourceError, UnstableError
+from pte_magic.errors import PteMagicError, UnstableError
 from pte_magic.interrupts import Lock, deferred
 from pte_magic.named import Named
 from pte_magic.overview import headline
@@ -93,10 +92,7 @@ class Watch:
         try:
             self._look()
             with deferred():  # or the thread would be half started
-                self._thread.start()
-        except RuntimeError as error:
-            self._finish()
-            raise _no_thread() from error
+                self._start()
         except BaseException:
             self._finish()
             raise
@@ -122,6 +118,12 @@ class Watch:
     def _started(self) -> bool:
         """Whether there is a thread to wait for."""
         return self._thread.ident is not None
+
+    def _start(self) -> None:
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise descriptors.no_thread(to="look") from error
 
     def stop(self) -> None:
         """Take a last look, and stop. What was seen stays; harmless when done twice."""
@@ -324,14 +326,6 @@ def stop_all() -> None:
         for one in list(_all):
             if one.running and one._started:  # noqa: SLF001  (this function is a part of it)
                 one.stop()
-
-
-def _no_thread() -> ResourceError:
-    most = resource.getrlimit(resource.RLIMIT_NPROC)[0]
-    return ResourceError(
-        f"no thread can be started that would look: this user may have {most} of them and of processes (`ulimit -u`), "
-        "or memory is short; end some, and try again"
-    )
 
 
 def _keep_looking(found: weakref.ref[Watch], end: threading.Event, every: float) -> None:

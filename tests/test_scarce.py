@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from conftest import needs_root, python
+
+import pte_magic
+from pte_magic import hardware, walkers
+from pte_magic.space import own
+from pte_magic.walkers.shared import SharedMemoryWalker
 
 NO_DESCRIPTOR = """
 import os, resource, warnings
@@ -86,6 +92,49 @@ with pte_magic.watch(a) as seen:
 """)
     assert out.startswith("no thread can be started that would look: ")
     assert len(out.splitlines()) == 1
+
+
+@needs_root
+def test_what_else_a_watch_s_first_look_raises_is_not_about_threads() -> None:
+    reader, a = walkers.get(), np.ones(4096)
+    if not isinstance(reader, SharedMemoryWalker):
+        pytest.skip("no walker in the kernel works here")
+    start = a.ctypes.data & -hardware.PAGE_SIZE
+    pieces = reader.views(own(), start, start + hardware.PAGE_SIZE)
+    next(pieces)
+    with pytest.raises(RuntimeError, match="this thread has the lock already"):
+        pte_magic.watch(a)
+    pieces.close()  # type: ignore[attr-defined]
+    with pte_magic.watch(a) as seen:
+        assert seen.running
+
+
+def test_so_is_a_snapshot_whose_threads_cannot_start() -> None:
+    pytest.importorskip("pyarrow")
+    out = python("""
+import os, tempfile, threading
+from pathlib import Path
+import pte_magic
+
+def start(*_, **__):
+    raise RuntimeError("can't start new thread")
+
+real = threading._start_new_thread
+with tempfile.TemporaryDirectory() as place:
+    pte_magic.snapshot(Path(place, "first"))
+    threading._start_new_thread = start
+    try:
+        pte_magic.snapshot(Path(place, "x"))
+    except pte_magic.PteMagicError as error:
+        print(error)
+    threading._start_new_thread = real
+    assert os.listdir(place) == ["first"]
+    assert threading.enumerate() == [threading.current_thread()]
+    print(len(pte_magic.snapshot(Path(place, "x"))))
+""")
+    said, rows = out.splitlines()
+    assert said.startswith("no thread can be started that would write: ")
+    assert rows == "1"
 
 
 @needs_root

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pte_magic import arguments, kernel_text, progress, walkers
+from pte_magic import arguments, descriptors, kernel_text, progress, walkers
 from pte_magic.errors import MissingPackageError, NoAddressSpaceError, PteMagicError, ResourceError, TargetError
 from pte_magic.escapes import visible
 from pte_magic.interrupts import Interrupts, deferred
@@ -192,8 +192,7 @@ class _Work:
         pool = ThreadPoolExecutor(min(_THREADS, len(os.sched_getaffinity(0))))
         try:
             with progress.bar("snapshot", len(pids), "process") as bar:
-                for pid in pids:
-                    pool.submit(self._one, pid)
+                self._begin(pool, pids)
                 while len(done) < len(pids) and not self._told_to_stop:
                     with suppress(Empty):
                         if process := self._done.get(timeout=_PAUSE):
@@ -209,6 +208,13 @@ class _Work:
             if process := self._done.get():
                 done.append(process)
         return [process for process in done if not process.skipped]
+
+    def _begin(self, pool: ThreadPoolExecutor, pids: list[int]) -> None:
+        try:
+            for pid in pids:
+                pool.submit(self._one, pid)
+        except RuntimeError as error:
+            raise descriptors.no_thread(to="write") from error
 
     def stop(self) -> None:
         """Have `all_of` return soon, with what was written until then. It may be called by the handler of a signal."""
