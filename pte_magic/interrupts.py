@@ -30,7 +30,8 @@ class Interrupts:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             self._before = signal.getsignal(signal.SIGINT)
-            signal.signal(signal.SIGINT, self._interrupted)
+            if self._before is not None:  # else it is not Python's, and could not be put back
+                signal.signal(signal.SIGINT, self._interrupted)
         return self
 
     def __exit__(self, *_: object) -> None:

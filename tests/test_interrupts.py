@@ -79,6 +79,17 @@ def test_a_program_that_ignores_them_goes_on_to() -> None:
         signal.signal(signal.SIGINT, before)
 
 
+def test_a_handler_that_was_not_installed_from_python_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a program in C has Python in it: what Python cannot put back it must not replace."""
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(signal, "getsignal", lambda _: None)  # so Python tells that
+    with Interrupts(), deferred():
+        pass
+    monkeypatch.undo()
+    found = signal.signal(signal.SIGINT, before)
+    assert found is before
+
+
 def test_a_deferred_one_comes_after_the_block() -> None:
     done = []
     with pytest.raises(KeyboardInterrupt), deferred():  # noqa: PT012  (that the block goes on is what is tested)
