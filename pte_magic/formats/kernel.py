@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # What is among the features in `Kernel.told`.
 _MASK, _HIDDEN = "encryption_mask=", "frames_hidden"
+_FEWEST = 2  # levels of page tables
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # by identity: plans to decode are kept by kernel
@@ -129,9 +130,8 @@ def _made(*what: Any) -> Kernel:
 
 @functools.cache
 def of_words(words: str, encryption_mask: int = 0, frames_hidden: bool = False) -> Kernel:  # noqa: FBT001, FBT002  (as above)
-    """Return the kernel whose `Kernel.words` these are."""
-    encoding, levels, *features = words.split()
-    return known(encoding, int(levels), frozenset(features), encryption_mask, frames_hidden)
+    """Return the kernel whose `Kernel.words` these are; raises as `of_told`."""
+    return of_told(words).also(encryption_mask, frames_hidden)
 
 
 @functools.cache
@@ -139,15 +139,15 @@ def of_told(told: str) -> Kernel:
     """Return the kernel of which a row's ``format`` tells: see `Kernel.told`.
 
     Raises:
-        TargetError: It tells of none, or of a format that there is not.
+        TargetError: It tells of none, or of a format or a number of levels that there is not.
 
     """
     try:
         encoding, levels, *words = told.split()
         masks = [int(word.removeprefix(_MASK), 16) for word in words if word.startswith(_MASK)]
         features = frozenset(word for word in words if word != _HIDDEN and not word.startswith(_MASK))
-        depth = range(geometry.GEOMETRIES[encoding].most + 1)[int(levels)]
-        return known(encoding, depth, features, masks[0] if masks else 0, _HIDDEN in words)
+        depths = {str(depth): depth for depth in range(_FEWEST, geometry.GEOMETRIES[encoding].most + 1)}
+        return known(encoding, depths[levels], features, masks[0] if masks else 0, _HIDDEN in words)
     except (ValueError, AttributeError, LookupError):
         message = f"{told!r:.60} is not a format of entries; leave the column format as pte_magic.walk() made it"
         raise TargetError(message) from None

@@ -44,15 +44,18 @@ def swap_types(features: frozenset[str], pfn_bits: int) -> SwapTypes:
         pfn_bits: How wide a page frame number may be: ``MAX_PHYSMEM_BITS - PAGE_SHIFT``, asm/sparsemem.h.
 
     """
-    sure = {name for name in features if not name.endswith(DOUBT)}
-    doubts: list[tuple[set[str], set[str]]] = [({name.removesuffix(DOUBT)}, set()) for name in sorted(features - sure)]
-    each = [_types(sure.union(*chosen)) for chosen in product(*doubts)]
+    doubts: list[tuple[tuple[str, ...], ...]] = [((name,), ()) for name in _ASKED if name + DOUBT in features]
+    each = [_types(features.union(*chosen)) for chosen in product(*doubts)]
     possible = tuple(tuple(dict.fromkeys(meanings)) for meanings in zip(*each, strict=True))
     types = tuple(meanings[0] if len(meanings) == 1 else UNKNOWN for meanings in possible)
     return SwapTypes(types, ("uffd_wp", "poisoned", "guard"), pfn_bits, possible)
 
 
-def _types(features: set[str]) -> list[Meaning]:
+# Each of these that is in doubt doubles what is possible. Others say nothing here, and a file may name any number.
+_ASKED = ("memory_failure", "migration", "device_private", "device_exclusive_pair", "pte_marker", "swapin_error_type")
+
+
+def _types(features: frozenset[str]) -> list[Meaning]:
     tail: list[Meaning] = []
     if "memory_failure" in features:
         tail.append(("hwpoison", None))

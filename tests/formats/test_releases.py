@@ -16,7 +16,7 @@ import pte_magic
 from pte_magic.formats import releases
 from pte_magic.formats.describe import describe
 from pte_magic.formats.features import FEATURES, of_named
-from pte_magic.formats.kernel import known, of_name, of_words, running
+from pte_magic.formats.kernel import known, of_name, of_told, of_words, running
 from pte_magic.formats.known import FORMATS
 
 BASE = "migration memory_failure pte_marker"
@@ -127,3 +127,20 @@ def test_every_release_in_between_has_features_that_are_known(name: str, minor: 
     of = known(name, 4, words)
     assert len(of.swap.types) == 32
     assert any(word.endswith("?") for word in words) == (("", None) in of.swap.types)
+
+
+def test_what_a_file_doubts_takes_no_more_time_than_what_we_doubt() -> None:
+    """Each doubt doubles what is possible, and somebody else's file may name any number of them."""
+    doubts = " ".join(f"unheard_of_{number}?" for number in range(64))
+    assert of_told(f"x86_64 4 migration {doubts}").swap == known("x86_64", 4, frozenset({"migration"})).swap
+
+
+@pytest.mark.parametrize("levels", ["99", "-1", "0", "1", "x", "4.0"])
+def test_levels_that_no_tables_have_are_refused_wherever_they_are_told(levels: str) -> None:
+    frame = pte_magic.decode([0x67, 0], arch="x86_64", release="6.12")
+    told = f"x86_64 {levels} migration"
+    with pytest.raises(pte_magic.PteMagicError, match="is not a format of entries"):
+        of_told(told)
+    frame.attrs["format"] = told
+    with pytest.raises(pte_magic.PteMagicError, match="does not tell how entries are to be read"):
+        pte_magic.decode(frame.entry)
