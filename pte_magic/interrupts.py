@@ -66,9 +66,12 @@ def deferred() -> Iterator[None]:
     After its last line comes what would have come at once: KeyboardInterrupt or, where `Interrupts` or a handler of the
     user's hears them, or the program ignores them, that and no exception.
     """
-    with Interrupts() as interrupts:
-        yield
-    interrupts.pass_on()
+    interrupts = Interrupts()
+    try:
+        with interrupts:
+            yield
+    finally:
+        interrupts.pass_on()
 
 
 class Lock(_thread.RLock):  # type: ignore[misc]  # final in typeshed, but not in CPython

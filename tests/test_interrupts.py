@@ -100,6 +100,13 @@ def test_a_deferred_one_comes_after_the_block() -> None:
         pass
 
 
+def test_a_deferred_one_comes_also_if_something_else_goes_wrong() -> None:
+    with pytest.raises(KeyboardInterrupt) as told, deferred():  # noqa: PT012  (as above)
+        interrupt()
+        raise LookupError
+    assert isinstance(told.value.__context__, LookupError)
+
+
 def test_a_deferred_one_is_of_whoever_hears_them_otherwise() -> None:
     with Interrupts() as outer, deferred():
         interrupt()
