@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pte_magic import descriptors, hardware, kernel_text
-from pte_magic.errors import NoProcError, PteMagicError, TargetError, UnstableError, WalkerUnavailableError
+from pte_magic.errors import NoProcError, PteMagicError, UnstableError, WalkerUnavailableError
 from pte_magic.space import own
 from pte_magic.walkers import direct_map, libbpf, machine, what_to_type
-from pte_magic.walkers.shared import SharedMemoryWalker
+from pte_magic.walkers.shared import SharedMemoryWalker, not_pagemap
 
 if TYPE_CHECKING:
     from pte_magic.space import AddressSpace
@@ -90,7 +90,7 @@ class BpfWalker(SharedMemoryWalker):
             return UnstableError(space.pid, _REACHED.unpack_from(self._memory, _REACHED_AT)[0])
         if status in (_NO_MM, _EXITED):
             return space.gone()
-        return TargetError(f"descriptor {space.fd} is not an open /proc/PID/pagemap")
+        return not_pagemap(space)
 
     def _calibrate(self) -> None:
         """Learn what a pagemap file looks like, where the direct map begins and which bit is memory encryption's.

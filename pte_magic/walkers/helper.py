@@ -19,7 +19,7 @@ from pte_magic.interrupts import Interrupts
 from pte_magic.walkers import answers, greeting, patience
 from pte_magic.walkers.entries import SPAN
 from pte_magic.walkers.protocol import ANSWER, AREAS, GO_ON, REQUEST, TABLES, VERSION, Status, socket_path
-from pte_magic.walkers.shared import ENTRIES, ENTRIES_AT, SPANS, SPANS_AT, SharedMemoryWalker
+from pte_magic.walkers.shared import ENTRIES, ENTRIES_AT, SPANS, SPANS_AT, SharedMemoryWalker, not_pagemap
 from pte_magic.walkers.what_to_type import start_helper
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ def _error(status: int, version: int, space: AddressSpace, reached: int) -> Exce
     if status == Status.GONE:
         return space.gone()
     if status == Status.NOT_PAGEMAP:
-        return TargetError(f"descriptor {space.fd} is not an open /proc/PID/pagemap")
+        return not_pagemap(space)
     if status == Status.MALFORMED:
         return TargetError("the helper walks whole pages of user addresses only")
     if status == Status.VERSION:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pte_magic import hardware
-from pte_magic.errors import PteMagicError, WalkerClosedError, WalkerUnavailableError
+from pte_magic.errors import PteMagicError, TargetError, WalkerClosedError, WalkerUnavailableError
 from pte_magic.interrupts import Lock
 from pte_magic.walkers import mapping
 from pte_magic.walkers.entries import SPAN, Entries, join, rows_before
@@ -45,6 +45,11 @@ def views(memory: mmap.mmap, at: int = 0) -> tuple[NDArray[Any], NDArray[np.uint
     """Return the spans and the entries of what is laid out like that from byte `at` on: all that there is room for."""
     spans = np.frombuffer(memory, SPAN, SPANS, at + SPANS_AT)
     return spans, np.frombuffer(memory, np.uint64, ENTRIES, at + ENTRIES_AT)
+
+
+def not_pagemap(space: AddressSpace) -> TargetError:
+    """Return the error that says that an address space has another file where its pagemap should be."""
+    return TargetError(f"descriptor {space.fd} is not an open /proc/PID/pagemap")
 
 
 @functools.cache

@@ -21,7 +21,7 @@ from pte_magic.systemtap import installing, modules, toolchain
 from pte_magic.systemtap.messages import hints
 from pte_magic.systemtap.running import Run
 from pte_magic.walkers import mapping
-from pte_magic.walkers.shared import MEMORY_BYTES, SharedMemoryWalker
+from pte_magic.walkers.shared import MEMORY_BYTES, SharedMemoryWalker, not_pagemap
 from pte_magic.walkers.what_to_type import command
 
 if TYPE_CHECKING:
@@ -184,8 +184,7 @@ class StapWalker(SharedMemoryWalker):
         if status in (_NO_MM, _EXITED):
             raise space.gone()
         if status != _OK:
-            message = f"descriptor {space.fd} is not an open /proc/PID/pagemap"
-            raise ValueError(message)
+            raise not_pagemap(space)
         self.frames_hidden = self._memory[_HIDDEN_AT] != 0
 
     def _ask(self) -> int:

@@ -18,7 +18,7 @@ from waiting import SECONDS
 
 import pte_magic
 from pte_magic import hardware, walkers
-from pte_magic.errors import WalkerUnavailableError
+from pte_magic.errors import TargetError, WalkerUnavailableError
 from pte_magic.space import AddressSpace, own
 from pte_magic.walkers import libbpf
 from pte_magic.walkers.bpf import OBJECT, BpfWalker
@@ -86,7 +86,7 @@ def test_a_descriptor_that_is_no_pagemap_is_refused(bpf: BpfWalker, kind: str) -
     with AddressSpace() as space:
         real, space.fd = space.fd, other_descriptor(kind)
         try:
-            with pytest.raises(ValueError, match="is not an open /proc/PID/pagemap"):
+            with pytest.raises(TargetError, match="is not an open /proc/PID/pagemap"):
                 bpf.walk(space, 0, hardware.user_limit())
         finally:
             os.close(space.fd)

@@ -22,7 +22,7 @@ from waiting import SECONDS, wait_until
 
 import pte_magic
 from pte_magic import hardware, walkers
-from pte_magic.errors import WalkerUnavailableError
+from pte_magic.errors import TargetError, WalkerUnavailableError
 from pte_magic.space import own
 from pte_magic.walkers.stap import StapWalker
 
@@ -281,7 +281,7 @@ def test_only_a_pagemap_is_taken_for_one(stap: StapWalker, path: str) -> None:
         if path.endswith("pagemap"):
             assert len(stap.walk(odd, 0, PAGE))  # type: ignore[arg-type]  # the negative cases need something that is none
         else:
-            with pytest.raises(ValueError, match="is not an open /proc/PID/pagemap"):
+            with pytest.raises(TargetError, match="is not an open /proc/PID/pagemap"):
                 stap.walk(odd, 0, PAGE)  # type: ignore[arg-type]  # as above
     finally:
         os.close(odd.fd)
