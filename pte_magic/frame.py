@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import operator
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pandas as pd
 
 from pte_magic import columns, hardware, restored, row_kernels, runs, walkers
-from pte_magic.arguments import shown
+from pte_magic.arguments import index, shown
 from pte_magic.difference import compare
 from pte_magic.errors import TargetError
 from pte_magic.formats import decode, pagemap
@@ -188,11 +187,10 @@ class PteFrame(OwnFrame):
         """Return which row is meant, counted from either end; by default the first at which a translation ends."""
         if row is None:
             row = int((self["state"] != "table").to_numpy().argmax()) if len(self) and "state" in self.columns else 0
-        try:
-            at = operator.index(row)
-        except Exception:  # noqa: BLE001  (somebody else's __index__)
+        at = index(row)
+        if at is None:
             message = f"row {shown(row)} is not a number of a row; type one from 0 to {len(self) - 1}"
-            raise TargetError(message) from None
+            raise TargetError(message)
         if not -len(self) <= at < len(self):
             message = f"row {shown(at)} does not exist; the frame has {len(self)}"
             raise TargetError(message)

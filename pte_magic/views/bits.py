@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,12 +28,9 @@ class Entry(traitlets.TraitType[int, int]):
     def validate(self, obj: Any, value: Any) -> int:
         """Take numbers of Python and of numpy, and texts: as the browser sends them, or as one types them in %pte."""
         width: int = obj._width  # noqa: SLF001  (a trait is a part of its widget)
-        try:
-            typed = typed_numbers.number(value, digits_are_hex=True, bits=width) if isinstance(value, str) else None
-            number = operator.index(typed.value if typed else value)
-        except Exception:  # noqa: BLE001  (somebody else's __index__)
-            number = -1
-        if number < 0 or number >> width:
+        typed = typed_numbers.number(value, digits_are_hex=True, bits=width) if isinstance(value, str) else None
+        number = typed.value if typed else arguments.index(value)
+        if number is None or number < 0 or number >> width:
             message = f"{self.name} is a number from 0 to {(1 << width) - 1:#x}, not {arguments.shown(value)}"
             raise traitlets.TraitError(message)
         return number
