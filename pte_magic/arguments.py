@@ -101,9 +101,9 @@ def address(value: Any, name: str) -> int:
     return integer(value, name, "type an address, such as 0x7f0000000000")
 
 
-def process(value: Any, name: str = "pid") -> int:
+def process(value: Any) -> int:
     """Return a pid. Raises as `integer`."""
-    return integer(value, name, "type the number of a process, such as 1234, or leave it out for this one")
+    return integer(value, "pid", "type the number of a process, such as 1234, or leave it out for this one")
 
 
 def rows(value: Any) -> int:
@@ -130,16 +130,16 @@ def seconds(value: Any, name: str, least: float, below: float) -> float:
     return found
 
 
-def text(value: Any, name: str, what: str, *, error: type[PteMagicError] = TargetError) -> str:
+def text(value: Any, name: str, what: str) -> str:
     """Return a text, as a str and nothing else.
 
     Raises:
-        PteMagicError: It is none; `what` says what to type.
+        TargetError: It is not a text; `what` says what to type.
 
     """
     if not issubclass(type(value), str):
         message = f"{name}={shown(value)} is not a text; {what}"
-        raise error(message)
+        raise TargetError(message)
     return str.__str__(value)
 
 

@@ -73,24 +73,24 @@ def _factorized(words: pd.Series[Any]) -> tuple[NDArray[Any], Sequence[Any]]:
     return codes, list(found)
 
 
-def of_all(frame: pd.DataFrame, name: str = COLUMN) -> Kernel:
+def of_all(frame: pd.DataFrame) -> Kernel:
     """Return the one kernel of which all entries of a frame are.
 
     Raises:
         TargetError: They are of several, or nobody knows.
 
     """
-    found = known(frame, name)[1]
+    found = known(frame)[1]
     if len(found) > 1:
         one, other = labels(found)[:2]
         message = f"these entries are of several kernels, {one} and {other}; select the rows of one of them, such as "
-        message += f"frame[frame[{name!r}] == frame[{name!r}].iloc[0]]"
+        message += f"frame[frame[{COLUMN!r}] == frame[{COLUMN!r}].iloc[0]]"
         raise TargetError(message)
     if not found or found[0] is None:
         if not len(frame):
             return kernels.running()
         message = "these entries do not tell of which kernel they are, so nobody can decode them; keep the column "
-        message += f"{name!r} of the frame that pte_magic.walk() returned"
+        message += f"{COLUMN!r} of the frame that pte_magic.walk() returned"
         raise TargetError(message)
     return found[0]
 

@@ -41,8 +41,6 @@ STATE = np.array(
 )
 """The state of each `Shape`; -1 where no state is known."""
 
-_FULL = (1 << 64) - 1
-
 
 class Pick(NamedTuple):
     """Bits of one octet of an entry, moved to where they are wanted: right by `right`, left if that is negative."""

@@ -127,7 +127,7 @@ def _choose(name: str) -> Walker:
     if name == AUTO:
         name = next(filter(_works, NAMES))
     elif name not in NAMES:
-        near = did_you_mean(name, (AUTO, *NAMES)) if isinstance(name, str) else ""
+        near = did_you_mean(name, (AUTO, *NAMES))
         message = f"walker {arguments.shown(name)} does not exist; type one of {AUTO}, {', '.join(NAMES)}{near}"
         raise TargetError(message)
     found = attempt(name, again=True, patient=True)

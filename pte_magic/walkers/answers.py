@@ -123,8 +123,6 @@ class Counted:
             NoAddressSpaceError: It is gone meanwhile.
 
         """
-        if first and last:
-            return False
         total = n if first else self._walks.get(walk, 0) + n
         if last:
             self._walks.pop(walk, None)

@@ -17,16 +17,16 @@ _libc.mmap.argtypes = [
 ]  # fmt: skip
 
 
-def shared(fd: int, size: int, protection: int = mmap.PROT_READ | mmap.PROT_WRITE) -> mmap.mmap:
+def shared(fd: int, size: int) -> mmap.mmap:
     """Return the first `size` bytes of a file, mapped. Python's own mapping of it would keep a descriptor of the file.
 
     Raises:
         OSError: It cannot be mapped.
 
     """
-    made = mmap.mmap(-1, size, prot=protection)
+    made = mmap.mmap(-1, size)
     try:
-        _put(made, protection, mmap.MAP_SHARED, fd)
+        _put(made, mmap.MAP_SHARED, fd)
     except BaseException:
         made.close()
         raise
@@ -39,10 +39,11 @@ def leave(memory: mmap.mmap) -> None:
     The frames of the parent's other threads stay in the child as they were, and hold what they held for ever. So it is
     not enough to let go of the mapping, and to take it away would kill who looks there next.
     """
-    _put(memory, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1)
+    _put(memory, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1)
 
 
-def _put(memory: mmap.mmap, protection: int, flags: int, fd: int) -> None:
+def _put(memory: mmap.mmap, flags: int, fd: int) -> None:
+    protection = mmap.PROT_READ | mmap.PROT_WRITE
     at = np.frombuffer(memory, np.uint8).ctypes.data
     if _libc.mmap(at, len(memory), protection, flags | _MAP_FIXED, fd, 0) == _FAILED:
         error = ctypes.get_errno()
