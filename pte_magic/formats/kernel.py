@@ -139,18 +139,23 @@ def of_told(told: str) -> Kernel:
     """Return the kernel of which a row's ``format`` tells: see `Kernel.told`.
 
     Raises:
-        TargetError: It tells of none, or of a format or a number of levels that there is not.
+        TargetError: It tells of none, or of a format, a number of levels or a bit of encryption that there is not.
 
     """
     try:
         encoding, levels, *words = told.split()
-        masks = [int(word.removeprefix(_MASK), 16) for word in words if word.startswith(_MASK)]
+        (mask,) = [int(word.removeprefix(_MASK), 16) for word in words if word.startswith(_MASK)] or [0]
         features = frozenset(word for word in words if word != _HIDDEN and not word.startswith(_MASK))
-        depths = {str(depth): depth for depth in range(_FEWEST, geometry.GEOMETRIES[encoding].most + 1)}
-        return known(encoding, depths[levels], features, masks[0] if masks else 0, _HIDDEN in words)
+        number = {str(depth): depth for depth in depths(encoding)}[levels]
+        return known(encoding, number, features, encryption_bit(encoding, mask), _HIDDEN in words)
     except (ValueError, AttributeError, LookupError):
         message = f"{told!r:.60} is not a format of entries; leave the column format as pte_magic.walk() made it"
         raise TargetError(message) from None
+
+
+def depths(encoding: str) -> range:
+    """Return how many levels the page tables of a format may have."""
+    return range(_FEWEST, geometry.GEOMETRIES[encoding].most + 1)
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 from pte_magic import hardware, walkers
 from pte_magic.errors import TargetError
 from pte_magic.formats import kernel as kernels
+from pte_magic.formats.features import FEATURES
 from pte_magic.formats.known import FORMATS
 from pte_magic.snapshots.checks import must
 
@@ -26,7 +27,13 @@ CHECKED = 3
 """Since this version there are checksums: see `checks`."""
 _WORDS = ("time", "host", "release", "machine", "walker", "encoding", "format")
 _NUMBERS = ("version", "pid", "levels", "encryption_mask")
-_LEVELS = range(2, 6)
+
+
+def _is_bit(mask: int, encoding: str) -> bool:
+    try:
+        return kernels.encryption_bit(encoding, mask) == mask
+    except TargetError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +110,10 @@ class Facts:
             raise TargetError(message)
         must(told["version"] > 0 and told["pid"] > 0, "there are no such numbers")
         must(all(isinstance(name, str) for name in told["features"]), "features are not named")
-        must(told["format"] in FORMATS and told["levels"] in _LEVELS, "there is no such format")
+        must(set(told["features"]) <= FEATURES.keys(), "its kernel has features that are not known")
+        must(told["format"] in FORMATS and told["levels"] in kernels.depths(told["format"]), "there is no such format")
         must(told["encoding"] in (told["format"], "pagemap"), f"entries of {told['format']} are not {told['encoding']}")
-        must(0 <= told["encryption_mask"] < 1 << 64, "no entry has such a bit")
+        must(_is_bit(told["encryption_mask"], told["format"]), "no entry has such a bit of memory encryption")
         must(told["walker"] in walkers.NAMES, f"there is no walker {told['walker']!r}")
         datetime.fromisoformat(told["time"])
         return cls(**{**told, "features": tuple(told["features"])})

@@ -135,6 +135,19 @@ def test_what_a_file_doubts_takes_no_more_time_than_what_we_doubt() -> None:
     assert of_told(f"x86_64 4 migration {doubts}").swap == known("x86_64", 4, frozenset({"migration"})).swap
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        *(f"x86_64 4 encryption_mask={mask}" for mask in ("0x1", "-0x8", "0x3000", f"{(1 << 72) - 1:#x}")),
+        "arm64_4k 4 encryption_mask=0x8000000000000",
+        "x86_64 4 encryption_mask=0x8000000000000 encryption_mask=0x800000000000",
+    ],
+)
+def test_what_cannot_be_the_bit_of_memory_encryption_is_refused(told: str) -> None:
+    with pytest.raises(pte_magic.PteMagicError, match="is not a format of entries"):
+        of_told(told)
+
+
 @pytest.mark.parametrize("levels", ["99", "-1", "0", "1", "x", "4.0"])
 def test_levels_that_no_tables_have_are_refused_wherever_they_are_told(levels: str) -> None:
     frame = pte_magic.decode([0x67, 0], arch="x86_64", release="6.12")

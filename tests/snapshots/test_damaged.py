@@ -305,17 +305,20 @@ def test_levels_are_known_by_their_names_in_whatever_order(written: Path, copy: 
     [
         {"levels": 77}, {"levels": "4"}, {"format": "mips"}, {"encoding": "arm64_4k"}, {"walker": "nobody"},
         {"pid": -1}, {"pid": True}, {"time": "yesterday"}, {"features": "soft_dirty"}, {"features": [1]},
-        {"encryption_mask": -1}, {"encryption_mask": 1 << 70}, {"version": 0}, {"version": "3"}, {"frames_hidden": 1},
+        {"features": ["x y"]}, {"features": ["migration?"]}, {"levels": 1},
+        {"encryption_mask": -1}, {"encryption_mask": 1 << 70}, {"encryption_mask": 1}, {"encryption_mask": 3 << 12},
+        {"version": 0}, {"version": "3"}, {"frames_hidden": 1},
         {"more": 1}, {"host": None},
     ],
     ids=str,
 )  # fmt: skip
 def test_facts_of_another_kind_are_refused(changes: dict[str, Any], copy: Path) -> None:
     file = only_file(copy)
-    told = facts_of(file) | changes
-    rewrite(file, pq.read_table(file, partitioning=None).to_pydict(), facts_of(file) | {"version": 2})
+    told = facts_of(file) | {"version": 2}  # without a checksum, which would be missing
+    rewrite(file, pq.read_table(file, partitioning=None).to_pydict(), told)
+    assert len(pte_magic.load(copy).frame())
     table = pq.read_table(file, partitioning=None)
-    pq.write_table(table.replace_schema_metadata({KEY: json.dumps(told)}), file)
+    pq.write_table(table.replace_schema_metadata({KEY: json.dumps(told | changes)}), file)
     with pytest.raises(TargetError, match="is damaged: "):
         pte_magic.load(copy).processes()
     with pytest.raises(TargetError, match="is damaged: "):
