@@ -62,14 +62,14 @@ def integer(
     """Return a whole number as an int of Python.
 
     Args:
-        value: What was passed: an int, or what Python and numpy take for one. A bool is none.
+        value: What was passed: an int, or what Python and numpy take for one. A bool is not one.
         name: Of the parameter.
         what: What to type instead, as in "type 1234, for example".
         least: The smallest that is allowed.
         error: What is raised.
 
     Raises:
-        PteMagicError: It is none, or smaller.
+        PteMagicError: It is not a whole number, is smaller, or has more than 128 bits.
 
     """
     number = index(value)
@@ -83,7 +83,7 @@ def integer(
 
 
 def index(value: Any) -> int | None:
-    """Return what Python and numpy take for a whole number, as an int and nothing else; else None. A bool is none."""
+    """Return what Python and numpy take for a whole number as an int; None for all else, also for a bool."""
     if issubclass(type(value), (bool, np.bool_)):
         return None
     try:
@@ -115,7 +115,7 @@ def seconds(value: Any, name: str, least: float, below: float) -> float:
     """Return a number of seconds.
 
     Raises:
-        TargetError: It is none, or not from `least` on and `below` the other.
+        TargetError: It is not a number, or not from `least` on and below `below`.
 
     """
     found = math.nan
@@ -147,7 +147,7 @@ def flag(value: Any, name: str, what: str, *, error: type[PteMagicError] = Targe
     """Return whether something is meant: Python's True or False, or numpy's.
 
     Raises:
-        PteMagicError: It is none; `what` says what to type.
+        PteMagicError: It is neither; `what` says what to type.
 
     """
     if not issubclass(type(value), (bool, np.bool_)):
@@ -160,7 +160,7 @@ def path(value: Any, name: str = "path", *, error: type[PteMagicError] = TargetE
     """Return a path as text.
 
     Raises:
-        PteMagicError: It is none.
+        PteMagicError: It is not a path.
 
     """
     try:

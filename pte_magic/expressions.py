@@ -61,7 +61,7 @@ def compiles(text: str) -> bool:
 
 
 def parsed(text: str) -> ast.expr | None:
-    """Return the syntax tree of a Python expression; None if the text is none."""
+    """Return the syntax tree of a Python expression; None if the text is not one."""
     if not compiles(text):
         return None
     with warnings.catch_warnings():
@@ -70,7 +70,7 @@ def parsed(text: str) -> ast.expr | None:
 
 
 def names_in(text: str) -> set[str]:
-    """Return the names that a Python expression uses; none of what is no expression."""
+    """Return the names that a Python expression uses; of a text that is not an expression, nothing."""
     tree = parsed(text)
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} if tree else set()
 

@@ -20,9 +20,9 @@ def opened(directory: Path) -> int:
     """Return a descriptor of a directory, and make what does not exist of it, mode 0755.
 
     Each directory on the way has to belong to root or to this process' user, and nobody else may write to it, or else
-    he could have the next one be a link to somewhere else. On the way, others may write to one with the sticky bit, as
-    /tmp has it: they cannot replace what is not theirs. A link is followed if it is in such a directory, and theirs
-    neither: /var/run.
+    he could have the next one be a link to somewhere else. On the way, others may write to a directory with the sticky
+    bit, such as /tmp, as they cannot replace what is not theirs; to the last one they may not in any case. A link is
+    followed if it belongs to root or to this user, as /var/run does.
 
     Raises:
         OSError: It cannot be opened or made, or others may write to a directory; the message says which.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pte_magic.space import AddressSpace
 
 FLOOR, FACTOR = 1 << 20, 4
-"""Entries that any address space may have, and how often as many as its tables have now: they come and go meanwhile."""
+"""Entries that a walk may get in any case, or so many times what the tables have now, as they come and go meanwhile."""
 
 
 _SPAN = struct.Struct("=QQIi")  # SPAN
