@@ -4,7 +4,7 @@ An element is two words. A short text lies within; of a longer one the element h
 arena that all arrays of this dtype object share, or, if it was put there later, its address.
 
 Source: NEP 55 and numpy/_core/src/multiarray/static_string.c; where the arena is, numpy's C API says
-(``NpyString_load``; its places in the table of functions are numpy 2's ABI, numpy/_core/code_generators/numpy_api.py).
+(``NpyString_load``; its place in the table of functions is numpy 2's ABI, numpy/_core/code_generators/numpy_api.py).
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy._core import _multiarray_umath  # type: ignore[attr-defined]  # (where numpy's headers find the table, too)
 
-from pte_magic.interrupts import deferred
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 _WORD = np.dtype(np.uintp)
 _FLAGS = np.uintp(8 * _WORD.itemsize - 8)  # a byte of flags; below it the size
 _MISSING, _OUTSIDE, _LONG = 0x80, 0x20, 0x10  # NPY_STRING_MISSING, NPY_STRING_OUTSIDE_ARENA, NPY_STRING_LONG
-_LOAD, _ACQUIRE, _RELEASE = 313, 316, 318  # NpyString_load, NpyString_acquire_allocator, NpyString_release_allocator
+_LOAD = 313  # NpyString_load
 
 
 class _Text(ctypes.Structure):
@@ -65,17 +63,19 @@ class _Raw:
 
 
 def _address(dtype: np.dtype[Any], element: int) -> int:
-    """Return the address of the text of the element at an address."""
+    """Return the address of the text of the element at an address.
+
+    The C API has a lock for the allocator, which would be held from one line of Python to the next. A thread that wants
+    to use such strings meanwhile waits for it with the GIL, without which nobody releases it. It is not needed: all
+    that is called below adds a number of the element to one of the allocator, and reads no text.
+    """
     pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
         ("PyCapsule_GetPointer", ctypes.pythonapi)
     )
     table = ctypes.cast(pointer(_multiarray_umath._ARRAY_API, None), ctypes.POINTER(ctypes.c_void_p))  # noqa: SLF001  (numpy's C API)
     load = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(_Text))(table[_LOAD])
-    acquire = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(table[_ACQUIRE])
-    release = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(table[_RELEASE])
+    # The last member of PyArray_StringDTypeObject, which numpy/ndarraytypes.h makes public.
+    allocator = ctypes.c_void_p.from_address(id(dtype) + type(dtype).__basicsize__ - ctypes.sizeof(ctypes.c_void_p))
     text = _Text()
-    with deferred():  # it is a lock: whoever uses such strings while nobody releases it waits for ever
-        allocator = acquire(dtype)
-        load(allocator, element, text)
-        release(allocator)
+    load(allocator, element, text)
     return text.buf or 0

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from conftest import python
 from handmade import PAGE
 from hypothesis import given
 from hypothesis import strategies as st
@@ -538,3 +539,26 @@ def test_nothing_is_kept() -> None:
     gc.collect()
     changing.append(1)  # BufferError if an export were left
     mapped.close()
+
+
+def test_strings_are_looked_at_while_another_thread_uses_them() -> None:
+    """numpy waits for their lock with the GIL, so nobody may have it from one line of Python to the next."""
+    out = python("""
+import sys, threading
+import numpy as np
+from pte_magic.memory import find
+a = np.array(["a" * 1000] * 4, np.dtypes.StringDType())
+first, ended = find(a), threading.Event()
+
+def use():
+    while not ended.is_set():
+        a[0]
+
+thread = threading.Thread(target=use, daemon=True)
+sys.setswitchinterval(1e-6)
+thread.start()
+print(all(find(a) == first for _ in range(3000)))
+ended.set()
+thread.join()
+""")
+    assert out == "True"
