@@ -12,7 +12,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-DIRECTORY = Path("pte_magic", "walkers")
+DIRECTORY = Path("pte_magic", "walkers", "bpf")
 SOURCE, OBJECT = "walk.bpf.c", "walk.bpf.o"
 # BTF comes with the debugging information; no path of this machine shall.
 _FLAGS = ["-O2", "-g", "-Wall", "-Werror", "-fdebug-compilation-dir=.", "-c", SOURCE, "-o", OBJECT]

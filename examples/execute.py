@@ -19,7 +19,7 @@ import nbformat
 from nbclient import NotebookClient
 from recorded import TO
 
-from pte_magic import hardware
+from pte_magic.linux import hardware
 
 HERE = Path(__file__).parent
 LAB = ("06_swap", "07_protection", "08_accessed_and_dirty", "10_systemtap", "11_numa_and_migration")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pte_magic.core import decode, entries, walk
-from pte_magic.doctor import doctor
+from pte_magic.api.doctor import doctor
+from pte_magic.api.machine.processes import Processes, machine
+from pte_magic.api.pte_frame import PteFrame
+from pte_magic.api.snapshots.load import load
+from pte_magic.api.snapshots.take import snapshot
+from pte_magic.api.stream import stream
+from pte_magic.api.walk import decode, entries, walk
+from pte_magic.api.watch import watch
 from pte_magic.errors import PteMagicError
-from pte_magic.frame import PteFrame
-from pte_magic.interrupts import deferred
-from pte_magic.processes import Processes, machine
-from pte_magic.snapshots.loading import load
-from pte_magic.snapshots.taking import snapshot
-from pte_magic.streaming import stream
-from pte_magic.watching import watch
+from pte_magic.linux.interrupts import deferred
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -53,7 +53,7 @@ def __getattr__(name: str) -> Any:
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Add the magics to a shell; IPython calls this for ``%load_ext pte_magic``."""
     with deferred():
-        from pte_magic.magics import load  # noqa: PLC0415  (at the top, IPython would be needed for walk() too)
+        from pte_magic.notebook.extension import load  # noqa: PLC0415  (at the top, IPython would be needed for walk() too)
 
     load(shell)
 
@@ -61,6 +61,6 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Take the magics away again and unload what was loaded into the kernel, for ``%unload_ext pte_magic``."""
     with deferred():
-        from pte_magic.magics import unload  # noqa: PLC0415  (at the top, IPython would be needed for walk() too)
+        from pte_magic.notebook.extension import unload  # noqa: PLC0415  (at the top, IPython would be needed for walk() too)
 
     unload(shell)

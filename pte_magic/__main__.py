@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pte_magic.helper.commands import main
+from pte_magic.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

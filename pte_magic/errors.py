@@ -5,7 +5,7 @@ Every exception keeps its constructor's arguments in ``args``, so it survives pi
 
 from __future__ import annotations
 
-from pte_magic.escapes import visible, visible_lines
+from pte_magic.text.escapes import visible, visible_lines
 
 _LONGEST = 1000  # letters of an error; what is typed and what others say was cut before, to much less
 _SAID = 200  # letters of somebody else's message

@@ -11,13 +11,13 @@ from handmade import HUGE, PAGE
 from waiting import wait_until
 
 import pte_magic
-from pte_magic import page_sizes
+from pte_magic.linux import sizes
 
 if TYPE_CHECKING:
     from pte_magic import Processes
 
 SHARING = {"pss", "uss"}
-SMALL = f"resident_{page_sizes.short(PAGE)}"
+SMALL = f"resident_{sizes.short(PAGE)}"
 
 _REFRESH = Path("/proc/sys/vm/stat_refresh")  # root's: what processors have counted for themselves is added
 

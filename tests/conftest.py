@@ -23,12 +23,14 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from serving import CLIENTS, serving
 from waiting import SECONDS, wait_until
 
-from pte_magic import frame, hardware, walkers
+from pte_magic import walkers
+from pte_magic.api import pte_frame
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.formats import kernel
-from pte_magic.space import own
-from pte_magic.walkers import protocol, scan
-from pte_magic.walkers.helper import HelperWalker
+from pte_magic.linux import hardware, pagemap_scan
+from pte_magic.linux.address_space import own
+from pte_magic.walkers import helper_protocol
+from pte_magic.walkers.helper_client import HelperWalker
 from pte_magic.walkers.stap import StapWalker
 from pte_magic.workloads.forked import Forked
 
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from serving import Helper
 
-    from pte_magic.space import AddressSpace
+    from pte_magic.linux.address_space import AddressSpace
 
 settings.register_profile("people", deadline=None)  # a loaded machine is no fault
 settings.register_profile("ci", deadline=None, derandomize=True)  # what fails there is the change's doing
@@ -53,7 +55,7 @@ if not os.access(Path(__file__).parent, os.W_OK):  # as in a guest of the lab: e
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests ask helpers that they have started, none that this machine may have.
-os.environ[protocol.VARIABLE] = "/nonexistent/pte-magic"
+os.environ[helper_protocol.VARIABLE] = "/nonexistent/pte-magic"
 
 GUESTS = "test_guests.py"
 """In vm/: the tests that wait for what runs in guests."""
@@ -91,17 +93,17 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def walked(name: str, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> frame.PteFrame:
+def walked(name: str, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> pte_frame.PteFrame:
     """Return the decoded frame of what a walker finds."""
     found = walkers.get(name).walk(space, start, end, tables=tables)
-    return frame.build(found, kernel.running(found.encryption_mask), pid=space.pid)
+    return pte_frame.build(found, kernel.running(found.encryption_mask), pid=space.pid)
 
 
-def rows(address: int, size: int = PAGE, name: str | None = None) -> frame.PteFrame:
+def rows(address: int, size: int = PAGE, name: str | None = None) -> pte_frame.PteFrame:
     return walked(name or RAW, own(), address, address + size)
 
 
-def by_page(table: frame.PteFrame, start: int, end: int) -> dict[str, NDArray[Any]]:
+def by_page(table: pte_frame.PteFrame, start: int, end: int) -> dict[str, NDArray[Any]]:
     """Say of every page of ``[start, end)`` what the row that covers it says; -1 where a number is missing."""
     address = np.arange(start, end, PAGE, dtype=np.uint64)
     first = table["vaddr"].to_numpy()
@@ -161,7 +163,7 @@ def helper() -> Iterator[Helper | None]:
         return
     options = ("--group", str(NOBODY), "--frames", "0", "--max-clients-per-user", str(CLIENTS))
     with serving(*options) as found, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pte_magic.walkers.helper.socket_path", lambda: str(found.path))
+        patch.setattr("pte_magic.walkers.helper_client.socket_path", lambda: str(found.path))
         walkers.close()  # who asked before was told that there is none
         yield found
         walkers.close()
@@ -219,7 +221,7 @@ def stap() -> Iterator[StapWalker]:
 @pytest.fixture
 def level_walker(walker: str) -> str:
     """The name of each walker in turn that tells at which level an entry is; pagemap does with the help of a scan."""
-    if walker == "pagemap" and scan.populated(own(), 0, PAGE) is None:
+    if walker == "pagemap" and pagemap_scan.populated(own(), 0, PAGE) is None:
         pytest.skip("needs a kernel with PAGEMAP_SCAN (6.7)")
     return walker
 

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pte_magic import PteFrame, frame
+from pte_magic import PteFrame
+from pte_magic.api import pte_frame
 from pte_magic.formats import kernel
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pte_magic.difference import PteDiff
+    from pte_magic.api.pte_diff import PteDiff
 
 PAGE, MIB2, GIB = 1 << 12, 2 << 20, 1 << 30  # of x86-64, whose entries these are
 START = 1 << 30
@@ -43,7 +44,7 @@ def made(*spans: tuple[int, str, Sequence[int]], encryption_mask: int = 0) -> Pt
     table = [(vaddr, SIZES[level], len(raw), LEVELS.index(level)) for vaddr, level, raw in spans]
     raw = np.array([entry for *_, part in spans for entry in part], np.uint64)
     found = Entries(raw, np.array(table, SPAN), "x86_64", "bpf", encryption_mask=encryption_mask)
-    return frame.build(found, kernel.running(encryption_mask), pid=1)
+    return pte_frame.build(found, kernel.running(encryption_mask), pid=1)
 
 
 def pages(*raw: int) -> PteFrame:

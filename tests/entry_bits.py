@@ -11,7 +11,7 @@ import numpy as np
 from handmade import PAGE
 from versions import release
 
-from pte_magic import hardware
+from pte_magic.linux import hardware
 
 
 class Bits(NamedTuple):

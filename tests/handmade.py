@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from pte_magic import page_sizes, system_calls, units
+from pte_magic.linux import libc as system_calls
+from pte_magic.linux import sizes
+from pte_magic.text import units
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-PAGE, HUGE, GIB = mmap.PAGESIZE, page_sizes.huge(), 1 << 30
-HUGE_LEVEL = list(page_sizes.by_level())[1]
+PAGE, HUGE, GIB = mmap.PAGESIZE, sizes.huge(), 1 << 30
+HUGE_LEVEL = list(sizes.by_level())[1]
 PTES = HUGE // PAGE  # of a table, all of which together cover what an entry above does
 PAGE_WORDS, HUGE_WORDS = units.size(PAGE), units.size(HUGE)
 NONE, READ, WRITE, EXEC = 0, mmap.PROT_READ, mmap.PROT_WRITE, mmap.PROT_EXEC

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from pte_magic.walkers.entries import SPAN
-from pte_magic.walkers.protocol import ANSWER, AREAS, GO_ON, GREETING, MAGIC, MEMORY, REQUEST, VERSION, Status
-from pte_magic.walkers.shared import ENTRIES_AT, SPANS_AT
+from pte_magic.walkers.helper_protocol import ANSWER, AREAS, GO_ON, GREETING, MAGIC, MEMORY, REQUEST, VERSION, Status
+from pte_magic.walkers.shared_memory import ENTRIES_AT, SPANS_AT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

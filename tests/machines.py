@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pte_magic import frame
+from pte_magic.api import pte_frame
 from pte_magic.formats import kernel
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
@@ -25,7 +25,7 @@ def arm(count: int = 6, host: str = "arm") -> PteFrame:
     """Return pages of 16 KiB whose page frames follow each other, `PFN` first."""
     raw = np.array([(PFN + at) * ARM_PAGE | _ARM for at in range(count)], np.uint64)
     spans = np.array([(ARM_START, ARM_PAGE, count, LEVELS.index("pte"))], SPAN)
-    return frame.build(Entries(raw, spans, "arm64_16k", "bpf"), kernel.reading("arm64_16k"), pid=1, host=host)
+    return pte_frame.build(Entries(raw, spans, "arm64_16k", "bpf"), kernel.reading("arm64_16k"), pid=1, host=host)
 
 
 def x86(count: int = 6, host: str = "x86", *, mask: int = 0, hidden: bool = False) -> PteFrame:
@@ -34,7 +34,7 @@ def x86(count: int = 6, host: str = "x86", *, mask: int = 0, hidden: bool = Fals
     raw = np.array([found | _X86 | mask for found in frames], np.uint64)
     spans = np.array([(X86_START, X86_PAGE, count, LEVELS.index("pte"))], SPAN)
     found = Entries(raw, spans, "x86_64", "bpf", encryption_mask=mask, frames_hidden=hidden)
-    return frame.build(found, kernel.of_release("x86_64"), pid=2, host=host)
+    return pte_frame.build(found, kernel.of_release("x86_64"), pid=2, host=host)
 
 
 def way(of: PteFrame) -> PteFrame:
@@ -50,4 +50,4 @@ def way(of: PteFrame) -> PteFrame:
         raw.append(int(leaf["entry"]) if not up else (0x1000 * ARM_PAGE | 3 if is_arm else 0x1067))
     encoding = "arm64_16k" if is_arm else "x86_64"
     found = Entries(np.array(raw, np.uint64), np.array(spans, SPAN), encoding, "bpf")
-    return frame.build(found, kernel.of_release(encoding), pid=int(leaf["pid"]), host=str(leaf["host"]))
+    return pte_frame.build(found, kernel.of_release(encoding), pid=int(leaf["pid"]), host=str(leaf["host"]))

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from conftest import forked
 from handmade import PAGE
 
-from pte_magic.walkers.protocol import ANSWER, GREETING, REQUEST, VERSION, Status
-from pte_magic.walkers.shared import ENTRIES_AT
+from pte_magic.walkers.helper_protocol import ANSWER, GREETING, REQUEST, VERSION, Status
+from pte_magic.walkers.shared_memory import ENTRIES_AT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -11,10 +11,10 @@ import pytest
 from handmade import PAGE
 
 import pte_magic
-from pte_magic.blocks import Blocks, NotOfUsersError
 from pte_magic.errors import TargetError
-from pte_magic.hardware import user_limit
-from pte_magic.target import Target
+from pte_magic.linux.hardware import user_limit
+from pte_magic.targets.blocks import Blocks, NotOfUsersError
+from pte_magic.targets.target import Target
 
 HERE = np.ones(5 * PAGE, np.uint8)
 LIMIT = user_limit()

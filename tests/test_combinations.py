@@ -11,14 +11,14 @@ from conftest import needs_root
 from shells import Shell
 
 from pte_magic import Processes, PteFrame
-from pte_magic import combinations as table
-from pte_magic.command_line import long_options
-from pte_magic.diff_magic import DiffMagics
-from pte_magic.magics import PteMagics
+from pte_magic.api.watch import Watch
+from pte_magic.notebook import combinations as table
+from pte_magic.notebook.command_line import long_options
+from pte_magic.notebook.extension import PteMagics
+from pte_magic.notebook.pte_cell import DiffMagics
 from pte_magic.views.bits import BitField
-from pte_magic.views.map import PageMap
+from pte_magic.views.page_map.page_map import PageMap
 from pte_magic.views.translation import Translation
-from pte_magic.watching import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -159,7 +159,7 @@ def test_help_goes_with_everything(shell: Shell, others: str) -> None:
 def test_all_options_of_the_cell_magic_have_an_effect_together(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     assert long_options(DiffMagics.difference) == ["--walker", "--settle", "--out", "--help"]
     waited: list[float] = []
-    monkeypatch.setattr("pte_magic.diff_magic.settle", lambda _, seconds: waited.append(seconds))
+    monkeypatch.setattr("pte_magic.notebook.pte_cell.settle", lambda _, seconds: waited.append(seconds))
     cell = shell.run("%%pte --walker pagemap --settle 5 --out kept m\nm[0] = 2")
     assert waited == [5]
     assert cell.result is shell.ip.user_ns["kept"]

@@ -15,9 +15,9 @@ from IPython.core.error import UsageError
 from shells import Shell
 from typed_lines import NAMES, expressions
 
-from pte_magic.command_line import Line, expanded, read
-from pte_magic.diff_magic import DiffMagics
-from pte_magic.magics import PteMagics
+from pte_magic.notebook.command_line import Line, expanded, read
+from pte_magic.notebook.extension import PteMagics
+from pte_magic.notebook.pte_cell import DiffMagics
 
 OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
     "--walker pagemap": ("--walker", {"walker": "pagemap"}),

@@ -10,8 +10,8 @@ import pytest
 from shells import Shell
 
 from pte_magic import walkers
-from pte_magic.space import own
-from pte_magic.target import region_names
+from pte_magic.linux.address_space import own
+from pte_magic.targets.target import region_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

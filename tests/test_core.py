@@ -17,7 +17,7 @@ from handmade import PAGE, PM_PFN, PM_PRESENT, NewMap, munmap, words, write
 
 import pte_magic
 from pte_magic import walkers
-from pte_magic.hardware import user_limit
+from pte_magic.linux.hardware import user_limit
 
 LIMIT = user_limit()
 Ask = Callable[..., Any]

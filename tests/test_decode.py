@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pte_magic
-from pte_magic.formats.known import FORMATS
+from pte_magic.formats.registry import FORMATS
 from pte_magic.walkers.entries import LEVELS
 
 PRESENT, PSE, PROTNONE = 1, 1 << 7, 1 << 8

@@ -14,8 +14,8 @@ from differences import told
 from handmade import PAGE, pfn, resident, write
 from shells import Cell, Shell
 
-from pte_magic.around import Around
-from pte_magic.difference import PteDiff
+from pte_magic.api.pte_diff import PteDiff
+from pte_magic.notebook.before_after import Around
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -238,7 +238,7 @@ def test_waiting_ends_with_the_time_or_an_interrupt(shell: Shell, monkeypatch: p
         raise KeyboardInterrupt
 
     held = shell.ip.user_ns["held"]
-    monkeypatch.setattr("pte_magic.around.time.sleep", interrupt)
+    monkeypatch.setattr("pte_magic.notebook.before_after.time.sleep", interrupt)
     cell = shell.run("%%pte --settle 600 m\nm[0] = 1")
     assert cell.out.startswith("interrupted; compared is what there was by then\n")
     assert changed(cell) == {address(shell) + page * PAGE: {"mapped"} for page in (0, 1)}

@@ -38,7 +38,7 @@ from handmade import (
 )
 
 import pte_magic
-from pte_magic.space import AddressSpace, own
+from pte_magic.linux.address_space import AddressSpace, own
 
 if TYPE_CHECKING:
     from handmade import NewMap

@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 from differences import DIRTY, NX, PAGE, RW, START, made, page, pages, swap
 
-from pte_magic import frame
+from pte_magic.api import pte_frame
 from pte_magic.formats import kernel
 from pte_magic.formats.hidden import hide
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
 if TYPE_CHECKING:
-    from pte_magic.difference import PteDiff
+    from pte_magic.api.pte_diff import PteDiff
 
 
 def shown(found: PteDiff, kind: str) -> str:
@@ -137,7 +137,7 @@ def test_without_page_frame_numbers_it_is_not_said_that_nothing_changed() -> Non
     raw, codes = np.array([page(5), page(6)], np.uint64), np.full(2, LEVELS.index("pte"), np.int8)
     hide(raw, codes, of)
     spans = np.array([(START, PAGE, 2, LEVELS.index("pte"))], SPAN)
-    hidden = frame.build(Entries(raw, spans, "x86_64", "helper", frames_hidden=True), of, pid=1)
+    hidden = pte_frame.build(Entries(raw, spans, "x86_64", "helper", frames_hidden=True), of, pid=1)
     for before, after in ((hidden, hidden), (pages(page(7), page(8)), hidden), (hidden, pages(page(7), page(8)))):
         assert repr(before.diff(after)) == "nothing that is known without page frame numbers has changed"
 

@@ -10,18 +10,20 @@ import pandas as pd
 import pytest
 
 import pte_magic
-from pte_magic import PteFrame, PteMagicError, frame, units
+from pte_magic import PteFrame, PteMagicError
+from pte_magic.api import pte_frame
 from pte_magic.errors import TargetError
 from pte_magic.formats import kernel
-from pte_magic.units import counted
+from pte_magic.text import units
+from pte_magic.text.units import counted
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
 PAGE, GUARD, SWAPPED = 0x8000000153016067, 0xFFFFFFFFFFFFF600, 0x07FFFFFFFFFFFC00
 
 
-def made(raw: list[int], size: int = 4096) -> frame.PteFrame:
+def made(raw: list[int], size: int = 4096) -> pte_frame.PteFrame:
     spans = np.array([(0x7F00_0000_0000, size, len(raw), LEVELS.index("pte" if size == 4096 else "pmd"))], SPAN)
-    return frame.build(Entries(np.array(raw, np.uint64), spans, "x86_64", "bpf"), kernel.running(), pid=4711)
+    return pte_frame.build(Entries(np.array(raw, np.uint64), spans, "x86_64", "bpf"), kernel.running(), pid=4711)
 
 
 MIXED = made([PAGE, 0, SWAPPED, GUARD])
@@ -96,7 +98,7 @@ def test_html_shows_hex_and_no_missing_values_of_pandas() -> None:
 
 
 def test_html_escapes_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pte_magic.hardware.host", lambda: "<b>&")
+    monkeypatch.setattr("pte_magic.linux.hardware.host", lambda: "<b>&")
     html = str(made([PAGE])._repr_html_())
     assert "host &lt;b&gt;&amp;" in html
     assert "<b>" not in html
@@ -146,7 +148,7 @@ def test_a_frame_of_some_columns_is_shown(columns: list[str]) -> None:
         "none",
     ],
 )
-def test_whatever_pandas_makes_of_a_frame_is_shown(table: frame.PteFrame) -> None:
+def test_whatever_pandas_makes_of_a_frame_is_shown(table: pte_frame.PteFrame) -> None:
     assert f"{len(table)} rows x {len(table.columns)} columns" in repr(table)
     assert f"{len(table)} rows x {len(table.columns)} columns" in str(table._repr_html_())
 
@@ -157,11 +159,11 @@ def test_bytes_of_runs_have_units() -> None:
     assert first.startswith("0 0x7f0000000000 4 KiB 512 2 MiB pte 0x8000000153016067")
 
 
-def spans(*found: tuple[int, int, str, list[int]]) -> frame.PteFrame:
+def spans(*found: tuple[int, int, str, list[int]]) -> pte_frame.PteFrame:
     """Return a frame of spans: first address, bytes that each entry covers, level, entries."""
     rows = [(vaddr, size, len(raw), LEVELS.index(level)) for vaddr, size, level, raw in found]
     raw = np.array([entry for *_, part in found for entry in part], np.uint64)
-    return frame.build(Entries(raw, np.array(rows, SPAN), "x86_64", "bpf"), kernel.running(), pid=4711)
+    return pte_frame.build(Entries(raw, np.array(rows, SPAN), "x86_64", "bpf"), kernel.running(), pid=4711)
 
 
 TABLE, X = 0x153016067, "\N{MULTIPLICATION SIGN}"
@@ -179,7 +181,7 @@ ADDRESS = spans(
 
 
 @pytest.mark.parametrize("table", [WIDE, WIDE.runs(), WIDE[::-1], WIDE.drop(columns=["pfn", "entry"])])
-def test_the_first_line_of_a_range_counts_what_is_there(table: frame.PteFrame) -> None:
+def test_the_first_line_of_a_range_counts_what_is_there(table: pte_frame.PteFrame) -> None:
     line = f"8 entries, 1.006 GiB: present 4 KiB {X} 2; present 2 MiB {X} 2; swap 4 KiB {X} 1; none {X} 3"
     assert repr(table).splitlines()[0] == line
     assert str(table._repr_html_()).startswith(f"<p>{line}</p><div tabindex=")
@@ -192,7 +194,7 @@ def test_the_first_line_counts_tables_apart_and_thousands_are_set_off() -> None:
 
 
 @pytest.mark.parametrize("table", [ADDRESS, ADDRESS[3:], made([0]), made([]), pte_magic.decode([PAGE, 0])])
-def test_the_way_to_one_address_and_mere_values_have_no_such_line(table: frame.PteFrame) -> None:
+def test_the_way_to_one_address_and_mere_values_have_no_such_line(table: pte_frame.PteFrame) -> None:
     assert " entries, " not in repr(table)
     assert not str(table._repr_html_()).startswith("<p>")
 
@@ -215,7 +217,7 @@ NOWHERE = spans((0x7F00_0000_0000, 1 << 39, "pgd", [TABLE]), (0x7F00_0000_0000, 
     ids=["4 KiB", "2 MiB", "nothing"],
 )
 def test_the_way_to_one_address_is_shown_with_the_bits_of_its_leaf(
-    table: frame.PteFrame, levels: list[str], says: str, field: str
+    table: pte_frame.PteFrame, levels: list[str], says: str, field: str
 ) -> None:
     lines = [" ".join(line.split()) for line in repr(table).splitlines()]
     assert [line.split()[4] for line in lines[1 : 1 + len(levels)]] == levels  # after number, address, size and unit
@@ -235,7 +237,7 @@ def test_the_way_to_one_address_is_shown_with_the_bits_of_its_leaf(
 
 
 @pytest.mark.parametrize("table", [ADDRESS[:3].iloc[::-1], ADDRESS.drop(columns="entry"), WIDE, made([PAGE])])
-def test_what_is_no_way_to_one_address_has_no_bits_below(table: frame.PteFrame) -> None:
+def test_what_is_no_way_to_one_address_has_no_bits_below(table: pte_frame.PteFrame) -> None:
     assert "bits  field" not in repr(table)
     assert "pte-says" not in str(table._repr_html_())
 
@@ -286,7 +288,7 @@ def test_runs_are_cut_by_pandas() -> None:
     ],
     ids=["objects", "named index", "words", "hex", "hex frames", "floats", "states", "entries", "less", "none", "T"],
 )
-def test_what_somebody_added_is_not_merged_away(table: frame.PteFrame) -> None:
+def test_what_somebody_added_is_not_merged_away(table: pte_frame.PteFrame) -> None:
     assert "runs" not in repr(table)
     assert f"[{len(table)} rows x {len(table.columns)} columns" in repr(table)
     assert "runs" not in str(table._repr_html_())
@@ -301,7 +303,9 @@ def test_one_is_shown_in_the_singular() -> None:
     """Of what is counted there may be one: of entries, rows, columns, runs, flags, processes."""
     one = made([0x67])
     spans = np.array([(1 << 30, 2 << 20, 1, LEVELS.index("pmd")), (1 << 40, 4096, 1, LEVELS.index("pte"))], SPAN)
-    apart = frame.build(Entries(np.array([0x1067, PAGE], np.uint64), spans, "x86_64", "bpf"), kernel.running(), pid=1)
+    apart = pte_frame.build(
+        Entries(np.array([0x1067, PAGE], np.uint64), spans, "x86_64", "bpf"), kernel.running(), pid=1
+    )
     assert (
         repr(apart).splitlines()[0]
         == "1 entry, 4 KiB: present 4 KiB \N{MULTIPLICATION SIGN} 1; table \N{MULTIPLICATION SIGN} 1"
@@ -325,7 +329,7 @@ def test_whatever_somebody_writes_into_attrs_a_frame_is_shown(name: str, bad: An
     whole = made([0x67, 0x1067])
     changed = whole.diff(made([0x65, 0x1067]))
     spans = np.array([(0, size, 1, at) for at, size in ((0, 1 << 39), (2, 1 << 30), (3, 2 << 20), (4, 4096))], SPAN)
-    way = frame.build(Entries(np.full(4, 0x67, np.uint64), spans, "x86_64", "bpf"), kernel.running(), pid=1)
+    way = pte_frame.build(Entries(np.full(4, 0x67, np.uint64), spans, "x86_64", "bpf"), kernel.running(), pid=1)
     pages = [page << 12 | 0x67 for page in range(1, 101)]
     many = made(pages).diff(made([page ^ 2 for page in pages]))  # shown as runs
     for of in (whole, pte_magic.decode([2, 0x67]), way, changed, many):

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib.array_utils import byte_bounds
 
-from pte_magic import dlpack
-from pte_magic.blocks import Blocks
 from pte_magic.errors import TargetError
-from pte_magic.memory import memory
+from pte_magic.targets import dlpack
+from pte_magic.targets.blocks import Blocks
+from pte_magic.targets.objects import memory
 
 SLICES = st.tuples(st.integers(0, 5), st.integers(0, 7), st.sampled_from([-3, -2, -1, 1, 2, 3]))
 

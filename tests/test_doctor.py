@@ -17,8 +17,9 @@ from serving import serving
 
 import pte_magic
 from pte_magic import walkers
-from pte_magic.doctor import _BY, _SEES, Report
-from pte_magic.walkers import libbpf, protocol
+from pte_magic.api.doctor import _BY, _SEES, Report
+from pte_magic.walkers import helper_protocol
+from pte_magic.walkers.bpf import libbpf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +111,7 @@ def test_has_a_row_for_every_walker() -> None:
 
 @needs_root
 def test_root_can_use_everything(helper: Helper) -> None:
-    found = shown("env", f"{protocol.VARIABLE}={helper.path}")
+    found = shown("env", f"{helper_protocol.VARIABLE}={helper.path}")
     assert [(row["works"], row["note"]) for row in found["rows"] if row["walker"] in WALKERS] == [(True, "")] * len(
         WALKERS
     )
@@ -159,7 +160,7 @@ def test_nobody_has_no_permission_and_sees_no_frames() -> None:
 
 @needs_root
 def test_nobody_with_a_helper_sees_raw_entries_and_is_told_how_to_see_frames(helper: Helper) -> None:
-    found = shown("env", f"{protocol.VARIABLE}={helper.path}", user=NOBODY)
+    found = shown("env", f"{helper_protocol.VARIABLE}={helper.path}", user=NOBODY)
     assert found["helper"]["works"]
     assert found["used"] == ["helper"]
     assert found["entries"] > 0
@@ -185,7 +186,9 @@ def test_nobody_with_a_helper_sees_raw_entries_and_is_told_how_to_see_frames(hel
 )
 def test_the_first_sentence_is_true(before: tuple[str, ...], user: int | None, options: tuple[str, ...] | None) -> None:
     with serving(*options) if options else nullcontext() as helper:
-        found = shown("env", f"{protocol.VARIABLE}={helper.path if helper else '/nonexistent'}", *before, user=user)
+        found = shown(
+            "env", f"{helper_protocol.VARIABLE}={helper.path if helper else '/nonexistent'}", *before, user=user
+        )
     (used,) = found["used"]
     sentence = f"You see {SEEN[found['entries'] > 0, found['frames'] > 0]}, by {BY[used]} (walker {used})."
     assert found["sentence"] == sentence

@@ -14,7 +14,8 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
 import pte_magic
-from pte_magic import diff_magic, magics, workloads
+from pte_magic import workloads
+from pte_magic.notebook import extension, pte_cell
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("*/*.md"))]
@@ -81,7 +82,7 @@ def test_commands_take_the_options_that_are_named(path: Path) -> None:
 @documents
 def test_options_of_the_magic_are_there(path: Path) -> None:
     there = set(
-        re.findall(r"-{1,2}[\w-]+", f"{magics.PteMagics.pte.__doc__}{diff_magic.DiffMagics.difference.__doc__}")
+        re.findall(r"-{1,2}[\w-]+", f"{extension.PteMagics.pte.__doc__}{pte_cell.DiffMagics.difference.__doc__}")
     )
     for line in code(path.read_text(encoding="utf-8")):
         if found := re.match(r"(?:%px )?(?:\w+ = )?%%?pte (.*)", line):

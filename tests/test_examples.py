@@ -21,7 +21,7 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from serving import serving
 
-from pte_magic.walkers import protocol
+from pte_magic.walkers import helper_protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,7 +163,7 @@ class Courses:
             os.chown(directory, mode.user if os.geteuid() == 0 else -1, -1)
         variables: dict[str, Any] = {"TMPDIR": home / "tmp", "MARK": mark}
         if mode.served is not None:
-            variables[protocol.VARIABLE] = self._stack.enter_context(serving(*mode.served)).path
+            variables[helper_protocol.VARIABLE] = self._stack.enter_context(serving(*mode.served)).path
         stems = [path.stem for path in NOTEBOOKS]
         command = ["execute.py", "--to", home / "to"] if name == "root" else [RUNNER, home / "to"]
         process = start(*command, *stems, user=mode.user, before=mode.before, **variables)

@@ -18,10 +18,12 @@ from handmade import PAGE, PM_PFN, PM_PRESENT
 from waiting import wait_until
 
 import pte_magic
-from pte_magic import hardware, kernel_text, visiting, walkers
+from pte_magic import walkers
+from pte_magic.api.machine import visiting
 from pte_magic.errors import NoAddressSpaceError, PteMagicError
-from pte_magic.space import AddressSpace
-from pte_magic.walkers.protocol import VARIABLE
+from pte_magic.linux import hardware, kernel_text
+from pte_magic.linux.address_space import AddressSpace
+from pte_magic.walkers.helper_protocol import VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -202,7 +204,7 @@ def test_when_all_threads_have_exited_it_is_a_zombie() -> None:
 def test_of_another_user_it_is_denied_and_no_zombie() -> None:
     with leaderless() as (process, _):
         code = f"""
-from pte_magic.space import AddressSpace
+from pte_magic.linux.address_space import AddressSpace
 try:
     AddressSpace({process.pid})
 except pte_magic.PteMagicError as error:
@@ -218,7 +220,7 @@ def test_a_notebook_whose_first_thread_exited_sees_its_own_memory(
     socket = helper.path if helper else "/nonexistent"
     code = f"""{BODY}
 import pte_magic
-from pte_magic.space import own
+from pte_magic.linux.address_space import own
 if {opened == "before"}:
     own()
 def work():

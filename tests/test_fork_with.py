@@ -21,7 +21,7 @@ from handmade import PAGE, pfn, words
 from waiting import SECONDS, wait_until
 
 from pte_magic.errors import WorkloadError
-from pte_magic.space import own
+from pte_magic.linux.address_space import own
 from pte_magic.workloads import fork_with, private_mapping, protect, shared_mapping
 from pte_magic.workloads.forked import Forked
 

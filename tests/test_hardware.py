@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 import pte_magic
-from pte_magic import geometry, hardware, walkers
-from pte_magic.space import own
+from pte_magic import walkers
+from pte_magic.linux import geometry, hardware
+from pte_magic.linux.address_space import own
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_a_lie_about_the_machine_is_not_believed() -> None:
     lie = {"x86_64": "i686", "aarch64": "armv8l"}.get(os.uname().machine)
     if lie is None:
         pytest.skip(f"nobody asks for lies about {os.uname().machine}")
-    code = "import os; from pte_magic import hardware; print(os.uname().machine, hardware.machine())"
+    code = "import os; from pte_magic.linux import hardware; print(os.uname().machine, hardware.machine())"
     done = subprocess.run(
         ["setarch", "linux32", sys.executable, "-c", code], capture_output=True, text=True, check=False
     )

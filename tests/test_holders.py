@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 import pte_magic
-from pte_magic import holders
 from pte_magic.errors import TargetError
-from pte_magic.memory import find, memory
+from pte_magic.targets import holders
+from pte_magic.targets.objects import find, memory
 
 pa: Any = pytest.importorskip("pyarrow")
 REAL = np.arange(5000.0)

@@ -16,7 +16,7 @@ AT_ANY_MOMENT = """
 import os, signal, sys, mmap
 signal.signal(signal.SIGINT, signal.default_int_handler)
 import pte_magic
-from pte_magic import progress
+from pte_magic.api import progress
 
 class Interrupting:
     '''Interrupts at the event of a number: a call or a line, or an instruction where descriptors are opened and closed.
@@ -77,7 +77,7 @@ try:
         do()
         gc.collect()
         before, number = descriptors(), 1
-        while interrupted(do, number, ("pte_magic/space.py", "pte_magic/walkers/"), ("pte_magic/space.py",)):
+        while interrupted(do, number, ("pte_magic/linux/address_space.py", "pte_magic/walkers/"), ("pte_magic/linux/address_space.py",)):
             assert descriptors() == before, number
             number += 1
         assert number > 100, number
@@ -128,8 +128,8 @@ RAW = (
     + """
 import gc, warnings
 from pathlib import Path
-from pte_magic import descriptors as free, kernel_text
-from pte_magic.snapshots import checks
+from pte_magic.linux import descriptors as free, kernel_text
+from pte_magic.api.snapshots import checks
 warnings.simplefilter("ignore", ResourceWarning)  # a file that nobody holds any more is closed
 directory = os.open("/proc/self", os.O_PATH)
 
@@ -163,9 +163,13 @@ def test_what_opens_descriptors_leaves_none() -> None:
     ("work", "module", "where"),
     [
         ("lambda: progress.bar('looking', 1, 'process').update()", "tqdm.std", "tqdm/std.py"),
-        ("lambda: pte_magic.walk(b'x').map()", "pte_magic.views.map", "views/map.py"),
+        ("lambda: pte_magic.walk(b'x').map()", "pte_magic.views.page_map.page_map", "views/page_map/page_map.py"),
         ("lambda: pte_magic.walk(b'x').bits()", "pte_magic.views.bits", "views/bits.py"),
-        ("lambda: pte_magic.walk(b'x').frames()", "pte_magic.page_frames", "pte_magic/page_frames.py"),
+        (
+            "lambda: pte_magic.walk(b'x').frames()",
+            "pte_magic.dataframes.page_frame_columns",
+            "pte_magic/dataframes/page_frame_columns.py",
+        ),
     ],
 )
 def test_an_import_is_never_half_done(work: str, module: str, where: str) -> None:
@@ -179,7 +183,7 @@ def test_a_magic_that_is_interrupted_says_one_line(tmp_path: Path, monkeypatch: 
     def interrupt(*_: object, **__: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("pte_magic.visiting.with_space", interrupt)
+    monkeypatch.setattr("pte_magic.api.machine.visiting.with_space", interrupt)
     found = shell.run("%pte --machine")
     assert (found.out + found.err).strip().splitlines() == ["UsageError: interrupted; nothing is left of it"]
     monkeypatch.undo()

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pte_magic.interrupts import Interrupts, Lock, deferred
+from pte_magic.linux.interrupts import Interrupts, Lock, deferred
 
 
 def interrupt() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pte_magic.memory import find
+from pte_magic.targets.objects import find
 
 
 class Empty:

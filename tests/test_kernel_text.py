@@ -11,18 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pte_magic
-from pte_magic import hardware, kernel_text
+from pte_magic.linux import hardware, kernel_text
 
 DECODING = {"read_text", "splitlines", "uname", "gethostname", "node", "iterlines"}
 """What decodes, or cuts lines, in a way of Python's."""
 ELSEWHERE = {
     "hardware.py": {"uname"},  # of the architecture
     "helper/install_service.py": {"read_text"},  # a template of ours
-    "helper/installed.py": {"splitlines"},  # what Python says
+    "helper/python_location.py": {"splitlines"},  # what Python says
     "kernel_text.py": {"uname"},
-    "systemtap/messages.py": {"splitlines"},  # escaped before
+    "notebook/stap/messages.py": {"splitlines"},  # escaped before
     "views/markup.py": {"read_text"},  # style sheets and scripts of ours
-    "walkers/bpf.py": {"splitlines"},  # the verifier's log
+    "walkers/bpf/walker.py": {"splitlines"},  # the verifier's log
     "walkers/stap.py": {"read_text"},  # a script of ours
     "walkers/what_to_type.py": {"read_text"},  # a unit of ours
 }

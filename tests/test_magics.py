@@ -14,8 +14,8 @@ from handmade import PAGE
 from shells import Cell, Shell
 
 import pte_magic
-from pte_magic.hardware import user_limit
-from pte_magic.views.map import PageMap
+from pte_magic.linux.hardware import user_limit
+from pte_magic.views.page_map.page_map import PageMap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

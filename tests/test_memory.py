@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pte_magic.errors import TargetError
-from pte_magic.memory import find, memory
+from pte_magic.targets.objects import find, memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -546,7 +546,7 @@ def test_strings_are_looked_at_while_another_thread_uses_them() -> None:
     out = python("""
 import sys, threading
 import numpy as np
-from pte_magic.memory import find
+from pte_magic.targets.objects import find
 a = np.array(["a" * 1000] * 4, np.dtypes.StringDType())
 first, ended = find(a), threading.Event()
 

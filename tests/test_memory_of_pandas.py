@@ -13,7 +13,7 @@ import pytest
 from handmade import PAGE
 
 from pte_magic.errors import TargetError
-from pte_magic.memory import find, memory
+from pte_magic.targets.objects import find, memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable

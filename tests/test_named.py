@@ -15,10 +15,10 @@ from handmade import PAGE
 from hypothesis import given
 from typed_lines import NAMES, expressions
 
-from pte_magic import target as targets
 from pte_magic.errors import PteMagicError, TargetError
-from pte_magic.named import at_first_byte, named, named_together
-from pte_magic.space import own
+from pte_magic.linux.address_space import own
+from pte_magic.notebook.line_target import at_first_byte, named, named_together
+from pte_magic.targets import target as targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from nbconvert import HTMLExporter, MarkdownExporter
 PAGES = 3
 VIEW = """
 from pte_magic.views.markup import module
-from pte_magic.views.view import View
+from pte_magic.views.widget import View
 
 class Address(View):
     _esm = module("function live({ el }) { el.textContent = 'alive'; }")
@@ -23,7 +23,7 @@ class Address(View):
 """
 MADE = """
 import pte_magic
-from pte_magic import frame
+from pte_magic.api import pte_frame as frame
 from pte_magic.formats import kernel
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 

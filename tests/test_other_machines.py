@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 import pte_magic
-from pte_magic import frame
+from pte_magic.api import pte_frame
 from pte_magic.formats import kernel
-from pte_magic.formats.known import FORMATS
+from pte_magic.formats.registry import FORMATS
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ UXN, CONT, FLAGS, SMALL, LARGE = 1 << 54, 1 << 52, 0xF40, 0b11, 0b01
 def made(entries: list[int], size: int = PAGE, level: str = "pte") -> PteFrame:
     raw = np.array(entries, np.uint64)
     spans = np.array([(START, size, len(raw), LEVELS.index(level))], SPAN)
-    return frame.build(Entries(raw, spans, "arm64_16k", "bpf"), kernel.reading("arm64_16k"), pid=1, host="other")
+    return pte_frame.build(Entries(raw, spans, "arm64_16k", "bpf"), kernel.reading("arm64_16k"), pid=1, host="other")
 
 
 def pages(count: int, first: int = 0x4000, more: int = 0) -> PteFrame:

@@ -14,10 +14,11 @@ from differences import MIB2, START, huge, made, page, swap
 from handmade import NOHUGEPAGE, write
 
 import pte_magic
-from pte_magic import PteFrame, PteMagicError, hardware
-from pte_magic.difference import PteDiff
+from pte_magic import PteFrame, PteMagicError
+from pte_magic.api.machine.processes import Processes
+from pte_magic.api.pte_diff import PteDiff
 from pte_magic.errors import TargetError
-from pte_magic.processes import Processes
+from pte_magic.linux import hardware
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,7 +167,7 @@ def not_here(*_: Any) -> Any:
 def test_a_method_of_a_table_of_processes_is_right_or_says_why(
     method: str, derived: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pte_magic.processes.owners", not_here)
+    monkeypatch.setattr("pte_magic.api.machine.processes.owners", not_here)
     table = DERIVED[derived](TABLE)
     is_plain = derived in {*PLAIN, "few columns"}
     assert isinstance(table, Processes) is not is_plain

@@ -31,9 +31,9 @@ from waiting import wait_until
 
 import pte_magic
 from pte_magic import walkers
+from pte_magic.api.machine.owners import Owners, owners
 from pte_magic.errors import TargetError
-from pte_magic.owners import Owners, owners
-from pte_magic.views.physical_map import PhysicalMap
+from pte_magic.views.page_map.physical_map import PhysicalMap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

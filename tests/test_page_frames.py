@@ -33,8 +33,10 @@ from handmade import (
 )
 
 import pte_magic
-from pte_magic import PteFrame, page_frames, physical
+from pte_magic import PteFrame
+from pte_magic.dataframes import page_frame_columns
 from pte_magic.errors import TargetError
+from pte_magic.linux import page_frames as physical
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
 DTYPES = {
     "map_count": "UInt64", "node": "UInt16", "cgroup": "category", "region": "category", "permissions": "category",
-    "page_flags": "UInt64", **{f"kpf_{name}": "boolean" for name in page_frames.FLAGS},
+    "page_flags": "UInt64", **{f"kpf_{name}": "boolean" for name in page_frame_columns.FLAGS},
 }  # fmt: skip
 RESTLESS = ("lru", "referenced", "active")
 """Flags that the kernel changes when it likes: a page that is new waits with others until they go to a list."""
@@ -51,7 +53,7 @@ OF_PRIVILEGE = ("map_count", "cgroup", "page_flags")
 
 
 def flags_of(row: pd.Series[Any]) -> set[str]:
-    return {name for name in page_frames.FLAGS if pd.notna(row[f"kpf_{name}"]) and row[f"kpf_{name}"]}
+    return {name for name in page_frame_columns.FLAGS if pd.notna(row[f"kpf_{name}"]) and row[f"kpf_{name}"]}
 
 
 def word(file: str, frame: int) -> int:
@@ -275,5 +277,5 @@ def test_flags_are_shown_by_name_and_constants_once(mixed: int) -> None:
     assert html
     assert "<th>kpf_anon</th>" in html
     assert "kpf_zero_page" not in html
-    unset = sum(not table[f"kpf_{name}"].any() for name in page_frames.FLAGS)
+    unset = sum(not table[f"kpf_{name}"].any() for name in page_frame_columns.FLAGS)
     assert f"; {unset} flags of page frames set nowhere, not shown]" in html

@@ -18,7 +18,7 @@ from handmade import ANONYMOUS, NOHUGEPAGE, PAGE, PM_PFN, READ, SHARED, pfn, rea
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pte_magic import physical
+from pte_magic.linux import page_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PAGES = 64
-FILES: dict[str, Callable[[NDArray[np.uint64]], physical.Told]] = {
-    "kpageflags": physical.flags,
-    "kpagecount": physical.map_count,
-    "kpagecgroup": physical.cgroup,
+FILES: dict[str, Callable[[NDArray[np.uint64]], page_frames.Told]] = {
+    "kpageflags": page_frames.flags,
+    "kpagecount": page_frames.map_count,
+    "kpagecgroup": page_frames.cgroup,
 }
 NOWHERE = 1 << 39  # a page frame that no machine has
 
 
 def names(frame: int) -> set[str]:
     """Return the names of the flags of a page frame."""
-    (value,), (missing,) = physical.flags(np.array([frame], np.uint64))
+    (value,), (missing,) = page_frames.flags(np.array([frame], np.uint64))
     assert not missing
-    return {name for name, bit in physical.FLAGS.items() if int(value) >> bit & 1}
+    return {name for name, bit in page_frames.FLAGS.items() if int(value) >> bit & 1}
 
 
 def count(frame: int) -> int:
-    return int(physical.map_count(np.array([frame], np.uint64)).values[0])
+    return int(page_frames.map_count(np.array([frame], np.uint64)).values[0])
 
 
 def one_by_one(name: str, frames: list[int]) -> list[int | None]:
@@ -95,7 +95,7 @@ def test_frames_past_the_end_of_memory_are_missing(physical_limit: int) -> None:
     for name in FILES:
         assert told(name, [past, NOWHERE, (1 << 64) - 1]) == [None] * 3
         assert told(name, []) == []
-    missing = physical.node(np.array([NOWHERE, (1 << 64) - 1, 0], np.uint64)).missing
+    missing = page_frames.node(np.array([NOWHERE, (1 << 64) - 1, 0], np.uint64)).missing
     assert missing.tolist() == [True, True, False]
 
 
@@ -162,14 +162,14 @@ def test_memory_is_charged_to_the_group_of_who_touched_it_first(new_map: NewMap)
             child.step()
             read(address + PAGE)
             frames = np.array([pfn(address), pfn(address + PAGE)], np.uint64)
-            inodes, missing = physical.cgroup(frames)
+            inodes, missing = page_frames.cgroup(frames)
             assert not missing.any()
-            paths = physical.cgroup_paths(inodes.tolist())
+            paths = page_frames.cgroup_paths(inodes.tolist())
             assert [paths[inode] for inode in inodes.tolist()] == [own_group(), group.path]
             assert inodes[1] == group.directory.stat().st_ino
-        assert physical.cgroup_paths([int(inodes[1])]) == {int(inodes[1]): group.path}
-    assert physical.cgroup_paths([int(inodes[1])]) == {}
-    assert physical.cgroup_paths([]) == {}
+        assert page_frames.cgroup_paths([int(inodes[1])]) == {int(inodes[1]): group.path}
+    assert page_frames.cgroup_paths([int(inodes[1])]) == {}
+    assert page_frames.cgroup_paths([]) == {}
 
 
 @needs_root
@@ -179,7 +179,7 @@ def test_node_is_that_of_numa_maps(new_map: NewMap) -> None:
     lines = Path("/proc/self/numa_maps").read_text(encoding="utf-8").splitlines()
     (line,) = (line for line in lines if line.startswith(f"{address:x} "))
     expected = {int(node): int(pages) for node, pages in re.findall(r" N(\d+)=(\d+)", line)}
-    values, missing = physical.node(words(address, PAGES * PAGE) & np.uint64(PM_PFN))
+    values, missing = page_frames.node(words(address, PAGES * PAGE) & np.uint64(PM_PFN))
     assert not missing.any()
     assert {
         int(node): int(pages) for node, pages in zip(*np.unique(values, return_counts=True), strict=True)
@@ -190,7 +190,7 @@ def test_node_is_that_of_numa_maps(new_map: NewMap) -> None:
 def test_without_privilege_only_the_node_is_told() -> None:
     code = """
 import numpy as np
-from pte_magic import physical
+from pte_magic.linux import page_frames as physical
 frames = np.array([256, 257], np.uint64)
 told = (ask(frames) for ask in (physical.flags, physical.map_count, physical.cgroup, physical.node))
 print(json.dumps([missing.tolist() for _, missing in told]))
@@ -203,5 +203,5 @@ def test_no_descriptor_is_left(frames: list[int]) -> None:
     before = descriptors()
     for name in FILES:
         told(name, frames)
-    physical.cgroup_paths([1])
+    page_frames.cgroup_paths([1])
     assert descriptors() == before

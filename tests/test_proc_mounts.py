@@ -7,8 +7,8 @@ import pwd
 
 from conftest import NOBODY, needs_root, python
 
-from pte_magic import hardware
 from pte_magic.helper.privileges import NO_THREADS
+from pte_magic.linux import hardware
 
 pytestmark = needs_root
 
@@ -21,7 +21,7 @@ START = """
 import json, os, tempfile, warnings
 import numpy as np
 import pte_magic
-from pte_magic.space import AddressSpace, own
+from pte_magic.linux.address_space import AddressSpace, own
 a = np.ones(50_000)
 def said(do):
     try:
@@ -97,7 +97,7 @@ print(json.dumps([found, free() == before, os.path.exists(directory)]))
 
 
 def test_without_proc_nobody_is_served_and_that_is_one_line() -> None:
-    code = "import sys; from pte_magic.helper.commands import main; sys.stderr = sys.stdout; print(main(['serve']))"
+    code = "import sys; from pte_magic.cli import main; sys.stderr = sys.stdout; print(main(['serve']))"
     said, status = python(code, *NONE).splitlines()
     assert said.startswith("pte-magic: /proc is not mounted")
     assert status == "1"
@@ -146,5 +146,5 @@ print(said(lambda: pte_magic.walk(a, pid=os.getppid())))
 
 
 def test_hosts_and_levels_do_not_depend_on_the_mount() -> None:
-    code = "from pte_magic import hardware; print(hardware.levels(), hardware.encoding(), hardware.host())"
+    code = "from pte_magic.linux import hardware; print(hardware.levels(), hardware.encoding(), hardware.host())"
     assert python(code, *SUBSET) == f"{hardware.levels()} {hardware.encoding()} {hardware.host()}"

@@ -43,8 +43,9 @@ from shells import Shell
 from waiting import wait_until
 
 import pte_magic
-from pte_magic import Processes, page_sizes
-from pte_magic.sharing import MapCounts, Mapped, frames
+from pte_magic import Processes
+from pte_magic.api.machine.mapped import MapCounts, Mapped, frames
+from pte_magic.linux import sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -200,7 +201,7 @@ def accounted_resident(pid: int) -> int:
 def test_an_ordinary_user_sees_his_own_processes_and_is_told_of_the_others() -> None:
     said = json.loads(python(_AS_USER, user=NOBODY))
     assert said["rows"]["resident"] == said["rss"] << 10
-    assert said["rows"][SMALL] + said["rows"][f"resident_{page_sizes.short(HUGE)}"] == said["rss"] << 10
+    assert said["rows"][SMALL] + said["rows"][f"resident_{sizes.short(HUGE)}"] == said["rss"] << 10
     assert (said["rows"]["pss"], said["rows"]["uss"]) == (None, None)
     assert set(said["users"]) == {"nobody"}
     assert f"pid {os.getpid()}: permission denied" in said["left_out"][str(os.getpid())]

@@ -16,7 +16,7 @@ from nbclient import NotebookClient
 
 LONG = """
 import threading, time
-from pte_magic import progress
+from pte_magic.api import progress
 with progress.bar("looking", 3, "process") as bar:
     for _ in range(3):
         time.sleep({seconds})

@@ -19,7 +19,7 @@ from IPython.utils.capture import capture_output
 from serving import serving
 
 import pte_magic
-from pte_magic.walkers.protocol import VARIABLE
+from pte_magic.walkers.helper_protocol import VARIABLE
 
 if TYPE_CHECKING:
     from pte_magic import PteFrame

@@ -13,8 +13,9 @@ import pytest
 from machines import ARM_PAGE, PFN, X86_PAGE, arm, way, x86
 
 import pte_magic
-from pte_magic import PteFrame, hardware
+from pte_magic import PteFrame
 from pte_magic.errors import TargetError
+from pte_magic.linux import hardware
 
 if TYPE_CHECKING:
     from collections.abc import Callable

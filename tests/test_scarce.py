@@ -7,9 +7,10 @@ import pytest
 from conftest import needs_root, python
 
 import pte_magic
-from pte_magic import hardware, walkers
-from pte_magic.space import own
-from pte_magic.walkers.shared import SharedMemoryWalker
+from pte_magic import walkers
+from pte_magic.linux import hardware
+from pte_magic.linux.address_space import own
+from pte_magic.walkers.shared_memory import SharedMemoryWalker
 
 NO_DESCRIPTOR = """
 import os, resource, warnings
@@ -71,7 +72,7 @@ def test_a_watch_whose_thread_cannot_start_is_none() -> None:
 import _thread, threading
 import numpy as np
 import pte_magic
-from pte_magic import watching
+from pte_magic.api import watch as watching
 a = np.ones(4096)
 pte_magic.walk(a)
 

@@ -12,8 +12,8 @@ from handmade import PAGE
 from shells import Shell
 
 import pte_magic
-from pte_magic import target as targets
-from pte_magic.target import Target
+from pte_magic.targets import target as targets
+from pte_magic.targets.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,9 +21,10 @@ from handmade import GIB, PAGE
 from peaks import mapping, peak, waiting
 
 import pte_magic
-from pte_magic import hardware, walkers
+from pte_magic import walkers
+from pte_magic.api.snapshots.origin import KEY
 from pte_magic.errors import AccessDeniedError, NoAddressSpaceError, NoSuchProcessError, TargetError
-from pte_magic.snapshots.facts import KEY
+from pte_magic.linux import hardware
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -195,8 +196,8 @@ def test_a_kernel_thread_that_was_named_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_process_that_ends_while_it_is_read_leaves_no_file(walker: str, tmp_path: Path) -> None:
-    from pte_magic.snapshots.writing import write as write_file  # noqa: PLC0415
-    from pte_magic.space import AddressSpace  # noqa: PLC0415
+    from pte_magic.api.snapshots.writing import write as write_file  # noqa: PLC0415
+    from pte_magic.linux.address_space import AddressSpace  # noqa: PLC0415
 
     with forked() as child:
         space = AddressSpace(child.pid)

@@ -16,10 +16,11 @@ from conftest import NOBODY, descriptors, forked, needs_root, python, walked
 from handmade import NONE, PAGE, PM_PFN, PM_PRESENT, READ, WRITE, NewMap, mprotect, pfn, words, write
 
 import pte_magic
-from pte_magic import hardware, walkers
+from pte_magic import walkers
 from pte_magic.errors import AccessDeniedError, NoAddressSpaceError, NoSuchProcessError, PteMagicError
-from pte_magic.space import AddressSpace, own
-from pte_magic.walkers import protocol
+from pte_magic.linux import hardware
+from pte_magic.linux.address_space import AddressSpace, own
+from pte_magic.walkers import helper_protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,7 +151,7 @@ def test_zombie_has_no_address_space() -> None:
 def test_process_of_another_user_is_denied_and_own_is_not() -> None:
     code = f"""
 import os, pte_magic
-from pte_magic.space import AddressSpace
+from pte_magic.linux.address_space import AddressSpace
 print(AddressSpace(os.getpid()).pid == os.getpid())
 before = len(os.listdir("/proc/self/fd"))
 try:
@@ -245,7 +246,7 @@ def test_pid_namespace_shows_the_pids_that_are_seen_in_it(
     walker: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if walker == "helper":
-        monkeypatch.setenv(protocol.VARIABLE, str(request.getfixturevalue("helper").path))
+        monkeypatch.setenv(helper_protocol.VARIABLE, str(request.getfixturevalue("helper").path))
     code = f"""
 import ctypes, json, os, mmap, time
 import numpy as np

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from shells import Cell, Shell
 
-from pte_magic.stap_magic import Output, Request, request
-from pte_magic.systemtap import modules, toolchain
+from pte_magic.notebook.stap_cell import Output, Request, request
+from pte_magic.systemtap import module_cache, toolchain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -225,21 +225,21 @@ def test_the_key_of_a_module_changes_with_all_that_it_depends_on(tmp_path: Path)
     tapset = tmp_path / "tapset"
     tapset.mkdir()
     (tapset / "one.stp").write_text("# one", encoding="ascii")
-    plain = modules.Script("probe begin {}", "name", include=(tapset,))
-    places = {modules._place(plain, "1.2")}
-    assert places == {modules._place(plain, "1.2")}
+    plain = module_cache.Script("probe begin {}", "name", include=(tapset,))
+    places = {module_cache._place(plain, "1.2")}
+    assert places == {module_cache._place(plain, "1.2")}
     for other in (
-        modules.Script("probe end {}", "name", include=(tapset,)),
-        modules.Script("probe begin {}", "other", include=(tapset,)),
-        modules.Script("probe begin {}", "name", ("-g",), include=(tapset,)),
-        modules.Script("probe begin {}", "name", (), ("-g",), include=(tapset,)),
-        modules.Script("probe begin {}", "name", include=()),
+        module_cache.Script("probe end {}", "name", include=(tapset,)),
+        module_cache.Script("probe begin {}", "other", include=(tapset,)),
+        module_cache.Script("probe begin {}", "name", ("-g",), include=(tapset,)),
+        module_cache.Script("probe begin {}", "name", (), ("-g",), include=(tapset,)),
+        module_cache.Script("probe begin {}", "name", include=()),
     ):
-        places.add(modules._place(other, "1.2"))
-    places.add(modules._place(plain, "1.3"))
+        places.add(module_cache._place(other, "1.2"))
+    places.add(module_cache._place(plain, "1.3"))
     (tapset / "one.stp").write_text("# two", encoding="ascii")
-    places.add(modules._place(plain, "1.2"))
+    places.add(module_cache._place(plain, "1.2"))
     (tapset / "two.stpm").write_text("# two", encoding="ascii")
-    places.add(modules._place(plain, "1.2"))
-    places |= {modules._place(plain, "1.2", machine) for machine in ("arm64", "x86_32", "x86_64")}
+    places.add(module_cache._place(plain, "1.2"))
+    places |= {module_cache._place(plain, "1.2", machine) for machine in ("arm64", "x86_32", "x86_64")}
     assert len(places) == 11  # one of these is this machine

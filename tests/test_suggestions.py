@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pte_magic.suggestions import did_you_mean, undefined
+from pte_magic.text.suggestions import did_you_mean, undefined
 
 words = st.text(string.ascii_lowercase, min_size=5, max_size=12)
 

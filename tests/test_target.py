@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pte_magic
-from pte_magic import target as targets
 from pte_magic.errors import TargetError
-from pte_magic.hardware import user_limit
-from pte_magic.space import AddressSpace, own
+from pte_magic.linux.address_space import AddressSpace, own
+from pte_magic.linux.hardware import user_limit
+from pte_magic.targets import target as targets
 
 LIMIT = user_limit()
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from typed_lines import expressions
 
-from pte_magic.typed_words import outside_quotes, plain, split, words
+from pte_magic.notebook.typed_words import outside_quotes, plain, split, words
 
 
 @pytest.mark.parametrize(

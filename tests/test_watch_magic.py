@@ -11,7 +11,7 @@ from handmade import PAGE
 from shells import Shell
 from waiting import wait_until
 
-from pte_magic.watching import Watch
+from pte_magic.api.watch import Watch
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,9 +17,9 @@ from handmade import DONTNEED, NOHUGEPAGE, PAGE, madvise, resident, write
 from waiting import wait_until
 
 import pte_magic
-from pte_magic import core, watching
+from pte_magic.api import walk, watch
+from pte_magic.api.watch import Watch
 from pte_magic.errors import PteMagicError, TargetError
-from pte_magic.watching import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,13 +78,13 @@ def test_what_happened_before_the_end_is_seen(address: int) -> None:
 
 
 def test_nothing_is_remembered_where_nothing_happens(address: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    read, times = core.read, []
+    read, times = walk.read, []
 
     def counted(*arguments: Any, **options: Any) -> Any:
         times.append(threading.current_thread().name)
         return read(*arguments, **options)
 
-    monkeypatch.setattr(core, "read", counted)
+    monkeypatch.setattr(walk, "read", counted)
     with pte_magic.watch(address, address + 8 * PAGE, every=OFTEN) as seen:
         wait_until(lambda: times.count(f"watch of {address:#x}") > 5)
         assert looks(seen) == 1
@@ -184,7 +184,7 @@ def test_the_object_is_held(new_map: NewMap) -> None:
 
 
 def test_the_oldest_looks_are_forgotten_first(address: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "LOOKS", 2)
+    monkeypatch.setattr(watch, "LOOKS", 2)
     with pte_magic.watch(address, address + 8 * PAGE, every=3600) as seen:
         for page in range(1, 4):
             write(address + page * PAGE)
@@ -223,7 +223,7 @@ def test_it_ends_with_python_and_needs_no_ipython() -> None:
 
 def test_a_forked_child_has_none(address: int) -> None:
     def end_all() -> int:
-        watching.stop_all()
+        watch.stop_all()
         return threading.active_count()
 
     with pte_magic.watch(address, every=OFTEN) as seen:

@@ -50,7 +50,7 @@ def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_carries_program_and_scripts_and_no_path_of_the_machine_that_built_it(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        program = archive.read("pte_magic/walkers/walk.bpf.o")
+        program = archive.read("pte_magic/walkers/bpf/walk.bpf.o")
         scripts = {path for path in archive.namelist() if path.endswith(".stp")}
         units = [path for path in archive.namelist() if path.startswith("pte_magic/helper/units/")]
     assert program.startswith(b"\x7fELF")

@@ -14,7 +14,7 @@ from handmade import HUGE, PAGE, PM_FILE, PM_PRESENT, resident, smaps, words
 
 from pte_magic import workloads
 from pte_magic.errors import WorkloadError
-from pte_magic.space import own
+from pte_magic.linux.address_space import own
 
 if TYPE_CHECKING:
     from collections.abc import Callable

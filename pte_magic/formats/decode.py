@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pte_magic.formats.field import BIG, HARD, KINDS, LEAVES, STATES, Shape
-from pte_magic.formats.known import fields
 from pte_magic.formats.plan import NOT_PRESENT, SHADOW_STACK, SPLITTING, STATE, blocks, moved, plan, shape_table, sizes
+from pte_magic.formats.registry import fields
 from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pte_magic import hardware, kernel_text
 from pte_magic.errors import PteMagicError
-from pte_magic.formats.swap import DOUBT
-from pte_magic.space import own
+from pte_magic.formats.swap_types import DOUBT
+from pte_magic.linux import hardware, kernel_text
+from pte_magic.linux.address_space import own
 
 if TYPE_CHECKING:
     from collections.abc import Callable

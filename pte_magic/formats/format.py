@@ -7,7 +7,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from pte_magic import geometry
+from pte_magic.linux import geometry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

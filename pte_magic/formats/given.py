@@ -9,8 +9,8 @@ import pandas as pd
 
 from pte_magic.arguments import class_name, index, shown
 from pte_magic.errors import TargetError, said
-from pte_magic.suggestions import did_you_mean
-from pte_magic.units import counted
+from pte_magic.text.suggestions import did_you_mean
+from pte_magic.text.units import counted
 from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:

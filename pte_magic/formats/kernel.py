@@ -6,15 +6,15 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pte_magic import geometry, hardware
 from pte_magic.arguments import index, shown
 from pte_magic.errors import TargetError
 from pte_magic.formats import features as look
-from pte_magic.formats import known as formats
+from pte_magic.formats import registry as formats
 from pte_magic.formats.field import Shape
 from pte_magic.formats.format import Format, frame_mask
 from pte_magic.formats.releases import NEWEST, named
-from pte_magic.formats.swap import SwapTypes, swap_types
+from pte_magic.formats.swap_types import SwapTypes, swap_types
+from pte_magic.linux import geometry, hardware
 from pte_magic.walkers import encryption
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import numpy as np
 
 from pte_magic.formats.field import BIG, HARD, KINDS, LEAVES, STATES, TABLES, Shape
 from pte_magic.formats.format import frame_mask
-from pte_magic.formats.known import fields
-from pte_magic.geometry import LEVELS
+from pte_magic.formats.registry import fields
+from pte_magic.linux.geometry import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

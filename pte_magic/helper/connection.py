@@ -14,9 +14,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from pte_magic.helper import journal
-from pte_magic.helper.memory import AnswerMemory
-from pte_magic.helper.tables import Outcome, Received
-from pte_magic.walkers.protocol import (
+from pte_magic.helper.answer_memory import AnswerMemory
+from pte_magic.helper.requests import Outcome, Received
+from pte_magic.walkers.helper_protocol import (
     ANSWER,
     FRAMES_HIDDEN,
     GO_ON,
@@ -32,7 +32,7 @@ from pte_magic.walkers.protocol import (
 
 if TYPE_CHECKING:
     from pte_magic.helper.peer import Peer
-    from pte_magic.helper.tables import Tables
+    from pte_magic.helper.requests import Tables
 
 _ONE_DESCRIPTOR = socket.CMSG_LEN(array.array("i").itemsize)
 """Room for control messages: the kernel closes what does not fit, and says so (MSG_CTRUNC)."""

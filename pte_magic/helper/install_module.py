@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pte_magic.errors import SystemTapError
-from pte_magic.systemtap import installing, modules, signing, toolchain
+from pte_magic.systemtap import installation, module_cache, signing, toolchain
 from pte_magic.walkers import stap
 from pte_magic.walkers.what_to_type import command
 
@@ -78,13 +78,13 @@ def installed(release: str, signed_with: signing.Key | None) -> str:
         message = f"not root, who alone may install a module; type `{command('install-module')}`"
         raise SystemTapError(message)
     said = [f"compiled by SystemTap {toolchain.number()} for kernel {release}"]
-    with modules.fresh(stap.script(), release) as module:
+    with module_cache.fresh(stap.script(), release) as module:
         if signed_with:
             how = signing.sign(module, release, signed_with)
             said.append(f"signed with {signed_with.private} ({how})")
         else:
             said.append("not signed: this kernel takes modules without a signature, too")
-        said.append(f"installed: {installing.install(module, release)}")
+        said.append(f"installed: {installation.install(module, release)}")
     if signed_with:
         said += ["", _ENROLLED.format(certificate=signed_with.certificate)]
     return "\n".join([*said, "", _FOR_USERS.format(user=os.environ.get("SUDO_USER", "USER"))])
@@ -97,8 +97,8 @@ def removed(release: str) -> str:
         SystemTapError: It cannot be done; says why and what to type.
 
     """
-    there = installing.place(stap.MODULE, release)
-    if installing.remove(stap.MODULE, release):
+    there = installation.place(stap.MODULE, release)
+    if installation.remove(stap.MODULE, release):
         return f"removed: {there}"
     return f"nothing to remove: there is no {there}"
 

@@ -8,11 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pte_magic.helper import installed, policy
+from pte_magic.helper import policy, python_location
 from pte_magic.helper.policy import HelperError
 from pte_magic.helper.privileges import NO_THREADS
 from pte_magic.walkers import what_to_type
-from pte_magic.walkers.protocol import DEFAULT_SOCKET, UNIT
+from pte_magic.walkers.helper_protocol import DEFAULT_SOCKET, UNIT
 
 if TYPE_CHECKING:
     import argparse
@@ -60,13 +60,13 @@ def install_service(given: argparse.Namespace) -> None:
 
 def units(group: int, frames: int | None) -> dict[str, str]:
     """Return what is in the unit files, by their names."""
-    command = installed.SERVE if frames is None else (*installed.SERVE, "--frames", str(frames))
+    command = python_location.SERVE if frames is None else (*python_location.SERVE, "--frames", str(frames))
     values = {
         "socket": DEFAULT_SOCKET,
         "group": str(group),
         "command": " ".join(map(_quoted, command)),
         "environment": "Environment=" + " ".join(f"{name}={value}" for name, value in NO_THREADS.items()),
-        "home": "read-only" if installed.in_a_home() else "yes",
+        "home": "read-only" if python_location.in_a_home() else "yes",
     }
     return {name: (TEMPLATES / name).read_text(encoding="utf-8").format_map(values) for name in (SOCKET, SERVICE)}
 
@@ -74,15 +74,17 @@ def units(group: int, frames: int | None) -> dict[str, str]:
 def _install(group: str | None, frames: str | None) -> None:
     allowed = policy.default_group() if group is None else policy.group(group)
     seen = None if frames is None else policy.group(frames)
-    installed.check_reachable()
+    python_location.check_reachable()
     for name, text in units(allowed, seen).items():
         _say(f"{'replaced' if (DIRECTORY / name).exists() else 'wrote'} {DIRECTORY / name}")
         (DIRECTORY / name).write_text(text, encoding="utf-8")
         (DIRECTORY / name).chmod(0o644)
     whose = "nobody" if seen is None else f"members of group {policy.name_of(seen)}"
     _say(f"members of group {policy.name_of(allowed)} may connect to {DEFAULT_SOCKET}; page frames for {whose}")
-    for place in installed.others():
-        _say(f"beware: others than root may change what the service runs, at {place}; better type {installed.HOW}")
+    for place in python_location.others():
+        _say(
+            f"beware: others than root may change what the service runs, at {place}; better type {python_location.HOW}"
+        )
     _systemctl(["daemon-reload"], ["enable", SOCKET], ["restart", SOCKET])
 
 

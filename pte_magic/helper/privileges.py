@@ -11,9 +11,9 @@ from contextlib import suppress
 from errno import EINVAL, EPERM
 from pathlib import Path
 
-from pte_magic import kernel_text
 from pte_magic.errors import NoProcError
 from pte_magic.helper.policy import HelperError
+from pte_magic.linux import kernel_text
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, NoReturn
 from pte_magic.helper import journal, privileges
 from pte_magic.helper.connection import Connection, greeting
 from pte_magic.helper.peer import Peer
-from pte_magic.walkers.protocol import Status
+from pte_magic.walkers.helper_protocol import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pte_magic.helper.policy import Policy
-    from pte_magic.helper.tables import Tables
+    from pte_magic.helper.requests import Tables
 
 _PAUSE = 0.1  # seconds, when the machine is out of something
 

@@ -8,7 +8,7 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from pte_magic.interrupts import deferred
+from pte_magic.linux.interrupts import deferred
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,8 +11,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from pte_magic import kernel_text
 from pte_magic.errors import SystemTapError
+from pte_magic.linux import kernel_text
 
 _HASH = "sha256"
 

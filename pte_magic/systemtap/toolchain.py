@@ -12,8 +12,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from pte_magic import hardware, kernel_text
 from pte_magic.errors import SystemTapError
+from pte_magic.linux import hardware, kernel_text
 
 SCRIPTS = Path(__file__).parents[1] / "stap"
 """The scripts that come with the package."""

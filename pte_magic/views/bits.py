@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import traitlets
 
-from pte_magic import arguments, typed_numbers
+from pte_magic import arguments
 from pte_magic.formats import given
 from pte_magic.formats import kernel as kernels
 from pte_magic.formats.describe import Description, describe, hexadecimal
-from pte_magic.views import picture
+from pte_magic.text import typed_numbers
+from pte_magic.views import entry_picture
 from pte_magic.views.markup import framed, module, script
-from pte_magic.views.view import View
+from pte_magic.views.widget import View
 from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
@@ -92,11 +93,11 @@ class BitField(View):
 
     def text(self) -> str:
         """Return the picture as text."""
-        return picture.text(self.description, differ=self._differ)
+        return entry_picture.text(self.description, differ=self._differ)
 
     def html(self) -> str:
         """Return the picture as HTML, which cannot be clicked at."""
-        return framed(picture.html(self.description, differ=self._differ), "bits")
+        return framed(entry_picture.html(self.description, differ=self._differ), "bits")
 
     @property
     def _differ(self) -> int:
@@ -113,5 +114,5 @@ class BitField(View):
     @traitlets.observe("entry", "level")
     def _draw(self, _change: object = None) -> None:
         if hasattr(self, "_kernel"):
-            body = picture.html(self.description, differ=self._differ, editable=True)
+            body = entry_picture.html(self.description, differ=self._differ, editable=True)
             self._content = framed(body, "bits")

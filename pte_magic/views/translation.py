@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from pte_magic import geometry, row_kernels
-from pte_magic.display import is_chain
+from pte_magic.dataframes import row_kernels
 from pte_magic.errors import TargetError
 from pte_magic.formats.describe import HIDDEN, Description, describe, hexadecimal
-from pte_magic.units import size
-from pte_magic.views import picture
+from pte_magic.linux import geometry
+from pte_magic.text.units import size
+from pte_magic.views import entry_picture
+from pte_magic.views.frame_view import is_chain
 from pte_magic.views.markup import KEYS, escape, framed, scrolled
 
 if TYPE_CHECKING:
-    from pte_magic.frame import PteFrame
+    from pte_magic.api.pte_frame import PteFrame
 
 _SHORT, _ADDRESS = 32, 64  # bits of an address
 
@@ -133,7 +134,7 @@ class Translation:
         steps = "".join(
             f"<li><details><summary {KEYS}><code>{place}</code> of the table {where}: "
             f"<code>{hexadecimal(entry.entry, entry.width)}</code> <b>{entry.state}</b>, {escape(entry.says)}</summary>"
-            f"{picture.html(entry)}</details></li>"
+            f"{entry_picture.html(entry)}</details></li>"
             for place, where, entry in self._steps()
         )
         head = f'<p class="pte-says">{escape(self.headline)}</p>'

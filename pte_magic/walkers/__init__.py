@@ -7,23 +7,25 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from pte_magic import arguments, descriptors
+from pte_magic import arguments
 from pte_magic.errors import TargetError, WalkerClosedError, WalkerUnavailableError
-from pte_magic.interrupts import Lock, deferred
-from pte_magic.suggestions import did_you_mean
-from pte_magic.walkers import bpf, greeting, helper, pagemap, patience, stap
-from pte_magic.walkers.shared import SharedMemoryWalker
+from pte_magic.linux import descriptors
+from pte_magic.linux.interrupts import Lock, deferred
+from pte_magic.text.suggestions import did_you_mean
+from pte_magic.walkers import helper_client, helper_greeting, pagemap, patience, stap
+from pte_magic.walkers.bpf import walker as bpf
+from pte_magic.walkers.shared_memory import SharedMemoryWalker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pte_magic.space import AddressSpace
+    from pte_magic.linux.address_space import AddressSpace
     from pte_magic.walkers.entries import Entries
 
 _T = TypeVar("_T")
 
 AUTO = "auto"
-NAMES = (bpf.NAME, helper.NAME, stap.NAME, pagemap.NAME)
+NAMES = (bpf.NAME, helper_client.NAME, stap.NAME, pagemap.NAME)
 """Names of all walkers, the one that sees most first; of two that see the same, the faster one."""
 
 
@@ -59,11 +61,11 @@ class Walker(Protocol):
 
 _MAKERS: dict[str, Callable[[], Walker]] = {
     bpf.NAME: bpf.BpfWalker,
-    helper.NAME: functools.partial(helper.HelperWalker, patience.SHORT),
+    helper_client.NAME: functools.partial(helper_client.HelperWalker, patience.SHORT),
     stap.NAME: stap.StapWalker,
     pagemap.NAME: pagemap.PagemapWalker,
 }
-_PATIENT: dict[str, Callable[[], Walker]] = {helper.NAME: helper.HelperWalker}
+_PATIENT: dict[str, Callable[[], Walker]] = {helper_client.NAME: helper_client.HelperWalker}
 """The same, of which it is worth waiting for: somebody has named it."""
 _attempts: dict[str, Walker | WalkerUnavailableError] = {}
 _chosen: dict[str, Walker] = {}  # by the name that was asked for, `AUTO` included
@@ -118,7 +120,7 @@ def get(name: str = AUTO) -> Walker:
     """
     name = arguments.text(name, "walker", f"type one of {AUTO}, {', '.join(NAMES)}")
     found = _chosen.get(name)
-    if found is None or found.closed or (name == AUTO and greeting.is_awaited() and greeting.has_come()):
+    if found is None or found.closed or (name == AUTO and helper_greeting.is_awaited() and helper_greeting.has_come()):
         found = _chosen[name] = _choose(name)
     return found
 
@@ -138,10 +140,12 @@ def _choose(name: str) -> Walker:
 
 def _works(name: str) -> bool:
     """Tell whether a walker works here; a helper may greet late, and is then used from the next walk on."""
-    found = attempt(name, again=name == helper.NAME and greeting.is_awaited() and greeting.has_come())
+    found = attempt(
+        name, again=name == helper_client.NAME and helper_greeting.is_awaited() and helper_greeting.has_come()
+    )
     if not isinstance(found, WalkerUnavailableError):
         return True
-    if name == helper.NAME and greeting.is_awaited():
+    if name == helper_client.NAME and helper_greeting.is_awaited():
         _warn(f"{found.why}; another walker is used until it greets")
     return False
 
@@ -198,7 +202,7 @@ def close() -> None:
     """Unload the walkers that were used. The next walk loads them again; what an interrupt leaves goes at exit."""
     used = list(_attempts.values())
     _forget()
-    greeting.forget()
+    helper_greeting.forget()
     for walker in used:
         if isinstance(walker, SharedMemoryWalker):
             walker.close()

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pte_magic import hardware, walkers
-from pte_magic.walkers import bpf, helper, machine
+from pte_magic import walkers
+from pte_magic.linux import hardware
+from pte_magic.walkers import helper_client
+from pte_magic.walkers.bpf import constants, walker
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PRESENT = np.uint64(1)  # of all formats
-_QUICK = (bpf.NAME, helper.NAME)
+_QUICK = (walker.NAME, helper_client.NAME)
 """Walkers that are made in a moment; none is compiled for this."""
 
 
@@ -43,7 +45,7 @@ def _told() -> int:
 
 
 def _beyond(entries: NDArray[np.uint64]) -> bool:
-    if hardware.encoding() not in machine.TABLES or not machine.encryption_bits():
+    if hardware.encoding() not in constants.TABLES or not constants.encryption_bits():
         return False
     present = entries[entries & _PRESENT != 0]
-    return bool(np.bitwise_or.reduce(present) & np.uint64(machine.encryption_bits()))
+    return bool(np.bitwise_or.reduce(present) & np.uint64(constants.encryption_bits()))

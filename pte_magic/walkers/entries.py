@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pte_magic import geometry
+from pte_magic.linux import geometry
 from pte_magic.walkers.overlaps import disjoint
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pte_magic import geometry, hardware
+from pte_magic.linux import geometry, hardware
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pte_magic import page_sizes
-from pte_magic.hardware import PAGE_SIZE
-from pte_magic.walkers import scan
+from pte_magic.linux import pagemap_scan, sizes
+from pte_magic.linux.hardware import PAGE_SIZE
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries, join
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pte_magic.space import AddressSpace, Region
+    from pte_magic.linux.address_space import AddressSpace, Region
 
     _Part = tuple[NDArray[np.uint64], NDArray[np.void], bool]  # words, spans, whether the region allows no access
 
@@ -138,14 +137,14 @@ def _read_region(
     reached = start
     huge: tuple[int, int] | None = None
     while reached < end:
-        scanned = scan.populated(space, reached, end)
+        scanned = pagemap_scan.populated(space, reached, end)
         if scanned is None:
             yield from _read_pages(space, start, end, _UNKNOWN)
             return
         runs, reached = scanned
         for run_start, run_end, categories in runs.tolist():
             size, level = PAGE_SIZE, _PTE
-            if categories & scan.PAGE_IS_HUGE:
+            if categories & pagemap_scan.PAGE_IS_HUGE:
                 size, level = huge = huge or _leaf(space, region)
             if run_end > start:  # else what was yielded reaches so far
                 yield from _read_run(space, start, run_start, run_end, size, level, is_first=is_first)
@@ -176,14 +175,14 @@ def _read_run(  # noqa: PLR0913, PLR0917  (a run is what it is)
 def _leaf(space: AddressSpace, region: Region) -> tuple[int, int]:
     """Return how much each entry of the huge pages of `region` maps, and its level.
 
-    Only hugetlb has huge pages of another size than `page_sizes.huge`, in regions that have no others, and such a
+    Only hugetlb has huge pages of another size than `sizes.huge`, in regions that have no others, and such a
     region is of a file, if of one without a path. On arm64 a page may consist of several entries that are contiguous.
     """
-    size = page_sizes.huge()
+    size = sizes.huge()
     if region.name and not region.name.startswith("["):
         told = space.kernel_page_sizes().get(region.start, PAGE_SIZE)
         size = told if told > PAGE_SIZE else size
-    return max((bytes_, LEVELS.index(level)) for level, bytes_ in page_sizes.by_level().items() if bytes_ <= size)
+    return max((bytes_, LEVELS.index(level)) for level, bytes_ in sizes.by_level().items() if bytes_ <= size)
 
 
 def _read_huge(

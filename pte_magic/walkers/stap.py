@@ -16,18 +16,18 @@ from errno import EIO, ENOTTY
 from typing import TYPE_CHECKING
 
 from pte_magic.errors import SystemTapError, WalkerUnavailableError
-from pte_magic.interrupts import Interrupts
-from pte_magic.systemtap import installing, modules, toolchain
-from pte_magic.systemtap.messages import hints
-from pte_magic.systemtap.running import Run
+from pte_magic.linux.interrupts import Interrupts
+from pte_magic.notebook.stap.messages import hints
+from pte_magic.systemtap import installation, module_cache, toolchain
+from pte_magic.systemtap.run import Run
 from pte_magic.walkers import mapping
-from pte_magic.walkers.shared import MEMORY_BYTES, SharedMemoryWalker, not_pagemap
+from pte_magic.walkers.shared_memory import MEMORY_BYTES, SharedMemoryWalker, not_pagemap
 from pte_magic.walkers.what_to_type import command
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pte_magic.space import AddressSpace
+    from pte_magic.linux.address_space import AddressSpace
 
 NAME = "stap"
 MODULE = "pte_magic_walker"
@@ -45,15 +45,15 @@ _REFUSED = (
 _TRIES = 5  # to ask, while somebody unloads the module
 
 
-def script() -> modules.Script:
+def script() -> module_cache.Script:
     """Return the walker's script."""
     text = (toolchain.SCRIPTS / "pte_magic_walker.stp").read_text(encoding="utf-8")
-    return modules.Script(text, MODULE, options=("-g",))
+    return module_cache.Script(text, MODULE, options=("-g",))
 
 
 def installed() -> Path | None:
     """Return the module that the administrator made ready for the group stapusr, if there is one."""
-    module = installing.place(MODULE)
+    module = installation.place(MODULE)
     return module if module.exists() else None
 
 
@@ -72,7 +72,7 @@ def why_not() -> str | None:
 
 def is_ready() -> bool:
     """Tell whether the module need not be compiled first."""
-    return installed() is not None or modules.kept(script()) is not None
+    return installed() is not None or module_cache.kept(script()) is not None
 
 
 class StapWalker(SharedMemoryWalker):
@@ -115,7 +115,7 @@ class StapWalker(SharedMemoryWalker):
 
     def _begin(self, interrupts: Interrupts) -> None:
         ready = installed()
-        module = ready or modules.compiled(script())
+        module = ready or module_cache.compiled(script())
         # The default buffers for output, 16 MB a processor, would be for one line.
         self._loaded = run = Run(module, options=("-b", "1"))
         interrupts.call(run.ask_to_stop)

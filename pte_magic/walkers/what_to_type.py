@@ -9,7 +9,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from pte_magic.walkers.protocol import DEFAULT_SOCKET, UNIT, socket_path
+from pte_magic.walkers.helper_protocol import DEFAULT_SOCKET, UNIT, socket_path
 
 
 def command(*words: str) -> str:

@@ -13,13 +13,7 @@ from __future__ import annotations
 
 from pte_magic.workloads.advice import collapse, page_out
 from pte_magic.workloads.child import Child, fork_with
-from pte_magic.workloads.mappings import (
-    file_mapping,
-    huge_array,
-    hugetlb_array,
-    private_mapping,
-    shared_mapping,
-)
+from pte_magic.workloads.mappings import file_mapping, huge_array, hugetlb_array, private_mapping, shared_mapping
 from pte_magic.workloads.nodes import move_to, nodes
 from pte_magic.workloads.protection import Protection, ProtectionKey, protect, protection_key
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pte_magic import kernel_text
 from pte_magic.errors import WorkloadError
-from pte_magic.hardware import PAGE_SIZE
-from pte_magic.space import own
+from pte_magic.linux import kernel_text
+from pte_magic.linux.address_space import own
+from pte_magic.linux.hardware import PAGE_SIZE
 from pte_magic.workloads.syscalls import Range, call, whole_pages
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pte_magic import arguments
 from pte_magic.errors import WorkloadError
-from pte_magic.hardware import PAGE_SIZE
+from pte_magic.linux.hardware import PAGE_SIZE
 from pte_magic.workloads.forked import Forked
 
 if TYPE_CHECKING:

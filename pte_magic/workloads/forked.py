@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from pte_magic.errors import WorkloadError
-from pte_magic.interrupts import deferred
+from pte_magic.linux.interrupts import deferred
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pte_magic import arguments, page_sizes, system_calls
+from pte_magic import arguments
 from pte_magic.errors import WorkloadError
-from pte_magic.hardware import PAGE_SIZE
+from pte_magic.linux import libc, sizes
+from pte_magic.linux.hardware import PAGE_SIZE
 from pte_magic.workloads.syscalls import call
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-HUGE_SIZE = page_sizes.huge()
+HUGE_SIZE = sizes.huge()
 """Bytes of a huge page: what an entry one level above the lowest maps, 2 MiB with pages of 4 KiB on 64-bit machines."""
 
 _MAP_HUGETLB, _MAP_HUGE_SHIFT = 0x40000, 26  # asm-generic/mman.h, asm-generic/hugetlb_encode.h
@@ -187,5 +188,5 @@ def _bytes(memory: mmap.mmap) -> NDArray[np.uint8]:
     """
     view = np.frombuffer(memory, np.uint8)
     with suppress(OSError):  # ENOSYS, a kernel without nodes; EPERM, a container
-        call("syscall", system_calls.number("mbind"), view.ctypes.data, len(view), _MPOL_LOCAL, 0, 0, 0)
+        call("syscall", libc.number("mbind"), view.ctypes.data, len(view), _MPOL_LOCAL, 0, 0, 0)
     return view

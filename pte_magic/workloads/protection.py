@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pte_magic import arguments
 from pte_magic.errors import WorkloadError
-from pte_magic.space import own
+from pte_magic.linux.address_space import own
 from pte_magic.workloads.syscalls import Range, call, whole_pages
 
 if TYPE_CHECKING:

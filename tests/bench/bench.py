@@ -16,9 +16,9 @@ import numpy as np
 
 import pte_magic
 from pte_magic import walkers
-from pte_magic.hardware import PAGE_SIZE
-from pte_magic.space import own
-from pte_magic.walkers.bpf import BpfWalker
+from pte_magic.linux.address_space import own
+from pte_magic.linux.hardware import PAGE_SIZE
+from pte_magic.walkers.bpf.walker import BpfWalker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,8 +15,8 @@ import numpy as np
 from bench import GIB, fastest, report, resident
 
 import pte_magic
-from pte_magic import physical
-from pte_magic.hardware import PAGE_SIZE
+from pte_magic.linux import page_frames
+from pte_magic.linux.hardware import PAGE_SIZE
 
 EACH_WITH_ALL = ("--list-each", "--list-cgroup", "--list-mapcnt")
 
@@ -38,7 +38,7 @@ def compare(program: str, what: str, start: int) -> None:
     frames = pte_magic.walk(start, start + GIB)["pfn"].to_numpy(np.uint64)
     runs = 1 + int((np.diff(np.sort(frames)) > 1).sum())
     ours = {
-        "flags": (fastest(lambda: physical.flags(frames)), asked(program, start)),
+        "flags": (fastest(lambda: page_frames.flags(frames)), asked(program, start)),
         "walk and frames()": (
             fastest(lambda: pte_magic.walk(start, start + GIB).frames()),
             asked(program, start, *EACH_WITH_ALL),

@@ -17,9 +17,9 @@ from serving import serving
 from talking import Talker, opened, request
 
 from pte_magic import walkers
-from pte_magic.hardware import PAGE_SIZE
-from pte_magic.space import own
-from pte_magic.walkers import protocol
+from pte_magic.linux.address_space import own
+from pte_magic.linux.hardware import PAGE_SIZE
+from pte_magic.walkers import helper_protocol
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier
@@ -93,7 +93,7 @@ def main() -> None:
     print("| what | ratio | goal | reached | measured |\n|---|---|---|---|---|")
     for what, options in (("", ("--frames", "0")), (", page frames taken out", ())):
         with serving("--max-clients-per-user", str(max(CLIENTS) + 1), *options) as helper:
-            os.environ[protocol.VARIABLE] = str(helper.path)
+            os.environ[helper_protocol.VARIABLE] = str(helper.path)
             against_root(what)
             if not what:
                 together(helper.path)

@@ -15,9 +15,9 @@ from bench import GIB, fastest, report, resident
 from peaks import mapped_peak
 
 import pte_magic
-from pte_magic import hardware
 from pte_magic.errors import PteMagicError
-from pte_magic.space import AddressSpace
+from pte_magic.linux import hardware
+from pte_magic.linux.address_space import AddressSpace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,10 +14,10 @@ from IPython.core.interactiveshell import InteractiveShell
 
 import pte_magic
 from pte_magic import walkers
-from pte_magic.hardware import PAGE_SIZE
-from pte_magic.space import own
-from pte_magic.systemtap import modules
-from pte_magic.systemtap.running import Run
+from pte_magic.linux.address_space import own
+from pte_magic.linux.hardware import PAGE_SIZE
+from pte_magic.systemtap import module_cache
+from pte_magic.systemtap.run import Run
 from pte_magic.walkers.stap import StapWalker
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "vm" / "guest"))
@@ -67,7 +67,7 @@ def cell_again() -> None:
         assert shell.user_ns["printed"] == f"{number}\n"
         return time.perf_counter() - start
 
-    module = modules.kept(cells.NUMBER.script())
+    module = module_cache.kept(cells.NUMBER.script())
     assert module, "compile it first: tests/vm/guest/precompile.py"
     before = module.stat().st_mtime
     seconds = min(run(number) for number in range(1, 4))

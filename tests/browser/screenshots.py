@@ -38,7 +38,7 @@ class Picture(NamedTuple):
 
 
 START = (
-    "%load_ext pte_magic\nimport pte_magic, pte_magic.hardware\npte_magic.hardware.host = lambda: 'laptop'",
+    "%load_ext pte_magic\nimport pte_magic, pte_magic.linux.hardware\npte_magic.linux.hardware.host = lambda: 'laptop'",
     "import mmap, numpy as np",
 )
 # Pages that are written, read, and neither; then some of 2 MiB, if there are such pages.

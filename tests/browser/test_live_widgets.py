@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 COUNTER = '''
 import traitlets
 from pte_magic.views.markup import module
-from pte_magic.views.view import View
+from pte_magic.views.widget import View
 
 class Counter(View):
     _esm = module("""

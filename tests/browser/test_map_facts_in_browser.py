@@ -9,7 +9,7 @@ import axe
 import pytest
 from playwright.sync_api import expect
 
-from pte_magic import units
+from pte_magic.text import units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ SPANS = (
 )
 BUILD = """
 import numpy as np
-from pte_magic import frame
+from pte_magic.api import pte_frame as frame
 from pte_magic.formats import kernel
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 

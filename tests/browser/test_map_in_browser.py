@@ -66,7 +66,7 @@ def test_a_million_pages_are_few_elements(jupyter: Jupyter) -> None:
     with jupyter.notebook(CELLS[:1]) as notebook:
         notebook.run(
             "import numpy as np, pte_magic\n"
-            "from pte_magic import frame\n"
+            "from pte_magic.api import pte_frame as frame\n"
             "from pte_magic.formats import kernel\n"
             "from pte_magic.walkers.entries import SPAN, Entries\n"
             "raw = np.arange(1 << 20, dtype=np.uint64) << np.uint64(12) | np.uint64(0x67)\n"

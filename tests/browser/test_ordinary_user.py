@@ -11,9 +11,9 @@ from playwright.sync_api import expect
 from server import serving
 
 import pte_magic
-from pte_magic.helper import installed
+from pte_magic.helper import python_location
 from pte_magic.helper.policy import HelperError
-from pte_magic.walkers.protocol import VARIABLE
+from pte_magic.walkers.helper_protocol import VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ FRAME = 0x000F_FFFF_FFFF_F000
 def of_nobody(jupyter: Jupyter, helper: Helper) -> Iterator[Jupyter]:
     """JupyterLab of a user who owns nothing, and whose group may connect to the helper."""
     try:
-        installed.check_reachable()
+        python_location.check_reachable()
     except HelperError as error:
         pytest.skip(str(error))
     with serving(NOBODY, **{VARIABLE: str(helper.path)}) as server, jupyter.of(server) as found:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 # A block is two frames. Three are a process', the third for its first half; one is the page cache's.
 MADE = """import numpy as np
-from pte_magic.owners import KINDS
-from pte_magic.views.physical_map import PhysicalMap
+from pte_magic.api.machine.owners import KINDS
+from pte_magic.views.page_map.physical_map import PhysicalMap
 codes = np.full(2000, KINDS.index("free") + 1, np.uint8)
 codes[:5] = 0
 codes[6:8] = KINDS.index("page cache") + 1

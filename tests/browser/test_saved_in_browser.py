@@ -39,7 +39,7 @@ VIEWS = (
     Shown("%pte --watch m", "button", "watch of m: 0 changes; looks every 1 s; as it was at ", 3),
 )
 # What takes more than a second has a bar.
-SLOW = """from pte_magic import progress
+SLOW = """from pte_magic.api import progress
 import time
 with progress.bar("looking", 3, "process") as bar:
     for _ in range(3):

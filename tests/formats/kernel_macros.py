@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pte_magic import frame
+from pte_magic.api import pte_frame
 from pte_magic.formats import decode
 from pte_magic.formats.kernel import Kernel, known
 from pte_magic.walkers.entries import LEVELS
@@ -73,5 +73,5 @@ def swap_entry(kind_of: int, offset: int, flags: int = 0) -> int:
 def decoded(entry: int, level: str, of: Kernel) -> dict[str, object]:
     """Return what `pte_magic` says of one entry, without what is missing."""
     codes = np.array([LEVELS.index(level)], np.int8)
-    table = frame.of_columns(decode.columns(np.array([entry], np.uint64), codes, of), codes, of)
+    table = pte_frame.of_columns(decode.columns(np.array([entry], np.uint64), codes, of), codes, of)
     return {name: table[name][0] for name in table.columns.drop("format") if not pd.isna(table[name][0])}

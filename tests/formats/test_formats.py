@@ -11,14 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernel_macros import KERNELS, kernel
 
-from pte_magic import columns, frame
+from pte_magic.api import pte_frame
+from pte_magic.dataframes import columns
 from pte_magic.formats import decode
 from pte_magic.formats.describe import UNKNOWN, describe
 from pte_magic.formats.features import FEATURES
 from pte_magic.formats.field import LEAVES, TABLES, Shape
 from pte_magic.formats.hidden import hide
 from pte_magic.formats.kernel import Kernel, known, of_release, of_words
-from pte_magic.formats.known import FORMATS, fields
+from pte_magic.formats.registry import FORMATS, fields
 from pte_magic.walkers.entries import LEVELS
 
 RELEASES = ((6, 1), (6, 6), (6, 10), (7, 2))
@@ -106,7 +107,7 @@ def test_what_is_hidden_is_gone_and_all_else_stays(of: Kernel, one_: int, other:
 def test_many_entries_are_decoded_as_each_is(found: list[tuple[int, int]], of: Kernel) -> None:
     levels = [of.format.levels[at % len(of.format.levels)] for _, at in found]
     entries = [entry & (1 << of.format.bits) - 1 for entry, _ in found]
-    together = frame.of_columns(
+    together = pte_frame.of_columns(
         decode.columns(np.array(entries, np.uint64), np.array([*map(LEVELS.index, levels)], np.int8), of),
         np.array([*map(LEVELS.index, levels)], np.int8),
         of,
@@ -121,4 +122,4 @@ def raw(entry: int, level: str) -> tuple[np.ndarray, np.ndarray]:
 
 def one(entry: int, level: str, of: Kernel) -> pd.DataFrame:
     number, code = raw(entry, level)
-    return pd.DataFrame(frame.of_columns(decode.columns(number, code, of), code, of))
+    return pd.DataFrame(pte_frame.of_columns(decode.columns(number, code, of), code, of))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pte_magic
-from pte_magic.formats.known import FORMATS
+from pte_magic.formats.registry import FORMATS
 
 E = 0x8000000153016067
 words = st.integers(0, (1 << 64) - 1)

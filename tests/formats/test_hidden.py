@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kernel_macros import ALL, KERNELS, LEAF_MASK, PRESENT, PROTNONE, PSE, leaf, mkinvalid, swap_entry
 
 import pte_magic
-from pte_magic import frame
+from pte_magic.api import pte_frame
 from pte_magic.formats import decode, kernel
 from pte_magic.formats.describe import describe
 from pte_magic.formats.hidden import hide
@@ -47,7 +47,7 @@ def hidden(given_: Sequence[tuple[int, str]], of: Kernel) -> tuple[np.ndarray, n
 
 def table(raw: np.ndarray, codes: np.ndarray, of: Kernel, *, is_hidden: bool) -> pd.DataFrame:
     of = replace(of, frames_hidden=is_hidden)
-    return pd.DataFrame(frame.of_columns(decode.columns(raw, codes, of), codes, of))
+    return pd.DataFrame(pte_frame.of_columns(decode.columns(raw, codes, of), codes, of))
 
 
 @given(places, kernels)
@@ -123,7 +123,7 @@ def test_an_entry_of_a_frame_is_decoded_as_the_frame_was() -> None:
     entries = Entries(
         raw, np.array([(1 << 30, 1 << 12, 2, LEVELS.index("pte"))], SPAN), "x86_64", "helper", frames_hidden=True
     )
-    whole = frame.build(entries, kernel.running(), pid=1)
+    whole = pte_frame.build(entries, kernel.running(), pid=1)
     found = pte_magic.decode(whole.entry)
     assert whole["pfn"].isna().all()
     assert found["pfn"].isna().all()

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from kernel_macros import FEATURES_OF
 
-from pte_magic import hardware
 from pte_magic.formats import features, kernel
-from pte_magic.formats.known import fields
+from pte_magic.formats.registry import fields
+from pte_magic.linux import hardware
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,17 +11,17 @@ import pytest
 from arm64_macros import MACROS, RDONLY, STEPS, Macros
 
 import pte_magic
-from pte_magic import frame
+from pte_magic.api import pte_frame
 from pte_magic.formats import kernel
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
 ARM, ARM16 = (next(of for of in MACROS if of.encoding == name and of.new) for name in ("arm64_4k", "arm64_16k"))
 
 
-def table(of: Macros, entries: list[int], level: str = "pte") -> frame.PteFrame:
+def table(of: Macros, entries: list[int], level: str = "pte") -> pte_frame.PteFrame:
     """Return a frame of entries side by side, as a walker on such a machine finds them."""
     spans = np.array([(1 << 40, 1 << of.block_shift[level], len(entries), LEVELS.index(level))], SPAN)
-    return frame.build(Entries(np.array(entries, np.uint64), spans, of.encoding, "bpf"), kernel.running(), pid=1)
+    return pte_frame.build(Entries(np.array(entries, np.uint64), spans, of.encoding, "bpf"), kernel.running(), pid=1)
 
 
 def written(of: Macros, pfn: int) -> int:

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_macros import KERNELS, kernel, union
 
-from pte_magic import frame
-from pte_magic.formats import pagemap
+from pte_magic.api import pte_frame
+from pte_magic.formats import pagemap_words
 from pte_magic.formats.field import Shape
 from pte_magic.walkers.entries import SPAN, Entries
 
@@ -29,11 +29,11 @@ kernels = st.sampled_from([*KERNELS.values()])
 flag_sets = st.sets(st.sampled_from([SOFT_DIRTY, EXCLUSIVE, UFFD_WP, FILE]))
 
 
-def table(words: list[int], of: Kernel, *, protnone: bool = False) -> frame.PteFrame:
+def table(words: list[int], of: Kernel, *, protnone: bool = False) -> pte_frame.PteFrame:
     n = len(words)
     spans = np.array([(1 << 30, 4096, n, 4)], SPAN)
     entries = Entries(np.array(words, np.uint64), spans, "pagemap", "pagemap", np.full(n, protnone))
-    return frame.build(entries, of, pid=1)
+    return pte_frame.build(entries, of, pid=1)
 
 
 def row(word: int, of: Kernel = HOST, *, protnone: bool = False) -> dict[str, object]:
@@ -111,7 +111,7 @@ def test_words_are_decoded_together_as_one_by_one(of: Kernel, words: list[int]) 
 
 @pytest.mark.parametrize("shape", [Shape.PAGE, Shape.SWAP])
 def test_fields_of_a_word_do_not_overlap_and_only_two_bits_have_no_name(shape: Shape) -> None:
-    own = [field for field in pagemap.FIELDS if shape in field.shapes]
+    own = [field for field in pagemap_words.FIELDS if shape in field.shapes]
     assert sum(field.width for field in own) == union(field.mask for field in own).bit_count()
     other = {SWAP, GUARD} if shape == Shape.PAGE else {PRESENT}
     named = union(field.mask for field in own) | union(other)

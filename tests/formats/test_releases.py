@@ -17,7 +17,7 @@ from pte_magic.formats import releases
 from pte_magic.formats.describe import describe
 from pte_magic.formats.features import FEATURES, of_named
 from pte_magic.formats.kernel import known, of_name, of_told, of_words, running
-from pte_magic.formats.known import FORMATS
+from pte_magic.formats.registry import FORMATS
 
 BASE = "migration memory_failure pte_marker"
 # include/linux/swap.h with what Debian and Fedora configured, as /boot/config and kernel-x86_64-fedora.config say.

@@ -18,7 +18,7 @@ from kernel_macros import (
     union,
 )
 
-from pte_magic.formats.swap import swap_types
+from pte_magic.formats.swap_types import swap_types
 
 if TYPE_CHECKING:
     from pte_magic.formats.kernel import Kernel

@@ -18,10 +18,10 @@ from talking import Talker, opened, request, still_serves, together
 from waiting import SECONDS, wait_until
 
 from pte_magic import walkers
-from pte_magic.helper.turns import Turns
-from pte_magic.space import own
-from pte_magic.walkers.helper import HelperWalker
-from pte_magic.walkers.protocol import AREAS, Status
+from pte_magic.helper.fair_lock import Turns
+from pte_magic.linux.address_space import own
+from pte_magic.walkers.helper_client import HelperWalker
+from pte_magic.walkers.helper_protocol import AREAS, Status
 from pte_magic.workloads import private_mapping
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ def by_threes(request: pytest.FixtureRequest, of_three_rows: Helper, monkeypatch
 
     Or not before, as it does when all that it wants may be one answer.
     """
-    monkeypatch.setattr("pte_magic.walkers.helper._MUCH", request.param)
-    monkeypatch.setattr("pte_magic.walkers.helper.socket_path", lambda: str(of_three_rows.path))
+    monkeypatch.setattr("pte_magic.walkers.helper_client._MUCH", request.param)
+    monkeypatch.setattr("pte_magic.walkers.helper_client.socket_path", lambda: str(of_three_rows.path))
     return of_three_rows
 
 

@@ -19,8 +19,8 @@ from waiting import wait_until
 
 from pte_magic import walkers
 from pte_magic.errors import WalkerUnavailableError, WorkloadError
-from pte_magic.space import AddressSpace, own
-from pte_magic.walkers.helper import HelperWalker
+from pte_magic.linux.address_space import AddressSpace, own
+from pte_magic.walkers.helper_client import HelperWalker
 from pte_magic.workloads import private_mapping
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ TIMES = max(int(60 * SCALE), 10)
 def served() -> Iterator[Helper]:
     """A helper of the test's own, which this process' walker asks."""
     with serving() as found, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pte_magic.walkers.helper.socket_path", lambda: str(found.path))
+        patch.setattr("pte_magic.walkers.helper_client.socket_path", lambda: str(found.path))
         yield found
 
 
@@ -90,7 +90,7 @@ def test_clients_that_are_killed_at_any_point_are_forgotten(served: Helper) -> N
 def test_a_helper_that_was_killed_at_any_point_is_asked_again_when_it_is_back(
     much: int, served: Helper, client: HelperWalker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pte_magic.walkers.helper._MUCH", much)
+    monkeypatch.setattr("pte_magic.walkers.helper_client._MUCH", much)
     array = private_mapping(1 << 10)
     array[:] = 1
     start, end = array.ctypes.data, array.ctypes.data + array.nbytes

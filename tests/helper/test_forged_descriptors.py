@@ -12,7 +12,7 @@ from conftest import forked, needs_root
 from handmade import PAGE
 from talking import Talker, opened, request
 
-from pte_magic.walkers.protocol import VERSION, Status
+from pte_magic.walkers.helper_protocol import VERSION, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ from talking import Talker, opened
 from waiting import wait_until
 
 import pte_magic
-from pte_magic.walkers.protocol import FRAMES_HIDDEN, MEMORY, TABLES, Status
+from pte_magic.walkers.helper_protocol import FRAMES_HIDDEN, MEMORY, TABLES, Status
 from pte_magic.workloads import private_mapping
 
 if TYPE_CHECKING:

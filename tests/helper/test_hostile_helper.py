@@ -22,13 +22,14 @@ from hostile import Hostile, answering, hello, memory, message, silent
 from waiting import SECONDS, wait_until
 
 import pte_magic
-from pte_magic import geometry, hardware, walkers
+from pte_magic import walkers
 from pte_magic.errors import NoAddressSpaceError, TargetError, UnstableError, WalkerUnavailableError
-from pte_magic.space import own
-from pte_magic.walkers import greeting, patience
-from pte_magic.walkers.helper import HelperWalker
-from pte_magic.walkers.protocol import ANSWER, AREAS, MEMORY, VERSION, Status
-from pte_magic.walkers.shared import ENTRIES, SPANS
+from pte_magic.linux import geometry, hardware
+from pte_magic.linux.address_space import own
+from pte_magic.walkers import helper_greeting, patience
+from pte_magic.walkers.helper_client import HelperWalker
+from pte_magic.walkers.helper_protocol import ANSWER, AREAS, MEMORY, VERSION, Status
+from pte_magic.walkers.shared_memory import ENTRIES, SPANS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,7 +47,7 @@ FOR_EVER = 4 * SECONDS
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where this process looks for a helper. Of other walkers there is pagemap only."""
     where = tmp_path / "socket"
-    monkeypatch.setattr("pte_magic.walkers.helper.socket_path", lambda: str(where))
+    monkeypatch.setattr("pte_magic.walkers.helper_client.socket_path", lambda: str(where))
     monkeypatch.setattr(walkers, "NAMES", ("helper", "pagemap"))
     walkers.close()
     walkers._warn.cache_clear()
@@ -170,9 +171,9 @@ def test_who_names_one_that_does_not_greet_is_told_what_to_type(path: Path) -> N
     before = descriptors()
     with Hostile(path, silent):
         refused(path, r"has not greeted for 0.5 s; type `.*pte-magic.*serve", lambda: walkers.get("helper"))
-        assert greeting.is_awaited()
+        assert helper_greeting.is_awaited()
         walkers.close()
-        assert not greeting.is_awaited()
+        assert not helper_greeting.is_awaited()
     assert descriptors() == before
 
 
@@ -235,7 +236,7 @@ def test_an_interrupt_ends_the_wait_for_a_greeting_and_leaves_nothing(look: Call
     before = descriptors()
     with Hostile(path, serve):
         interrupted(look, came.is_set)
-        assert not greeting.is_awaited()
+        assert not helper_greeting.is_awaited()
         assert walkers.known("helper") is None
     assert descriptors() == before
 
@@ -255,8 +256,8 @@ def test_a_forked_child_does_not_wait_for_its_parent_s_greeting(path: Path) -> N
     with Hostile(path, silent):
         with pytest.raises(WalkerUnavailableError):
             HelperWalker(0.1)
-        assert greeting.is_awaited()
-        with forked(greeting.is_awaited) as child:
+        assert helper_greeting.is_awaited()
+        with forked(helper_greeting.is_awaited) as child:
             assert child.step() is False
 
 
@@ -399,7 +400,7 @@ def test_entries_without_end_are_one_line_and_take_no_memory(way: str, path: Pat
 def test_a_large_walk_is_believed_if_tables_have_as_many(
     path: Path, new_map: NewMap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pte_magic.walkers.answers.FLOOR", 0)
+    monkeypatch.setattr("pte_magic.walkers.helper_answers.FLOOR", 0)
     pages = 600 * PTES
     start = new_map(pages * PAGE, advice=NOHUGEPAGE)
     for at in range(start, start + pages * PAGE, HUGE):
@@ -547,9 +548,9 @@ def test_a_watch_whose_helper_hangs_can_be_stopped(path: Path) -> None:
 _EXITS = """
 import threading, sys
 import pte_magic
-from pte_magic.space import own
+from pte_magic.linux.address_space import own
 from pte_magic.walkers import patience
-from pte_magic.walkers.helper import HelperWalker
+from pte_magic.walkers.helper_client import HelperWalker
 patience.LONG = {}
 walker = HelperWalker()
 {}
@@ -582,7 +583,7 @@ def test_python_ends_while_a_walk_hangs(kind: str, path: Path) -> None:
 
 
 def test_an_answer_is_read_whose_helper_has_ended_since(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pte_magic.walkers.helper._MUCH", 0)  # it is asked for the next answer, too
+    monkeypatch.setattr("pte_magic.walkers.helper_client._MUCH", 0)  # it is asked for the next answer, too
 
     def serve(server: Hostile, connected: socket.socket) -> None:
         fd = hostile.greet(connected)

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from conftest import NOBODY, needs_root
 
-from pte_magic.helper import commands, install_service, installed, policy
+from pte_magic import cli
+from pte_magic.helper import install_service, policy, python_location
 from pte_magic.helper.install_service import SERVICE, SOCKET
 from pte_magic.helper.policy import Policy
 from pte_magic.helper.privileges import NO_THREADS
-from pte_magic.walkers.protocol import DEFAULT_SOCKET
+from pte_magic.walkers.helper_protocol import DEFAULT_SOCKET
 
 pytestmark = needs_root
 needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze of systemd")
@@ -55,7 +56,7 @@ def value(text: str, name: str) -> str:
 
 @needs_systemd
 def test_systemd_finds_nothing_wrong_with_the_units(directory: Path) -> None:
-    assert commands.main(["install-service", "--group", str(NOBODY), "--frames", "0"]) == 0
+    assert cli.main(["install-service", "--group", str(NOBODY), "--frames", "0"]) == 0
     files = [str(directory / name) for name in (SOCKET, SERVICE)]
     done = subprocess.run(["systemd-analyze", "verify", *files], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -63,7 +64,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(directory: Path) -> None:
 
 @needs_systemd
 def test_the_service_is_exposed_as_little_as_the_readme_says(directory: Path) -> None:
-    commands.main(["install-service", "--group", "0"])
+    cli.main(["install-service", "--group", "0"])
     command = ["systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=10"]
     done = subprocess.run([*command, str(directory / SERVICE)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
@@ -76,8 +77,8 @@ def test_the_service_runs_this_python_with_options_that_serve_takes() -> None:
     text = install_service.units(5, 7)[SERVICE]
     command = shlex.split(value(text, "ExecStart"))
     assert command[:5] == [sys.executable, "-P", "-m", "pte_magic", "serve"]
-    given = commands._parser().parse_args(command[4:])
-    assert (given.function, given.frames) == (commands.serve, "7")
+    given = cli._parser().parse_args(command[4:])
+    assert (given.function, given.frames) == (cli.serve, "7")
     assert "--frames" not in install_service.units(5, None)[SERVICE]
     assert dict(pair.split("=", 1) for pair in value(text, "Environment").split()) == NO_THREADS
     assert int(value(text, "TasksMax")) > Policy().clients + 1
@@ -92,7 +93,7 @@ def test_the_socket_is_the_group_s_where_clients_look() -> None:
 
 def test_the_group_is_by_default_that_of_serve(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_UID", str(NOBODY))
-    commands.main(["install-service"])
+    cli.main(["install-service"])
     assert value((directory / SOCKET).read_text(), "SocketGroup") == str(policy.default_group()) == str(NOBODY)
 
 
@@ -102,7 +103,7 @@ def test_a_path_with_any_character_is_one_word_of_the_command() -> None:
 
 
 def test_without_systemd_running_it_says_what_to_type(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    commands.main(["install-service", "--group", "0"])
+    cli.main(["install-service", "--group", "0"])
     said = capsys.readouterr().out
     assert f"wrote {directory / SOCKET}\nwrote {directory / SERVICE}\n" in said
     assert f"members of group root may connect to {DEFAULT_SOCKET}; page frames for nobody\n" in said
@@ -113,22 +114,22 @@ def test_without_systemd_running_it_says_what_to_type(directory: Path, capsys: p
 def test_systemd_is_told_and_told_again_when_it_is_removed(
     directory: Path, systemctl: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert commands.main(["install-service", "--group", "0"]) == 0
+    assert cli.main(["install-service", "--group", "0"]) == 0
     assert systemctl.read_text().splitlines() == ["daemon-reload", f"enable {SOCKET}", f"restart {SOCKET}"]
     systemctl.unlink()
     capsys.readouterr()
-    assert commands.main(["install-service", "--remove"]) == 0
+    assert cli.main(["install-service", "--remove"]) == 0
     assert systemctl.read_text().splitlines() == [f"disable --now {SOCKET} {SERVICE}", "daemon-reload"]
     assert f"removed {directory / SOCKET}\nremoved {directory / SERVICE}\n" in capsys.readouterr().out
     assert not list(directory.iterdir())
-    assert commands.main(["install-service", "--remove"]) == 0
+    assert cli.main(["install-service", "--remove"]) == 0
     assert capsys.readouterr().out == f"nothing to remove: there is no {directory / SOCKET}\n"
 
 
 def test_what_systemd_refuses_is_one_line(systemctl: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program = systemctl.parent / "bin" / "systemctl"
     program.write_text("#!/bin/sh\necho 'Failed: no bus' >&2; exit 1\n")
-    assert commands.main(["install-service", "--group", "0"]) == 1
+    assert cli.main(["install-service", "--group", "0"]) == 1
     assert "pte-magic: `systemctl daemon-reload` failed: Failed: no bus; `systemctl" in capsys.readouterr().err
 
 
@@ -138,8 +139,8 @@ def test_a_python_that_others_cannot_run_is_refused(
     private = tmp_path / "private"
     private.mkdir(mode=0o700)
     (private / "python").symlink_to(sys.executable)
-    monkeypatch.setattr(installed, "SERVE", (str(private / "python"), *installed.SERVE[1:]))
-    assert commands.main(["install-service", "--group", "0"]) == 1
+    monkeypatch.setattr(python_location, "SERVE", (str(private / "python"), *python_location.SERVE[1:]))
+    assert cli.main(["install-service", "--group", "0"]) == 1
     assert re.search(
         r"own user cannot run \S+ \(Permission denied\); type `sudo make service` in ", capsys.readouterr().err
     )
@@ -149,7 +150,7 @@ def test_a_python_that_others_cannot_run_is_refused(
 def test_places_that_others_may_change_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = tmp_path / "ours"
     (ours / "bin").mkdir(parents=True)
-    monkeypatch.setattr(installed, "places", lambda: [ours / "bin", ours])
-    assert installed.others() == []
+    monkeypatch.setattr(python_location, "places", lambda: [ours / "bin", ours])
+    assert python_location.others() == []
     os.chown(ours, NOBODY, NOBODY)
-    assert installed.others() == [f"{ours} (of user {NOBODY}, group {policy.name_of(NOBODY)})"]
+    assert python_location.others() == [f"{ours} (of user {NOBODY}, group {policy.name_of(NOBODY)})"]

@@ -17,7 +17,7 @@ from talking import Talker, opened, still_serves
 from waiting import SECONDS
 
 from pte_magic.helper import journal
-from pte_magic.walkers.protocol import Status
+from pte_magic.walkers.helper_protocol import Status
 
 pytestmark = needs_root
 

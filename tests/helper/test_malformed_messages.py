@@ -15,8 +15,8 @@ from serving import SCALE
 from talking import Talker, opened, request, still_serves, together
 from waiting import wait_until
 
-from pte_magic import hardware
-from pte_magic.walkers.protocol import GO_ON, GREETING, MAGIC, MEMORY, REQUEST, VERSION, Status
+from pte_magic.linux import hardware
+from pte_magic.walkers.helper_protocol import GO_ON, GREETING, MAGIC, MEMORY, REQUEST, VERSION, Status
 
 if TYPE_CHECKING:
     from serving import Helper

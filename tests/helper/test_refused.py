@@ -15,7 +15,7 @@ from serving import Helper, serving
 from talking import Talker, still_serves
 from waiting import SECONDS, wait_until
 
-from pte_magic.walkers.protocol import Status
+from pte_magic.walkers.helper_protocol import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

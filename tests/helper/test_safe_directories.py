@@ -17,7 +17,7 @@ from serving import COMMAND, ENVIRONMENT, Helper
 from talking import still_serves
 from waiting import SECONDS, wait_until
 
-from pte_magic.helper import listening, safe_directories
+from pte_magic.helper import listener, safe_directories
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,7 +138,7 @@ def test_nobody_s_lock_on_the_directory_keeps_it_from_starting(tmp_path: Path) -
 def test_what_goes_wrong_while_it_starts_is_said_and_no_lock_is_left(tmp_path: Path) -> None:
     directory = os.open(tmp_path, os.O_RDONLY)
     try:
-        with pytest.raises(FileNotFoundError, match="mine"), listening._alone(directory, "socket"):
+        with pytest.raises(FileNotFoundError, match="mine"), listener._alone(directory, "socket"):
             raise FileNotFoundError(errno.ENOENT, "mine")
         assert not list(tmp_path.iterdir())
     finally:

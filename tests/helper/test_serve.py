@@ -23,8 +23,8 @@ from waiting import SECONDS, wait_until
 
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.helper import policy
-from pte_magic.walkers.helper import HelperWalker
-from pte_magic.walkers.protocol import GREETING, MAGIC, VERSION, Status
+from pte_magic.walkers.helper_client import HelperWalker
+from pte_magic.walkers.helper_protocol import GREETING, MAGIC, VERSION, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,7 +110,7 @@ def test_the_socket_is_its_group_s_and_the_kernel_keeps_others_out(served: Helpe
 
 @needs_root
 def test_who_may_not_connect_is_told_what_to_type(served: Helper, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pte_magic.walkers.helper.socket_path", lambda: str(served.path))
+    monkeypatch.setattr("pte_magic.walkers.helper_client.socket_path", lambda: str(served.path))
 
     def connect() -> str:
         become(SOMEBODY)
@@ -124,7 +124,7 @@ def test_who_may_not_connect_is_told_what_to_type(served: Helper, monkeypatch: p
 
 
 def test_where_no_helper_listens_the_walker_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pte_magic.walkers.helper.socket_path", lambda: "/nonexistent/pte-magic")
+    monkeypatch.setattr("pte_magic.walkers.helper_client.socket_path", lambda: "/nonexistent/pte-magic")
     with pytest.raises(
         WalkerUnavailableError, match=r"no helper listens at (/nonexistent.*); type `.*/pte-magic serve --socket \1`"
     ):
@@ -146,7 +146,7 @@ def test_greetings_of_something_else_are_one_clear_line(
     greeting: bytes, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "socket"
-    monkeypatch.setattr("pte_magic.walkers.helper.socket_path", lambda: str(path))
+    monkeypatch.setattr("pte_magic.walkers.helper_client.socket_path", lambda: str(path))
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
         listening.bind(str(path))
         listening.listen()

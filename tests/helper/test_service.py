@@ -20,7 +20,7 @@ from test_serve import statuses
 from waiting import SECONDS, wait_until
 
 import pte_magic
-from pte_magic.helper import install_service, installed
+from pte_magic.helper import install_service, python_location
 from pte_magic.helper.policy import HelperError
 from pte_magic.workloads import private_mapping
 
@@ -56,7 +56,7 @@ os.execvp(command[0], command)
 @pytest.fixture(scope="module", autouse=True)
 def _reachable() -> None:
     try:
-        installed.check_reachable()
+        python_location.check_reachable()
     except HelperError as error:
         pytest.skip(str(error))
 
@@ -94,7 +94,7 @@ def activated(*before: str) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
         listen = ["systemd-socket-activate", "--seqpacket", f"--listen={path}", *variables]
         with (directory / "log").open("wb") as log:
             process = subprocess.Popen(
-                [*listen, *before, *installed.SERVE], stderr=log, env=ENVIRONMENT, cwd="/", text=True
+                [*listen, *before, *python_location.SERVE], stderr=log, env=ENVIRONMENT, cwd="/", text=True
             )
         try:
             wait_until(path.exists)
@@ -108,7 +108,7 @@ def activated(*before: str) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
 
 def look_as_nobody(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, bool, str]:
     """Walk a page of nobody's own; return its entry's lowest bit, whether its frame is hidden, and the walker."""
-    monkeypatch.setattr("pte_magic.walkers.helper.socket_path", lambda: str(path))
+    monkeypatch.setattr("pte_magic.walkers.helper_client.socket_path", lambda: str(path))
     array = private_mapping(1)
 
     def look() -> tuple[int, bool, str]:

@@ -21,8 +21,8 @@ from waiting import wait_until
 import pte_magic
 from pte_magic import walkers
 from pte_magic.errors import AccessDeniedError
-from pte_magic.space import AddressSpace
-from pte_magic.walkers.protocol import Status
+from pte_magic.linux.address_space import AddressSpace
+from pte_magic.walkers.helper_protocol import Status
 from pte_magic.workloads import private_mapping
 
 if TYPE_CHECKING:

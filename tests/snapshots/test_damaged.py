@@ -23,9 +23,9 @@ from conftest import python
 from peaks import waiting
 
 import pte_magic
+from pte_magic.api.snapshots import checks, parquet_rows
+from pte_magic.api.snapshots.origin import KEY
 from pte_magic.errors import TargetError
-from pte_magic.snapshots import checks, rows
-from pte_magic.snapshots.facts import KEY
 from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
@@ -258,10 +258,12 @@ def rewrite(file: Path, columns: dict[str, Any], told: dict[str, Any], levels: t
     level = pa.DictionaryArray.from_arrays(
         pa.array([None if name is None else names.index(name) for name in columns["level"]], pa.int8()), pa.array(names)
     )
-    arrays = [level if field.name == "level" else pa.array(columns[field.name], field.type) for field in rows.SCHEMA]
+    arrays = [
+        level if field.name == "level" else pa.array(columns[field.name], field.type) for field in parquet_rows.SCHEMA
+    ]
     facts = json.dumps(told).encode()
-    table = pa.Table.from_arrays(arrays, schema=rows.SCHEMA.with_metadata({KEY: facts}))
-    with pq.ParquetWriter(file, table.schema, **rows.OPTIONS) as writer:
+    table = pa.Table.from_arrays(arrays, schema=parquet_rows.SCHEMA.with_metadata({KEY: facts}))
+    with pq.ParquetWriter(file, table.schema, **parquet_rows.OPTIONS) as writer:
         writer.write_table(table)
         crc = 0
         for name, dtype in (("vaddr", "<u8"), ("size", "<u8"), ("count", "<u4")):
@@ -282,7 +284,7 @@ def seal(file: Path) -> None:
     with file.open("w+b") as opened:
         sink = pa.PythonFile(opened, "w")
         schema = table.schema.with_metadata({KEY: facts[KEY]})
-        with pq.ParquetWriter(sink, schema, **rows.OPTIONS) as writer:
+        with pq.ParquetWriter(sink, schema, **parquet_rows.OPTIONS) as writer:
             sink.write(b"PTEc1234")
             writer.write_table(table.cast(schema))
             writer.add_key_value_metadata({checks.KEY: facts[checks.KEY]})

@@ -21,7 +21,7 @@ top = Path({path!r})
 pte_magic.snapshot(top / "first", [{pid}])
 before = descriptors()
 number = written = 1
-where = ("snapshots/taking.py", "concurrent/futures/thread.py", "threading.py", "pathlib", "pte_magic/progress.py")
+where = ("api/snapshots/take.py", "concurrent/futures/thread.py", "threading.py", "pathlib", "pte_magic/api/progress.py")
 while True:
     path = top / "below" / str(number)
     done = interrupted(lambda: pte_magic.snapshot(path, [{pid}]), number, where)
@@ -55,7 +55,7 @@ import os, signal
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 import pte_magic
-from pte_magic.snapshots import writing
+from pte_magic.api.snapshots import writing
 
 def interrupting(*arguments, write=writing.write, **named):
     os.kill(os.getpid(), signal.SIGINT)

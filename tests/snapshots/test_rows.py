@@ -12,9 +12,9 @@ from handmade import PAGE
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pte_magic.api.snapshots import parquet_rows
+from pte_magic.api.snapshots.origin import Facts
 from pte_magic.formats.x86_64 import FORMAT as X86_64
-from pte_magic.snapshots import rows
-from pte_magic.snapshots.facts import Facts
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
 START = 1 << 30
@@ -48,10 +48,10 @@ def facts(found: Entries) -> Facts:
     return Facts("", "", 1, "", "", found.walker, found.encoding, 4, (), found.encryption_mask, found.frames_hidden)
 
 
-def written(found: Entries) -> rows.Columns:
+def written(found: Entries) -> parquet_rows.Columns:
     """Return the columns of entries as they are read from a file."""
-    told = rows.of_entries(found, X86_64)
-    back = rows.columns(rows.table(told), facts(found))
+    told = parquet_rows.of_entries(found, X86_64)
+    back = parquet_rows.columns(parquet_rows.table(told), facts(found))
     assert back.checksum() == told.checksum()
     return back
 
@@ -59,7 +59,7 @@ def written(found: Entries) -> rows.Columns:
 @given(st.sampled_from([*PLACES]), tables, st.lists(st.booleans(), min_size=1))
 def test_entries_come_back_as_they_were(encoding: str, asked: list[Any], protnone: list[bool]) -> None:
     found = made(encoding, asked, protnone)
-    assert_equal(rows.entries(written(found), facts(found), 0, 1 << 57), found)
+    assert_equal(parquet_rows.entries(written(found), facts(found), 0, 1 << 57), found)
 
 
 @given(st.sampled_from([*PLACES]), tables, st.lists(st.booleans(), min_size=1), st.data())
@@ -67,7 +67,7 @@ def test_a_part_is_what_lies_in_it(encoding: str, asked: list[Any], protnone: li
     found = made(encoding, asked, protnone)
     last = int(found.vaddr[-1] + found.size[-1])
     start, end = sorted(data.draw(st.integers(START // PAGE - 1, last // PAGE + 1)) * PAGE for _ in range(2))
-    part = rows.entries(written(found), facts(found), start, end + PAGE)
+    part = parquet_rows.entries(written(found), facts(found), start, end + PAGE)
     inside = (found.vaddr < np.uint64(end + PAGE)) & (found.vaddr + found.size > np.uint64(start))
     for name in ("entry", "vaddr", "size", "level"):
         assert np.array_equal(getattr(part, name), getattr(found, name)[inside]), name
@@ -77,8 +77,8 @@ def test_a_part_is_what_lies_in_it(encoding: str, asked: list[Any], protnone: li
 def test_rows_cover_what_the_entries_do_and_say_how_many_there_are(encoding: str, asked: list[Any]) -> None:
     found = made(encoding, asked, [False])
     sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, rows.SCHEMA, **rows.OPTIONS) as writer:
-        writer.write_table(rows.table(rows.of_entries(found, X86_64)))
+    with pq.ParquetWriter(sink, parquet_rows.SCHEMA, **parquet_rows.OPTIONS) as writer:
+        writer.write_table(parquet_rows.table(parquet_rows.of_entries(found, X86_64)))
     table = pq.read_table(pa.BufferReader(sink.getvalue())).to_pandas()
     assert table["count"].sum() == len(found)
     assert table["size"].sum() == found.size.sum()
@@ -88,6 +88,6 @@ def test_rows_cover_what_the_entries_do_and_say_how_many_there_are(encoding: str
 def test_frames_side_by_side_and_empty_entries_are_a_row_each() -> None:
     frames = [0x8000_0000_1234_5067 + k * PAGE for k in range(100)]
     found = made("x86_64", [(PAGE, [(frames[0], 100, PAGE), (0, 412, 0)])], [False])
-    assert rows.of_entries(found, X86_64).count.tolist() == [100, 412]
+    assert parquet_rows.of_entries(found, X86_64).count.tolist() == [100, 412]
     words = made("pagemap", [(2 << 20, [(1 << 63 | 512, 4, 512)])], [False])
-    assert rows.of_entries(words, X86_64).count.tolist() == [4]
+    assert parquet_rows.of_entries(words, X86_64).count.tolist() == [4]

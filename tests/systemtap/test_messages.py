@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pte_magic.systemtap.cell import fill
-from pte_magic.systemtap.messages import explain
+from pte_magic.notebook.stap.cell import fill
+from pte_magic.notebook.stap.messages import explain
 
 TEXT = """\
 probe begin {

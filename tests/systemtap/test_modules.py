@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pte_magic import hardware
 from pte_magic.errors import SystemTapError
-from pte_magic.systemtap import modules, toolchain
+from pte_magic.linux import hardware
+from pte_magic.systemtap import module_cache, toolchain
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCRIPT = modules.Script("probe begin {}", "name", include=())
+SCRIPT = module_cache.Script("probe begin {}", "name", include=())
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def compiled_by(version: str, monkeypatch: pytest.MonkeyPatch, machine: str | None = None) -> Path:
     """Put a module to where stap of some version would have it put."""
     monkeypatch.setattr(toolchain, "version", lambda: version)
-    place = modules._place(SCRIPT, "1.2", machine)
+    place = module_cache._place(SCRIPT, "1.2", machine)
     place.mkdir(parents=True)
     module = place / "name.ko"
     module.touch()
@@ -33,27 +33,27 @@ def compiled_by(version: str, monkeypatch: pytest.MonkeyPatch, machine: str | No
 
 def test_a_module_of_another_version_of_stap_is_compiled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     old = compiled_by("5.5", monkeypatch)
-    assert modules.kept(SCRIPT, "1.2") == old
+    assert module_cache.kept(SCRIPT, "1.2") == old
     monkeypatch.setattr(toolchain, "version", lambda: "5.6")
-    assert modules.kept(SCRIPT, "1.2") is None
-    assert compiled_by("5.6", monkeypatch) == modules.kept(SCRIPT, "1.2") != old
+    assert module_cache.kept(SCRIPT, "1.2") is None
+    assert compiled_by("5.6", monkeypatch) == module_cache.kept(SCRIPT, "1.2") != old
 
 
 def test_where_stap_is_not_installed_that_of_any_version_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toolchain, "version", lambda: "")
-    assert modules.kept(SCRIPT, "1.2") is None
+    assert module_cache.kept(SCRIPT, "1.2") is None
     module = compiled_by("5.5", monkeypatch)
     monkeypatch.setattr(toolchain, "version", lambda: "")
-    assert modules.kept(SCRIPT, "1.2") == module
-    assert modules.kept(SCRIPT, "1.3") is None
-    assert modules.kept(modules.Script("probe end {}", "name", include=()), "1.2") is None
+    assert module_cache.kept(SCRIPT, "1.2") == module
+    assert module_cache.kept(SCRIPT, "1.3") is None
+    assert module_cache.kept(module_cache.Script("probe end {}", "name", include=()), "1.2") is None
 
 
 def test_each_kind_of_machine_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     other = "x86_64" if hardware.machine() == "arm64" else "arm64"
     module = compiled_by("5.6", monkeypatch, other)
-    assert modules.kept(SCRIPT, "1.2") is None
-    assert modules.kept(SCRIPT, "1.2", other) == module
+    assert module_cache.kept(SCRIPT, "1.2") is None
+    assert module_cache.kept(SCRIPT, "1.2", other) == module
 
 
 def test_stap_is_told_of_another_kind_of_machine() -> None:

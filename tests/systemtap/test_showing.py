@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pte_magic.systemtap import showing
-from pte_magic.systemtap.showing import _Screen
+from pte_magic.notebook.stap import showing
+from pte_magic.notebook.stap.showing import _Screen
 
 
 def shown(parts: list[str], limit: int, *, show: bool = True) -> tuple[str, str, str]:

@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 from ipywidgets import IntSlider, dlink
 
 import pte_magic
-from pte_magic import PteMagicError, typed_numbers
+from pte_magic import PteMagicError
+from pte_magic.api.pte_frame import build
 from pte_magic.formats import kernel
 from pte_magic.formats.describe import describe
-from pte_magic.frame import build
-from pte_magic.views import picture
+from pte_magic.text import typed_numbers
+from pte_magic.views import entry_picture
 from pte_magic.views.bits import BitField
 from pte_magic.views.markup import STATIC
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
@@ -68,11 +69,11 @@ class Table(HTMLParser):
 @given(entries, levels)
 def test_text_and_html_say_the_same_of_every_field(entry: int, level: str) -> None:
     found = describe(entry, level, kernel.running())
-    read = Table(picture.html(found))
+    read = Table(entry_picture.html(found))
     fields = read.rows[-len(found.parts) :]
-    lines = picture.text(found).splitlines()[2:][: len(found.parts)]
+    lines = entry_picture.text(found).splitlines()[2:][: len(found.parts)]
     sources = {part.source for part in found.parts} - {""}
-    assert len(picture.text(found).splitlines()) == 2 + len(found.parts) + len(sources)
+    assert len(entry_picture.text(found).splitlines()) == 2 + len(found.parts) + len(sources)
     assert read.bits == f"{entry:064b}"
     for part, cells, line in zip(found.parts, fields, lines, strict=True):
         bits, name, value, meaning, by = cells
@@ -85,11 +86,11 @@ def test_text_and_html_say_the_same_of_every_field(entry: int, level: str) -> No
         assert int(words[2], 0) == part.value
         assert meaning in line
         assert by in line
-    assert found.says in picture.text(found).splitlines()[0]
-    shown = re.sub("<[^>]+>", "", picture.html(found).rpartition('<p class="pte-sources">')[2])
+    assert found.says in entry_picture.text(found).splitlines()[0]
+    shown = re.sub("<[^>]+>", "", entry_picture.html(found).rpartition('<p class="pte-sources">')[2])
     for source in sources:  # for whoever has no mouse to rest on a bit
         names = ", ".join(part.name for part in found.parts if part.source == source)
-        assert f"{source}: {names}" in picture.text(found).splitlines()
+        assert f"{source}: {names}" in entry_picture.text(found).splitlines()
         assert f"{source}: {names}" in shown
 
 
@@ -98,9 +99,9 @@ def test_what_differs_is_pointed_at_in_words(before: int, after: int) -> None:
     found = describe(after, "pte", kernel.running())
     differ = before ^ after
     changed = [bool(differ >> part.low & (1 << part.width) - 1) for part in found.parts]
-    fields = Table(picture.html(found, differ=differ)).rows[-len(found.parts) :]
+    fields = Table(entry_picture.html(found, differ=differ)).rows[-len(found.parts) :]
     assert [cells[2].endswith(" changed") for cells in fields] == changed
-    lines = picture.text(found, differ=differ).splitlines()[2:][: len(changed)]
+    lines = entry_picture.text(found, differ=differ).splitlines()[2:][: len(changed)]
     assert [line.startswith(">") for line in lines] == changed
 
 
@@ -190,9 +191,11 @@ def test_bits_of_a_frame_are_of_the_row_asked_for() -> None:
 @given(entries, entries)
 def test_the_drawing_has_the_bits_and_the_names_of_the_fields(entry: int, other: int) -> None:
     found = describe(entry, "pte", kernel.running())
-    image = re.search(r'<img class="pte-drawn" alt="" [^>]*base64,([^"]*)">', picture.html(found, differ=entry ^ other))
+    image = re.search(
+        r'<img class="pte-drawn" alt="" [^>]*base64,([^"]*)">', entry_picture.html(found, differ=entry ^ other)
+    )
     assert image
-    assert 'class="pte-drawn"' not in picture.html(found, editable=True)
+    assert 'class="pte-drawn"' not in entry_picture.html(found, editable=True)
     svg = ET.fromstring(base64.b64decode(image[1]))  # noqa: S314  (it is our own)
     texts = [(each.get("x", "").split(), each.get("y", ""), each.text or "") for each in svg.iter(f"{SVG}text")]
     bits = {

@@ -7,21 +7,22 @@ from itertools import pairwise
 
 import pytest
 
-from pte_magic.views import layers, looks
-from pte_magic.views.map import PageMap
+from pte_magic.views import palette
 from pte_magic.views.markup import STATIC
+from pte_magic.views.page_map import layers
+from pte_magic.views.page_map.page_map import PageMap
 
 TOGETHER = (
-    [*looks.STATES.values(), looks.MISSING, looks.MIXED],
-    [looks.NOTHING, *dict.fromkeys(looks.SIZES.values()), looks.OTHER, looks.MIXED],
-    [looks.SET, looks.NOT_SET, looks.MISSING, looks.MIXED],
-    [looks.RUN, looks.NEXT_RUN, looks.NOTHING, looks.MIXED],
-    [*looks.PROCESSES, *looks.OWNERS, looks.MIXED],
+    [*palette.STATES.values(), palette.MISSING, palette.MIXED],
+    [palette.NOTHING, *dict.fromkeys(palette.SIZES.values()), palette.OTHER, palette.MIXED],
+    [palette.SET, palette.NOT_SET, palette.MISSING, palette.MIXED],
+    [palette.RUN, palette.NEXT_RUN, palette.NOTHING, palette.MIXED],
+    [*palette.PROCESSES, *palette.OWNERS, palette.MIXED],
 )
 
 
 @pytest.mark.parametrize("together", TOGETHER)
-def test_no_two_looks_differ_in_colour_alone(together: list[looks.Look]) -> None:
+def test_no_two_looks_differ_in_colour_alone(together: list[palette.Look]) -> None:
     for distinct in ({look.letter for look in together}, {look.pattern for look in together}):
         assert len(distinct) == len(together)
 
@@ -32,7 +33,7 @@ MACHINES = ((4, 64, 2 << 10, 32 << 10, 1 << 20), (16, 2 << 10, 32 << 10, 1 << 20
 
 @pytest.mark.parametrize("machine", [*MACHINES, (4, 4 << 10)])  # the last: 32-bit x86 without PAE
 def test_sizes_of_a_machine_look_different(machine: tuple[int, ...]) -> None:
-    assert len({looks.SIZES[kib << 10] for kib in machine}) == len(machine)
+    assert len({palette.SIZES[kib << 10] for kib in machine}) == len(machine)
 
 
 def luminance(color: list[float]) -> float:
@@ -45,7 +46,7 @@ def luminance(color: list[float]) -> float:
 @pytest.mark.parametrize("together", TOGETHER)
 @pytest.mark.parametrize("page", [0xFF, 0x11], ids=["light", "dark"])  # backgrounds of JupyterLab's themes
 def test_where_cells_are_too_small_for_patterns_lightness_tells_them_apart(
-    together: list[looks.Look], page: int
+    together: list[palette.Look], page: int
 ) -> None:
     rules = (STATIC / "map.css").read_text(encoding="utf-8")
     full = {
@@ -66,8 +67,15 @@ def test_where_cells_are_too_small_for_patterns_lightness_tells_them_apart(
 def test_javascript_and_style_agree_with_python() -> None:
     script = str(PageMap._esm)
     assert f"const MIXED = {layers.MIXED};" in script
-    assert f"const TILE = {looks.TILE};" in script
+    assert f"const TILE = {palette.TILE};" in script
     rules = (STATIC / "map.css").read_text(encoding="utf-8")
-    known = [*looks.STATES.values(), *looks.SIZES.values(), looks.MISSING, looks.MIXED, looks.OTHER, looks.SET]
-    known += [*looks.PROCESSES, *looks.OWNERS]
+    known = [
+        *palette.STATES.values(),
+        *palette.SIZES.values(),
+        palette.MISSING,
+        palette.MIXED,
+        palette.OTHER,
+        palette.SET,
+    ]
+    known += [*palette.PROCESSES, *palette.OWNERS]
     assert {name for look in known for name in (look.ground, look.ink)} <= {*re.findall("--pte-map-([a-z]+):", rules)}

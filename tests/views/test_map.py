@@ -16,11 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pte_magic
-from pte_magic import PteFrame, frame, units
+from pte_magic import PteFrame
+from pte_magic.api import pte_frame
 from pte_magic.errors import TargetError
 from pte_magic.formats import kernel
-from pte_magic.views.map import PageMap
+from pte_magic.text import units
 from pte_magic.views.markup import STATIC
+from pte_magic.views.page_map.page_map import PageMap
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ def made(spans: Sequence[tuple[int, int, str, Sequence[int]]], pid: int = 1) -> 
     """Return the frame of some spans: first address, size, level, raw entries."""
     rows = [(vaddr, size, len(raw), LEVELS.index(level)) for vaddr, size, level, raw in spans]
     entries = np.array([entry for *_, raw in spans for entry in raw], np.uint64)
-    return frame.build(Entries(entries, np.array(rows, SPAN), "x86_64", "bpf"), kernel.running(), pid=pid)
+    return pte_frame.build(Entries(entries, np.array(rows, SPAN), "x86_64", "bpf"), kernel.running(), pid=pid)
 
 
 def pages(*raw: int) -> PteFrame:

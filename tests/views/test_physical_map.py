@@ -12,10 +12,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pte_magic import units
-from pte_magic.owners import KINDS
-from pte_magic.views import looks
-from pte_magic.views.physical_map import PhysicalMap
+from pte_magic.api.machine.owners import KINDS
+from pte_magic.text import units
+from pte_magic.views import palette
+from pte_magic.views.page_map.physical_map import PhysicalMap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,7 @@ def test_the_legend_counts_frame_by_frame_and_the_blocks_by_who_has_most(drawn: 
         assert f"physical memory: {len(most):,} block{'s' * (len(most) > 1)}," in joined
         assert "coloured by largest owner" in joined
     letters = view.text().split("\n\n")[1].replace("\n", "")
-    shown = (*looks.PROCESSES[:2], *looks.OWNERS)
+    shown = (*palette.PROCESSES[:2], *palette.OWNERS)
     assert letters == "".join(shown[code].letter for code in most)
 
 
@@ -66,10 +66,10 @@ def words_of_html(html: str) -> list[str]:
 
 
 def test_owners_have_the_look_of_their_kind_however_many_processes_there_are() -> None:
-    for count in range(len(looks.PROCESSES) + 1):
+    for count in range(len(palette.PROCESSES) + 1):
         names = (*(f"{number} (pid {number})" for number in range(count)), *KINDS)
         view, _ = view_of([(code, 2) for code in range(len(names))], names)
-        wanted = [*looks.PROCESSES[:count], *looks.OWNERS]
+        wanted = [*palette.PROCESSES[:count], *palette.OWNERS]
         assert [line["pattern"] for line in view.layer["legend"]] == [look.pattern for look in wanted]
 
 

@@ -11,9 +11,11 @@ from conftest import needs_root
 from handmade import HUGE, HUGEPAGE, NOHUGEPAGE, PAGE, PM_PFN, NewMap, words, write
 
 import pte_magic
-from pte_magic import PteFrame, PteMagicError, frame, geometry
+from pte_magic import PteFrame, PteMagicError
+from pte_magic.api import pte_frame as frame
 from pte_magic.formats import kernel
-from pte_magic.hardware import user_limit
+from pte_magic.linux import geometry
+from pte_magic.linux.hardware import user_limit
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
 if TYPE_CHECKING:
@@ -106,7 +108,7 @@ def way(levels: int, address: int, *entries: int) -> PteFrame:
 
 @pytest.mark.parametrize("here", [4, 5])
 def test_an_address_of_another_machine_is_cut_as_there(monkeypatch: pytest.MonkeyPatch, here: int) -> None:
-    monkeypatch.setattr("pte_magic.hardware.levels", lambda: here)
+    monkeypatch.setattr("pte_magic.linux.hardware.levels", lambda: here)
     for levels, address in ((4, ADDRESS & (1 << 47) - 1), (5, ADDRESS)):
         whole = way(levels, address, *[i << 12 | 0x67 for i in range(1, levels + 1)]).translation()
         names = ["pgd", *(["p4d"] if levels == 5 else []), "pud", "pmd", "pte"]

@@ -23,7 +23,7 @@ class Architecture:
     name: str
     """What Debian calls it."""
     machine: str
-    """What `pte_magic.hardware.machine` calls it."""
+    """What `pte_magic.linux.hardware.machine` calls it."""
     kernels: Mapping[str, tuple[str, ...]]
     """Debian's flavours of the kernel, and of which suites; the flavour is the end of a release's name."""
     qemu: tuple[str, ...]

@@ -11,7 +11,7 @@ import support
 from guests import GUESTS
 
 from pte_magic import walkers
-from pte_magic.geometry import GEOMETRIES
+from pte_magic.linux.geometry import GEOMETRIES
 
 REPORT = """<testsuites><testsuite tests="5" skipped="1">
 <properties><property name="kernel" value="6.12.118+deb13-amd64" /><property name="encoding" value="{encoding}" />

@@ -14,8 +14,8 @@ from handmade import GIB, PAGE, PM_PFN, PM_PRESENT, words
 from waiting import wait_until
 
 import pte_magic
-from pte_magic import hardware
-from pte_magic.space import AddressSpace
+from pte_magic.linux import hardware
+from pte_magic.linux.address_space import AddressSpace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_disjoint_rows import SIZES, pushed, steps
 
-from pte_magic.walkers import answers
+from pte_magic.walkers import helper_answers
 
 WAYS = {"one by one": 1 << 30, "all at once": 0}
 """How many spans are few."""
@@ -21,8 +21,8 @@ def judged(  # noqa: PLR0913, PLR0917  (an answer, and what was asked)
     spans: Any, n: int, start: int, end: int, reached: int, way: str, *, tables: bool
 ) -> str:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(answers, "_FEW", WAYS[way])
-        return answers.wrong(spans.tobytes(), n, start, end, reached, tables=tables)
+        patch.setattr(helper_answers, "_FEW", WAYS[way])
+        return helper_answers.wrong(spans.tobytes(), n, start, end, reached, tables=tables)
 
 
 def ends(runs: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:

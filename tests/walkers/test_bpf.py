@@ -17,11 +17,12 @@ from handmade import HUGE, NOHUGEPAGE, PAGE, PM_PFN, SHARED, NewMap, read, words
 from waiting import SECONDS
 
 import pte_magic
-from pte_magic import hardware, walkers
+from pte_magic import walkers
 from pte_magic.errors import TargetError, WalkerUnavailableError
-from pte_magic.space import AddressSpace, own
-from pte_magic.walkers import libbpf
-from pte_magic.walkers.bpf import OBJECT, BpfWalker
+from pte_magic.linux import hardware
+from pte_magic.linux.address_space import AddressSpace, own
+from pte_magic.walkers.bpf import libbpf
+from pte_magic.walkers.bpf.walker import OBJECT, BpfWalker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -39,9 +39,10 @@ from handmade import (
 )
 from waiting import wait_until
 
-from pte_magic import hardware, walkers
+from pte_magic import walkers
 from pte_magic.errors import NoAddressSpaceError
-from pte_magic.space import AddressSpace, own
+from pte_magic.linux import hardware
+from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.walkers.entries import LEVELS, join
 
 if TYPE_CHECKING:

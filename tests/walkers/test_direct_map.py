@@ -12,10 +12,11 @@ from handmade import GIB, PAGE, PM_PRESENT, check, libc, words
 
 from pte_magic import walkers
 from pte_magic.errors import WalkerUnavailableError
-from pte_magic.space import own
-from pte_magic.walkers import bpf, direct_map
-from pte_magic.walkers.bpf import BpfWalker
-from pte_magic.walkers.direct_map import PAGES, Landmark
+from pte_magic.linux.address_space import own
+from pte_magic.walkers.bpf import direct_map
+from pte_magic.walkers.bpf import walker as bpf
+from pte_magic.walkers.bpf.direct_map import PAGES, Landmark
+from pte_magic.walkers.bpf.walker import BpfWalker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

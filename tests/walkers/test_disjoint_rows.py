@@ -38,10 +38,11 @@ from hypothesis import strategies as st
 from serving import serving
 from waiting import SECONDS
 
-from pte_magic import hardware, walkers
-from pte_magic.space import AddressSpace
+from pte_magic import walkers
+from pte_magic.linux import hardware
+from pte_magic.linux.address_space import AddressSpace
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries, rows_before
-from pte_magic.walkers.helper import HelperWalker
+from pte_magic.walkers.helper_client import HelperWalker
 from pte_magic.walkers.overlaps import disjoint
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def sparing() -> Iterator[Helper]:
 def test_short_answers_are_disjoint_and_whole_together(
     sparing: Helper, storm: Callable[[], object], new_map: NewMap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pte_magic.walkers.helper.socket_path", lambda: str(sparing.path))
+    monkeypatch.setattr("pte_magic.walkers.helper_client.socket_path", lambda: str(sparing.path))
     asked = HelperWalker()
     try:
         look_through_a_storm(asked, storm, new_map, walks=WALKS // 10)

@@ -12,9 +12,11 @@ from conftest import needs_root, only_on, python
 from shells import Shell
 
 import pte_magic
-from pte_magic import frame, walkers
+from pte_magic import walkers
+from pte_magic.api import pte_frame
 from pte_magic.formats import kernel
-from pte_magic.walkers import encryption, machine
+from pte_magic.walkers import encryption
+from pte_magic.walkers.bpf import constants
 from pte_magic.walkers.entries import LEVELS, SPAN, Entries
 
 if TYPE_CHECKING:
@@ -32,11 +34,11 @@ def found(monkeypatch: pytest.MonkeyPatch) -> int:
     return BIT
 
 
-def walked(raw: list[int], level: str = "pte") -> frame.PteFrame:
+def walked(raw: list[int], level: str = "pte") -> pte_frame.PteFrame:
     """Return the frame that a walker makes on a machine with such a bit."""
     spans = np.array([(0, 4096, len(raw), LEVELS.index(level))], SPAN)
     entries = Entries(np.array(raw, np.uint64), spans, "x86_64", "bpf", None, BIT)
-    return frame.build(entries, kernel.running(BIT), pid=1)
+    return pte_frame.build(entries, kernel.running(BIT), pid=1)
 
 
 def same(decoded: pd.DataFrame, walk: pd.DataFrame) -> None:
@@ -106,7 +108,7 @@ def test_other_formats_have_no_such_bit(arch: str) -> None:
 _LOOK = """
 import numpy as np, pte_magic
 from pte_magic import walkers
-from pte_magic.walkers import machine
+from pte_magic.walkers.bpf import constants as machine
 told = [walkers.known("bpf") is None]
 for entry in {entries}:
     pte_magic.decode(entry)
@@ -115,9 +117,9 @@ print(told)
 """
 
 
-@pytest.mark.skipif(not machine.encryption_bits(), reason="needs a processor whose addresses have less than 52 bits")
+@pytest.mark.skipif(not constants.encryption_bits(), reason="needs a processor whose addresses have less than 52 bits")
 def test_a_walker_is_made_if_an_entry_has_bits_that_no_address_here_has() -> None:
-    bits = machine.encryption_bits()
+    bits = constants.encryption_bits()
     entries = [ENTRY & ~bits, bits, 1 | bits]  # the second is inverted, of a swap entry
     assert python(_LOOK.format(entries=entries)) == "[True, True, True, False]"
 

@@ -19,9 +19,10 @@ from handmade import GIB, HUGE, NOHUGEPAGE, PAGE, NewMap, write
 from waiting import SECONDS, wait_until
 
 import pte_magic
-from pte_magic import hardware, walkers
+from pte_magic import walkers
 from pte_magic.errors import WalkerClosedError, WalkerUnavailableError
-from pte_magic.space import own
+from pte_magic.linux import hardware
+from pte_magic.linux.address_space import own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -278,7 +279,7 @@ def test_a_bar_of_a_child_waits_for_nobody() -> None:
     out = python(f"""
 import os, signal, threading
 from tqdm.auto import tqdm
-from pte_magic import progress
+from pte_magic.api import progress
 held = threading.Event()
 
 def hold():

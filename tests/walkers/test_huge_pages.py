@@ -33,7 +33,8 @@ from handmade import (
     write,
 )
 
-from pte_magic import page_sizes, units
+from pte_magic.linux import sizes
+from pte_magic.text import units
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,7 +101,7 @@ def test_collapsed_shared_memory_becomes_one_pmd_row(walker: str, new_map: NewMa
     assert (len(found), found.iloc[0]["level"], found.iloc[0]["pfn"]) == (1, HUGE_LEVEL, pfn(address))
 
 
-LEAVES = [(size, level) for level, size in page_sizes.by_level().items() if size > PAGE]
+LEAVES = [(size, level) for level, size in sizes.by_level().items() if size > PAGE]
 
 
 @pytest.fixture(params=LEAVES, ids=[units.size(size) for size, _ in LEAVES])

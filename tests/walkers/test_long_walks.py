@@ -15,9 +15,10 @@ from conftest import by_page, needs_root, walked
 from entry_bits import bits
 from handmade import ANONYMOUS, HUGE, NOHUGEPAGE, NORESERVE, PAGE, PM_PFN, PRIVATE, words
 
-from pte_magic import hardware, walkers
-from pte_magic.space import AddressSpace, own
-from pte_magic.walkers.bpf import BpfWalker
+from pte_magic import walkers
+from pte_magic.linux import hardware
+from pte_magic.linux.address_space import AddressSpace, own
+from pte_magic.walkers.bpf.walker import BpfWalker
 from pte_magic.walkers.entries import LEVELS, Entries, join
 
 KPF_PGTABLE = 1 << 26

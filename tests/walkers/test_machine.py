@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pte_magic
-from pte_magic import geometry
-from pte_magic.walkers import machine
-from pte_magic.walkers.machine import TABLES
+from pte_magic.linux import geometry
+from pte_magic.walkers.bpf import constants
+from pte_magic.walkers.bpf.constants import TABLES
 
 
 @pytest.mark.parametrize("encoding", TABLES)
@@ -26,6 +26,6 @@ def test_tables_are_where_the_fields_say(encoding: str, entry: int, is_table: bo
 
 
 def test_constants_are_laid_out_as_in_the_program() -> None:
-    told = machine.packed(use_rcu=True)
+    told = constants.packed(use_rcu=True)
     assert len(told) == 64
     assert told[-4:] == b"\1\0\0\0"

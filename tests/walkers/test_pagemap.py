@@ -11,8 +11,9 @@ import pytest
 from conftest import NOBODY, by_page, needs_root, python, walked
 from handmade import HUGE, HUGEPAGE, NOHUGEPAGE, PAGE, PM_PRESENT, PTES, NewMap, madvise, munmap, smaps, words, write
 
-from pte_magic.space import AddressSpace, own
-from pte_magic.walkers import pagemap, scan
+from pte_magic.linux import pagemap_scan
+from pte_magic.linux.address_space import AddressSpace, own
+from pte_magic.walkers import pagemap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,16 +70,16 @@ def test_pages_mapped_only_here_are_exclusive(new_map: NewMap) -> None:
 
 def test_scan_finds_what_smaps_calls_huge(new_map: NewMap) -> None:
     address = mixed(new_map)
-    scanned = scan.populated(own(), address, address + SIZE)
+    scanned = pagemap_scan.populated(own(), address, address + SIZE)
     if scanned is None:
         pytest.skip("needs a kernel with PAGEMAP_SCAN (6.7)")
     runs, reached = scanned
     assert reached == address + SIZE
-    huge = runs[runs["categories"] & scan.PAGE_IS_HUGE != 0]
+    huge = runs[runs["categories"] & pagemap_scan.PAGE_IS_HUGE != 0]
     assert int((huge["end"] - huge["start"]).sum()) == smaps(address, "AnonHugePages") == HUGE
     pages = np.zeros(SIZE // PAGE, np.bool_)
     for start, end, categories in runs.tolist():
-        assert categories & scan.PAGE_IS_PRESENT
+        assert categories & pagemap_scan.PAGE_IS_PRESENT
         pages[(start - address) // PAGE : (end - address) // PAGE] = True
     assert (pages == (words(address, SIZE) & PM_PRESENT != 0)).all()
 
@@ -98,7 +99,7 @@ def test_without_scan_pages_are_the_same_at_an_unknown_level(new_map: NewMap, mo
     address = mixed(new_map)
     told = words(address, SIZE)
     nothing: Callable[[AddressSpace, int, int], None] = lambda _space, _start, _end: None  # noqa: E731
-    monkeypatch.setattr(scan, "populated", nothing)  # as on a kernel before 6.7
+    monkeypatch.setattr(pagemap_scan, "populated", nothing)  # as on a kernel before 6.7
     found = walked("pagemap", own(), address, address + SIZE)
     assert found["level"].isna().all()
     assert (found["size"][found["state"] == "present"] == PAGE).all()

@@ -42,10 +42,12 @@ from handmade import (
     write,
 )
 
-from pte_magic import frame, hardware, walkers
+from pte_magic import walkers
+from pte_magic.api import pte_frame
 from pte_magic.errors import NoAddressSpaceError, PteMagicError
 from pte_magic.formats import kernel
-from pte_magic.space import AddressSpace, own
+from pte_magic.linux import hardware
+from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
@@ -143,7 +145,7 @@ def are_where(told: NDArray[np.uint64], found: Entries, space: AddressSpace) -> 
     """
     raw, moving = told & np.uint64(PM_PFN), told & np.uint64(PM_SWAP) != 0
     frames = np.where(moving, raw >> np.uint64(5), raw)
-    table = frame.build(found, kernel.running(found.encryption_mask), pid=space.pid)
+    table = pte_frame.build(found, kernel.running(found.encryption_mask), pid=space.pid)
     other = table[(table["pfn"] != frames).fillna(True) | ~table["state"].isin(["present", "migration"])]  # noqa: FBT003
     assert other.empty, f"pagemap told {told[other.index]}:\n{other.to_string()}"
 
@@ -271,10 +273,10 @@ def test_process_killed_during_a_walk_is_gone_not_empty(walker: str, new_map: Ne
 
 
 def test_region_named_during_the_end_of_a_process_is_gone_or_no_process(walker: str) -> None:
-    from pte_magic import core  # noqa: PLC0415  (a name that only this test needs)
+    from pte_magic.api import walk  # noqa: PLC0415  (a name that only this test needs)
 
     def work(space: AddressSpace) -> None:
-        core.walk_target(core.resolve("[stack]", None, space), space, walker=walker)
+        walk.walk_target(walk.resolve("[stack]", None, space), space, walker=walker)
 
     raised = kill_while(work, lambda: None)
     assert len(raised) == RUNS

@@ -35,8 +35,8 @@ from handmade import (
     write,
 )
 
-from pte_magic import hardware
-from pte_magic.space import AddressSpace
+from pte_magic.linux import hardware
+from pte_magic.linux.address_space import AddressSpace
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from conftest import NOBODY, needs_root, python
 
-from pte_magic.helper import install_service, installed
+from pte_magic.helper import install_service, python_location
 from pte_magic.walkers import what_to_type
-from pte_magic.walkers.protocol import DEFAULT_SOCKET, VARIABLE
+from pte_magic.walkers.helper_protocol import DEFAULT_SOCKET, VARIABLE
 
 TOLD = """
 from pte_magic.walkers import what_to_type as w
@@ -71,7 +71,7 @@ def test_where_the_service_is_installed_it_is_what_is_started_and_told(
     for name in ("python3", "pte-magic"):
         (tmp_path / "other" / name).touch(mode=0o755)
     with pytest.MonkeyPatch.context() as patch:  # the service's Python need not be this one
-        patch.setattr(installed, "SERVE", (str(tmp_path / "other" / "python3"), "-m", "pte_magic"))
+        patch.setattr(python_location, "SERVE", (str(tmp_path / "other" / "python3"), "-m", "pte_magic"))
         (tmp_path / "pte-magic.service").write_text(install_service.units(0, None)["pte-magic.service"])
     words = shlex.split(what_to_type.show_frames())
     assert words[words[0] == "sudo"] == str(tmp_path / "other" / "pte-magic")

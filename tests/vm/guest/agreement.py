@@ -15,10 +15,12 @@ from conftest import by_page, walked
 from entry_bits import address_mask, bits
 from handmade import PAGE, words
 
-from pte_magic import frame, hardware, walkers
+from pte_magic import walkers
+from pte_magic.api import pte_frame
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.formats import kernel
-from pte_magic.space import AddressSpace
+from pte_magic.linux import hardware
+from pte_magic.linux.address_space import AddressSpace
 from pte_magic.walkers.entries import LEVELS, Entries
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def raw_walkers() -> tuple[str, ...]:
     return found
 
 
-def agree(start: int, size: int = PAGE, pid: int | None = None) -> frame.PteFrame:
+def agree(start: int, size: int = PAGE, pid: int | None = None) -> pte_frame.PteFrame:
     """Fail unless all sources agree on pages that are at rest; return what the first walker found, decoded."""
     end = start + size
     with AddressSpace(pid) as space:
@@ -55,7 +57,7 @@ def agree(start: int, size: int = PAGE, pid: int | None = None) -> frame.PteFram
         _is_in_kernel_memory(full[0])
         flags = vm_flags(start, space.pid)
         assert (before & ~NOT_IN_ENTRIES == _expected(leaves[0], start, end, flags)).all()
-        found = frame.build(leaves[0], kernel.running(), pid=space.pid)
+        found = pte_frame.build(leaves[0], kernel.running(), pid=space.pid)
         _says_the_same(found, walked("pagemap", space, start, end), start, end, flags)
     return found
 
@@ -100,7 +102,7 @@ def _part(value: NDArray[np.uint64], place: tuple[int, int]) -> NDArray[np.uint6
     return value >> U(low) & U((1 << width) - 1)
 
 
-def _says_the_same(found: frame.PteFrame, told: frame.PteFrame, start: int, end: int, flags: set[str]) -> None:
+def _says_the_same(found: pte_frame.PteFrame, told: pte_frame.PteFrame, start: int, end: int, flags: set[str]) -> None:
     """Compare the eBPF walker's columns to the pagemap walker's."""
     ours, theirs = by_page(found, start, end), by_page(told, start, end)
     if "rd" in flags:  # NUMA balancing took access away for a while; pagemap says nothing of that

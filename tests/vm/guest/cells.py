@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pte_magic.stap_magic import request
+from pte_magic.notebook.stap_cell import request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pte_magic.systemtap.modules import Script
+    from pte_magic.systemtap.module_cache import Script
 
 
 class Cell(NamedTuple):

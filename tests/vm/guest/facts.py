@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pte_magic import hardware
+from pte_magic.linux import hardware
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from conftest import NOBODY
 from handmade import libc
 
 from pte_magic import walkers
-from pte_magic.systemtap import installing, modules
+from pte_magic.systemtap import installation, module_cache
 from pte_magic.walkers import stap
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ _SET_DUMPABLE = 4  # PR_SET_DUMPABLE: /proc/self is the new user's, as it is aft
 @contextmanager
 def module_installed() -> Iterator[Path]:
     """Install the module, which was compiled before the guest was booted."""
-    module = modules.kept(stap.script())
+    module = module_cache.kept(stap.script())
     assert module
     walkers.close()
     try:
-        yield installing.install(module, platform.release())
+        yield installation.install(module, platform.release())
     finally:
         walkers.close()
-        assert installing.remove(stap.MODULE, platform.release())
+        assert installation.remove(stap.MODULE, platform.release())
 
 
 def become(*groups: str) -> None:

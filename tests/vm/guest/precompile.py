@@ -14,8 +14,8 @@ import cells
 import documents
 import shell_scripts
 
-from pte_magic import hardware
-from pte_magic.systemtap import modules
+from pte_magic.linux import hardware
+from pte_magic.systemtap import module_cache
 from pte_magic.walkers import stap
 
 
@@ -36,10 +36,10 @@ def main() -> None:
         scripts += [*cells.scripts(), *documents.scripts()]
     for release in options.release:
         began = time.monotonic()
-        missing = [script for script in scripts if not modules.kept(script, release, machine)]
+        missing = [script for script in scripts if not module_cache.kept(script, release, machine)]
         with redirect_stderr(io.StringIO()):  # how long each takes, every second
             for script in missing:
-                modules.compiled(script, release, machine=machine)
+                module_cache.compiled(script, release, machine=machine)
             if here:
                 shell_scripts.compile_as_a_person_would(release)
         if missing:

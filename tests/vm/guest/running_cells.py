@@ -16,8 +16,8 @@ from loaded import modules, wait_until_nothing_is_left
 from waiting import wait_until
 
 from pte_magic import walkers
-from pte_magic.space import own
-from pte_magic.systemtap import modules as compiled
+from pte_magic.linux.address_space import own
+from pte_magic.systemtap import module_cache as compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from pte_magic import hardware
-from pte_magic.systemtap import modules, toolchain
+from pte_magic.linux import hardware
+from pte_magic.systemtap import module_cache, toolchain
 
 
 class For(NamedTuple):
@@ -58,19 +58,19 @@ FOR = {
 """By name of the machine, as of `hardware.machine`."""
 
 
-def dump_pte(machine: str) -> modules.Script:
+def dump_pte(machine: str) -> module_cache.Script:
     text = (toolchain.SCRIPTS / "dump_pte.stp").read_text(encoding="utf-8")
-    return modules.Script(text, "dump_pte", ("-g",), (hex(FOR[machine].address),), include=())
+    return module_cache.Script(text, "dump_pte", ("-g",), (hex(FOR[machine].address),), include=())
 
 
-def flags(machine: str) -> modules.Script:
+def flags(machine: str) -> module_cache.Script:
     """Return a script that prints what the tapset says of all values.
 
     In a loop: the compiler puts a function into its caller each time that it is called, which takes half a minute.
     """
     of = FOR[machine]
     lines = "".join(f"    if (i == {i}) return {value - (value >> 63 << 64)}\n" for i, value in enumerate(of.values))
-    return modules.Script(
+    return module_cache.Script(
         f"""function value(i) {{
 {lines}}}
 probe begin {{
@@ -86,10 +86,10 @@ probe begin {{
     )
 
 
-def entries(machine: str) -> modules.Script:
+def entries(machine: str) -> module_cache.Script:
     """Return a script that prints what the tapset says of three pages of its target, and of a huge one."""
     at = f"{FOR[machine].address:#x}"
-    return modules.Script(
+    return module_cache.Script(
         f"""function show(address) {{
     task = pid2task(target())
     entry = pte_of(task, address)
@@ -108,7 +108,7 @@ probe begin {{
     )
 
 
-def scripts(machine: str) -> tuple[modules.Script, ...]:
+def scripts(machine: str) -> tuple[module_cache.Script, ...]:
     return dump_pte(machine), flags(machine), entries(machine)
 
 
@@ -137,7 +137,7 @@ def environment() -> dict[str, str]:
 
 def compile_as_a_person_would(release: str) -> None:
     """Have stap compile dump_pte.stp into its own cache, in which it looks when somebody types the same in a guest."""
-    module = modules.kept(DUMP_PTE, release)
+    module = module_cache.kept(DUMP_PTE, release)
     assert module
     done = module.with_name("as-typed")
     if done.exists():

@@ -32,8 +32,10 @@ from handmade import (
 from versions import release
 
 import pte_magic
-from pte_magic import hardware, units, walkers
-from pte_magic.space import AddressSpace
+from pte_magic import walkers
+from pte_magic.linux import hardware
+from pte_magic.linux.address_space import AddressSpace
+from pte_magic.text import units
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from handmade import HUGE, NOHUGEPAGE, PAGE, PM_PFN, libc, words, write
 from test_migration import LOCKLESS, WALKERS
 
 from pte_magic import walkers
-from pte_magic.space import own
+from pte_magic.linux.address_space import own
 
 if TYPE_CHECKING:
     from handmade import NewMap

@@ -17,9 +17,9 @@ from talking import Talker, opened, still_serves
 from waiting import wait_until
 
 from pte_magic import walkers
-from pte_magic.space import own
-from pte_magic.walkers.helper import HelperWalker
-from pte_magic.walkers.protocol import FRAMES_HIDDEN, GO_ON, TABLES, Status
+from pte_magic.linux.address_space import own
+from pte_magic.walkers.helper_client import HelperWalker
+from pte_magic.walkers.helper_protocol import FRAMES_HIDDEN, GO_ON, TABLES, Status
 from pte_magic.workloads import private_mapping
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def served() -> Iterator[Helper]:
 
 @pytest.fixture
 def client(served: Helper, monkeypatch: pytest.MonkeyPatch) -> Iterator[HelperWalker]:
-    monkeypatch.setattr("pte_magic.walkers.helper.socket_path", lambda: str(served.path))
+    monkeypatch.setattr("pte_magic.walkers.helper_client.socket_path", lambda: str(served.path))
     walker = HelperWalker()
     yield walker
     walker.close()

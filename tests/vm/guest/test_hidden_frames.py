@@ -41,10 +41,12 @@ from swapping import areas, fill, page_out, swap_off, swap_on, zram
 from test_hwpoison import broken
 from waiting import SECONDS
 
-from pte_magic import frame, hardware, walkers
+from pte_magic import walkers
+from pte_magic.api import pte_frame
 from pte_magic.formats import kernel
 from pte_magic.formats.hidden import hide
-from pte_magic.space import AddressSpace, own
+from pte_magic.linux import hardware
+from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.walkers.entries import Entries
 from pte_magic.walkers.stap import StapWalker
 
@@ -138,10 +140,10 @@ def test_all_but_the_place_of_a_page_is_seen(new_map: NewMap, broken: list[int],
     assert told["swap_offset"][told["state"] != "marker"].isna().all()
 
 
-def decoded(entry: NDArray[np.uint64], like: Entries) -> frame.PteFrame:
+def decoded(entry: NDArray[np.uint64], like: Entries) -> pte_frame.PteFrame:
     """Decode entries of which the frames are hidden, at the places of others."""
     made = Entries(entry, like.spans, like.encoding, "stap", None, like.encryption_mask, frames_hidden=True)
-    return frame.build(made, kernel.running(like.encryption_mask, frames_hidden=True), pid=0)
+    return pte_frame.build(made, kernel.running(like.encryption_mask, frames_hidden=True), pid=0)
 
 
 def test_nothing_of_a_whole_address_space_is_a_frame() -> None:

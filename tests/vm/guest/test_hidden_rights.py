@@ -15,7 +15,7 @@ from member import Opened, become, member, module_installed, seen
 import pte_magic
 from pte_magic import walkers
 from pte_magic.errors import AccessDeniedError
-from pte_magic.space import AddressSpace, own
+from pte_magic.linux.address_space import AddressSpace, own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

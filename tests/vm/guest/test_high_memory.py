@@ -15,8 +15,8 @@ from agreement import kpageflags
 from conftest import by_page, walked
 from handmade import ANONYMOUS, HUGE, NOHUGEPAGE, NORESERVE, PAGE, PM_PFN, PRIVATE, NewMap, words, write
 
-from pte_magic import hardware
-from pte_magic.space import own
+from pte_magic.linux import hardware
+from pte_magic.linux.address_space import own
 
 KPF_PGTABLE = 1 << 26
 TABLES = 64

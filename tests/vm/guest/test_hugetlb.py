@@ -34,8 +34,10 @@ from handmade import (
 from pools import pool, sizes
 from versions import release
 
-from pte_magic import hardware, page_sizes, units
-from pte_magic.space import AddressSpace, own
+from pte_magic.linux import hardware
+from pte_magic.linux import sizes as page_sizes
+from pte_magic.linux.address_space import AddressSpace, own
+from pte_magic.text import units
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

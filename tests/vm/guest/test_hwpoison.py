@@ -16,7 +16,7 @@ from handmade import HUGE, HUGEPAGE, NOHUGEPAGE, PAGE, NewMap, madvise, pfn, rea
 from poison import HWPOISON, KPF_HWPOISON, mended
 
 from pte_magic.errors import WorkloadError
-from pte_magic.space import AddressSpace
+from pte_magic.linux.address_space import AddressSpace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

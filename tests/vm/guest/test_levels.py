@@ -13,8 +13,8 @@ from agreement import agree, kpageflags, raw_walkers
 from conftest import walked
 from handmade import ANONYMOUS, FIXED, NORESERVE, PAGE, PRIVATE, READ, WRITE, libc, munmap, pfn, write
 
-from pte_magic import hardware
-from pte_magic.space import own
+from pte_magic.linux import hardware
+from pte_magic.linux.address_space import own
 
 KPF_PGTABLE = 1 << 26
 CHAIN = ["pgd", "p4d", "pud", "pmd", "pte"]

@@ -32,9 +32,10 @@ from handmade import (
 from numa import bind, move
 from waiting import SECONDS
 
-from pte_magic import frame, walkers
+from pte_magic import walkers
+from pte_magic.api import pte_frame
 from pte_magic.formats import kernel
-from pte_magic.space import own
+from pte_magic.linux.address_space import own
 from pte_magic.walkers.entries import join
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def test_words_of_pages_that_are_moved(new_map: NewMap) -> None:
         one = move_once(address, HUGE, HUGE // PAGE, node)
         after = rows(address, HUGE)
         for entries in one.seen["bpf"]:
-            between = frame.build(entries, kernel.running(), pid=own().pid)
+            between = pte_frame.build(entries, kernel.running(), pid=own().pid)
             moving = set(between.loc[between["state"] == "migration", "vaddr"])
             if moving:
                 away, back = in_words(before.diff(between)), in_words(between.diff(after))
@@ -163,7 +164,7 @@ def test_page_that_somebody_uses_is_moving_for_a_moment_and_stays(new_map: NewMa
         try:
             while moving < 5 and time.monotonic() < until and not trying.done():
                 found = walker.walk(own(), address, address + size)
-                table = frame.build(found, kernel.running(), pid=own().pid)
+                table = pte_frame.build(found, kernel.running(), pid=own().pid)
                 if name not in LOCKLESS or not (table["state"] == "none").any():
                     assert set(table["state"]) <= {"present", "migration"}
                     assert (table["pfn"] == was).all()
@@ -196,7 +197,7 @@ def move_to_and_fro(address: int, size: int, kinds: list[str]) -> None:
 def look(found: list[Entries], one: Round, kinds: list[str]) -> tuple[int, int]:
     """Fail if an entry is none of what it may be; return how many were of migration, and how many were empty."""
     assert {len(entries) for entries in found} == {len(kinds)}
-    table = frame.build(join(found), kernel.running(), pid=own().pid)
+    table = pte_frame.build(join(found), kernel.running(), pid=own().pid)
     assert table["size"].nunique() == 1
     state, pfn = table["state"].to_numpy(), table["pfn"].to_numpy(np.uint64, na_value=0)
     old, new = (np.tile(frames[:: len(frames) // len(kinds)], len(found)) for frames in (one.old, one.new))

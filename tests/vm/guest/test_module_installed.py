@@ -16,13 +16,12 @@ from member import become, module_installed
 from waiting import wait_until
 
 import pte_magic
-from pte_magic import walkers
+from pte_magic import cli, walkers
 from pte_magic.errors import WalkerUnavailableError
-from pte_magic.helper import commands
 from pte_magic.helper.policy import HelperError
 from pte_magic.systemtap import toolchain
 from pte_magic.walkers import stap as walker
-from pte_magic.walkers.shared import MEMORY_BYTES
+from pte_magic.walkers.shared_memory import MEMORY_BYTES
 from pte_magic.walkers.what_to_type import command
 
 if TYPE_CHECKING:
@@ -70,9 +69,9 @@ def test_it_is_unloaded_when_the_members_notebook_is_killed() -> None:
 
 def frames_for_nobody() -> str:
     """Return what a helper says that shall show page frames to a group."""
-    given = commands._parser().parse_args(["serve", "--walker", "stap", "--frames", str(NOBODY), "--socket", "/none"])
+    given = cli._parser().parse_args(["serve", "--walker", "stap", "--frames", str(NOBODY), "--socket", "/none"])
     try:
-        commands.serve(given)
+        cli.serve(given)
     except HelperError as error:
         return str(error)
     finally:

@@ -17,7 +17,7 @@ from handmade import PAGE
 from waiting import SECONDS, wait_until
 
 from pte_magic.errors import NoAddressSpaceError
-from pte_magic.space import AddressSpace, own
+from pte_magic.linux.address_space import AddressSpace, own
 
 if TYPE_CHECKING:
     from pte_magic.walkers.stap import StapWalker

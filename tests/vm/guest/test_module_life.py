@@ -21,9 +21,10 @@ from running_cells import interrupt, meanwhile
 from waiting import SECONDS, wait_until
 
 import pte_magic
-from pte_magic import hardware, walkers
+from pte_magic import walkers
 from pte_magic.errors import TargetError, WalkerUnavailableError
-from pte_magic.space import own
+from pte_magic.linux import hardware
+from pte_magic.linux.address_space import own
 from pte_magic.walkers.stap import StapWalker
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from handmade import ANONYMOUS, HUGE, HUGE_LEVEL, HUGEPAGE, NOHUGEPAGE, PAGE, SH
 from numa import bind, move, nodes, nodes_of_frames
 
 from pte_magic.formats import features, kernel
-from pte_magic.space import AddressSpace
+from pte_magic.linux.address_space import AddressSpace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -37,9 +37,9 @@ from shell_scripts import ADDRESS, DUMP_PTE, ENTRIES, FLAGS, VALUES
 from waiting import SECONDS
 
 import pte_magic
-from pte_magic import hardware
-from pte_magic.space import AddressSpace
-from pte_magic.systemtap import modules
+from pte_magic.linux import hardware
+from pte_magic.linux.address_space import AddressSpace
+from pte_magic.systemtap import module_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,8 +51,8 @@ OTHER = "bpf" if sys.maxsize >> 32 else "stap"
 """What walks the same tables with other code; a 32-bit kernel has no eBPF walker."""
 
 
-def run(script: modules.Script, *options: str) -> list[str]:
-    module = modules.kept(script)
+def run(script: module_cache.Script, *options: str) -> list[str]:
+    module = module_cache.kept(script)
     assert module, f"{script.name} was not compiled for this kernel"
     done = subprocess.run(
         ["staprun", "-R", *options, str(module)], capture_output=True, text=True, timeout=SECONDS, check=False
@@ -158,7 +158,7 @@ def test_dump_pte_of_no_process() -> None:
         os._exit(0)
     os.waitpid(pid, 0)
     done = subprocess.run(
-        ["staprun", "-R", "-x", str(pid), str(modules.kept(DUMP_PTE))], capture_output=True, text=True, check=False
+        ["staprun", "-R", "-x", str(pid), str(module_cache.kept(DUMP_PTE))], capture_output=True, text=True, check=False
     )
     assert f"no process {pid}" in done.stdout + done.stderr or "Invalid target process ID" in done.stderr
 

@@ -13,7 +13,7 @@ from loaded import modules
 from running_cells import interrupt, meanwhile, nothing_left_behind, run
 from shells import Shell
 
-from pte_magic import hardware
+from pte_magic.linux import hardware
 from pte_magic.systemtap import toolchain
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from loaded import modules, programs, wait_until_nothing_is_left
 from shells import Shell
 from waiting import wait_until
 
-from pte_magic.systemtap import modules as compiled
+from pte_magic.systemtap import module_cache as compiled
 from pte_magic.systemtap import toolchain
-from pte_magic.systemtap.running import Run
+from pte_magic.systemtap.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

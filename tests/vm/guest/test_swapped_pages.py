@@ -32,7 +32,7 @@ from swapping import areas, content, file_system, fill, make_file, page_out, swa
 from versions import release
 from waiting import wait_until
 
-from pte_magic import hardware
+from pte_magic.linux import hardware
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

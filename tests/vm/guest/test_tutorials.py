@@ -13,7 +13,8 @@ import pytest
 from loaded import modules, wait_until_nothing_is_left
 from swapping import swap_off, swap_on, zram
 
-from pte_magic import hardware, walkers
+from pte_magic import walkers
+from pte_magic.linux import hardware
 from pte_magic.systemtap import toolchain
 
 if TYPE_CHECKING:

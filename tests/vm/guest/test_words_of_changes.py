@@ -29,8 +29,8 @@ from merging import MERGEABLE, merging
 from swapping import fill, page_out, swap_off, swap_on, zram
 from waiting import wait_until
 
-from pte_magic import hardware
-from pte_magic.space import AddressSpace
+from pte_magic.linux import hardware
+from pte_magic.linux.address_space import AddressSpace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pte_magic.cli import main
 from pte_magic.errors import SystemTapError
 from pte_magic.helper import install_module
-from pte_magic.helper.commands import main
-from pte_magic.systemtap import installing, modules, signing, toolchain
+from pte_magic.systemtap import installation, module_cache, signing, toolchain
 from pte_magic.walkers import stap
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def test_it_compiles_signs_installs_and_removes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # where somebody else may have put something
-    planted = modules._place(stap.script(), release) / f"{stap.MODULE}.ko"
+    planted = module_cache._place(stap.script(), release) / f"{stap.MODULE}.ko"
     planted.parent.mkdir(parents=True)
     planted.write_bytes(b"planted")
     monkeypatch.setenv("SUDO_USER", "jane")
@@ -132,42 +132,42 @@ def test_each_kernel_s_headers_have_what_signs(each: str, key: signing.Key, a_mo
 
 
 def test_a_new_one_takes_the_place_of_the_old_one_at_once(release: str, a_module: Path) -> None:
-    to = installing.install(a_module, release)
+    to = installation.install(a_module, release)
     with to.open("rb") as old:
         content = a_module.read_bytes()
         a_module.write_bytes(b"another one")
         part = to.parent / f".{stap.MODULE}-killed"
         part.touch()
-        assert installing.install(a_module, release) == to
+        assert installation.install(a_module, release) == to
         assert old.read() == content  # who loads it meanwhile gets all of the old one
         assert to.read_bytes() == b"another one"
         assert not part.exists()
 
 
 def test_what_fails_leaves_nothing(release: str, a_module: Path) -> None:
-    to = installing.install(a_module, release)
+    to = installation.install(a_module, release)
     a_module.unlink()
     with pytest.raises(SystemTapError):
-        installing.install(a_module, release)
+        installation.install(a_module, release)
     assert list(to.parent.iterdir()) == [to]
 
 
 @pytest.mark.parametrize(("mode", "owner"), [(0o777, 0), (0o775, 0), (0o755, 65534)])
 def test_a_directory_that_others_may_write_to_is_refused(release: str, a_module: Path, mode: int, owner: int) -> None:
-    directory = installing.place(stap.MODULE, release).parent
+    directory = installation.place(stap.MODULE, release).parent
     directory.mkdir()
     directory.chmod(mode)
     os.chown(directory, owner, 0)
     with pytest.raises(SystemTapError, match=r"others than root may write there.*`sudo chown root:root .*chmod 755"):
-        installing.install(a_module, release)
+        installation.install(a_module, release)
     assert not list(directory.iterdir())
 
 
 def test_what_else_is_there_stays(release: str, a_module: Path) -> None:
-    to = installing.install(a_module, release)
+    to = installation.install(a_module, release)
     other = to.with_name("another.ko")
     other.touch()
-    assert installing.remove(stap.MODULE, release)
+    assert installation.remove(stap.MODULE, release)
     assert list(to.parent.iterdir()) == [other]
 
 
@@ -175,7 +175,7 @@ def test_a_kernel_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str],
     assert command("--release", "1.2.3") == 1
     assert "the headers of kernel 1.2.3 are not installed; type `sudo apt install" in capsys.readouterr().err
     with pytest.raises(SystemTapError, match=r"no modules of kernel 1\.2\.3; `ls /lib/modules`"):
-        installing.install(a_module, "1.2.3")
+        installation.install(a_module, "1.2.3")
 
 
 def test_who_is_not_root_is_told_before_anything_is_compiled() -> None:

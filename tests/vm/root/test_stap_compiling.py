@@ -20,10 +20,10 @@ import pytest
 from waiting import SECONDS, wait_until
 
 from pte_magic.errors import SystemTapError
-from pte_magic.interrupts import Interrupts
-from pte_magic.stap_magic import request
-from pte_magic.systemtap import modules, toolchain
-from pte_magic.systemtap.messages import explain
+from pte_magic.linux.interrupts import Interrupts
+from pte_magic.notebook.stap.messages import explain
+from pte_magic.notebook.stap_cell import request
+from pte_magic.systemtap import module_cache, toolchain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,17 +39,17 @@ RELEASE = RELEASES[-1]
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty cache, but for what stap has learnt about the kernel; and nothing else is left behind."""
-    learnt = modules.directory() / "stap"
+    learnt = module_cache.directory() / "stap"
     learnt.mkdir(parents=True, exist_ok=True)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    modules.directory().mkdir(parents=True)
-    (modules.directory() / "stap").symlink_to(learnt)
+    module_cache.directory().mkdir(parents=True)
+    (module_cache.directory() / "stap").symlink_to(learnt)
     others = programs()
-    yield modules.directory()
+    yield module_cache.directory()
     wait_until(lambda: programs() <= others, instead=programs)
     assert not list(Path("/tmp").glob("pte-magic-*"))  # noqa: S108  (where they would be)
     assert not list(Path("/tmp").glob("stap*"))  # noqa: S108
-    assert not list(modules.directory().glob(".part-*"))
+    assert not list(module_cache.directory().glob(".part-*"))
 
 
 def programs() -> set[tuple[int, str]]:
@@ -70,7 +70,7 @@ def compiled(text: str, line: str = "", names: dict[str, Any] | None = None) -> 
     asked = request(line, text, names or {})
     assert asked
     try:
-        return modules.compiled(asked.script, RELEASE)
+        return module_cache.compiled(asked.script, RELEASE)
     except SystemTapError as error:
         raise SystemTapError(explain(str(error), asked.cell)) from error
 
@@ -130,12 +130,12 @@ def test_arguments_are_no_options_and_warnings_are_told() -> None:
     asked = request("-- -5 --nonsense", 'probe begin { x = 1\n printf("%d %s", $1, @2) }', {})
     assert asked
     told: list[str] = []
-    module = modules.compiled(asked.script, RELEASE, hear=told.append)
+    module = module_cache.compiled(asked.script, RELEASE, hear=told.append)
     assert module.read_bytes()[:4] == b"\x7fELF"
     assert explain(told[0], asked.cell).splitlines()[0] == (
         "WARNING: Eliding assignment to 'x': operator '=' at line 2, column 17 of the cell"
     )
-    assert modules.compiled(asked.script, RELEASE, hear=told.append) == module
+    assert module_cache.compiled(asked.script, RELEASE, hear=told.append) == module
     assert len(told) == 1
 
 
@@ -198,7 +198,7 @@ def test_interrupts_without_patience(cache: Path) -> None:
 
 
 COMPILE = """
-from pte_magic.systemtap import modules
+from pte_magic.systemtap import module_cache as modules
 modules.compiled(modules.Script("probe begin { print(4) }", "pte_magic_cell"), %r)
 """
 

@@ -18,9 +18,9 @@ import pytest
 
 import pte_magic
 from pte_magic import walkers
+from pte_magic.cli import main
 from pte_magic.errors import WalkerUnavailableError
-from pte_magic.helper.commands import main
-from pte_magic.systemtap import installing, modules, toolchain
+from pte_magic.systemtap import installation, module_cache, toolchain
 from pte_magic.walkers import stap
 from pte_magic.walkers.what_to_type import command
 
@@ -33,7 +33,7 @@ SIGNER = "somebody whom the kernel does not know"
 
 
 REFUSED = (
-    f"this kernel takes signed modules only, and refuses {installing.place(stap.MODULE)}, which has no signature, or "
+    f"this kernel takes signed modules only, and refuses {installation.place(stap.MODULE)}, which has no signature, or "
     f"that of a key that the kernel does not know; type `{command('install-module')}`, which says how to enroll the key"
 )
 
@@ -43,15 +43,15 @@ def compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The module, not signed. It was compiled before the guest was booted, and install-module takes that one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(toolchain, "signed_only", lambda: False)
-        kept = modules.kept(stap.script())
+        kept = module_cache.kept(stap.script())
     assert kept
 
     @contextmanager
-    def fresh(script: modules.Script, release: str) -> Iterator[Path]:
+    def fresh(script: module_cache.Script, release: str) -> Iterator[Path]:
         assert (script.name, release) == (stap.MODULE, RELEASE)
         yield Path(shutil.copy(kept, tmp_path))
 
-    monkeypatch.setattr(modules, "fresh", fresh)
+    monkeypatch.setattr(module_cache, "fresh", fresh)
     return kept
 
 
@@ -76,7 +76,7 @@ def _nothing_installed() -> Iterator[None]:
     walkers.close()
     yield
     walkers.close()
-    installing.remove(stap.MODULE, RELEASE)
+    installation.remove(stap.MODULE, RELEASE)
 
 
 def refused() -> str:
@@ -102,7 +102,7 @@ def test_a_key_that_the_kernel_does_not_know_is_told_with_what_enrolls_it(
     private, certificate = key
     assert main(["install-module", "--key", str(private), "--certificate", str(certificate)]) == 0
     told = capsys.readouterr().out
-    module = installing.place(stap.MODULE)
+    module = installation.place(stap.MODULE)
     assert f"installed: {module}\n" in told
     assert f"`sudo mokutil --import {certificate}` and a reboot enroll it." in told
     said = subprocess.run(["modinfo", "-F", "signer", module], check=True, capture_output=True, text=True).stdout
@@ -112,7 +112,7 @@ def test_a_key_that_the_kernel_does_not_know_is_told_with_what_enrolls_it(
 
 
 def test_a_module_without_a_signature_is_refused_too(compiled: Path) -> None:
-    installing.install(compiled, RELEASE)
+    installation.install(compiled, RELEASE)
     assert refused() == REFUSED
 
 
@@ -121,4 +121,4 @@ def test_without_a_key_nothing_is_installed(compiled: Path, capsys: pytest.Captu
     assert main(["install-module"]) == 1
     typed = f"type `{command('install-module')} --key KEY --certificate CERTIFICATE`"
     assert typed in capsys.readouterr().err
-    assert not installing.place(stap.MODULE).exists()
+    assert not installation.place(stap.MODULE).exists()

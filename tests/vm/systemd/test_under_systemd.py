@@ -22,7 +22,7 @@ from waiting import SECONDS, wait_until
 import pte_magic
 from pte_magic import walkers
 from pte_magic.errors import AccessDeniedError, WalkerUnavailableError
-from pte_magic.walkers import protocol
+from pte_magic.walkers import helper_protocol
 from pte_magic.workloads import private_mapping
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def installed() -> str:
 def _clients(installed: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What is installed is there, and clients look where everybody's do."""
     assert installed
-    monkeypatch.delenv(protocol.VARIABLE)
+    monkeypatch.delenv(helper_protocol.VARIABLE)
     walkers.close()
     yield
     walkers.close()
@@ -89,7 +89,7 @@ def look(array: NDArray[np.uint8], user: str) -> list[int]:
 
 
 def test_the_first_command_says_who_may_connect(installed: str) -> None:
-    assert f"members of group {JANE} may connect to {protocol.DEFAULT_SOCKET}" in installed
+    assert f"members of group {JANE} may connect to {helper_protocol.DEFAULT_SOCKET}" in installed
     assert "beware" not in installed
     assert f"did `systemctl restart {SOCKET}`" in installed
 
@@ -177,7 +177,10 @@ def test_each_request_is_a_line_of_the_journal() -> None:
     asked = f"range {array.ctypes.data:#x}-{array.ctypes.data + array.nbytes:#x} rows 2 status OK"
     lines = run("journalctl", "--unit", SERVICE, "--output=cat").splitlines()
     assert f"uid {user} pid {pid} owner {user} {asked}" in lines
-    assert f"serving for whom its unit names at {protocol.DEFAULT_SOCKET}, walker bpf, page frames for nobody" in lines
+    assert (
+        f"serving for whom its unit names at {helper_protocol.DEFAULT_SOCKET}, walker bpf, page frames for nobody"
+        in lines
+    )
 
 
 @pytest.mark.parametrize("how", ["restart", "kill"])
@@ -208,7 +211,7 @@ def test_a_service_that_was_stopped_is_one_clear_line_and_comes_back() -> None:
         run("systemctl", "stop", SOCKET)
         assert show("ActiveState") == "inactive"
         told, command = child.step().split("; type ")
-        assert told == f"no helper listens at {protocol.DEFAULT_SOCKET}"
+        assert told == f"no helper listens at {helper_protocol.DEFAULT_SOCKET}"
         assert command == f"`sudo systemctl restart {SOCKET}`"
         run(*command.strip("`").split())
         assert child.step() == before

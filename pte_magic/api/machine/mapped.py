@@ -1,0 +1,153 @@
+"""What entries map: memory by page size, and how many entries of all processes map each page frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pte_magic.formats import decode, kernel, pagemap_words
+from pte_magic.formats.decode import Column
+from pte_magic.formats.field import STATES
+from pte_magic.linux import hardware, page_frames, sizes
+from pte_magic.linux.hardware import PAGE_SIZE
+from pte_magic.walkers.entries import LEVELS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from pte_magic.walkers.entries import Entries
+
+_GIB = 1 << 30
+# What the kernel's own resident sizes count: a page that is being moved to another frame, too.
+_RESIDENT = [STATES.index(name) for name in ("present", "protnone", "migration", "device")]
+_SWAP, _TABLE = STATES.index("swap"), STATES.index("table")
+_ZERO = np.uint64(1 << page_frames.FLAGS["zero_page"])
+_BLOCK = _GIB // PAGE_SIZE  # frames of which the counts lie side by side: no entry maps more than 1 GiB
+_BLOCKS = 1 << 22  # of a GiB each: no physical address has more than 52 bits
+
+
+class Mapped(NamedTuple):
+    """What some entries of one process map.
+
+    Attributes:
+        size: Bytes of each page, ``uint64[n]``.
+        pfn: First page frame of each, ``uint64[n]``.
+        framed: Whether the page frames are told.
+        leveled: Whether the sizes are sure: not where huge pages are not told from their parts.
+        contiguous: Bytes by entries with the contiguous bit.
+        swapped: Bytes that are swapped out.
+        tables: Page tables that were passed on the way: those of the levels pud, pmd and pte.
+
+    """
+
+    size: NDArray[np.uint64]
+    pfn: NDArray[np.uint64]
+    framed: bool
+    leveled: bool
+    contiguous: int
+    swapped: int
+    tables: int
+
+
+def mapped(entries: Entries, zeros: NDArray[np.void] | None = None) -> Mapped:
+    """Return what entries of one process map.
+
+    As in the kernel's resident sizes, neither zero pages count, nor what has no ``struct page``: a device's registers,
+    [vvar]. Pages of hugetlb do, which the kernel counts elsewhere.
+
+    Args:
+        entries: One or more, with those that point to tables if the walker sees them.
+        zeros: Of the walker pagemap, whose words do not tell: where zero pages are, see `scan.zeros`.
+
+    """
+    there = entries.entry != 0  # most are empty
+    size, level = entries.size[there], entries.level[there]
+    columns = _decoded(entries, there, level)
+    state = columns["state"].values if columns else np.empty(0, np.int8)
+    maps = np.isin(state, _RESIDENT)
+    if "special" in columns:
+        maps &= ~_true(columns["special"])
+    if zeros is not None and len(zeros):
+        vaddr = entries.vaddr[there]
+        run = np.searchsorted(zeros["start"], vaddr, side="right") - 1
+        maps &= (run < 0) | (vaddr >= zeros["end"][run])
+    pfn = columns.get("pfn", Column(np.zeros(len(size), np.uint64), np.ones(len(size), np.bool_)))
+    if "rw" in columns:  # before 6.18, the huge zero page is not special
+        suspects = np.flatnonzero(maps & (size == sizes.huge()) & ~_true(columns["rw"]))
+        maps[suspects] = page_frames.flags(pfn.values[suspects]).values & _ZERO == 0
+    is_table = state == _TABLE
+    if "p4d" in hardware.shifts():
+        is_table &= level != LEVELS.index("pgd")  # nor does the kernel count tables of the level p4d
+    return Mapped(
+        size[maps],
+        pfn.values[maps],
+        framed=pfn.missing is None or not pfn.missing[maps].any(),
+        leveled=bool((level[maps] >= 0).all()),
+        contiguous=int(size[maps & _true(columns["cont"])].sum()) if "cont" in columns else 0,
+        swapped=int(size[state == _SWAP].sum()),
+        tables=int(np.count_nonzero(is_table)),
+    )
+
+
+def _decoded(entries: Entries, there: NDArray[np.bool_], level: NDArray[np.int8]) -> dict[str, Column]:
+    running = kernel.running(entries.encryption_mask, entries.frames_hidden)
+    if entries.protnone is not None:
+        return pagemap_words.columns(entries.entry[there], entries.protnone[there], running)
+    return decode.columns(entries.entry[there], level, running)
+
+
+def _true(column: Column) -> NDArray[np.bool_]:
+    values: NDArray[np.bool_] = column.values
+    return values if column.missing is None else values & ~column.missing
+
+
+class MapCounts:
+    """How many entries map each page frame, of those that were added.
+
+    Four bytes a frame, in pieces of 1 MiB for each GiB of physical memory of which a frame was added.
+    """
+
+    def __init__(self) -> None:
+        self._place = np.zeros(_BLOCKS, np.int32)  # of each block in `_counts`; the first is nobody's
+        self._counts = np.zeros((1, _BLOCK), np.uint32)
+
+    def add(self, what: Mapped) -> None:
+        """Count one entry more for each frame that is mapped."""
+        blocks = np.unique(what.pfn // np.uint64(_BLOCK))
+        new = blocks[self._place[blocks] == 0]
+        if len(new):
+            n = len(self._counts)
+            self._place[new] = np.arange(n, n + len(new))
+            self._counts.resize((n + len(new), _BLOCK), refcheck=False)
+        for size, pfn in by_size(what):
+            # A page lies within a block, at a multiple of its size: its counts are a row of this table.
+            table = self._counts.reshape(-1, size // PAGE_SIZE)
+            row, times = np.unique(self._index(pfn) // (size // PAGE_SIZE), return_counts=True)
+            table[row] += times.astype(np.uint32)[:, None]
+
+    def of(self, pfn: NDArray[np.uint64]) -> NDArray[np.uint32]:
+        """Return the count of each frame, ``uint32[n]``, at least 1: it was found mapped, if only later."""
+        return np.maximum(self._counts.ravel()[self._index(pfn)], 1)
+
+    def _index(self, pfn: NDArray[np.uint64]) -> NDArray[np.int64]:
+        block, within = np.divmod(pfn, np.uint64(_BLOCK))
+        return self._place[block].astype(np.int64) * _BLOCK + within.astype(np.int64)
+
+
+def by_size(what: Mapped) -> Iterator[tuple[int, NDArray[np.uint64]]]:
+    """Yield sizes of pages in bytes, and the first frames of pages of that size: a bounded number of frames at once."""
+    for size in np.unique(what.size).tolist():
+        pfn = what.pfn[what.size == size]
+        step = _BLOCK * PAGE_SIZE // size
+        for at in range(0, len(pfn), step):
+            yield size, pfn[at : at + step]
+
+
+def frames(what: Mapped) -> Iterator[NDArray[np.uint64]]:
+    """Yield all frames that are mapped, a bounded number at once."""
+    for size, pfn in by_size(what):
+        within = np.arange(size // PAGE_SIZE, dtype=np.uint64)
+        yield (pfn[:, None] + within).ravel()

@@ -1,0 +1,131 @@
+"""Whose each page frame of the machine is: a process', several processes', the page cache's, the kernel's, nobody's."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pte_magic.api import progress
+from pte_magic.api.machine import visiting
+from pte_magic.api.machine.mapped import frames
+from pte_magic.errors import TargetError
+from pte_magic.linux import kernel_text, page_frames
+from pte_magic.linux.hardware import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from pte_magic.linux.address_space import AddressSpace
+    from pte_magic.walkers import Walker
+
+KINDS = ("other processes", "several processes", "page cache", "kernel", "hugetlb pool", "free", "no memory")
+"""Owners beside the named processes; their codes go on after those of these."""
+
+_OTHER, _SEVERAL, _CACHE, _KERNEL, _POOL, _FREE, _NONE = range(len(KINDS))
+_AT_ONCE = 1 << 18  # frames of which flags are read: no folio crosses a multiple of it
+_RAM = re.compile(rb" *([0-9a-f]+)-([0-9a-f]+) : System RAM")
+_SHARED = np.uint16((1 << 16) - 1)  # instead of a process' number
+
+
+class Owners(NamedTuple):
+    """Whose the page frames from 0 on are.
+
+    Attributes:
+        names: The owners.
+        codes: Of each frame an index into `names`, ``uint8[n]``.
+
+    """
+
+    names: tuple[str, ...]
+    codes: NDArray[np.uint8]
+
+
+def owners(pids: Sequence[int], names: Sequence[str], reader: Walker) -> Owners:
+    """Find out whose each page frame is.
+
+    A frame is the process' that maps it; nobody of these maps what is in the page cache, or the kernel's. Three bytes
+    are held for each frame of the machine.
+
+    Args:
+        pids: Processes to look at; the others are known by the kernel's word that somebody maps a page.
+        names: How the first of them are called.
+        reader: What walks them.
+
+    Raises:
+        TargetError: Page frames, or what the kernel knows of them, are not told to this user.
+
+    """
+    kinds = [_kind(flags) for flags in _flags()]
+    if not kinds or not visiting.sees_frames(reader):
+        message = "a picture of physical memory needs page frames and /proc/kpageflags, which are root's to read"
+        raise TargetError(message)
+    kind = np.concatenate(kinds)
+    kind[~_memory(len(kind))] = _NONE
+    number = np.zeros(len(kind), np.uint16)
+    with progress.bar("owners", len(pids), "process") as bar:
+        for at, pid in enumerate(pids, 1):
+            claim = functools.partial(_claim, reader=reader, number=number, mine=min(at, int(_SHARED) - 1))
+            visiting.with_space(pid, {}, claim)
+            bar.update()
+    named = len(names)
+    code = kind + np.uint8(named)
+    code[number > named] = named + _OTHER
+    code[number == _SHARED] = named + _SEVERAL
+    known = (number > 0) & (number <= named)
+    code[known] = (number[known] - 1).astype(np.uint8)
+    return Owners((*names, *KINDS), code)
+
+
+def _flags() -> Iterator[NDArray[np.uint64]]:
+    """Yield the flags of all frames, in order."""
+    for first in itertools.count(0, _AT_ONCE):
+        values, missing = page_frames.flags(np.arange(first, first + _AT_ONCE, dtype=np.uint64))
+        if not missing.all():
+            yield values[~missing]
+        if missing.any():
+            return
+
+
+def _memory(count: int) -> NDArray[np.bool_]:
+    """Tell of the first frames which are memory: in a hole, frames may have flags, which then are all zero."""
+    is_ram = np.zeros(count, np.bool_)
+    for found in filter(None, map(_RAM.match, kernel_text.lines(kernel_text.read("/proc/iomem")))):
+        is_ram[int(found[1], 16) // PAGE_SIZE : int(found[2], 16) // PAGE_SIZE + 1] = True
+    return is_ram
+
+
+def _kind(flags: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """Return whose frames are that nobody looked at maps, by their flags: an index into `KINDS`."""
+
+    def has(name: str) -> NDArray[np.bool_]:
+        found: NDArray[np.bool_] = flags & np.uint64(1 << page_frames.FLAGS[name]) != 0
+        return found
+
+    # In 6.1, only the first frame of a folio has its flags.
+    here = np.arange(len(flags))
+    flags = flags | flags[np.maximum.accumulate(np.where(has("compound_tail"), 0, here))]
+    asked = {
+        _NONE: has("nopage"),
+        _FREE: has("buddy"),
+        _OTHER: has("mmap"),
+        _POOL: has("huge"),
+        _CACHE: has("lru") | has("swapbacked"),
+    }
+    return np.select(list(asked.values()), [np.uint8(code) for code in asked], np.uint8(_KERNEL))
+
+
+def _claim(space: AddressSpace, reader: Walker, number: NDArray[np.uint16], mine: int) -> None:
+    """Write a process' number to the frames that it maps; those that another one maps, too, are shared."""
+    if visiting.borrowed(space):
+        return
+    for piece in visiting.pieces(space, reader):
+        for pfn in frames(piece):
+            at = pfn[pfn < len(number)]
+            now = number[at]
+            number[at] = np.where((now == 0) | (now == mine), np.uint16(mine), _SHARED)

@@ -1,0 +1,286 @@
+"""All processes of this machine, a row each: what memory they have, on which pages, and what they share."""
+
+from __future__ import annotations
+
+import functools
+import pwd
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from pte_magic import walkers
+from pte_magic.api import progress
+from pte_magic.api.machine import visiting
+from pte_magic.api.machine.mapped import MapCounts, frames
+from pte_magic.api.machine.owners import owners
+from pte_magic.api.own_frames import OwnFrame
+from pte_magic.dataframes.pandas_compat import TEXT
+from pte_magic.errors import TargetError
+from pte_magic.formats import kernel
+from pte_magic.linux import hardware, kernel_text
+from pte_magic.linux import sizes as page_sizes
+from pte_magic.linux.interrupts import deferred
+from pte_magic.text import units
+from pte_magic.views import frame_view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pte_magic.api.machine.mapped import Mapped
+    from pte_magic.linux.address_space import AddressSpace
+    from pte_magic.walkers import Walker
+
+_RESIDENT = "resident_"
+_ONE_TRANSLATION = "contiguous"
+_TOLD = {"swapped": "swapped out", "page_tables": "of page tables"}
+_NEEDED = {"pid", "resident", "swapped", "page_tables", "pss"}
+_SHARE_BITS = 12  # fraction of a byte to which the kernel computes each share: PSS_SHIFT, fs/proc/task_mmu.c
+
+
+class Processes(OwnFrame):
+    """Processes with their memory, the largest first; made by `machine`.
+
+    ================  ========  ====================================================================================
+    ``pid``           int64     process, in the pid namespace of /proc
+    ``name``          str       its own, as in /proc/PID/comm; see `kernel_text.shown`
+    ``user``          str       whose it is: effective user, by number if that has no name
+    ``resident``      UInt64    bytes of the pages that it maps
+    ``resident_4k``   UInt64    of these, bytes on pages of 4 KiB, however large the folio is that they are part of
+    ``resident_2m``   UInt64    on pages of 2 MiB, by an entry each
+    ``resident_1g``   UInt64    on pages of 1 GiB, likewise
+    ``contiguous``    UInt64    arm64 only: bytes of whichever size whose entries have the contiguous bit, so that the
+                                hardware may hold several of them as one translation
+    ``huge_share``    Float64   share of the resident bytes that is on pages larger than the smallest, from 0 to 1
+    ``swapped``       UInt64    bytes that its entries say are swapped out
+    ``page_tables``   UInt64    bytes of its page tables of the levels pte, pmd and pud
+    ``pss``           UInt64    proportional set size: each page divided by the number of entries that map it
+    ``uss``           UInt64    unique set size: bytes of frames that no other entry maps
+    ``host``          category  name of the machine
+    ``walker``        category  what read the entries
+    ================  ========  ====================================================================================
+
+    The columns of sizes are named as the machine's pages are large: ``resident_16k`` and ``resident_32m`` where the
+    smallest have 16 KiB. Missing is what could not be known: without page frames ``pss`` and ``uss``, without raw
+    entries ``page_tables`` and ``contiguous``.
+    ``attrs["left_out"]`` has, by pid, why a process is no row: it may not be looked at, or would not hold still.
+    """
+
+    _TYPES: ClassVar[Mapping[str, Any]] = {
+        "pid": np.dtype(np.int64),
+        **dict.fromkeys((*sorted(_NEEDED - {"pid"}), _ONE_TRANSLATION, "uss"), pd.UInt64Dtype()),
+        "huge_share": pd.Float64Dtype(),
+    }
+    _SAYS = frozenset({*_NEEDED - {"pid"}, "uss"})  # whatever is counted, pid is a number
+    _WHOLE = frozenset({"pid", "name", "resident"})
+    _MADE_BY = "pte_magic.machine()"
+
+    @classmethod
+    def _wanted(cls, name: Any) -> Any:
+        return pd.UInt64Dtype() if str(name).startswith(_RESIDENT) else super()._wanted(name)
+
+    def map(  # type: ignore[override]  # without a function, it is ours
+        self, func: Callable[[Any], Any] | None = None, na_action: Any = None, **options: Any
+    ) -> Any:
+        """Return a picture of physical memory by owner, as it is now; with a function, do as `pandas.DataFrame.map`.
+
+        A cell is a run of page frames, in the colour of who has most of it: one of the first processes of this table,
+        other processes, several at once, the page cache, the kernel, or nobody. The legend counts frame by frame.
+
+        Args:
+            func: What pandas is to call with each value.
+            na_action: Of pandas.
+            options: Of pandas.
+
+        Raises:
+            TargetError: Page frames are not told to this user, or the table is none of this machine.
+
+        """
+        if callable(func):
+            return super().map(func, na_action=na_action, **options)
+        if func is not None:
+            message = f"{func!r} is not a function; type .map() for the picture of physical memory"
+            raise TargetError(message)
+        self._need("map()", "pid", "name", "host", "walker")
+        with deferred():
+            from pte_magic.views import palette  # noqa: PLC0415  (widgets take as long to import as all else)
+            from pte_magic.views.page_map import physical_map  # noqa: PLC0415  (widgets take as long to import as all else)
+
+        if set(self["host"]) != {hardware.host()}:
+            message = "this is not a table of processes of this machine; type pte_magic.machine().map()"
+            raise TargetError(message)
+        first = self.iloc[: len(palette.PROCESSES)]
+        names = [f"{name} (pid {pid})" for name, pid in zip(first["name"], first["pid"], strict=True)]
+        return physical_map.PhysicalMap(*owners(self["pid"].tolist(), names, walkers.get(self["walker"].iloc[0])))
+
+    def __repr__(self) -> str:
+        shown, limit, notes = self._shown()
+        return "\n".join(
+            [*_headline(self), frame_view.words(shown).to_string(max_rows=limit, na_rep=frame_view.MISSING), *notes]
+        )
+
+    def _repr_html_(self) -> str | None:
+        if not pd.get_option("display.notebook_repr_html"):
+            return None
+        shown, limit, notes = self._shown()
+        table = frame_view.html_table(frame_view.words(shown), limit, "table of processes")
+        return "".join([frame_view.paragraph(_headline(self)), table, frame_view.paragraph(notes)])
+
+    def _shown(self) -> tuple[pd.DataFrame, int | None, list[str]]:
+        shown, notes = frame_view.telling(self, frame_view.shape_of(self), ("host", "walker"))
+        shown, limit = frame_view.ends(shown)
+        return shown, limit, [*notes, *_left_out(self.attrs.get("left_out", {}))]
+
+
+def machine(*, walker: str = "auto") -> Processes:
+    """Tell what memory every process of this machine has, from its page-table entries.
+
+    Each process is walked twice, piece by piece: first to count for each page frame by how many entries it is mapped,
+    then for its row. So a row is of one walk, and no more is held than a piece and four bytes for each page frame that
+    anybody maps: at most a thousandth of the memory of the machine.
+
+    ``resident`` is what the kernel calls Rss, plus pages of hugetlb, which the kernel counts elsewhere. ``pss`` is
+    computed as the kernel computes Pss; what processes map that are not seen here, such as those outside of this pid
+    namespace, counts as not shared. The kernel's ``Swap`` of smaps also counts shared memory, of which entries say
+    nothing. Its ``VmPTE`` also counts the table that it keeps ready for each anonymous huge page, which maps nothing.
+
+    Args:
+        walker: ``"auto"`` for the best that works here, or a name (see `doctor`).
+
+    Returns:
+        A row a process that has an address space; kernel threads have none, nor have processes that ended meanwhile.
+
+    Raises:
+        PteMagicError: The walker does not exist, or cannot work here.
+
+    Example:
+        >>> pte_magic.machine().groupby("user")["pss"].sum()  # doctest: +SKIP
+
+    """
+    reader = walkers.get(walker)
+    counts = MapCounts() if visiting.sees_frames(reader) else None
+    pids = kernel_text.pids()
+    left_out: dict[int, str] = {}
+    rows = []
+    with progress.bar("machine", len(pids) * (2 if counts else 1), "process") as bar:
+        if counts:
+            for pid in pids:
+                visiting.with_space(pid, {}, functools.partial(_count, reader=reader, counts=counts))
+                bar.update()
+        for pid in pids:
+            row = visiting.with_space(pid, left_out, functools.partial(_row, reader=reader, counts=counts))
+            rows += [row] if row else []
+            bar.update()
+    return _table(rows, reader.name, left_out)
+
+
+def _count(space: AddressSpace, reader: Walker, counts: MapCounts) -> None:
+    if not visiting.borrowed(space):
+        for piece in visiting.pieces(space, reader):
+            counts.add(piece)
+
+
+def _row(space: AddressSpace, reader: Walker, counts: MapCounts | None) -> dict[str, Any]:
+    status = space.status()
+    tally = _Tally(counts)
+    for piece in visiting.pieces(space, reader):
+        tally.add(piece)
+    return {"pid": space.pid, "name": status["Name"], "user": _user(int(status["Uid"].split()[1]))} | tally.columns(
+        sees_tables=reader.encoding != "pagemap"
+    )
+
+
+class _Tally:
+    """What was found of one process up to now, in bytes."""
+
+    def __init__(self, counts: MapCounts | None) -> None:
+        self._counts = counts
+        self._by_size = dict.fromkeys(page_sizes.by_level().values(), 0)
+        self._contiguous = self._swapped = self._tables = self._shares = self._unique = 0
+        self._leveled = True
+
+    def add(self, what: Mapped) -> None:
+        for size in self._by_size:
+            self._by_size[size] += size * int(np.count_nonzero(what.size == size))
+        self._contiguous += what.contiguous
+        self._swapped += what.swapped
+        self._tables += what.tables * hardware.PAGE_SIZE
+        self._leveled &= what.leveled
+        if self._counts:
+            for pfn in frames(what):
+                times = np.bincount(self._counts.of(pfn)).astype(np.int64)
+                n = np.flatnonzero(times)
+                self._shares += int((times[n] * ((hardware.PAGE_SIZE << _SHARE_BITS) // n)).sum())
+                self._unique += hardware.PAGE_SIZE * int(times[1])
+
+    def columns(self, *, sees_tables: bool) -> dict[str, Any]:
+        resident = sum(self._by_size.values())
+        huge = resident - self._by_size[hardware.PAGE_SIZE]
+        return {
+            "resident": resident,
+            **{name: self._by_size[size] if self._leveled else pd.NA for size, name in _sizes().items()},
+            _ONE_TRANSLATION: self._contiguous if sees_tables else pd.NA,
+            "huge_share": huge / resident if self._leveled and resident else pd.NA,
+            "swapped": self._swapped,
+            "page_tables": self._tables if sees_tables else pd.NA,
+            "pss": self._shares >> _SHARE_BITS if self._counts else pd.NA,
+            "uss": self._unique if self._counts else pd.NA,
+        }
+
+
+def _sizes() -> dict[int, str]:
+    """Return the name of the column for pages of each size in bytes."""
+    return {size: f"{_RESIDENT}{page_sizes.short(size)}" for size in page_sizes.by_level().values()}
+
+
+def _types() -> dict[str, Any]:
+    """Return the columns, and their dtypes."""
+    blocks = (_ONE_TRANSLATION,) if kernel.running().format.contiguous else ()
+    names = ("resident", *_sizes().values(), *blocks, "huge_share", "swapped", "page_tables", "pss", "uss")
+    found = {"pid": np.dtype(np.int64), "name": TEXT, "user": TEXT, **dict.fromkeys(names, "UInt64")}
+    return found | {"huge_share": "Float64"}
+
+
+def _user(uid: int) -> str:
+    try:
+        return kernel_text.shown(kernel_text.exact(pwd.getpwuid(uid).pw_name))
+    except KeyError:
+        return str(uid)
+
+
+def _table(rows: list[dict[str, Any]], walker: str, left_out: dict[int, str]) -> Processes:
+    types = _types()
+    made = Processes(rows, columns=list(types)).astype(types)
+    made["host"] = pd.Categorical([hardware.host()] * len(rows), [hardware.host()])
+    made["walker"] = pd.Categorical([walker] * len(rows), list(walkers.NAMES))
+    made = made.sort_values(["pss", "resident"], ascending=False, kind="stable", ignore_index=True)
+    made.attrs["left_out"] = left_out
+    return made
+
+
+def _headline(table: Processes) -> list[str]:
+    """Return the line above the table, if it has what that tells."""
+    if not set(table.columns) >= _NEEDED or not table.columns.is_unique or table._unfit():  # noqa: SLF001  (a part of it)
+        return []
+    by = "pss" if table["pss"].notna().all() else "resident"
+    sizes = [name for name in table.columns if str(name).startswith(_RESIDENT)]
+    huge = {name: f"on pages of {page_sizes.words(name.removeprefix(_RESIDENT))}" for name in sizes[1:2]}
+    total = "of which each frame counts once" if by == "pss" else "pages that several of them map counted for each"
+    parts = [
+        units.counted(len(table), "process", "processes"),
+        f"{units.size(int(table[by].sum()))} resident ({total})",
+    ]
+    parts += [
+        f"{units.size(int(table[name].sum()))} {words}"
+        for name, words in (huge | _TOLD).items()
+        if table[name].notna().all()
+    ]
+    return ["; ".join(parts)]
+
+
+def _left_out(why: dict[int, str]) -> list[str]:
+    if not why:
+        return []
+    pid = min(why)
+    more = f" (and {len(why) - 1:,} more, see attrs['left_out'])" if len(why) > 1 else ""
+    return [f"left out: {why[pid]}{more}"]

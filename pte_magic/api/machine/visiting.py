@@ -1,0 +1,80 @@
+"""One process after the other, while they come and go: who is there, and what it maps."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from pte_magic.api.machine.mapped import mapped
+from pte_magic.errors import AccessDeniedError, NoAddressSpaceError, NoSuchProcessError, UnstableError
+from pte_magic.linux import hardware, libc, pagemap_scan
+from pte_magic.linux.address_space import AddressSpace, own
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pte_magic.api.machine.mapped import Mapped
+    from pte_magic.walkers import Walker
+
+_T = TypeVar("_T")
+_libc = ctypes.CDLL(None)
+_KCMP_VM = 1  # linux/kcmp.h
+_TRIES = 3  # to look at a process that calls exec meanwhile
+
+
+def sees_frames(reader: Walker) -> bool:
+    """Tell whether a walker is told page frames here."""
+    here = np.ones(1)
+    page = here.ctypes.data & -hardware.PAGE_SIZE
+    return mapped(reader.walk(own(), page, page + hardware.PAGE_SIZE)).framed
+
+
+def with_space(pid: int, left_out: dict[int, str], do: Callable[[AddressSpace], _T]) -> _T | None:
+    """Do something with the address space of a process; None if it has none. Why it cannot be done goes to `left_out`.
+
+    A process that calls exec meanwhile has another address space, so there is another try.
+    """
+    why = ""
+    for _ in range(_TRIES):
+        try:
+            space = AddressSpace(pid)
+        except (NoSuchProcessError, NoAddressSpaceError):
+            return None
+        except AccessDeniedError as error:
+            why = str(error)
+            break
+        with space:
+            try:
+                return do(space)
+            except NoSuchProcessError:
+                return None
+            except NoAddressSpaceError as error:
+                why = str(error)
+            except (AccessDeniedError, UnstableError) as error:
+                why = str(error)
+                break
+    left_out[pid] = why
+    return None
+
+
+def pieces(space: AddressSpace, reader: Walker) -> Iterator[Mapped]:
+    """Yield what an address space maps, a bounded number of entries at once."""
+    end = hardware.user_limit()
+    zeros = pagemap_scan.zeros(space) if reader.encoding == "pagemap" else None
+    for entries in reader.chunks(space, 0, end, tables=True):
+        yield mapped(entries, zeros)
+
+
+def borrowed(space: AddressSpace) -> bool:
+    """Tell whether a process still uses the address space of its parent, as between vfork and exec.
+
+    Not of pids of another pid namespace than this process is in, by which kcmp(2) knows nobody, or somebody else.
+    """
+    if own().pid != os.getpid():
+        return False
+    parent = int(space.status()["PPid"])
+    different: int = _libc.syscall(libc.number("kcmp"), space.thread, parent, _KCMP_VM, 0, 0)
+    return different == 0

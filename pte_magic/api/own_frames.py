@@ -1,0 +1,149 @@
+"""What the package's own kinds of DataFrame have in common: which columns they have, and when they are plain ones.
+
+As geopandas does: what pandas makes of a frame is one of its kind as long as its columns say the same. Counts, means
+and whatever else goes by the name of a column are a plain DataFrame, which pandas shows as it shows any other.
+"""
+
+from __future__ import annotations
+
+import functools
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pandas as pd
+
+from pte_magic.dataframes import row_kernels
+from pte_magic.dataframes.columns import fits
+from pte_magic.errors import TargetError
+from pte_magic.views import frame_view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+
+class OwnFrame(pd.DataFrame):
+    """A DataFrame whose columns have names and dtypes of their own. A subclass says which."""
+
+    # The dtypes of columns, by name; of others, text or categories of whatever there is, nothing is asked.
+    _TYPES: ClassVar[Mapping[str, Any]] = {}
+    # Of these columns it has one at least, or it does not say what its rows are.
+    _SAYS: ClassVar[frozenset[str]] = frozenset()
+    # What a function of groups returned has all of these if its rows still are what they were.
+    _WHOLE: ClassVar[frozenset[str]] = frozenset()
+    # Who makes frames of this kind.
+    _MADE_BY: ClassVar[str] = ""
+
+    @classmethod
+    def _wanted(cls, name: Any) -> Any:
+        """Return the dtype that a column of this name has; None if nothing is asked of it."""
+        return cls._TYPES.get(name)
+
+    def _unfit(self) -> list[Any]:
+        """Return the columns that have not the dtype that those of their name have."""
+        return [
+            name for name, dtype in zip(self.columns, self.dtypes, strict=True) if not fits(dtype, self._wanted(name))
+        ]
+
+    @classmethod
+    def _is_one(cls, names: Iterable[Any], dtypes: Iterable[Any]) -> bool:
+        """Tell whether columns of these names and dtypes are those of a frame of this kind."""
+        found = dict(zip(names := list(names), dtypes, strict=True))
+        if len(found) < len(names) or not cls._SAYS & found.keys():
+            return False
+        return all(fits(dtype, cls._wanted(name)) for name, dtype in found.items())
+
+    def _need(self, who: str, *names: str) -> None:
+        """Make sure that a method finds the columns that it needs, and each of ours as we made it.
+
+        Raises:
+            TargetError: It does not.
+
+        """
+        twice = self.columns[self.columns.duplicated()]
+        absent = [name for name in names if name not in self.columns]
+        other = [] if absent or len(twice) else self._unfit()
+        if len(twice):
+            message = f"this frame has the column {twice[0]!r} twice; call {who} on one that has it once"
+        elif absent:
+            message = f"{who} needs the columns {', '.join(names)}, and this frame has no {', '.join(absent)}; "
+            message += f"call it on what {self._MADE_BY} returned"
+        elif other:
+            dtype = self._wanted(other[0])
+            message = f"the column {other[0]!r} of this frame is {self[other[0]].dtype}, and {who} needs {dtype}; "
+            message += f"give it that dtype when it is read or made, as {self._MADE_BY} does"
+        else:
+            return
+        raise TargetError(message)
+
+    @classmethod
+    def _own(cls, plain: pd.DataFrame) -> Any:
+        """Return a frame of this kind that has the data of a DataFrame, if these are such; else the DataFrame."""
+        return cls._of_manager(plain._mgr, plain.axes)  # noqa: SLF001  (what pandas has for subclasses)
+
+    @classmethod
+    def _of_manager(cls, manager: Any, axes: Any) -> Any:
+        kind: Any = cls if cls._is_one(manager.items, manager.get_dtypes()) else pd.DataFrame
+        return kind._from_mgr(manager, axes=axes)  # noqa: SLF001  (as above)
+
+    @classmethod
+    def _from_arrays(cls, *args: Any, **options: Any) -> Any:
+        make: Any = pd.DataFrame  # the stubs do not know this
+        return cls._own(make._from_arrays(*args, **options))  # noqa: SLF001  (as above)
+
+    @classmethod
+    @functools.cache
+    def _maker(cls) -> Callable[..., pd.DataFrame]:
+        return lambda *args, **options: cls._own(pd.DataFrame(*args, **options))
+
+    @property
+    def _constructor(self) -> Callable[..., pd.DataFrame]:
+        return self._maker()
+
+    def _constructor_from_mgr(self, mgr: Any, axes: Any) -> Any:
+        return self._of_manager(mgr, axes)
+
+    def __finalize__(self, other: Any, method: str | None = None, **options: Any) -> Any:
+        """Take over what is no data; pandas calls this of whatever it makes of a frame."""
+        made: Any = super()
+        made.__finalize__(other, method=method, **options)
+        parts = getattr(other, "input_objs", getattr(other, "objs", None))  # pandas 3, pandas 2
+        if method == "concat" and parts is not None:
+            row_kernels.carried(self, parts)
+        elif method == "merge":
+            kept: Any = next(side for side in (other.left, other.right) if isinstance(side, OwnFrame))
+            self.attrs = deepcopy(kept.attrs)
+        elif method == "groupby" and isinstance(other, pd.DataFrame) and not self._is_of(other):
+            plain: Any = pd.DataFrame
+            return plain._from_mgr(self._mgr, axes=self.axes)  # noqa: SLF001  (as above)
+        return self
+
+    def _is_of(self, grouped: pd.DataFrame) -> bool:
+        """Tell whether this is one of the groups, or what was made of each, and no number for each of them."""
+        if self.columns.equals(grouped.columns) and self.index.names == grouped.index.names:
+            return True
+        return None in self.index.names and self.columns.isin(list(self._WHOLE)).sum() == len(self._WHOLE)
+
+    def to_string(self, *args: Any, formatters: Any = None, **options: Any) -> Any:
+        """Return the frame as text, as `pandas.DataFrame.to_string` does, addresses and entries in hex.
+
+        Columns for which there are `formatters` are formatted by these.
+        """
+        return super().to_string(*args, formatters=frame_view.merged(self, formatters, options), **options)
+
+    def to_html(self, *args: Any, formatters: Any = None, **options: Any) -> Any:
+        """Return the frame as HTML, as `pandas.DataFrame.to_html` does, addresses and entries in hex.
+
+        Columns for which there are `formatters` are formatted by these.
+        """
+        return super().to_html(*args, formatters=frame_view.merged(self, formatters, options), **options)
+
+    @property
+    def style(self) -> Any:
+        """A `pandas.io.formats.style.Styler` of the frame, addresses and entries in hex."""
+        return super().style.format(frame_view.formatters(self))  # type: ignore[arg-type]  # as of to_string()
+
+    def __repr__(self) -> str:
+        return frame_view.text(self)
+
+    def _repr_html_(self) -> str | None:
+        return frame_view.html(self)

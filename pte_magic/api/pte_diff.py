@@ -1,0 +1,140 @@
+"""`PteDiff`: what changed between two looks at page-table entries, as a pandas DataFrame with words for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from pte_magic.api.own_frames import OwnFrame
+from pte_magic.dataframes import columns, restored_dtypes, runs
+from pte_magic.dataframes.diff import compare as rows
+from pte_magic.dataframes.diff import flipped_bits
+from pte_magic.views import diff_view
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SAME = ("change", "level", "state_before", "state_after", "level_before", "level_after")
+
+
+class PteDiff(OwnFrame):
+    """What changed from one frame to another: one row an entry that changed, in ascending order of address.
+
+    Where the two frames have entries of different sizes, the smaller ones are the rows, except where many became one:
+    that is one row. Columns, in this order:
+
+    ================= ================  ============================================================================
+    ``vaddr``         uint64            first address that changed
+    ``size``          uint64            bytes that changed
+    ``level``         ordered category  level of the smaller of the two entries, or of the one that others became
+    ``before``        UInt64            raw entry before; missing if unknown, not looked at, or several that became one
+    ``after``         UInt64            raw entry after; missing if unknown or not looked at
+    ``flipped``       UInt64            bits that are not the same; missing if one of the two is
+    ``change``        str               what that means, in words, comma-separated: ``write-protected, dirty``
+    ``state_before``  category          states as of `PteFrame`; missing if not looked at, or several became one
+    ``state_after``   category
+    ``pfn_before``    UInt64            page frame numbers of this row, also within a huge page
+    ``pfn_after``     UInt64
+    ``level_before``  ordered category  level of the entry that covered it
+    ``level_after``   ordered category
+    ``format_before`` category          what is needed to decode entries, as of `PteFrame`
+    ``format_after``  category
+    ================= ================  ============================================================================
+
+    ``attrs`` say how many entries were ``compared`` and how many of these had ``changed``, and have the frames'
+    ``encryption_mask``, if there is one. If frames do not show all of their entries, they say in words what can be
+    ``seen``. What is unknown on either side is no change; if one of the frames was read without page frame numbers,
+    ``before`` and ``after`` both are. Addresses that only one of the two frames covers are rows, too, unless there was
+    nothing: an empty entry often covers more than was asked for.
+    """
+
+    _TYPES: ClassVar[Mapping[str, Any]] = {
+        **{name: columns.TYPES[name] for name in (*columns.WHERE, *runs.COUNTS, "level")},
+        **dict.fromkeys(("before", "after", "flipped", "pfn_before", "pfn_after"), columns.TYPES["pfn"]),
+        **dict.fromkeys(("level_before", "level_after"), columns.TYPES["level"]),
+        **dict.fromkeys(("state_before", "state_after"), columns.TYPES["state"]),
+    }
+    _SAYS = frozenset({"vaddr", "before", "after", "flipped"})
+    _WHOLE = frozenset({"vaddr", "size", "change", "before"})
+    _MADE_BY = ".diff()"
+
+    def __init__(self, data: Any = None, *args: Any, **options: Any) -> None:
+        """Make a difference of what pandas takes, such as of one that came back from a file.
+
+        Args:
+            data: As of pandas.
+            args: As of pandas.
+            options: As of pandas.
+
+        """
+        plain = pd.DataFrame(data, *args, **options)
+        make: Any = super()  # the stubs have __new__ only
+        make.__init__(restored_dtypes.restored(plain, self._TYPES))
+        self.attrs = restored_dtypes.attrs(data, self)
+
+    def runs(self) -> PteDiff:
+        """Merge neighbours of the same size to which the same happened: the same words, and the same bits flipped.
+
+        Returns:
+            The first row of each run, with two columns more after ``size``: ``entries`` (int64), how many it stands
+            for, and ``bytes`` (uint64), how much they cover; runs that continue each other are one. Of page frames and
+            places in swap, which are others in each row, it has those of the first.
+
+        """
+        self._need("runs()", *columns.WHERE, *_SAME, "before", "after", "flipped")
+        first, size = self["vaddr"].to_numpy(), self["size"].to_numpy()
+        starts = np.ones(len(self), np.bool_)
+        starts[1:] = (first[1:] != first[:-1] + runs.counts(self)[1][:-1]) | (size[1:] != size[:-1])
+        for name in _SAME:
+            code = pd.factorize(self[name])[0]
+            starts[1:] |= code[1:] != code[:-1]
+        starts[1:] |= flipped_bits.changes(self)
+        merged: PteDiff = runs.merged(self, starts)  # with the attrs
+        return merged
+
+    def summary(self) -> pd.DataFrame:
+        """Count entries and bytes by what happened to them.
+
+        Returns:
+            Index ``change``, columns ``entries`` (int64) and ``bytes`` (uint64), the most entries first. Entries that
+            point to tables cover nothing themselves.
+
+        """
+        self._need("summary()", "change", "size", "state_before", "state_after")
+        is_table = np.asarray((self["state_before"] == "table") | (self["state_after"] == "table"), np.bool_)
+        entries, covered = runs.counts(self)
+        covered = np.where(is_table, np.uint64(0), covered)
+        return (
+            pd.DataFrame({"change": self["change"].array, "entries": entries, "bytes": covered})
+            .groupby("change", sort=False)
+            .sum()
+            .sort_values("entries", ascending=False, kind="stable")
+        )
+
+    def __repr__(self) -> str:
+        return diff_view.text(self)
+
+    def _repr_html_(self) -> str | None:
+        return diff_view.html(self)
+
+
+def compare(before: pd.DataFrame, after: pd.DataFrame) -> PteDiff:
+    """Tell what changed from one frame to another.
+
+    Args:
+        before: A `PteFrame` of one process, an entry a row.
+        after: The same or other addresses, later or of another process.
+
+    Returns:
+        The difference.
+
+    Raises:
+        TargetError: A frame lacks addresses or states, has runs for rows, or covers an address twice.
+
+    """
+    found = rows.compare(before, after)
+    difference: PteDiff = PteDiff._own(found)  # noqa: SLF001  (PteDiff(found) would look for what is to be restored)
+    difference.attrs = found.attrs
+    return difference

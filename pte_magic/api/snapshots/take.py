@@ -1,0 +1,272 @@
+"""`snapshot`: the entries of many processes, to a Parquet data set."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import resource
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice, takewhile
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from pte_magic import arguments, walkers
+from pte_magic.api import progress
+from pte_magic.api.snapshots import directories
+from pte_magic.dataframes.pandas_compat import TEXT
+from pte_magic.errors import MissingPackageError, NoAddressSpaceError, PteMagicError, ResourceError, TargetError
+from pte_magic.linux import descriptors, kernel_text
+from pte_magic.linux.address_space import AddressSpace, own
+from pte_magic.linux.interrupts import Interrupts, deferred
+from pte_magic.text.escapes import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pte_magic.walkers import Walker
+
+ALL = "all"
+_THREADS = 8  # at most: the walker in the kernel is asked by one at a time
+_MOST = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
+_PAUSE = 0.2  # seconds between two looks at how far it came
+
+
+def snapshot(
+    path: str | os.PathLike[str],
+    pids: int | Iterable[int] | str | None = None,
+    *,
+    walker: str = "auto",
+    private: bool = True,
+) -> pd.DataFrame:
+    """Write the page-table entries of whole processes to a Parquet data set, a file a process.
+
+    The files are ``PATH/host=HOST/pid=PID/part-0.parquet``, which pandas, Dask and DuckDB read with ``host`` and
+    ``pid`` as columns; `load` gives them back as frames. What is written is raw entries: `api.snapshots.parquet_rows` describes the
+    columns. Time, kernel, walker and format are JSON in each schema's metadata, under ``pte_magic``. Several machines
+    may write to the same directory. A file gets its name when it is complete, so whatever interrupts leaves whole ones.
+
+    Args:
+        path: A directory, which is made, and has no snapshot of this machine yet.
+        pids: Whose entries: this process' own if None, a pid, several, or ``"all"``.
+        walker: As of `walk`.
+        private: Nobody but this user may read it (mode 0600, in directories of 0700): addresses and page frames help
+            who attacks a process or a machine. Otherwise the umask decides; a directory that exists stays as it is.
+
+    Returns:
+        A row a process, by ``pid``: ``rows`` (int64, entries), ``bytes`` (int64, of its file), ``seconds`` (float64)
+        and ``error`` (str, missing if there was none). Of ``"all"``, kernel threads and zombies have no row.
+
+    Raises:
+        PteMagicError: Says in one line what is wrong, and what to type. If one of several processes cannot be read,
+            that is told in its row.
+        KeyboardInterrupt: Says how many processes were written.
+
+    Example:
+        >>> pte_magic.snapshot("before", "all")  # doctest: +SKIP
+
+    """
+    try:
+        with deferred():
+            from pte_magic.api.snapshots import writing  # noqa: PLC0415  (pyarrow is an extra)
+    except ModuleNotFoundError as error:
+        raise MissingPackageError from error
+    wanted = _wanted(pids)
+    reader = walkers.get(walker)
+    directory = directories.of_host(Path(arguments.path(path)))
+    write = functools.partial(writing.write, private=private)
+    work = _Work(reader, directory, write, skips=isinstance(pids, str))
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # as in a job that a shell has started with `&`
+    with Interrupts() as interrupts:  # an exception between any two lines would leave something behind
+        made: list[Path] = []
+        try:
+            _make(directory, 0o700 if private else 0o777, made)
+            if not ignored:
+                interrupts.call(work.stop)
+            done = work.all_of(wanted)
+        finally:
+            with suppress(OSError):  # there are files in it
+                for one in reversed(made):
+                    one.rmdir()
+    if interrupts.count and not ignored:
+        written = sum(not process.error for process in done)
+        where = f"were written to {visible(str(directory))} and can be loaded" if written else "were written"
+        message = f"{written} processes of {len(wanted)} pids {where}"
+        raise KeyboardInterrupt(message)
+    if len(done) == 1 and not isinstance(pids, str) and isinstance(done[0].error, PteMagicError):
+        raise done[0].error
+    return _table(done)
+
+
+def _make(directory: Path, mode: int, made: list[Path]) -> None:
+    """Make a directory, and those above it that are not there; each that was made is appended to `made`.
+
+    Raises:
+        TargetError: It is there, or cannot be made.
+
+    """
+    try:
+        missing = [directory, *takewhile(lambda parent: not parent.exists(), directory.parents)]
+        for one in reversed(missing):
+            one.mkdir(mode, exist_ok=one != directory)
+            made.append(one)
+    except FileExistsError:
+        where = directories.shown(directory)
+        message = f"{where} exists; name a directory without a snapshot of this machine, or remove that one"
+        raise TargetError(message) from None
+    except OSError as error:
+        message = (
+            f"{directories.shown(directory)} cannot be made: {error.strerror}; name a directory that you may write to"
+        )
+        raise TargetError(message) from error
+
+
+def _wanted(pids: int | Iterable[int] | str | None) -> list[int]:
+    if pids is None:
+        return [own().pid]
+    if isinstance(pids, str) and pids == ALL:
+        return kernel_text.pids()
+    what = f"type a pid, a list of pids, or {ALL!r}"
+    several = None if isinstance(pids, (str, bytes)) else _several(pids, what)
+    if several is not None:
+        return [*dict.fromkeys(arguments.integer(pid, "pids", what) for pid in several)]
+    return [arguments.integer(pids, "pids", what)]
+
+
+def _several(pids: Any, what: str) -> list[Any] | None:
+    """Return what somebody's iterable gives; None if it is not one, as an array without dimensions.
+
+    Raises:
+        TargetError: It raises while it is gone through, or does not end.
+
+    """
+    try:
+        each = iter(pids)
+    except Exception:  # noqa: BLE001  (it is somebody else's)
+        return None
+    try:
+        found = [*islice(each, _MOST + 1)]
+    except Exception as error:  # as above: it may raise at any of its items
+        message = f"pids={arguments.shown(pids)} raises {type(error).__name__}; {what}"
+        raise TargetError(message) from error
+    if len(found) > _MOST:
+        message = f"pids={arguments.shown(pids)} has more than {_MOST:,} pids, and no machine does; {what}"
+        raise TargetError(message)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What became of a process."""
+
+    pid: int
+    rows: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    error: Exception | None = None
+    skipped: bool = False
+
+
+class _Work:
+    """The threads that write, and how far they came."""
+
+    def __init__(self, reader: Walker, directory: Path, write: Callable[..., int], *, skips: bool) -> None:
+        self._reader = reader
+        self._directory = directory
+        self._write = write
+        self._skips = skips
+        self._told_to_stop = False
+        self._stopped = threading.Event()
+        self._done: SimpleQueue[_Done | None] = SimpleQueue()
+        self._rows = 0  # of all threads, and only shown: a count that is lost does no harm
+
+    def all_of(self, pids: list[int]) -> list[_Done]:
+        """Write a file for each process; return what became of them, those left out that have no address space."""
+        done: list[_Done] = []
+        pool = ThreadPoolExecutor(min(_THREADS, len(os.sched_getaffinity(0))))
+        try:
+            with progress.bar("snapshot", len(pids), "process") as bar:
+                self._begin(pool, pids)
+                while len(done) < len(pids) and not self._told_to_stop:
+                    with suppress(Empty):
+                        if process := self._done.get(timeout=_PAUSE):
+                            done.append(process)
+                            _raise_if_fatal(process)
+                            bar.update()
+                    bar.set_postfix_str(f"{self._rows:,} rows")
+        finally:
+            # The threads end after their current piece.
+            self._stopped.set()
+            pool.shutdown(cancel_futures=True)
+        while not self._done.empty():  # what they wrote before they ended
+            if process := self._done.get():
+                done.append(process)
+        return [process for process in done if not process.skipped]
+
+    def _begin(self, pool: ThreadPoolExecutor, pids: list[int]) -> None:
+        try:
+            for pid in pids:
+                pool.submit(self._one, pid)
+        except RuntimeError as error:
+            raise descriptors.no_thread(to="write") from error
+
+    def stop(self) -> None:
+        """Have `all_of` return soon, with what was written until then. It may be called by the handler of a signal."""
+        self._told_to_stop = True
+        self._done.put(None)  # which may be done at any moment, as no lock of Python's can be taken
+
+    def _one(self, pid: int) -> None:
+        """Write one process; this is a thread's task, and it always tells what became of it."""
+        rows, size, skipped = 0, 0, self._skips
+        error: Exception | None = None
+        began = time.perf_counter()
+
+        def went_on(count: int) -> bool:
+            nonlocal rows
+            rows += count
+            self._rows += count
+            return not self._stopped.is_set()
+
+        try:
+            with AddressSpace(pid) as space:
+                skipped = False
+                size = self._write(self._reader, space, self._directory, went_on)
+        except Exception as caught:  # noqa: BLE001  (the main thread raises it, or tells it)
+            error = caught
+        skipped = skipped and isinstance(error, NoAddressSpaceError)
+        self._done.put(_Done(pid, rows if size else 0, size, time.perf_counter() - began, error, skipped))
+
+
+def _raise_if_fatal(done: _Done) -> None:
+    """Raise what no other process would be spared, such as a full disk."""
+    if done.error and not isinstance(done.error, PteMagicError):
+        if isinstance(done.error, OSError):
+            message = f"pid {done.pid} cannot be written: {_in_words(done.error)}"
+            raise ResourceError(message) from done.error
+        raise done.error
+
+
+def _in_words(error: OSError) -> str:
+    """Return what is wrong with files or descriptors; whatever library says it."""
+    code = error.errno or 0
+    if code == errno.EFBIG:
+        return f"a file may have {resource.getrlimit(resource.RLIMIT_FSIZE)[0]:,} bytes (`ulimit -f`)"
+    return os.strerror(code) if code else " ".join(str(error).split())
+
+
+def _table(done: list[_Done]) -> pd.DataFrame:
+    done = sorted(done, key=lambda process: process.pid)
+    columns = {name: [getattr(process, name) for process in done] for name in ("rows", "bytes", "seconds")}
+    errors = pd.array([str(process.error) if process.error else None for process in done], dtype=TEXT)
+    index = pd.Index([process.pid for process in done], dtype="int64", name="pid")
+    return pd.DataFrame({**columns, "error": errors}, index).astype(
+        {"rows": "int64", "bytes": "int64", "seconds": "float64"}
+    )

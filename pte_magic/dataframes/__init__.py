@@ -1,0 +1,1 @@
+"""Columns of entries, as plain functions on DataFrames."""

@@ -1,0 +1,174 @@
+"""The columns of a frame of page-table entries: their names and order, their dtypes, and pandas arrays for them."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from pandas.arrays import BooleanArray, IntegerArray
+
+from pte_magic.dataframes import row_kernels
+from pte_magic.errors import TargetError
+from pte_magic.formats.field import KINDS, STATES
+from pte_magic.formats.plan import CACHES
+from pte_magic.formats.registry import FORMATS
+from pte_magic.linux import hardware
+from pte_magic.walkers.entries import LEVELS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pte_magic.formats.decode import Column
+    from pte_magic.formats.kernel import Kernel
+
+_CATEGORIES: dict[str, Any] = {
+    "level": pd.CategoricalDtype(list(LEVELS), ordered=True),
+    "state": pd.CategoricalDtype(list(STATES)),
+    "kind": pd.CategoricalDtype(list(KINDS)),
+    "cache": pd.CategoricalDtype(list(CACHES)),
+}
+_INTEGERS: dict[str, Any] = {
+    "entry": np.dtype(np.uint64),
+    "pfn": np.dtype(np.uint64),
+    "mapped": np.dtype(np.uint64),
+    "pkey": np.dtype(np.uint8),
+    "swap_type": np.dtype(np.uint8),
+    "swap_offset": np.dtype(np.uint64),
+}
+_OF_PAGEMAP = ("file", "mmap_exclusive")
+BOOLEANS = tuple(
+    dict.fromkeys((*(name for found in FORMATS.values() for name in found.columns), *_OF_PAGEMAP)),
+)
+"""Columns of dtype boolean that frames may have, named as the kernel names the bits."""
+
+WHERE = ("vaddr", "size")
+_ORIGIN = ("host", "pid", "walker", row_kernels.COLUMN)
+
+TYPES: dict[str, Any] = {
+    **dict.fromkeys((*WHERE, "bytes"), np.dtype(np.uint64)),
+    **dict.fromkeys(("entries", "pid"), np.dtype(np.int64)),
+    **_CATEGORIES,
+    **{name: IntegerArray(np.empty(0, dtype), np.empty(0, np.bool_)).dtype for name, dtype in _INTEGERS.items()},
+    **dict.fromkeys(("map_count", "page_flags"), pd.UInt64Dtype()),
+    **dict.fromkeys(BOOLEANS, pd.BooleanDtype()),
+}
+"""Dtypes that columns of a frame of entries have, by name; of others, such as host, nothing is asked."""
+
+
+def fits(dtype: Any, wanted: Any) -> bool:
+    """Tell whether a column of some dtype may be one for which another one is wanted."""
+    if isinstance(wanted, pd.CategoricalDtype):
+        return isinstance(dtype, pd.CategoricalDtype)
+    return wanted is None or bool(dtype == wanted) or bool(dtype == getattr(wanted, "numpy_dtype", wanted))
+
+
+@functools.cache
+def decoded(kernel: Kernel) -> tuple[str, ...]:
+    """Return the columns of what entries of a kernel say, in order; what its architecture lacks is no column."""
+    found = kernel.format
+    names = (
+        *("level", "entry", "state", "kind", "pfn"),
+        *(found.columns + _OF_PAGEMAP),
+        *(("mapped",) if found.contiguous else ()),
+        *("cache", *found.numbers, "swap_type", "swap_offset"),
+    )
+    return tuple(name for name in names if found.optional.get(name) in {None, *kernel.features})
+
+
+@functools.cache
+def names(kernel: Kernel) -> tuple[str, ...]:
+    """Return all columns of a frame of entries of a kernel, in order."""
+    return (*WHERE, *decoded(kernel), *_ORIGIN)
+
+
+def arrays(found: dict[str, Column], n: int, kernel: Kernel) -> dict[str, Any]:
+    """Make pandas arrays of decoded columns; those that were not decoded are missing throughout."""
+    made: dict[str, Any] = {}
+    # One allocation for all that is missing.
+    absent = [name for name in decoded(kernel) if name not in found and name not in _CATEGORIES]
+    nothing, masks = np.zeros((len(absent), n), np.uint64), np.ones((len(absent), n), np.bool_)
+    for name in decoded(kernel):
+        if name in _CATEGORIES:
+            codes, missing = found.get(name) or (np.full(n, -1, np.int8), None)
+            codes = codes if missing is None else np.where(missing, np.int8(-1), codes)
+            made[name] = pd.Categorical.from_codes(codes, dtype=_CATEGORIES[name], validate=False)
+            continue
+        dtype = _INTEGERS.get(name)
+        if name in found:
+            values, missing = found[name]
+            missing = np.zeros(n, np.bool_) if missing is None else missing
+        else:
+            at = absent.index(name)
+            values, missing = nothing[at].view(dtype or np.bool_)[:n], masks[at]
+        made[name] = BooleanArray(values, missing) if dtype is None else IntegerArray(values, missing)
+    return made
+
+
+def translated(frame: pd.DataFrame) -> NDArray[np.uint64]:
+    """Return how many bytes the hardware may hold as the translation that each entry is of, ``uint64[n]``.
+
+    The block of entries, where a format lets some form one (``mapped``); else, and where nobody knows, what it covers.
+    """
+    size: NDArray[np.uint64] = frame["size"].to_numpy(np.uint64)
+    if "mapped" not in frame.columns:
+        return size
+    return np.maximum(size, frame["mapped"].astype("UInt64").to_numpy(np.uint64, na_value=0))
+
+
+def pages(frame: pd.DataFrame) -> NDArray[np.uint64]:
+    """Return how many of the smallest pages each entry covers, which page frames are counted in, ``uint64[n]``.
+
+    Raises:
+        TargetError: Nobody knows of which machine an entry is.
+
+    """
+    size: NDArray[np.uint64] = frame["size"].to_numpy(np.uint64)
+    codes, kernels = row_kernels.known(frame)
+    shifts = [found.format.page_shift if found else _unsaid(frame) for found in kernels]
+    if len(set(shifts)) <= 1:
+        return size >> np.uint64(shifts[0]) if shifts else size
+    return size >> np.array(shifts, np.uint64)[codes]
+
+
+def page_size(frame: pd.DataFrame) -> int:
+    """Return the bytes of the smallest page, which page frames are counted in, of the machine that a frame is of.
+
+    Raises:
+        TargetError: Its entries are of several, or nobody knows.
+
+    """
+    codes, kernels = row_kernels.known(frame)
+    if kernels and None not in kernels:
+        return 1 << row_kernels.of_all(frame).format.page_shift
+    return 1 << _unsaid(frame.iloc[codes == len(kernels) - 1])
+
+
+def _unsaid(frame: pd.DataFrame) -> int:
+    """Return the bits of an address below a page where rows do not tell of which kernel they are.
+
+    An entry of the lowest level covers a page; else this is said of this machine only.
+    """
+    level = frame["level"].array if "level" in frame.columns else ()
+    if isinstance(level, pd.Categorical) and tuple(level.categories) == LEVELS:
+        lowest = np.flatnonzero(level.codes == len(LEVELS) - 1)
+        if len(lowest):
+            return int(frame["size"].iloc[lowest[0]]).bit_length() - 1
+    if "host" in frame.columns and set(frame["host"].dropna()) <= {hardware.host()}:
+        return hardware.PAGE_SIZE.bit_length() - 1
+    message = "these entries do not tell of which kernel they are, so nobody knows how large its pages are; keep the "
+    message += f"column {row_kernels.COLUMN!r} of the frame that pte_magic.walk() returned"
+    raise TargetError(message)
+
+
+@functools.cache
+def places(kernel: Kernel) -> dict[str, NDArray[np.intp]]:
+    """Return where each column is among all, as pandas' internals want it."""
+    return {name: np.array([i]) for i, name in enumerate(names(kernel))}
+
+
+@functools.cache
+def index(kernel: Kernel) -> pd.Index[str]:
+    """Return the names of all columns, for a frame's ``columns``."""
+    return pd.Index(names(kernel))

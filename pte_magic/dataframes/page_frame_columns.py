@@ -1,0 +1,162 @@
+"""Entries joined with what the kernel knows of their page frames, and with the regions in which they lie."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from pandas.arrays import BooleanArray, IntegerArray
+
+from pte_magic.dataframes.pandas_compat import TEXT
+from pte_magic.dataframes.runs import is_counted
+from pte_magic.errors import AccessDeniedError, NoAddressSpaceError, NoSuchProcessError, TargetError
+from pte_magic.linux import hardware, page_frames
+from pte_magic.linux.address_space import AddressSpace
+from pte_magic.linux.page_frames import Told
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pte_magic.api.pte_frame import PteFrame
+    from pte_magic.linux.address_space import Region
+
+FLAGS = (
+    "referenced",
+    "uptodate",
+    "dirty",
+    "lru",
+    "active",
+    "writeback",
+    "mmap",
+    "anon",
+    "swapcache",
+    "swapbacked",
+    "compound_head",
+    "compound_tail",
+    "huge",
+    "unevictable",
+    "hwpoison",
+    "nopage",
+    "ksm",
+    "thp",
+    "zero_page",
+    "idle",
+    "pgtable",
+)
+"""Flags that are columns, after ``kpf_``; ``page_flags`` has the others, too: see `page_frames.FLAGS`."""
+
+_NEEDED = ("vaddr", "size", "pfn", "host", "pid")
+
+
+def join(frame: PteFrame) -> PteFrame:
+    """Do what `PteFrame.frames` says."""
+    _check(frame)
+    pfn: Any = frame["pfn"].array
+    known = ~np.asarray(pfn.isna())
+    asked = pfn.to_numpy(np.uint64, na_value=0)[known]
+    flags, map_count, cgroup, node = (_spread(told, known) for told in page_frames.everything(asked))
+    bits = {f"kpf_{name}": _bit(flags, page_frames.FLAGS[name]) for name in FLAGS}
+    if not page_frames.tells_ksm():
+        bits["kpf_ksm"][bits["kpf_anon"].to_numpy(np.bool_, na_value=False)] = pd.NA
+    return frame.assign(
+        map_count=_integers(map_count, np.uint64),
+        node=_integers(node, np.uint16),
+        cgroup=_groups(cgroup),
+        **_regions(frame),
+        page_flags=_integers(flags, np.uint64),
+        **bits,
+    )
+
+
+def _check(frame: PteFrame) -> None:
+    absent = [name for name in _NEEDED if name not in frame.columns]
+    if absent:
+        message = f"frames() needs the columns {', '.join(_NEEDED)}, and this frame has no {', '.join(absent)}"
+        message += "; call it on what pte_magic.walk() returned"
+        raise TargetError(message)
+    if is_counted(frame):
+        message = "this frame has a row a run, and frames() tells of each entry; call it on the frame before .runs()"
+        raise TargetError(message)
+    others = set(frame["host"].dropna().unique()) - {hardware.host()}
+    if others:
+        message = (
+            f"these entries are of the host {min(others)!r}, and {hardware.host()!r} knows nothing of its page frames"
+        )
+        message += "; call frames() there"
+        raise TargetError(message)
+
+
+def _spread(told: Told, known: NDArray[np.bool_]) -> Told:
+    """Return what was told of some rows for all of them."""
+    if known.all():
+        return told
+    values, missing = np.zeros(len(known), np.uint64), np.ones(len(known), np.bool_)
+    values[known], missing[known] = told
+    return Told(values, missing)
+
+
+def _integers(told: Told, dtype: type[np.unsignedinteger[Any]]) -> IntegerArray:
+    values, missing = told
+    return IntegerArray(values.astype(dtype), missing)
+
+
+def _bit(flags: Told, bit: int) -> BooleanArray:
+    values, missing = flags
+    return BooleanArray(values & np.uint64(1 << bit) != 0, missing.copy())
+
+
+def _groups(inodes: Told) -> pd.Categorical:
+    """Return the paths of memory cgroups; of one that cannot be found, its inode."""
+    values, missing = inodes
+    codes, found = pd.factorize(values[~missing], sort=True)
+    at = np.full(len(values), -1)
+    at[~missing] = codes
+    paths = page_frames.cgroup_paths(found.tolist())
+    return _named([paths.get(inode, f"inode {inode}") for inode in found.tolist()], at)
+
+
+def _regions(frame: PteFrame) -> dict[str, pd.Categorical]:
+    """Return the name and the permissions of the region in which each entry lies."""
+    first, pid = frame["vaddr"].to_numpy(), frame["pid"].to_numpy()
+    last = first + (frame["size"].to_numpy() - np.uint64(1))
+    regions: list[Region] = []
+    at = np.full(len(frame), -1)
+    for one in np.unique(pid[np.diff(pid, prepend=-1) != 0]):  # few, and mostly in a row
+        rows, those = pid == one, _regions_of(int(one))
+        within = _only(those, first[rows], last[rows])
+        at[rows] = np.where(within < 0, -1, within + len(regions))
+        regions += those
+    return {
+        "region": _named([region.name for region in regions], at),
+        "permissions": _named([region.permissions for region in regions], at),
+    }
+
+
+def _regions_of(pid: int) -> list[Region]:
+    try:
+        with AddressSpace(pid) as space:
+            return space.regions()
+    except (NoSuchProcessError, AccessDeniedError, NoAddressSpaceError):
+        return []
+
+
+def _only(regions: Sequence[Region], first: NDArray[np.uint64], last: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return which region has addresses of ``first`` to ``last``, ``int64[n]``; -1 where it is none, or several."""
+    end = np.array([region.end - 1 for region in regions], np.uint64)
+    start = np.array([region.start for region in regions], np.uint64)
+    begin = np.searchsorted(end, first)  # the first region that does not end before
+    after = np.searchsorted(start, last, side="right")  # the first region that begins later
+    return np.where(after - begin == 1, begin, -1)
+
+
+def _named(names: Sequence[str], at: NDArray[np.int64]) -> pd.Categorical:
+    """Return ``names[at]``, missing where it is negative; categories are the names that occur."""
+    code: dict[str, int] = {}
+    codes = np.full(len(names) + 1, -1)
+    for one in np.flatnonzero(np.bincount(at[at >= 0])).tolist():
+        codes[one] = code.setdefault(names[one], len(code))
+    dtype: pd.CategoricalDtype[Any] = pd.CategoricalDtype(pd.Index(list(code), dtype=TEXT))  # text, also if none occurs
+    return pd.Categorical.from_codes(codes[at], dtype=dtype)

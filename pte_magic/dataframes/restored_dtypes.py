@@ -1,0 +1,108 @@
+"""Columns as they were, of what came back from a file or from pandas with other dtypes: where nothing was lost.
+
+CSV has no dtypes, other formats and libraries have not all of them. A column of numbers that became floats with more
+bits than these hold stays what it is: whoever needs it says so.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from pandas.arrays import BooleanArray, IntegerArray
+
+from pte_magic.dataframes import row_kernels
+from pte_magic.errors import TargetError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_EXACT = 1 << 53
+"""Floats of 64 bits hold all whole numbers below it."""
+_NAMES = ("host", "walker", row_kernels.COLUMN)
+_TRUTH = {True: True, False: False, "True": True, "False": False}
+
+
+def restored(frame: pd.DataFrame, types: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a frame whose columns of some names have their dtypes, as far as that loses nothing."""
+    if not frame.columns.is_unique:
+        return frame
+    other = {name: dtype for name, dtype in types.items() if name in frame.columns and frame[name].dtype != dtype}
+    found: dict[Any, Any] = {name: _names(frame[name]) for name in _NAMES if name in frame.columns}
+    for name, dtype in other.items():
+        if isinstance(dtype, pd.CategoricalDtype):
+            array = _category(frame[name], dtype)
+        elif isinstance(dtype, pd.BooleanDtype):
+            array = _booleans(frame[name])
+        else:
+            array = _integers(frame[name], dtype)
+        if array is not None:
+            found[name] = array
+    return frame.assign(**found) if found else frame
+
+
+def attrs(data: Any, frame: pd.DataFrame) -> dict[Any, Any]:
+    """Return the `attrs` of a frame that was made of some data: those of the data, and what its rows tell."""
+    found = deepcopy(data.attrs) if isinstance(data, pd.DataFrame) else {}
+    if row_kernels.COLUMN in frame.columns and frame.columns.is_unique and "entry" in frame.columns:
+        try:
+            kernels = row_kernels.known(frame)[1]
+        except TargetError:  # whoever decodes it says so
+            return found
+        if len(kernels) == 1 and kernels[0] and frame["entry"].notna().any():
+            found |= row_kernels.attrs(kernels[0])
+    return found
+
+
+def _names(column: pd.Series[Any]) -> Any:
+    """Return a column of the same few texts in all rows as categories."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.array
+    try:
+        return pd.Categorical(column.astype(object).where(column.notna(), None))
+    except TypeError:  # whatever somebody put there
+        return column.array
+
+
+def _category(column: pd.Series[Any], dtype: Any) -> Any:
+    known = column.isna() | column.isin(dtype.categories)
+    return pd.Categorical(column, dtype=dtype) if known.all() else None
+
+
+def _booleans(column: pd.Series[Any]) -> Any:
+    missing = np.asarray(column.isna(), np.bool_)
+    try:
+        values = [_TRUTH[value] for value in column[~missing]]
+    except (KeyError, TypeError):
+        return None
+    whole = np.zeros(len(column), np.bool_)
+    whole[~missing] = values
+    return BooleanArray(whole, missing)
+
+
+def _integers(column: pd.Series[Any], dtype: Any) -> Any:
+    missing = np.asarray(column.isna(), np.bool_)
+    wanted: np.dtype[Any] = getattr(dtype, "numpy_dtype", dtype)
+    if wanted is dtype and missing.any():
+        return None
+    try:
+        values = [_whole(value) for value in column[~missing]]
+        whole = np.zeros(len(column), wanted)
+        whole[~missing] = np.array(values, wanted)
+    except (OverflowError, ValueError, TypeError):
+        return None
+    return whole if wanted is dtype else IntegerArray(whole, missing)
+
+
+def _whole(value: Any) -> int:
+    """Return the number that a value certainly is."""
+    if isinstance(value, (bool, np.bool_)) or (
+        isinstance(value, (float, np.floating)) and not abs(float(value)) < _EXACT
+    ):
+        raise ValueError
+    number = int(value, 0) if isinstance(value, str) else int(value)
+    if not isinstance(value, str) and number != value:
+        raise ValueError
+    return number

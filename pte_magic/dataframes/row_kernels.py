@@ -1,0 +1,169 @@
+"""Of which kernel each row of a frame is: what is needed to decode its entry goes with the row, as text.
+
+`DataFrame.attrs` would not do: pandas forgets them where frames are merged, where those of two machines are joined, and
+whenever somebody makes a new DataFrame of one. A column survives all of that, and takes a byte a row.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from pte_magic.errors import TargetError
+from pte_magic.formats import kernel as kernels
+from pte_magic.linux import hardware
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pte_magic.formats.kernel import Kernel
+
+COLUMN = "format"
+COLUMNS = (COLUMN, "format_before", "format_after")
+"""Of frames, and of differences between two."""
+
+
+@functools.cache
+def dtype(kernel: Kernel) -> Any:
+    """Return the dtype of a column in which all rows are of one kernel."""
+    return pd.CategoricalDtype([kernel.told])
+
+
+def column(kernel: Kernel, n: int) -> pd.Categorical:
+    """Return the column of `n` rows of one kernel."""
+    return pd.Categorical.from_codes(np.zeros(n, np.int8), dtype=dtype(kernel), validate=False)
+
+
+def attrs(kernel: Kernel) -> dict[Any, Any]:
+    """Return what `attrs` say of a frame that is of one kernel throughout."""
+    found: dict[Any, Any] = {"format": kernel.words}
+    if kernel.encryption_mask:
+        found["encryption_mask"] = kernel.encryption_mask
+    return found | ({"frames_hidden": True} if kernel.frames_hidden else {})
+
+
+def known(frame: pd.DataFrame, name: str = COLUMN) -> tuple[NDArray[np.intp], list[Kernel | None]]:
+    """Return the kernels of which a frame has entries, and of each row which one it is of, ``intp[n]``.
+
+    A kernel is None where the row does not tell, nor the frame. Frames of older versions have it in their `attrs` only.
+
+    Raises:
+        TargetError: Somebody wrote something else into the column.
+
+    """
+    if name not in frame.columns:
+        told = kernels.of_frame(frame.attrs) if frame.attrs.get("format") is not None else None
+        return np.zeros(len(frame), np.intp), [told]
+    codes, words = _factorized(frame[name])
+    missing = codes < 0
+    found: list[Kernel | None] = [kernels.of_told(word) for word in words]
+    return (np.where(missing, len(found), codes), [*found, None]) if missing.any() else (codes, found)
+
+
+def _factorized(words: pd.Series[Any]) -> tuple[NDArray[Any], Sequence[Any]]:
+    array: Any = words.array
+    if isinstance(array, pd.Categorical) and len(array.categories) == 1 and not array.isna().any():  # nearly always
+        return array.codes, list(array.categories)
+    codes, found = pd.factorize(array)
+    return codes, list(found)
+
+
+def of_all(frame: pd.DataFrame) -> Kernel:
+    """Return the one kernel of which all entries of a frame are.
+
+    Raises:
+        TargetError: They are of several, or nobody knows.
+
+    """
+    found = known(frame)[1]
+    if len(found) > 1:
+        one, other = labels(found)[:2]
+        message = f"these entries are of several kernels, {one} and {other}; select the rows of one of them, such as "
+        message += f"frame[frame[{COLUMN!r}] == frame[{COLUMN!r}].iloc[0]]"
+        raise TargetError(message)
+    if not found or found[0] is None:
+        if not len(frame):
+            return kernels.running()
+        message = "these entries do not tell of which kernel they are, so nobody can decode them; keep the column "
+        message += f"{COLUMN!r} of the frame that pte_magic.walk() returned"
+        raise TargetError(message)
+    return found[0]
+
+
+def labels(found: Sequence[Kernel | None]) -> list[str]:
+    """Return what kernels are called so that one can tell them apart: their formats, and in what else they differ."""
+    told = [kernel.told.split() if kernel else ["an unknown one"] for kernel in found]
+    short = [words[0] for words in told]
+    if len(set(short)) < len(short):
+        common = set.intersection(*(set(words) for words in told if len(words) > 1))
+        short = [" ".join([words[0], *(word for word in words[1:] if word not in common)]) for words in told]
+    return short
+
+
+def shown(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame that says of which format its rows are as briefly as one can tell them apart.
+
+    Without the column, if that is the format of this machine throughout.
+    """
+    if not frame.columns.is_unique:
+        return frame
+    frame = frame.drop(columns=list(COLUMNS[1:]), errors="ignore")
+    if COLUMN not in frame.columns:
+        return frame
+    try:
+        codes, found = known(frame)
+    except TargetError:
+        return frame
+    if len(found) <= 1 and (not found or found[0] is None or found[0].format.name == hardware.encoding()):
+        return frame.drop(columns=COLUMN)
+    return frame.assign(**{COLUMN: _category(codes, labels(found))})
+
+
+def carried(frame: pd.DataFrame, parts: Sequence[Any]) -> None:
+    """Have each row of what `pandas.concat` made of some frames say of which kernel it is, as it did in its own.
+
+    pandas makes a category of several frames text, which takes a hundred bytes a row; and a frame of older versions
+    tells it for all its rows in its `attrs`.
+    """
+    frames = [part for part in parts if isinstance(part, pd.DataFrame)]
+    if not frame.columns.is_unique or sum(map(len, frames)) != len(frame) or len(frames) < len(parts):
+        return  # not one below the other
+    for name in COLUMNS:
+        if name in frame.columns:
+            column = frame[name]
+            if not isinstance(column.dtype, pd.CategoricalDtype) or column.isna().any():
+                frame[name] = _joined(frames, name)
+        elif name == COLUMN:
+            told = [_told_by_attrs(part) for part in frames]
+            if len(set(told)) > 1:
+                frame[name] = _joined(frames, name)
+            elif told and told[0]:
+                frame.attrs |= attrs(kernels.of_told(told[0]))
+
+
+def _told_by_attrs(part: pd.DataFrame) -> str | None:
+    return kernels.of_frame(part.attrs).told if part.attrs.get("format") is not None else None
+
+
+def _joined(frames: Sequence[pd.DataFrame], name: str) -> Any:
+    numbers: dict[Any, int] = {}
+    codes = []
+    for part in frames:
+        if name in part.columns:
+            code, words = _factorized(part[name])
+        else:
+            word = _told_by_attrs(part)
+            words = [word] if word else []
+            code = np.full(len(part), len(words) - 1)
+        numbered = np.array([*(numbers.setdefault(word, len(numbers)) for word in words), -1])
+        codes.append(numbered[code])
+    return _category(np.concatenate(codes), list(numbers))
+
+
+def _category(codes: NDArray[Any], words: list[str]) -> Any:
+    return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(words))

@@ -1,0 +1,115 @@
+"""Entries counted: neighbours that differ in nothing but their place as one row, and how many there are of what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from pte_magic.dataframes import columns
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+COUNTS = ("entries", "bytes")
+"""The columns of runs that entries do not have."""
+
+
+def is_counted(frame: pd.DataFrame) -> bool:
+    """Tell whether the rows of a frame are runs."""
+    return bool(frame.columns.isin(COUNTS).any())
+
+
+def counts(frame: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+    """Return how many entries each row stands for, and how many bytes these cover."""
+    size = frame["size"].to_numpy(np.uint64)
+    if "entries" in frame.columns:
+        entries = frame["entries"].to_numpy(np.int64)
+    elif "bytes" in frame.columns:  # somebody dropped the other one
+        entries = (frame["bytes"].to_numpy(np.uint64) // np.maximum(size, np.uint64(1))).astype(np.int64)
+    else:
+        entries = np.ones(len(frame), np.int64)
+    return entries, size * entries.astype(np.uint64)
+
+
+def merged(frame: pd.DataFrame, starts: NDArray[np.bool_]) -> Any:
+    """Return the rows that start a run, with the columns of `COUNTS` after ``size``; rows may be runs already."""
+    at = np.flatnonzero(starts)
+    found = tuple(np.add.reduceat(count, at) if len(at) else count for count in counts(frame))
+    made = frame.drop(columns=list(COUNTS), errors="ignore").iloc[at].reset_index(drop=True)
+    place = list(made.columns).index("size") + 1
+    for offset, (name, count) in enumerate(zip(COUNTS, found, strict=True)):
+        made.insert(place + offset, name, count)
+    return made
+
+
+def starts(frame: pd.DataFrame) -> NDArray[np.bool_]:
+    """Tell which rows of a frame of entries do not continue the one before them, ``bool[n]``."""
+    n = len(frame)
+    found = np.ones(n, np.bool_)
+    if n > 1:
+        found[1:] = ~_continues(frame)
+    return found
+
+
+def _continues(frame: pd.DataFrame) -> NDArray[np.bool_]:
+    """Tell for each row but the first whether it continues the one before it, ``bool[n-1]``."""
+    size, vaddr = frame["size"].to_numpy(), frame["vaddr"].to_numpy()
+    entries, covered = counts(frame)
+    same: NDArray[np.bool_] = (vaddr[1:] == vaddr[:-1] + covered[:-1]) & (size[1:] == size[:-1])
+    moves = _moves(frame, entries)
+    for name in frame.columns:
+        if name in {*columns.WHERE, "entry", *COUNTS}:
+            continue
+        column = frame[name]
+        if isinstance(column.array, pd.Categorical) and len(column.array.categories) == 1 and not column.isna().any():
+            continue  # such as the host
+        values, missing = _plain(column)
+        expected = values[:-1]
+        if name in moves:
+            expected = expected + moves[name].astype(values.dtype)
+        same &= (missing[1:] == missing[:-1]) & (missing[1:] | (values[1:] == expected))
+    return same
+
+
+def _moves(frame: pd.DataFrame, entries: NDArray[np.int64]) -> dict[str, NDArray[np.uint64]]:
+    """Return by how much the numbers of neighbours differ in a run: those of page frames, and of pages in swap."""
+    if not {"pfn", "swap_offset"} & set(frame.columns):
+        return {}
+    step = (columns.pages(frame) * entries.astype(np.uint64))[:-1]
+    nothing = np.zeros(len(step), np.uint64)
+    found = {"pfn": step}
+    if "swap_offset" in frame.columns:
+        # The content of a special entry is no place, even if it names a page frame.
+        is_place = np.asarray(frame["swap_offset"].isna())[:-1]
+        is_swap = (
+            np.asarray(frame["state"] == "swap")[:-1] if "state" in frame.columns else np.zeros(len(step), np.bool_)
+        )
+        found = {"pfn": np.where(is_place, step, nothing), "swap_offset": np.where(is_swap, step, nothing)}
+    return found
+
+
+def _plain(column: pd.Series[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return a column as numbers that are equal where its values are, and which are missing."""
+    array: Any = column.array
+    missing = np.asarray(column.isna(), np.bool_)
+    if isinstance(array, pd.Categorical):
+        return array.codes, missing
+    dtype = getattr(column.dtype, "numpy_dtype", column.dtype)
+    if isinstance(dtype, np.dtype) and dtype.kind in "biu":
+        return array.to_numpy(dtype, na_value=0), missing
+    try:
+        return pd.factorize(column)[0], missing
+    except TypeError:  # such as lists, which somebody added
+        return pd.factorize(np.array([repr(value) for value in column], object))[0], missing
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Do what `PteFrame.summary` says."""
+    entries, covered = counts(frame)
+    maps = ~np.asarray(frame["state"].isin(["none", "table"]))
+    size = np.where(maps, columns.translated(frame), np.uint64(0))
+    covered = np.where(np.asarray(frame["state"] == "table"), np.uint64(0), covered)
+    table = {"state": frame["state"].array, "size": size, "entries": entries, "bytes": covered}
+    return pd.DataFrame(table).groupby(["state", "size"], observed=True, dropna=False).sum()

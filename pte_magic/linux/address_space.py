@@ -1,0 +1,360 @@
+"""An address space is an open ``/proc/PID/pagemap``.
+
+The kernel decides at open time who may look (``pagemap_open()``, fs/proc/task_mmu.c: ptrace read access), and the open
+file holds that ``mm_struct``. So nothing here depends on a pid after it was opened: no reuse of pids, no race with
+``exec``, and a pid of a container's namespace is the pid that the notebook sees.
+
+A process is not its first thread: when that has exited, /proc/PID has no pagemap and no maps any more, and those of the
+others, which live on in the same address space, are in /proc/PID/task/TID.
+
+Pids are those of /proc. If it is of another pid namespace than this process is, as after ``unshare --pid --fork``, its
+numbers are not those of `os.getpid` and of children: what was opened says so.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import re
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from pte_magic import arguments
+from pte_magic.errors import AccessDeniedError, NoAddressSpaceError, NoProcError, NoSuchProcessError, PteMagicError
+from pte_magic.linux import descriptors, kernel_text
+from pte_magic.linux.interrupts import deferred
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+_PF_KTHREAD = 0x00200000  # include/linux/sched.h
+_MAPS_LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ (\S+) (\d+) *(.*)")
+_DELETED = b" (deleted)"  # d_path(), fs/d_path.c
+_LINE_FEED = rb"\012"  # what a line feed is in maps, and how a name may be written as well
+_WORD = 8  # bytes of pagemap for a page
+_EXITED = ("Z", "X")  # states of a thread: zombie, dead
+_ROUNDS = 16  # to look for a thread
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One line of ``/proc/PID/maps``: a virtual memory area.
+
+    Attributes:
+        start: First address.
+        end: First address after it.
+        permissions: Four characters, such as ``rw-p``.
+        name: Path, ``[heap]``, ``[stack]``, … or the empty string, as it is shown: see `kernel_text.shown`.
+        path: The same as the kernel has it, byte by byte. Of a file without a name it ends with `` (deleted)``.
+        file: Device and inode of the file that is mapped; inode 0 of what is none.
+
+    """
+
+    start: int
+    end: int
+    permissions: str
+    name: str
+    path: bytes = b""
+    file: tuple[bytes, int] = (b"", 0)
+
+    @property
+    def linked(self) -> bytes:
+        """The path that the file had as long as it had a name, if it has none now; else its path."""
+        return self.path.removesuffix(_DELETED)
+
+
+class AddressSpace:
+    """An address space that the kernel allowed us to look at; a context manager.
+
+    Attributes:
+        pid: The process it was opened for, in the pid namespace of /proc.
+        fd: The open descriptor of its pagemap.
+
+    """
+
+    __slots__ = ("_directory", "_thread", "fd", "pid")
+
+    def __init__(self, pid: int | None = None) -> None:
+        """Open the address space of `pid`, or of this process.
+
+        A warning says so if /proc is of another pid namespace.
+
+        Raises:
+            NoProcError: There is no /proc, or none that has this process.
+            NoSuchProcessError: There is no such process.
+            AccessDeniedError: The kernel does not let us look.
+            NoAddressSpaceError: A kernel thread or a zombie.
+            TargetError: That is not a pid.
+
+        """
+        pid = None if pid is None else arguments.process(pid)
+        self.fd = self._directory = -1
+        self._thread = ""
+        own = _own_pid()
+        self.pid = own if pid is None else pid
+        try:
+            place = f"/proc/{'self' if self.pid == own else pid}"
+            with deferred():  # or a descriptor would be open that nobody knows of
+                self._directory = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                self.fd = self._opened()
+        except OSError as error:
+            why = self._why_none() if self._directory >= 0 else None
+            self.close()
+            raise why or _as_ours(error, self.pid) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def copy(self) -> AddressSpace:
+        """Return the same address space, even if its process has gone meanwhile, with descriptors of its own."""
+        made = object.__new__(AddressSpace)
+        made.pid, made.fd, made._directory, made._thread = self.pid, -1, -1, self._thread
+        try:
+            with deferred():
+                made.fd = os.dup(self.fileno())
+                made._directory = os.dup(self._directory)
+        except OSError as error:
+            raise _as_ours(error, self.pid) from error
+        return made
+
+    def _threads(self) -> Iterator[str]:
+        """Yield where files of the address space are: those of the process, and then of each of its other threads.
+
+        Threads may come and go faster than one of them is opened: they are asked for again while there are any.
+        """
+        yield self._thread
+        for _ in range(_ROUNDS):
+            others = self._others()
+            if not others:
+                return
+            yield from (f"task/{tid}/" for tid in others)
+
+    def _others(self) -> list[int]:
+        return [tid for tid in kernel_text.threads(self._directory) if tid != self.pid]
+
+    def _opened(self) -> int:
+        """Return the open pagemap of the first thread that has an address space.
+
+        Raises:
+            OSError: None has.
+
+        """
+        why = OSError(errno.ESRCH, os.strerror(errno.ESRCH))
+        for thread in self._threads():
+            try:
+                fd = os.open(f"{thread}pagemap", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._directory)
+            except (FileNotFoundError, ProcessLookupError) as error:  # it has exited
+                why = error
+                continue
+            except PermissionError as error:
+                if thread or self._state()[0] not in _EXITED:
+                    raise
+                why = error  # who has exited may be nobody's any more
+                continue
+            if os.pread(fd, _WORD, 0):  # newer kernels do not open it, in older ones there is nothing
+                self._thread = thread
+                return fd
+            os.close(fd)
+        raise why
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return kernel_text.read(name, directory=self._directory)
+        except OSError as error:
+            raise _as_ours(error, self.pid) from error
+
+    def _read_of_memory(self, name: str) -> bytes:
+        """Return a file about the address space, of any thread that has it yet; empty if none has."""
+        why: NoSuchProcessError | None = None
+        for thread in self._threads():
+            try:
+                found = self._read(f"{thread}{name}")
+            except NoSuchProcessError as error:
+                why = error
+                continue
+            if found:
+                self._thread = thread
+                return found
+        if why:
+            raise why
+        return b""
+
+    @property
+    def thread(self) -> int:
+        """The thread of which it was opened: the first one, whose number is the pid, unless that has exited."""
+        return int(self._thread.split("/")[1]) if self._thread else self.pid
+
+    def _state(self) -> tuple[str, int]:
+        """Return state and flags of the first thread, as /proc/PID/stat has them; an empty state if it has gone."""
+        try:
+            # pid (comm) state ppid pgrp session tty tpgid flags …; comm may hold spaces and parentheses.
+            fields = self._read("stat").rpartition(b")")[2].split()
+        except (NoSuchProcessError, AccessDeniedError):
+            return "", 0
+        return fields[0].decode(), int(fields[6])
+
+    def _why_none(self) -> NoAddressSpaceError | None:
+        """Explain why the process has no address space; None if it has one, or has gone altogether."""
+        state, flags = self._state()
+        if flags & _PF_KTHREAD:
+            return NoAddressSpaceError(self.pid, "a kernel thread has no user address space; name a user process")
+        if state in _EXITED and not self._others():
+            return NoAddressSpaceError(self.pid, "a zombie: it has exited, and its address space is gone")
+        return None
+
+    def gone(self) -> NoAddressSpaceError:
+        """Return the error that says that this address space was torn down since it was opened."""
+        return self._why_none() or NoAddressSpaceError(
+            self.pid, "exited, or replaced its address space by exec, since it was opened; ask again"
+        )
+
+    def regions(self) -> list[Region]:
+        """Return the lines of ``/proc/PID/maps``, ascending.
+
+        Raises:
+            NoSuchProcessError: The process has gone.
+            AccessDeniedError: The process changed its user since it was opened.
+
+        """
+        found = map(_MAPS_LINE.fullmatch, kernel_text.lines(self._read_of_memory("maps")))
+        return [self._region(line) for line in found if line]
+
+    def _region(self, line: re.Match[bytes]) -> Region:
+        start, end = int(line[1], 16), int(line[2], 16)
+        path = self._path(line) if _LINE_FEED in line[6] else line[6]
+        return Region(start, end, line[3].decode(), kernel_text.shown(path), path, (line[4], int(line[5])))
+
+    def _path(self, line: re.Match[bytes]) -> bytes:
+        """Return a path that has a line feed in it or, as maps does not tell one from the other, the escape for one."""
+        try:
+            return os.readlink(b"map_files/%x-%x" % (int(line[1], 16), int(line[2], 16)), dir_fd=self._directory)
+        except OSError:  # just unmapped, or not ours to see
+            return kernel_text.unescaped(line[6])
+
+    def is_deleted(self, region: Region) -> bool:
+        """Tell whether a file that is mapped has no name any more: memfds and shared memory never have one.
+
+        The kernel says so by `` (deleted)`` at the end of the path, and the name of a file may end so, too. If there is
+        such a file, and it is the one that is mapped, then that is its name. Devices are not compared, which differ on
+        btrfs and overlayfs: another file by that name, of just that inode, is none that happens.
+        """
+        if region.path == region.linked or not region.path.startswith(b"/"):
+            return False
+        for root in (b"", f"{self._thread}root".encode()):  # here, and in the process' own mount namespace
+            try:
+                if os.stat(root + region.path, dir_fd=self._directory).st_ino == region.file[1]:
+                    return False
+            except OSError:
+                continue
+        return True
+
+    def status(self) -> dict[str, str]:
+        """Return the lines of ``/proc/PID/status`` by their names, such as ``Uid``; raises as `regions`.
+
+        They are the process', which is its first thread's, also when that has exited. ``Name`` is as it is shown, see
+        `kernel_text.shown`, without the kernel's escapes (``proc_task_name()``, fs/proc/array.c).
+        """
+        found = kernel_text.fields(self._read("status"))
+        name = found.pop("Name", b"").replace(rb"\\", b"\0").replace(rb"\n", b"\n").replace(b"\0", b"\\")
+        others = {key: value.decode(errors="backslashreplace") for key, value in found.items()}
+        return {"Name": kernel_text.shown(name), **others}
+
+    def kernel_page_sizes(self) -> dict[int, int]:
+        """Return the page size of each region in bytes, by the region's first address (``KernelPageSize`` of smaps)."""
+        sizes: dict[int, int] = {}
+        start = 0
+        for line in kernel_text.lines(self._read_of_memory("smaps")):
+            if m := _MAPS_LINE.fullmatch(line):
+                start = int(m[1], 16)
+            elif line.startswith(b"KernelPageSize:"):
+                sizes[start] = int(line.split()[1]) << 10
+        return sizes
+
+    def fileno(self) -> int:
+        """Return the descriptor, so that ``os`` functions take the object itself.
+
+        Raises:
+            NoAddressSpaceError: It was closed.
+
+        """
+        if self.fd < 0:
+            raise NoAddressSpaceError(self.pid, "this AddressSpace was closed; open another")
+        return self.fd
+
+    def close(self) -> None:
+        """Close the descriptors; harmless when done twice."""
+        names = [name for name in ("fd", "_directory") if getattr(self, name, -1) >= 0]  # interrupted, it has none
+        if not names:
+            return
+        with deferred():
+            for name in names:
+                if (fd := getattr(self, name)) >= 0:
+                    setattr(self, name, -1)
+                    os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<AddressSpace of pid {self.pid}{'' if self.fd >= 0 else ', closed'}>"
+
+
+def _as_ours(error: OSError, pid: int) -> PteMagicError:
+    if descriptors.missing(error):
+        return descriptors.none_free()
+    if isinstance(error, PermissionError):
+        return AccessDeniedError(pid)
+    if isinstance(error, (FileNotFoundError, ProcessLookupError)):
+        return NoSuchProcessError(pid)
+    return NoAddressSpaceError(pid, f"/proc/{pid}: {error.strerror}")
+
+
+def _own_pid() -> int:
+    """Return the pid by which /proc has this process; warn if that is not the one by which the process has itself."""
+    mine = os.getpid()
+    try:
+        told = int(os.readlink("/proc/self"))  # noqa: PTH115  (a number, and often)
+    except OSError as error:
+        raise NoProcError(mine) from error
+    if told != mine:
+        _warn(mine, told)
+    return told
+
+
+@functools.cache
+def _warn(mine: int, told: int) -> None:
+    """Say once that /proc is of another pid namespace."""
+    message = (
+        f"/proc is of another pid namespace, in which this process, pid {mine}, is {told}: all pids here are those of "
+        "/proc; type `mount -t proc proc /proc`, or `unshare --pid --fork --mount-proc` to begin with"
+    )
+    warnings.warn(message, stacklevel=2)
+
+
+@functools.cache
+def own() -> AddressSpace:
+    """Return this process' own address space, opened once and kept.
+
+    A forked child has an address space of its own, so it does not inherit the open one.
+    """
+    return AddressSpace()
+
+
+def _in_child(kept: functools._lru_cache_wrapper[AddressSpace]) -> None:
+    if kept.cache_info().currsize:
+        kept().close()  # frames of the parent's other threads may hold it for ever
+    kept.cache_clear()
+
+
+os.register_at_fork(after_in_child=functools.partial(_in_child, own))

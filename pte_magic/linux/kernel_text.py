@@ -1,0 +1,114 @@
+"""What the kernel tells in text: /proc, /sys, uname(2). Read as bytes, cut at line feeds, and decoded here only.
+
+A name of a process, a file, a cgroup or a machine is bytes, any but the zero byte, and often not UTF-8: a process' name
+is cut after 15 bytes, within a letter. So nothing is decoded before it is taken apart, and no line is cut by
+``str.splitlines``, which does so at ten characters. What is compared is bytes; what is shown, and kept in columns of
+frames, is what `shown` makes of them: printable text, which any terminal, Parquet, CSV and JSON take.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from pte_magic.errors import NoProcError
+from pte_magic.linux import descriptors
+from pte_magic.linux.interrupts import deferred
+from pte_magic.text.escapes import visible
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
+
+
+def read(path: str | Path, *, directory: int | None = None) -> bytes:
+    """Return all of a file.
+
+    Args:
+        path: Its path.
+        directory: An open directory that the path begins at.
+
+    Raises:
+        OSError: As of open(2) and read(2).
+
+    """
+    with deferred():  # or a descriptor would be open that nobody knows of
+        opened = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory), "rb")
+    with opened as file:
+        return file.read()
+
+
+def text(path: str | Path) -> str:
+    """Return a file in which nobody's names are, as text of several lines; raises as `read`."""
+    return read(path).decode(errors="backslashreplace")
+
+
+def lines(raw: bytes) -> list[bytes]:
+    """Return the lines of a file of the kernel, without line feeds, which alone end them."""
+    return raw.removesuffix(b"\n").split(b"\n") if raw else []
+
+
+def fields(raw: bytes) -> dict[str, bytes]:
+    """Return the values of lines as in /proc/PID/status and /proc/meminfo, ``Name:<blank>value``, by their names."""
+    found = (line.partition(b":") for line in lines(raw))
+    return {shown(name): value.strip(b" \t") if name != b"Name" else value[1:] for name, _, value in found}
+
+
+def shown(raw: bytes) -> str:
+    """Return bytes as they are shown, on one line: UTF-8, with escapes for all else and for what cannot be seen."""
+    return visible(raw.decode(errors="backslashreplace"))
+
+
+def exact(typed: str) -> bytes:
+    """Return the bytes of a name that somebody typed, or got of Python's functions for files."""
+    try:
+        return os.fsencode(typed)
+    except UnicodeEncodeError:  # half of a UTF-16 pair: no name has that
+        return typed.encode(errors="backslashreplace")
+
+
+def unescaped(raw: bytes) -> bytes:
+    r"""Return a path without the kernel's own escapes, such as ``\012`` (``mangle_path()``, fs/seq_file.c)."""
+    return _OCTAL.sub(lambda found: bytes([int(found[1], 8)]), raw)
+
+
+def host() -> bytes:
+    """Return the name of this machine.
+
+    Not kept, as `platform.node` does: a process may enter another UTS namespace, with another name (setns(2)).
+    """
+    return exact(os.uname().nodename)
+
+
+def pids() -> list[int]:
+    """Return the processes that /proc has, ascending, in its pid namespace.
+
+    Raises:
+        NoProcError: There is no /proc.
+        ResourceError: No descriptor is free.
+
+    """
+    try:
+        names = os.listdir("/proc")  # noqa: PTH208  (names only)
+    except OSError as error:
+        if descriptors.missing(error):
+            raise descriptors.none_free() from error
+        names = []
+    found = sorted(int(name) for name in names if name.isascii() and name.isdecimal())
+    if not found:
+        raise NoProcError(os.getpid())
+    return found
+
+
+def threads(directory: int) -> list[int]:
+    """Return the threads of the process whose directory in /proc is open, ascending; none if it has gone."""
+    with deferred(), suppress(OSError):
+        task = os.open("task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            return sorted(map(int, os.listdir(task)))  # noqa: PTH208  (a descriptor)
+        finally:
+            os.close(task)
+    return []

@@ -1,0 +1,306 @@
+"""What the kernel tells of page frames, whoever maps them: flags, map count, memory cgroup, NUMA node.
+
+Each function takes the numbers of page frames (units of the smallest page), in any order and as often as they come, and
+returns of each a value, and whether it is missing. What they tell is true now, not when a table was read.
+
+Sources: fs/proc/page.c, include/uapi/linux/kernel-page-flags.h, Documentation/admin-guide/mm/pagemap.rst.
+"""
+
+from __future__ import annotations
+
+import functools
+import mmap
+import os
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pte_magic.linux import kernel_text
+from pte_magic.linux.address_space import own
+from pte_magic.linux.hardware import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+FLAGS = {
+    "locked": 0,
+    "error": 1,
+    "referenced": 2,
+    "uptodate": 3,
+    "dirty": 4,
+    "lru": 5,
+    "active": 6,
+    "slab": 7,
+    "writeback": 8,
+    "reclaim": 9,
+    "buddy": 10,
+    "mmap": 11,
+    "anon": 12,
+    "swapcache": 13,
+    "swapbacked": 14,
+    "compound_head": 15,
+    "compound_tail": 16,
+    "huge": 17,
+    "unevictable": 18,
+    "hwpoison": 19,
+    "nopage": 20,
+    "ksm": 21,
+    "thp": 22,
+    "offline": 23,
+    "zero_page": 24,
+    "idle": 25,
+    "pgtable": 26,
+}
+"""Bit numbers of what `flags` returns, named as the header names them (``KPF_LRU`` is ``lru``)."""
+
+_WORD = 8
+_PFN = (1 << 55) - 1  # of a word of pagemap
+_PAST_ALL = np.uint64(1 << 40)  # no physical address has more than 52 bits
+_NEAR = 8  # to read this many words more costs less than another call
+_AT_ONCE = 1 << 20  # frames: not to be deaf to interrupts
+_NODES = Path("/sys/devices/system/node")
+_BLOCK_SIZE = Path("/sys/devices/system/memory/block_size_bytes")
+
+
+class Told(NamedTuple):
+    """What was told of each page frame, and of which there is nothing to tell.
+
+    Attributes:
+        values: ``uint64[n]``; 0 where missing.
+        missing: ``bool[n]``.
+
+    """
+
+    values: NDArray[np.uint64]
+    missing: NDArray[np.bool_]
+
+
+class PageFrames(NamedTuple):
+    """What was told of page frames, as the functions of these names tell it."""
+
+    flags: Told
+    map_count: Told
+    cgroup: Told
+    node: Told
+
+
+def flags(pfn: NDArray[np.uint64]) -> Told:
+    """Return the flags of page frames as /proc/kpageflags has them; `FLAGS` names the bits.
+
+    Missing are those past the end of memory, and all without the right to open the file, which is root's. A frame
+    that the kernel does not manage, as of a device, has ``nopage`` and nothing else.
+
+    ``zero_page`` are both the small one and the huge one, which has ``thp``, too. ``thp`` is any folio larger than a
+    page that may be mapped (those of hugetlb are ``huge``), of whatever size and however it is mapped; in 6.1 any such
+    page that is anonymous or on an LRU list. ``referenced``, ``dirty``, ``lru``, ``active`` and most others belong to
+    the folio as a whole; in 6.1 its frames but the first may lack them. Some kernels set ``ksm`` for every anonymous
+    page: see `tells_ksm`.
+    """
+    (found,) = _read(pfn, "kpageflags")
+    return found
+
+
+@functools.cache
+def tells_ksm() -> bool:
+    """Tell whether the flag ``ksm`` says of an anonymous page whether it is merged.
+
+    Since "proc: rewrite stable_page_flags()" (6.10) the kernel tests for one of two bits where both are meant, and sets
+    it for all of them. 6.12 does, and 6.18 does not any more; a page of ours that nobody may merge shows it.
+    """
+    with mmap.mmap(-1, PAGE_SIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as page:
+        with suppress(OSError):  # a kernel without CONFIG_KSM does not know the word
+            page.madvise(mmap.MADV_UNMERGEABLE)
+        page[0] = 1
+        array = np.frombuffer(page, np.uint8)
+        word = int.from_bytes(os.pread(own().fileno(), _WORD, array.ctypes.data // PAGE_SIZE * _WORD), "little")
+        del array  # or the page could not be unmapped
+        found = flags(np.array([word & _PFN], np.uint64))
+    return not int(found.values[0]) >> FLAGS["ksm"] & 1
+
+
+def map_count(pfn: NDArray[np.uint64]) -> Told:
+    """Return how many page-table entries map each page frame, as /proc/kpagecount has it.
+
+    An entry that maps more than a page counts once for each of its frames. Of zero pages, and of frames that the kernel
+    does not manage, it counts nothing: 0. Missing as of `flags`.
+
+    A kernel with CONFIG_NO_PAGE_MAPCOUNT (since 6.15) does not count by page within a folio larger than a page: it is
+    told how often its pages are mapped on average, rounded, and at least 1 if any of them is.
+    """
+    (found,) = _read(pfn, "kpagecount")
+    return found
+
+
+def cgroup(pfn: NDArray[np.uint64]) -> Told:
+    """Return the inode of the memory cgroup to which each page frame is charged; see `cgroup_paths`.
+
+    Missing as of `flags`, where no group is charged, and on a kernel without /proc/kpagecgroup (CONFIG_MEMCG). 6.1
+    tells nothing of the frames of a folio but the first.
+    """
+    (found,) = _read(pfn, "kpagecgroup")
+    return _charged(found)
+
+
+def everything(pfn: NDArray[np.uint64]) -> PageFrames:
+    """Return all of it; quicker than one after the other."""
+    flags, map_count, cgroup = _read(pfn, "kpageflags", "kpagecount", "kpagecgroup")
+    return PageFrames(flags, map_count, _charged(cgroup), node(pfn))
+
+
+def _charged(inodes: Told) -> Told:
+    values, missing = inodes
+    return Told(values, missing | (values == 0))
+
+
+def _read(pfn: NDArray[np.uint64], *names: str) -> list[Told]:
+    """Return what files of /proc, which are arrays of words by page frame, have for some."""
+    if not len(pfn):
+        return [_nothing(0) for _ in names]
+    wanted = _wanted(np.minimum(pfn, _PAST_ALL))
+    return [_read_file(name, wanted) for name in names]
+
+
+class _Wanted(NamedTuple):
+    """Which runs of page frames are read, and where among these is what was asked for.
+
+    Attributes:
+        start: First frame of each run, ``int64[k]``, ascending.
+        length: How many frames it has, ``int64[k]``.
+        at: Place of each frame that was asked for, counted in frames of all runs, ``int64[n]``.
+
+    """
+
+    start: NDArray[np.int64]
+    length: NDArray[np.int64]
+    at: NDArray[np.int64]
+
+
+def _wanted(pfn: NDArray[np.uint64]) -> _Wanted:
+    """Find the runs: of frames that are next to each other, or nearly so."""
+    frame = pfn.astype(np.int64)
+    # Mostly they come in pieces that ascend already; there are far fewer of these to sort.
+    begins = np.flatnonzero((np.diff(frame, prepend=-2) != 1) | (frame % _AT_ONCE == 0))
+    size = np.diff(begins, append=len(frame))
+    first = frame[begins]
+    order = np.argsort(first, kind="stable")  # the default is wrong on the AVX2 that QEMU emulates
+    start = first[order]
+    end = np.maximum.accumulate(start + size[order])
+    is_new = np.append(True, (start[1:] > end[:-1] + _NEAR) | (start[1:] // _AT_ONCE != start[:-1] // _AT_ONCE))
+    run = np.empty_like(order)
+    run[order] = np.cumsum(is_new) - 1
+    last = np.append(np.flatnonzero(is_new)[1:], len(start)) - 1
+    start = start[is_new]
+    length = end[last] - start
+    place = (np.cumsum(length) - length)[run] + first - start[run]
+    return _Wanted(start, length, np.arange(len(frame)) + np.repeat(place - begins, size))
+
+
+def _read_file(name: str, wanted: _Wanted) -> Told:
+    """Read one call a run."""
+    start, length, at = wanted
+    try:
+        opened = Path("/proc", name).open("rb", buffering=0)  # noqa: SIM115  (two lines below, where errors are others)
+    except (PermissionError, FileNotFoundError):
+        return _nothing(len(at))
+    where = list(zip((length * _WORD).tolist(), (start * _WORD).tolist(), strict=True))
+    with opened as file:
+        read = [os.pread(file.fileno(), size, offset) for size, offset in where]
+    got = np.array([len(part) for part in read]) // _WORD
+    if (got == length).all():
+        return Told(np.frombuffer(b"".join(read), np.uint64)[at], np.zeros(len(at), np.bool_))
+    # Memory ends before a run does.
+    words = b"".join(part.ljust(size, b"\0") for part, (size, _) in zip(read, where, strict=True))
+    absent = np.arange(length.sum()) >= np.repeat(np.cumsum(length) - length + got, length.astype(np.intp))
+    return Told(np.frombuffer(words, np.uint64)[at], absent[at])
+
+
+def _nothing(count: int) -> Told:
+    return Told(np.zeros(count, np.uint64), np.ones(count, np.bool_))
+
+
+def cgroup_paths(inodes: Iterable[int]) -> dict[int, str]:
+    """Return the path of each memory cgroup, as in /proc/PID/cgroup, by the inode of its directory.
+
+    Paths are as they are shown: see `kernel_text.shown`.
+
+    Without those whose directory is not found: outside of what is mounted here, or removed by now. (A frame that is
+    charged to a removed group is told to be of the next group above that is alive: ``page_cgroup_ino()``,
+    mm/memcontrol.c.)
+    """
+    wanted = set(inodes)
+    return {inode: path for inode, path in _cgroups() if inode in wanted} if wanted else {}
+
+
+def _cgroups() -> Iterator[tuple[int, str]]:
+    """Yield inode and path of every memory cgroup that is mounted here."""
+    groups = [line.split(b":", 2) for line in kernel_text.lines(_read_own("cgroup"))]
+    # The controller is in a hierarchy of version 1, or else in that of version 2; only the former are named there.
+    kind = b"cgroup" if any(b"memory" in controllers.split(b",") for _, controllers, _ in groups) else b"cgroup2"
+    mount = next(
+        (found for found in _mounts() if found.kind == kind and (kind == b"cgroup2" or found.has_memory)), None
+    )
+    if mount is None:
+        return
+    for directory, _, _ in os.walk(mount.point):
+        try:
+            inode = os.stat(directory).st_ino  # noqa: PTH116  (bytes)
+        except FileNotFoundError:  # just removed
+            continue
+        path = mount.root.rstrip(b"/") + directory.removeprefix(mount.point) or b"/"
+        yield inode, kernel_text.shown(path)
+
+
+class _Mount(NamedTuple):
+    """Of a mounted file system: what of it, where, its type, and whether it has a controller called ``memory``."""
+
+    root: bytes
+    point: bytes
+    kind: bytes
+    has_memory: bool
+
+
+def _mounts() -> Iterator[_Mount]:
+    r"""Yield what is mounted here. Fields are cut at blanks, which a path there has as ``\040``: show_mountinfo()."""
+    for line in kernel_text.lines(_read_own("mountinfo")):
+        fields = line.split(b" ")
+        kind, _, options = fields[fields.index(b"-") + 1 :][:3]
+        root, point = map(kernel_text.unescaped, fields[3:5])
+        yield _Mount(root, point, kind, b"memory" in options.split(b","))
+
+
+def _read_own(name: str) -> bytes:
+    """Return a file about this thread: those of the process are empty when its first thread has exited."""
+    try:
+        return kernel_text.read(f"/proc/thread-self/{name}")
+    except OSError:
+        return b""
+
+
+def node(pfn: NDArray[np.uint64]) -> Told:
+    """Return the NUMA node of each page frame.
+
+    As sysfs links blocks of memory to nodes (drivers/base/node.c), which needs no privilege. The zones' spans in
+    /proc/zoneinfo would not do: they have holes, in which may lie the memory of another node (``spanned_pages``,
+    include/linux/mmzone.h). Missing outside of memory, of a block that is of several nodes, and on a kernel that has no
+    such blocks (CONFIG_MEMORY_HOTPLUG).
+    """
+    blocks = _node_of_blocks()
+    if not blocks:
+        return _nothing(len(pfn))
+    nodes = np.full(max(blocks) + 2, -1, np.int64)
+    nodes[list(blocks)] = list(blocks.values())
+    frames = int(kernel_text.text(_BLOCK_SIZE), 16) // PAGE_SIZE
+    found = nodes[np.minimum(pfn // np.uint64(frames), np.uint64(len(nodes) - 1))]
+    return Told(found.clip(0).astype(np.uint64), found < 0)
+
+
+def _node_of_blocks() -> dict[int, int]:
+    """Return the node of each block of memory that is of one node only."""
+    links = [(int(path.name[6:]), int(path.parent.name[4:])) for path in _NODES.glob("node[0-9]*/memory[0-9]*")]
+    times = Counter(block for block, _ in links)
+    return {block: of_node for block, of_node in links if times[block] == 1}

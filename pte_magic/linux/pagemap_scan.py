@@ -1,0 +1,90 @@
+"""The PAGEMAP_SCAN ioctl on /proc/PID/pagemap: which pages of a range are there, as runs.
+
+Since Linux 6.7 (52526ca7fdb9 "fs/proc/task_mmu: implement IOCTL to get and optionally clear info about PTEs").
+Source: Documentation/admin-guide/mm/pagemap.rst, include/uapi/linux/fs.h. It is only asked here, never told to clear or
+write-protect anything.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pte_magic.linux.hardware import PAGE_SIZE, user_limit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pte_magic.linux.address_space import AddressSpace
+
+PAGE_IS_PRESENT, PAGE_IS_SWAPPED, PAGE_IS_PFNZERO, PAGE_IS_HUGE = 1 << 3, 1 << 4, 1 << 5, 1 << 6
+PAGE_REGION = np.dtype([("start", "<u8"), ("end", "<u8"), ("categories", "<u8")])
+_RUNS = 4096
+
+
+class _ScanArgument(ctypes.Structure):
+    """``struct pm_scan_arg``."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_uint64)
+        for name in (
+            "size", "flags", "start", "end", "walk_end", "vec", "vec_len", "max_pages", "category_inverted",
+            "category_mask", "category_anyof_mask", "return_mask",
+        )
+    )  # fmt: skip
+
+
+_PAGEMAP_SCAN = 3 << 30 | ctypes.sizeof(_ScanArgument) << 16 | ord("f") << 8 | 16  # _IOWR('f', 16, struct pm_scan_arg)
+
+
+def populated(space: AddressSpace, start: int, end: int) -> tuple[NDArray[np.void], int] | None:
+    """Return the first runs of pages in ``[start, end)`` that are present or swapped.
+
+    Returns:
+        ``PAGE_REGION[n]``, ascending, with ``PAGE_IS_PRESENT``, ``_SWAPPED`` and ``_HUGE`` (mapped by a huge page)
+        as categories, and the address up to which the kernel looked: ask again from there. None if the kernel has no
+        PAGEMAP_SCAN.
+
+    Raises:
+        NoAddressSpaceError: The process has exited or called exec.
+
+    """
+    wanted = PAGE_IS_PRESENT | PAGE_IS_SWAPPED
+    return _scanned(space, start, end, wanted, wanted | PAGE_IS_HUGE)
+
+
+def zeros(space: AddressSpace) -> NDArray[np.void]:
+    """Return all runs of zero pages, as `populated` does; none if the kernel does not tell, the huge one since 6.17."""
+    found = [np.empty(0, PAGE_REGION)]
+    start, end = 0, user_limit() - PAGE_SIZE  # the last page is nobody's: with it, the range would be refused
+    while start < end and (part := _scanned(space, start, end, PAGE_IS_PFNZERO, PAGE_IS_PFNZERO)):
+        runs, start = part
+        found.append(runs)
+    return np.concatenate(found)
+
+
+def _scanned(space: AddressSpace, start: int, end: int, wanted: int, told: int) -> tuple[NDArray[np.void], int] | None:
+    runs = np.empty(_RUNS, PAGE_REGION)
+    argument = _ScanArgument(
+        size=ctypes.sizeof(_ScanArgument),
+        start=start,
+        end=end,
+        vec=runs.ctypes.data,
+        vec_len=_RUNS,
+        category_anyof_mask=wanted,
+        return_mask=told,
+    )
+    try:
+        count = fcntl.ioctl(space, _PAGEMAP_SCAN, argument)
+    except OSError as error:
+        if error.errno == errno.ENOTTY:
+            return None
+        if error.errno == errno.ESRCH:
+            raise space.gone() from error
+        raise
+    # walk_end stays behind what was reported when the kernel's own buffer of 512 runs was flushed in between.
+    return runs[:count], max([argument.walk_end, *runs["end"][:count][-1:].tolist()])

@@ -1,0 +1,1 @@
+"""The magics: a line is read, and what it asks for is called."""

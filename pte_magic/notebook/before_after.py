@@ -1,0 +1,152 @@
+"""Before and after: looks at what was named, around something that happens to it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pte_magic.api import progress, walk
+from pte_magic.errors import PteMagicError
+from pte_magic.notebook.line_target import of_value
+from pte_magic.text.units import size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pte_magic.api.pte_diff import PteDiff
+    from pte_magic.api.pte_frame import PteFrame
+    from pte_magic.linux.address_space import Region
+    from pte_magic.notebook.line_target import Named
+    from pte_magic.walkers.entries import Entries
+
+PAUSE = 0.05
+"""Seconds between two looks, while something may still change."""
+REST = 1.0
+"""Seconds without a change after which what has changed is said to have come to rest."""
+_COUNTDOWN = "{desc} |{bar}| {n:.0f} of {total:g} s"  # the sign of life meanwhile
+
+
+class Around:
+    """A look at a target before something happens, with which a look afterwards is compared.
+
+    The object is held meanwhile: if the name is deleted, its memory is not given to something else, whose entries
+    would then be compared with its own.
+    """
+
+    def __init__(self, target: Named, walker: str) -> None:
+        """Take the look before.
+
+        Raises:
+            PteMagicError: It cannot be looked at.
+
+        """
+        self.target = target
+        self._walker = walker
+        self._before = self._walk()
+        self._regions = target.space.regions()
+
+    def difference(self) -> PteDiff:
+        """Take the look after, and tell what changed.
+
+        Raises:
+            NoAddressSpaceError: The process exited meanwhile, or replaced its address space.
+            PteMagicError: It cannot be looked at any more.
+
+        """
+        return self._before.diff(self._walk())
+
+    def entries(self) -> Entries | None:
+        """Return the raw entries as they are now; None if they cannot be read any more."""
+        try:
+            return walk.read(self.target.meant, self.target.space, self._walker, tables=False)
+        except PteMagicError:
+            return None
+
+    def notes(self, namespace: dict[str, Any]) -> list[str]:
+        """Tell, a line each, what happened to the target that its entries do not say.
+
+        Args:
+            namespace: Python's variables as they are now.
+
+        """
+        name, value, meant, space = self.target[1:]
+        found = []
+        if value is not None and name.isidentifier():
+            if name not in namespace:
+                found.append(f"{name} was deleted; its memory was held until here, so it is not unmapped")
+            elif namespace[name] is not value:
+                found.append(f"{name} is another object now; compared is the memory of the one it was before")
+        try:
+            if remapped := _remapped(self._regions, space.regions(), meant.ranges):
+                return found + remapped
+            if value is not None and of_value(value, space).ranges != meant.ranges:
+                found.append(f"{name} has its data elsewhere now; compared are the addresses it had before")
+        except PteMagicError as error:  # such as of a released memoryview
+            found.append(str(error))
+        return found
+
+    def _walk(self) -> PteFrame:
+        return walk.walk_target(self.target.meant, self.target.space, walker=self._walker)
+
+
+def settle(looks: Sequence[Around], seconds: float) -> None:
+    """Wait for what happens later: until something has changed and come to rest for `REST`, or the time is over.
+
+    Raises:
+        KeyboardInterrupt: It was interrupted.
+
+    """
+    deadline = time.monotonic() + seconds
+    last = [look.entries() for look in looks]
+    changed: float | None = None
+    with progress.bar("waiting for what happens later", seconds, "s", _COUNTDOWN) as bar:
+        while any(entries is not None for entries in last) and (now := time.monotonic()) < deadline:
+            if changed is not None and now - changed >= REST:
+                return
+            time.sleep(min(PAUSE, deadline - now))
+            found = [look.entries() for look in looks]
+            if not all(map(same, last, found)):
+                changed, last = time.monotonic(), found
+            bar.update(time.monotonic() - now)
+
+
+def same(one: Entries | None, other: Entries | None) -> bool:
+    """Tell whether two looks at the same addresses found the same raw entries."""
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one.entry, other.entry) and np.array_equal(one.spans, other.spans)
+
+
+def _remapped(before: Sequence[Region], after: Sequence[Region], ranges: Sequence[tuple[int, int]]) -> list[str]:
+    """Tell, a line each, which of the addresses are no longer mapped, and which are mapped anew."""
+    gone: list[tuple[int, int]] = []
+    other: list[tuple[int, int]] = []
+    kept = set(after)
+    for region in before:
+        if region in kept:
+            continue
+        for start, end in ranges:
+            at, stop = max(start, region.start), min(end, region.end)
+            for now in after:
+                if now.end <= at or now.start >= stop:
+                    continue
+                if now.start > at:
+                    gone.append((at, now.start))
+                if _what(now) != _what(region):
+                    other.append((max(at, now.start), min(stop, now.end)))
+                at = now.end
+            if at < stop:
+                gone.append((at, stop))
+    return [
+        f"{what}: {size(sum(end - start for start, end in found))}, {found[0][0]:#014x}-{found[0][1]:#014x}"
+        + (f" and {len(found) - 1} more" if len(found) > 1 else "")
+        for what, found in (("no longer mapped at all", gone), ("now another mapping", other))
+        if found
+    ]
+
+
+def _what(region: Region) -> object:
+    """Return what a region maps: a file, whatever its name is by now, or else what the kernel calls it."""
+    return region.file if region.file[1] else region.path

@@ -1,0 +1,164 @@
+"""The ``%pte`` line magic: parses a line, calls `pte_magic.walk`, and turns errors into one line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_magic, magics_class, needs_local_scope, no_var_expand
+from IPython.core.magic_arguments import argument, magic_arguments
+
+from pte_magic import walkers
+from pte_magic.api import walk
+from pte_magic.api.doctor import doctor
+from pte_magic.api.machine.processes import machine
+from pte_magic.api.watch import Watch, stop_all
+from pte_magic.errors import PteMagicError, TargetError
+from pte_magic.notebook import combinations, command_line, completion, pte_cell
+from pte_magic.notebook.expressions import short
+from pte_magic.notebook.line_target import at_first_byte, named_together
+from pte_magic.notebook.options import seconds
+from pte_magic.notebook.stap_cell import StapMagics
+from pte_magic.notebook.typed_words import split
+from pte_magic.text import typed_numbers
+from pte_magic.text.suggestions import undefined
+
+if TYPE_CHECKING:
+    import argparse
+
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+@magics_class
+class PteMagics(Magics):
+    """Magics that show page-table entries."""
+
+    @no_var_expand
+    @needs_local_scope
+    @line_magic
+    @magic_arguments("pte")
+    @argument("-w", "--walker", default=walkers.AUTO, help="auto (the best that works here), or one of %%pte's list")
+    @argument("-t", "--tables", action="store_true", default=None, help="also the entries that point to tables")
+    @argument("-T", "--no-tables", action="store_false", dest="tables", help="only the entry at which the walk ends")
+    @argument("-r", "--runs", action="store_true", help="merge neighbours that differ only in their address")
+    @argument("-s", "--summary", action="store_true", help="entries and bytes by state and page size")
+    @argument("-f", "--frames", action="store_true", help="what the kernel knows of each page frame, and of its region")
+    @argument("-b", "--bits", action="store_true", help="a picture of the bits of an entry; click to see what if")
+    @argument("-x", "--translation", action="store_true", help="a picture of an address on its way through the tables")
+    @argument("-m", "--map", action="store_true", help="a picture of a range, a cell an entry")
+    @argument("-W", "--watch", action="store_true", help="a picture that follows what happens, until it is stopped")
+    @argument("-e", "--every", type=seconds, metavar="SECONDS", help="with --watch: between two looks; 1 by default")
+    @argument("-d", "--decode", metavar="VALUE", help="decode a raw entry; no process is needed")
+    @argument("-l", "--level", default="pte", help="level of the entry to decode: pgd, p4d, pud, pmd or pte")
+    @argument("-M", "--machine", action="store_true", help="all processes; with --map, all physical memory")
+    @argument("-h", "--help", action="store_true", help="show this")
+    @argument("target", nargs="*", help="[PID] TARGET[, [PID] TARGET ...]; see below")
+    def pte(self, line: str = "", local_ns: dict[str, Any] | None = None) -> object:
+        """Show the page-table entries behind something, as a DataFrame or as a picture.
+
+        %pte a              the memory of a: arrays, bytes, mmap, ctypes, tensors, DataFrames, Arrow; else the object
+        %pte a[:, -1]       any Python expression; what it names is held while it is walked
+        %pte a, child.pid a    several targets in one table, an entry that they share once
+        %pte 0x7f12345678   one address: its translation, level by level
+        %pte START-END      a range, as in /proc/PID/maps
+        %pte [heap]         a region of /proc/PID/maps: [heap], [stack], libc, a file
+        %pte all            the whole address space
+        %pte 1234 [heap]    the same of another process; the pid may be an expression: %pte child.pid a
+        %pte --frames a     who else maps its page frames, their flags, node and memory cgroup; as root
+        %pte --bits a       the bits of the first entry, to play with
+        %pte --map a        a picture of all entries, a cell each
+        %pte --translation 0x7f12345678    one address on its way through the tables
+        %pte --watch a      a live picture of what happens to a; its button stops it, or running the cell again
+        %pte --decode 0x8000000153016067
+        %pte --machine      all processes of this machine: resident on which pages, shared, swapped
+        %pte --machine --map    physical memory by owner
+        %pte                which walkers work here, and what to type where one does not
+        df = %pte a         keep it: a DataFrame, one row an entry
+        %%pte a             run the cell below, and show what it changed; %%pte? tells more
+
+        Options come first, and the rest of the line is Python; -- ends them, as in %pte -- -a. After the target, an
+        option is written out: %pte a --runs. A ; at the end shows nothing, {expression} and $name are IPython's.
+        """
+        shell: Any = self.shell
+        namespace = shell.user_ns
+        if local_ns is not None and local_ns is not namespace:  # within a function
+            namespace = {**namespace, **local_ns}
+        typed = command_line.read(self.pte, line, namespace)
+        if typed.options.help:
+            print(self.pte.__doc__)  # noqa: T201  (it was asked for)
+            return None
+        combinations.check([name.removeprefix("--") for name in typed.typed], typed.target)
+        try:
+            shown = _shown(typed.target, typed.options, namespace)
+        except NameError as error:
+            raise UsageError(undefined(error, namespace)) from error
+        except PteMagicError as error:
+            unknown = ""
+            if isinstance(error.__cause__, (NameError, SyntaxError)):
+                unknown = command_line.unknown_letters(self.pte, typed.target, namespace)
+            # Only exactly this class is printed without a traceback.
+            raise UsageError(unknown or str(error)) from error
+        except KeyboardInterrupt as error:
+            raise UsageError(f"interrupted: {error}" if str(error) else "interrupted; nothing is left of it") from None
+        return None if typed.is_silent else shown
+
+
+def _shown(text: str, options: argparse.Namespace, namespace: dict[str, Any]) -> object:
+    """Return what a line asks for."""
+    if options.decode is not None:
+        entry = typed_numbers.entry(options.decode, namespace)
+        if entry.note:
+            print(entry.note)  # noqa: T201  (output of the cell, above its table)
+        decoded = walk.decode(entry.value, level=options.level)
+        return decoded.bits() if options.bits else decoded
+    if options.machine:
+        found = machine(walker=options.walker)
+        return found.map() if options.map else found
+    if not text:
+        return doctor()
+    view = next((name for name in combinations.VIEWS if getattr(options, name)), None)
+    if view == "translation" and len(split(text)) > 1:
+        message = f"--translation shows one address, and {short(text)} names several targets; type one"
+        raise TargetError(message)
+    with named_together(text, namespace, options=_LONG) as named:
+        if len(named) > 1 and view in {"watch", "map"}:
+            message = f"{short(text)}: a {view} is of one process; type %pte --{view} for each"
+            raise TargetError(message)
+        targets = [at_first_byte(one) for one in named] if view == "translation" else named
+        for one in targets:
+            if one.meant.note:
+                print(one.meant.note)  # noqa: T201  (notes are output of the cell, above its table)
+        if view == "watch":
+            return Watch(targets[0], every=options.every or 1.0, walker=options.walker)
+        # The objects are held, or their memory would be free again when it is looked at.
+        frames = [
+            walk.walk_target(one.meant, one.space, walker=options.walker, tables=options.tables) for one in targets
+        ]
+    frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+    return getattr(frame, view)() if view else frame
+
+
+_LONG = command_line.long_options(PteMagics.pte)
+
+
+def load(shell: InteractiveShell) -> None:
+    """Add the magics and their completion to a shell."""
+    shell.register_magics(PteMagics, StapMagics)
+    pte_cell.load(shell)
+    stap = StapMagics.stap
+    completion.load(
+        shell, {"%pte": PteMagics.pte, "%%pte": pte_cell.DiffMagics.difference, "%stap": stap, "%%stap": stap}
+    )
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Take the magics and their completion away again and unload the walkers."""
+    magics: Any = shell.magics_manager
+    magics.magics["line"].pop("pte", None)
+    magics.magics["line"].pop("stap", None)
+    magics.magics["cell"].pop("stap", None)
+    pte_cell.unload(shell)
+    completion.unload(shell)
+    stop_all()  # or they would load the walkers again
+    walkers.close()

@@ -1,0 +1,210 @@
+"""What a person named in a line, ``[PID] TARGET``: the object itself, its addresses, and where they are."""
+
+from __future__ import annotations
+
+import re
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pte_magic.api import walk
+from pte_magic.errors import TargetError
+from pte_magic.linux.address_space import AddressSpace, own
+from pte_magic.notebook.expressions import compiles, evaluate, names_in, pid_of, short
+from pte_magic.notebook.typed_words import LONGEST_PID, split, words
+from pte_magic.targets import target as targets
+from pte_magic.targets.objects import memory
+from pte_magic.text.suggestions import did_you_mean, undefined
+from pte_magic.text.typed_numbers import number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pte_magic.targets.target import Target
+
+_REGION = re.compile(r"\[[\w:. -]+\]")
+# What Python would take for an item of the pid: names of arch_vma_name() and of anonymous memory (fs/proc/task_mmu.c).
+_OWN_NAMES = r"heap|stack(?::\d+)?|vdso|vvar\w*|vsyscall|vectors|sigpage|uprobes|anon(?:_shmem)?:[^]]*"
+_PID_AND_REGION = re.compile(rf"(.*\S)\s+(\[(?:{_OWN_NAMES})\])", re.DOTALL)
+# Python would index or call a number.
+_NUMBER_AND_MORE = re.compile(r"(-?\d+)\s+([\[({].*)", re.DOTALL)
+_OPERATORS = frozenset("+*%<>=!&|^@.,:;)]}")  # with these no target begins
+_SELF_AND_MORE = re.compile(r"(self)\s+([\[({].*)", re.DOTALL)
+
+
+class Named(NamedTuple):
+    """What was named. Whoever has this holds the object, so its memory is not free again when it is looked at.
+
+    Attributes:
+        text: All the words.
+        name: The words that name the target, without a pid.
+        value: The object, if these are a Python expression; else None.
+        meant: Its addresses.
+        space: Where they are; open.
+
+    """
+
+    text: str
+    name: str
+    value: object
+    meant: Target
+    space: AddressSpace
+
+
+@contextmanager
+def named(text: str, namespace: dict[str, Any], *, options: Iterable[str] = ()) -> Iterator[Named]:
+    """Find out what a text names, and keep its address space open.
+
+    Args:
+        text: What was typed.
+        namespace: Python's variables.
+        options: Names that may have been meant by one that is not defined.
+
+    Raises:
+        PteMagicError, NameError: It names nothing, or nothing that may be looked at.
+
+    """
+    known = (*namespace, *options)
+    pid_text, name = _split_pid(text, namespace)
+    try:
+        pid = None if pid_text is None else pid_of(pid_text, namespace)
+    except NameError as error:
+        raise _undefined(error, known) from error
+    except TargetError as error:
+        if error.__cause__ is None and compiles(pid_text or "") and compiles(name):
+            message = f"{error}; between two targets type a comma"
+            raise TargetError(message) from error
+        raise
+    with nullcontext(own()) if pid_text is None else AddressSpace(pid) as space:
+        value, meant = _resolve(name, namespace, space, known)
+        if meant.address is not None:
+            meant = _checked(name, meant, space, is_here=pid_text is None)
+        yield Named(text, name, value, meant, space)
+
+
+@contextmanager
+def named_together(text: str, namespace: dict[str, Any], *, options: Iterable[str] = ()) -> Iterator[list[Named]]:
+    """Find out what a text with commas names: one for each address space, with all that was named in it.
+
+    Raises:
+        PteMagicError, NameError: A part names nothing, or nothing that may be looked at.
+
+    """
+    parts = split(text)
+    if len(parts) > 1 and targets.parse(text, own()) is not None:  # a file with a comma in its name
+        parts = [text]
+    if not all(parts):
+        message = f"{short(text)}: a target is missing at a comma; type %pte a, or %pte a, child.pid a"
+        raise TargetError(message)
+    with ExitStack() as stack:
+        found = [stack.enter_context(named(part, namespace, options=options)) for part in dict.fromkeys(parts)]
+        if len(found) == 1:
+            yield found
+            return
+        by_pid: dict[int, list[Named]] = {}
+        for one in found:
+            by_pid.setdefault(one.space.pid, []).append(one)
+        yield [_joined(ones) for ones in by_pid.values()]
+
+
+def at_first_byte(found: Named) -> Named:
+    """Return the same with the one address that a picture of a translation is of, and a note that says which it is."""
+    if found.meant.address is not None:
+        return found
+    if found.value is None:
+        address, what = found.meant.ranges[0][0], "first address"
+    else:
+        address, what = memory(found.value)[0][0], "first byte"
+    notes = (f"{address:#x}, the {what} of {short(found.text)[1:-1]}", found.meant.note)
+    return found._replace(meant=targets.at(address)._replace(note="; ".join(filter(None, notes))))
+
+
+def of_value(value: object, space: AddressSpace) -> Target:
+    """Return the addresses of what an expression gave; in a notebook a string is an object like any other."""
+    return targets.of_object(value) if isinstance(value, str) else walk.resolve(value, None, space)
+
+
+def _joined(ones: list[Named]) -> Named:
+    text = ", ".join(one.text for one in ones)
+    meant = targets.together([(one.text, one.meant) for one in ones])
+    return Named(text, text, [one.value for one in ones], meant, ones[0].space)
+
+
+def _split_pid(text: str, namespace: dict[str, Any]) -> tuple[str | None, str]:
+    """Split a pid, if there is one, from the target. What is a Python expression as a whole has none."""
+    found = _PID_AND_REGION.fullmatch(text) or _NUMBER_AND_MORE.fullmatch(text)
+    if not found and "self" not in namespace:
+        found = _SELF_AND_MORE.fullmatch(text)
+    if found and compiles(found[1]):
+        return found[1], found[2]
+    typed = words(text)
+    if len(typed) < 2 or compiles(text) or targets.parse(text, own()) is not None:  # noqa: PLR2004  (a pid and a target)
+        return None, text
+    cuts = [(text[: word.start].rstrip(), text[word.start :]) for word in typed[1:LONGEST_PID]]
+    cuts = [
+        (before, after) for before, after in cuts if compiles(before) and after[0] not in _OPERATORS and after != "-"
+    ]
+    whole = (cut for cut in cuts if compiles(cut[1]) or number(cut[1], digits_are_hex=False))
+    return next(whole, cuts[0] if cuts else (None, text))
+
+
+def _resolve(
+    text: str, namespace: dict[str, Any], space: AddressSpace, known: tuple[str, ...]
+) -> tuple[object, Target]:
+    """Return the object that a text names, and its target. A name defined here goes before a region's name."""
+    used = names_in(text)
+    if _REGION.fullmatch(text) or not used or not used <= namespace.keys():
+        meant = targets.parse(text, space)
+        if meant is not None:
+            return None, meant
+        if _REGION.fullmatch(text) and text[1:-1].isidentifier() and not used <= namespace.keys():
+            raise targets.unknown(text, space)
+    try:
+        value = evaluate(text, namespace)
+    except NameError as error:
+        raise _undefined(error, (*known, *targets.region_names(space), "all")) from error
+    except TargetError as error:
+        if compiles(text) or not (near := did_you_mean(text, targets.region_names(space))):
+            raise
+        message = f"{short(text)} is not a region of pid {space.pid}{near}"
+        raise TargetError(message) from error
+    return value, of_value(value, space)
+
+
+def _undefined(error: NameError, known: Iterable[str]) -> TargetError:
+    if error.name == "self":
+        return TargetError("'self' is this process; type self TARGET, such as self all")
+    said = undefined(error, known)
+    return TargetError(
+        said if said != str(error) else f"{error}, here or as a region; type %pte? for what can be named"
+    )
+
+
+def _checked(text: str, meant: Target, space: AddressSpace, *, is_here: bool) -> Target:
+    """Refuse a number that is rather a pid, and say of an address at which nothing is mapped how it was read.
+
+    Args:
+        text: What was typed without a pid: a number, or an expression.
+        meant: The address.
+        space: Where it is.
+        is_here: Whether no pid was typed.
+
+    Raises:
+        TargetError: A process has this number, which nobody wrote as an address.
+
+    """
+    address = meant.address
+    if address is None or any(region.start <= address < region.end for region in space.regions()):
+        return meant
+    read = number(text, digits_are_hex=False)
+    plain = text.strip().replace("_", "")
+    is_decimal = read is None or (plain.isdecimal() and int(plain) == address)  # zeros first are hex
+    if is_here and is_decimal and Path(f"/proc/{address}").exists():
+        what = text if text == str(address) else f"{short(text)[1:-1]}, {address},"
+        message = (
+            f"{what} is the pid of a process, and nothing is mapped at that address; "
+            f"type {short(text)[1:-1]} all for the process, or {address:#x} for the address"
+        )
+        raise TargetError(message)
+    note = "; ".join(filter(None, (f"nothing is mapped at {address:#x}", meant.note, read.note if read else "")))
+    return meant._replace(note=note)

@@ -1,0 +1,202 @@
+"""The ``%%pte`` cell magic: looks at targets, runs the cell, looks again, and shows what changed."""
+
+from __future__ import annotations
+
+import ast
+import re
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
+from IPython.core.magic_arguments import argument, magic_arguments
+from IPython.display import display
+
+from pte_magic import walkers
+from pte_magic.api.pte_diffs import PteDiffs
+from pte_magic.errors import PteMagicError
+from pte_magic.notebook import command_line
+from pte_magic.notebook.before_after import Around, settle
+from pte_magic.notebook.cell_body import Body
+from pte_magic.notebook.line_target import named
+from pte_magic.notebook.options import name, seconds
+from pte_magic.notebook.typed_words import split
+from pte_magic.text.escapes import visible
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Coroutine, Sequence
+
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from pte_magic.api.pte_diff import PteDiff
+    from pte_magic.notebook.command_line import Line
+
+_CALL = "get_ipython().run_cell_magic('pte', "
+_WORD = re.compile(r"[^\W\d]\w*")
+
+
+@magics_class
+class DiffMagics(Magics):
+    """The magic that compares page-table entries before and after a cell."""
+
+    @no_var_expand
+    @cell_magic("pte")
+    @magic_arguments("%pte")
+    @argument("-w", "--walker", default=walkers.AUTO, help="auto (the best that works here), or one of %%pte's list")
+    @argument(
+        "-s",
+        "--settle",
+        type=seconds,
+        default=0,
+        metavar="SECONDS",
+        help="wait for what happens later (khugepaged, swap, a child), at most that long",
+    )
+    @argument("-o", "--out", type=name, metavar="NAME", help="also put the difference into this variable")
+    @argument("-h", "--help", action="store_true", help="show this, and run nothing")
+    @argument("target", nargs="*", help="[PID] TARGET[, [PID] TARGET ...]; as of %%pte")
+    def difference(self, line: str, cell: str) -> object:
+        """Run the cell, and show which page-table entries it changed.
+
+        %%pte a
+        a[0] = 1
+
+        %%pte a, child.pid a    of this process and of another one
+        %%pte --settle 20 a     what happens within 20 seconds, until it has come to rest
+
+        The targets are those of %pte: they exist before the cell runs, and their objects are held while it does. What
+        the cell prints, shows and raises is as without the magic; if it raises, the difference is shown first. A ; at
+        the end of the magic's line shows no difference.
+
+        The difference is a DataFrame, one row an entry that changed, and becomes _. Of several targets it is a dict of
+        them by their texts. There are two looks: what happened to an entry and was undone again is not seen.
+        """
+        shell: Any = self.shell
+        typed = command_line.read(DiffMagics.difference, line, shell.user_ns)
+        if typed.options.help:
+            print(self.difference.__doc__)  # noqa: T201  (it was asked for)
+            return _nothing() if _is_awaited(shell, cell) else None
+        targets = list(dict.fromkeys(split(typed.target)))
+        if not all(targets):
+            message = "a target is missing; type what to look at, such as %%pte a, or %%pte a, child.pid a"
+            raise UsageError(message)
+        try:
+            body = Body(shell, cell)
+        except SyntaxError as error:
+            shell.showsyntaxerror()
+            message = "the cell does not compile, so nothing was run"
+            raise UsageError(message) from error
+        running = self._compare(typed, targets, body)
+        return running if body.waits else _run(running)
+
+    async def _compare(self, typed: Line, targets: Sequence[str], body: Body) -> object:
+        shell: Any = self.shell
+        options, is_shown = typed.options, not typed.is_silent
+        with ExitStack() as stack:
+            looks = [self._look(text, options, body, stack) for text in targets]
+            try:
+                await body.run()
+            except BaseException:
+                found = self._found(looks, options)
+                if found is not None and is_shown:
+                    display(found)
+                    shell.displayhook.update_user_ns(found)  # as if it had been returned
+                raise
+            if options.settle:
+                try:
+                    settle(looks, options.settle)
+                except KeyboardInterrupt:
+                    print("interrupted; compared is what there was by then")  # noqa: T201  (see _found)
+            found = self._found(looks, options)
+            return found if is_shown else None
+
+    def _look(self, text: str, options: Namespace, body: Body, stack: ExitStack) -> Around:
+        shell: Any = self.shell
+        try:
+            target = stack.enter_context(named(text, shell.user_ns, options=_LONG))
+            if target.meant.note:
+                print(target.meant.note)  # noqa: T201  (the note is output of the cell, above the difference)
+            return Around(target, options.walker)
+        except (PteMagicError, NameError) as error:
+            made = [word for word in _WORD.findall(text) if word in body.made and word not in shell.user_ns]
+            # Only exactly this class is printed without a traceback.
+            if not made:
+                unknown = ""
+                if isinstance(error.__cause__, (NameError, SyntaxError)):
+                    unknown = command_line.unknown_letters(DiffMagics.difference, text, shell.user_ns)
+                raise UsageError(unknown or str(error)) from error
+            message = (
+                f"{made[0]!r} is made by this cell, so there is nothing to look at before; "
+                "make it in a cell above, or type %%pte all"
+            )
+            raise UsageError(message) from error
+
+    def _found(self, looks: Sequence[Around], options: Namespace) -> PteDiff | PteDiffs | None:
+        """Compare, and say in a line each what the entries do not say; None if nothing can be compared any more."""
+        shell: Any = self.shell
+        found, notes = PteDiffs(), []
+        for look in looks:
+            text = look.target.text
+            before = f"{text}: " if len(looks) > 1 else ""
+            try:
+                found[text] = look.difference()
+            except PteMagicError as error:
+                notes.append(f"{before}{error}")
+            else:
+                notes += [f"{before}{note}" for note in look.notes(shell.user_ns)]
+        for note in notes:
+            print(visible(note))  # noqa: T201  (notes are output of the cell, above the difference)
+        result = (found or None) if len(looks) > 1 else next(iter(found.values()), None)
+        if options.out:
+            shell.user_ns[options.out] = result
+        return result
+
+
+async def _nothing() -> None:
+    pass
+
+
+_LONG = command_line.long_options(DiffMagics.difference)
+
+
+def _is_awaited(shell: Any, cell: str) -> bool:
+    """Tell whether what the magic returns is awaited. Without need it is not: in a loop, the cell could run none."""
+    return bool(shell.should_run_async(cell, transformed_cell=shell.transform_cell(cell)))
+
+
+def _run(body: Coroutine[Any, Any, object]) -> object:
+    """Return what a coroutine returns that waits for nothing."""
+    try:
+        body.send(None)
+    except StopIteration as done:
+        return done.value
+    message = "the cell waits, and nobody awaits it"
+    raise RuntimeError(message)
+
+
+class Await:
+    """Awaits a ``%%pte`` whose cell has an ``await``: a transformer of IPython's input, that comes after its own."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._shell: Any = shell
+
+    def __call__(self, lines: list[str]) -> list[str]:
+        """Return the lines of a cell after this transformation."""
+        code = "".join(lines)
+        if not code.startswith(_CALL):
+            return lines
+        _, cell = ast.literal_eval(f"({code.removeprefix(_CALL)}")
+        return [f"await {code}"] if _is_awaited(self._shell, cell) else lines
+
+
+def load(shell: InteractiveShell) -> None:
+    """Add the magic to a shell."""
+    shell.register_magics(DiffMagics)
+    if not any(isinstance(one, Await) for one in shell.input_transformers_post):
+        shell.input_transformers_post.append(Await(shell))
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Take it away again."""
+    shell.magics_manager.magics["cell"].pop("pte", None)
+    shell.input_transformers_post[:] = [one for one in shell.input_transformers_post if not isinstance(one, Await)]

@@ -1,0 +1,113 @@
+"""What SystemTap says about a cell: the cell's own lines and columns, without noise, and what to type."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pte_magic.notebook.stap.cell import C_FILE, NAME
+from pte_magic.notebook.stap.values import python_names
+
+if TYPE_CHECKING:
+    from pte_magic.notebook.stap.cell import Cell
+
+# A place without a file's name is in a statement that SystemTap took apart.
+_PLACE = re.compile(rf"(?:\S*\b{NAME}\.stp|(?<=\bat )):(\d+):(\d+)")
+_SOURCE = re.compile(r"^( *source: ).*")
+_C_PLACE = re.compile(rf"^{re.escape(C_FILE)}:(\d+):(\d+): (?:fatal )?(?:error|warning): ")
+_REFERENCE = re.compile(r" \[man (?:error|warning)::\w+\]")
+
+_NOISE = re.compile(
+    r"""Kernel\ version\ .*\ tested\ range | Tip:\  | WARNING:\ Kernel\ function\ symbol\ table\ missing
+      | Pass\ \d:\ .*\ (?:failed|ms)\. | \d+\ parse\ errors?\. | Try\ again\ with\ another | make\b.*:\ \*\*\*
+      | WARNING:\ kbuild\ exited | WARNING:\ \S*staprun\ exited | Input\ file\ .*\ is\ empty
+      | WARNING:\ Number\ of\ errors:\ \d+,\ skipped\ probes:\ 0
+      | There\ is\ no\ machine\ owner\ key | Generated\ a\ new\ \w*\ ?MOK | \s*\#\ sudo\ mokutil | Running\ sign-file
+      | [.+*]{9,} | -----$
+      | Number\ of\ similar\ \w+\ messages\ suppressed | Rerun\ with\ -v""",
+    re.VERBOSE,
+)
+
+_HINTS = {
+    r"need stap -g|guru mode": "type %%stap -g",
+    r"MAXACTION exceeded": "type %%stap -D MAXACTION=100000, if a handler has to execute as many statements",
+    r"check (MAX[A-Z]+)": r"type %%stap -D \1=… with a larger number than it has now",
+    r"probe overhead .* exceeded": "type %%stap -D STP_NO_OVERLOAD, if the script may take all the time",
+    r"transport failures|lost messages": "output was lost; type %%stap -s 64 for a buffer of 64 MiB a processor",
+    r"(?:unresolved target-symbol expression|unable to find \w+ variable).*identifier '(\$\w+)'": (
+        r"\1 is neither a variable of Python nor one of this probe point"
+    ),
+    r"(?s)cannot find module kernel debuginfo|symbol table missing.*identifier 'kprobe'.*no match": (
+        "where the kernel's functions are is told by its debug information, which is not installed (on Debian: "
+        "`sudo apt install linux-image-$(uname -r)-dbg`); tracepoints, as in kernel.trace(…), need none"
+    ),
+    r"mokutil --import (\S+)": (
+        r"this kernel takes signed modules only (Secure Boot), and does not know SystemTap's key: type "
+        r"`sudo mokutil --import \1`, boot again, confirm, and try again"
+    ),
+    r"[Kk]ey (?:was rejected|not available)|[Rr]equired key": (
+        "this kernel takes signed modules only; `man stap`, --sign-module, says how to enroll SystemTap's key"
+    ),
+}
+"""What to type, by what SystemTap says."""
+
+
+def explain(message: str, cell: Cell) -> str:
+    """Return SystemTap's words about a cell with the cell's places in them, without noise, and with what to type."""
+    message = _of_the_compiler(message, cell) or message
+    said: list[str] = []
+    places: set[tuple[int, int]] = set()
+    for block in re.split(r"\n[ \t]*\n", message):
+        lines, found = _placed(block.splitlines(), cell)
+        if lines and not (found and found <= places):  # one mistake at a place is enough
+            said += lines
+            places |= found
+    text = python_names("\n".join(said)).rstrip()
+    if not text and "mokutil" in message:
+        text = "the module cannot be signed"
+    return "\n".join([text, *hints(message)]) if text else ""
+
+
+def _placed(lines: list[str], cell: Cell) -> tuple[list[str], set[tuple[int, int]]]:
+    """Return a message's lines with the cell's places, and with its source as it was typed; and these places."""
+    told: list[str] = []
+    places: list[tuple[int, int]] = []
+
+    def put(found: re.Match[str]) -> str:
+        places.append(cell.place(int(found[1]), int(found[2])))
+        return _words(*places[-1])
+
+    rest = iter(line for line in lines if line.strip() and not _NOISE.match(line))
+    for line in rest:
+        if places and (source := _SOURCE.match(line)):
+            next(rest, "")  # the line that points at a column
+            told += _shown(source[1], *places[-1], cell)
+        else:
+            told.append(_PLACE.sub(put, _REFERENCE.sub("", line)))
+    return told, set(places)
+
+
+def _of_the_compiler(message: str, cell: Cell) -> str:
+    """Return what the C compiler says of a cell's embedded C; nothing if it says nothing of that."""
+    told: list[str] = []
+    for line in message.splitlines():
+        if found := _C_PLACE.match(line):
+            place = int(found[1]), int(found[2])
+            told += [f"error in C: {line[found.end() :]} at {_words(*place)}", *_shown(" source: ", *place, cell), ""]
+    return "\n".join(told)
+
+
+def _words(line: int, column: int) -> str:
+    return f"line {line}, column {column} of the cell"
+
+
+def _shown(head: str, line: int, column: int, cell: Cell) -> list[str]:
+    text = cell.line(line)
+    blank = "".join(letter if letter == "\t" else " " for letter in text[: column - 1].ljust(column - 1))
+    return [head + text, " " * len(head) + blank + "^"]
+
+
+def hints(message: str) -> list[str]:
+    """Return what to type about what SystemTap says, each in brackets."""
+    found = ((re.search(pattern, message), hint) for pattern, hint in _HINTS.items())
+    return [f"({match.expand(hint)})" for match, hint in found if match]

@@ -1,0 +1,1 @@
+"""What a person can name, and the addresses for which it stands."""

@@ -1,0 +1,203 @@
+"""What objects hold that have no memory of their own to show: as their public attributes say.
+
+No property of a class that is not known here is evaluated, and no method called that computes, copies or reads a file.
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import gc
+import io
+import mmap
+import sys
+import types
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from pte_magic.arguments import class_name
+from pte_magic.errors import TargetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pte_magic.targets.blocks import Blocks
+
+_DATA = (
+    np.ndarray,
+    bytes,
+    bytearray,
+    memoryview,
+    array.array,
+    mmap.mmap,
+    ctypes.Array,
+    pd.DataFrame,
+    pd.Series,
+    pd.Index,
+)
+_OTHER_DATA = (
+    ("pyarrow", "Array"),
+    ("pyarrow", "ChunkedArray"),
+    ("pyarrow", "Table"),
+    ("pyarrow", "RecordBatch"),
+    ("torch", "Tensor"),
+)
+_MRO = type.__dict__["__mro__"].__get__  # a metaclass may have its own ideas
+_DICTIONARY = type.__dict__["__dictoffset__"].__get__
+_MEMBERS = type.__dict__["__dict__"].__get__
+_SPARSE = ("data", "indices", "indptr", "coords", "offsets", "rows")  # of scipy's csr, csc, bsr, coo, dia and lil
+_NAMED = 4  # attributes that a note names at most
+
+
+def referent(thing: Any) -> Any:
+    """Return what a weak proxy stands for, or else the object.
+
+    Raises:
+        ReferenceError: It is gone.
+
+    """
+    if type(thing) not in weakref.ProxyTypes:
+        return thing
+    # Any attribute of a proxy is the object's, which may compute it. What it stands for is the first member of
+    # PyWeakReference (Include/cpython/weakrefobject.h), and None when that is gone.
+    held = ctypes.py_object.from_address(id(thing) + object.__basicsize__).value
+    if held is None:
+        message = "weakly-referenced object no longer exists"
+        raise ReferenceError(message)
+    return held
+
+
+def is_a(kind: type, module: str, name: str) -> bool:
+    """Tell whether a class is, or derives from, one of a module that need not be imported, or not yet to its end."""
+    found = getattr(sys.modules.get(module), name, None)
+    return isinstance(found, type) and issubclass(kind, found)
+
+
+def own(thing: object, name: str) -> Any:
+    """Return an object's attribute if no code runs for it, as of a property or `__getattr__`; else None.
+
+    Also ``vars()`` would leave something behind: the dictionary that objects have only when they are asked for it.
+    """
+    found = type(of_class(type(thing), name))
+    if found is not types.MemberDescriptorType and hasattr(found, "__get__"):  # that one only reads a slot
+        return None
+    try:
+        return object.__getattribute__(thing, name)
+    except AttributeError:
+        return None
+
+
+def of_class(kind: type, name: str) -> Any:
+    """Return what a class has under a name, as it is written there; None if nothing."""
+    return next((_MEMBERS(base)[name] for base in mro(kind) if name in _MEMBERS(base)), None)
+
+
+def mro(kind: type) -> tuple[type, ...]:
+    """Return a class and its bases, without asking its metaclass."""
+    found: tuple[type, ...] = _MRO(kind)
+    return found
+
+
+def parts(thing: Any, found: Blocks) -> Iterator[Any]:
+    """Yield what holds an object's data, each to be looked at before the next; nothing if that is not known."""
+    kind = type(thing)
+    if issubclass(kind, io.BytesIO):
+        yield from _of_bytes(thing)
+    elif is_a(kind, "multiprocessing.shared_memory", "SharedMemory"):
+        yield _open(thing)
+    elif is_a(kind, "multiprocessing.shared_memory", "ShareableList"):
+        yield _open(own(thing, "shm"))
+    elif is_a(kind, "multiprocessing.sharedctypes", "SynchronizedBase"):
+        yield own(thing, "_obj")
+    elif any(is_a(kind, "xarray", name) for name in ("Dataset", "DataArray", "Variable")):
+        for variable in _variables(thing):
+            yield _of_variable(variable)
+    elif any(is_a(kind, "scipy.sparse", name) for name in ("sparray", "spmatrix")):
+        for value in (own(thing, name) for name in _SPARSE):
+            yield from value if isinstance(value, tuple) else () if value is None else [value]
+    elif not issubclass(kind, (type, types.ModuleType, types.FunctionType, BaseException)):
+        yield from _of_attributes(thing, found)
+
+
+def _open(shared: Any) -> memoryview:
+    view: memoryview | None = own(shared, "_buf")
+    if view is None:
+        message = f"the {class_name(shared)} was closed, so it is mapped no more"
+        raise TargetError(message)
+    return view
+
+
+def _of_bytes(stream: io.BytesIO) -> Iterator[Any]:
+    # Until something is written, a stream made of bytes uses these, and getbuffer() would copy them; what is its own
+    # it counts in its size, and getvalue() might cut that (Modules/_io/bytesio.c).
+    if io.BytesIO.__sizeof__(stream) > object.__sizeof__(stream):
+        with io.BytesIO.getbuffer(stream) as view:
+            yield view
+    else:
+        yield io.BytesIO.getvalue(stream)
+
+
+def _variables(thing: Any) -> list[Any]:
+    """Return the variables of an object of xarray, with the coordinates."""
+    # The public attributes are properties, which a subclass may have otherwise.
+    if is_a(type(thing), "xarray", "Dataset"):
+        return [*(own(thing, "_variables") or {}).values()]
+    if is_a(type(thing), "xarray", "DataArray"):
+        return [own(thing, "_variable"), *(own(thing, "_coords") or {}).values()]
+    return [thing]
+
+
+def _of_variable(variable: Any) -> Any:
+    # The public attribute reads what is not in memory yet, and may keep it.
+    data = own(variable, "_data")
+    while type(data).__module__ == "xarray.core.indexing" and not type(data).__name__.startswith("Lazily"):
+        data = data.array
+    return data
+
+
+def _of_attributes(thing: Any, found: Blocks) -> Iterator[Any]:
+    """Yield the arrays that an object has in its public attributes; no property is evaluated."""
+    values = {name: value for name, value in _attributes(thing) if not name.startswith("_") and _is_data(value)}
+    if values:
+        more = ", …" if len(values) > _NAMED else ""
+        found.say(f"of the {class_name(thing)}: {', '.join([*values][:_NAMED])}{more}")
+    for value in values.values():
+        yield from value if type(value) in {tuple, list} else [value]
+
+
+def _attributes(thing: Any) -> Iterator[tuple[str, Any]]:
+    """Yield names and values of attributes, as far as data is among them."""
+    kind, held = type(thing), [one for one in _referred(thing) if _is_data(one)]
+    if _DICTIONARY(kind) and held:
+        # Names are in the code that sets them; only if that is not all, the dictionary is asked for, which stays.
+        functions = (
+            one for base in mro(kind) for one in _MEMBERS(base).values() if isinstance(one, types.FunctionType)
+        )
+        names = dict.fromkeys(name for one in functions for name in one.__code__.co_names)
+        values = {name: value for name in names if (value := own(thing, name)) is not None}
+        if {id(one) for one in held} - {id(value) for value in values.values()}:
+            values = object.__getattribute__(thing, "__dict__")
+        yield from values.items()
+    for base in mro(kind):
+        if "__slots__" in _MEMBERS(base):
+            for name, member in _MEMBERS(base).items():
+                if isinstance(member, types.MemberDescriptorType):
+                    with suppress(AttributeError):  # not set
+                        yield name, member.__get__(thing)
+
+
+def _referred(thing: Any) -> Iterator[Any]:
+    """Yield what an object refers to, with what dictionaries among it do, as one may be that of its attributes."""
+    for one in gc.get_referents(thing):
+        yield from one.values() if type(one) is dict else [one]
+
+
+def _is_data(value: Any) -> bool:
+    kind = type(value)
+    if kind in {tuple, list}:
+        return bool(value) and all(type(one) not in {tuple, list} and _is_data(one) for one in value)
+    return issubclass(kind, _DATA) or any(is_a(kind, *name) for name in _OTHER_DATA)

@@ -1,0 +1,74 @@
+"""What pandas' objects keep their data in: arrays of numpy, of Arrow, and of pandas itself.
+
+Where the data lies is in private attributes only: every public way to it may make a copy, whose pages would be the
+wrong answer, or keep something in the object that was asked, which would change it.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from pandas.api.extensions import ExtensionArray
+
+from pte_magic.targets import holders
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Masked ones, bounds of intervals, Arrow's, sparse ones.
+_ATTRIBUTES = ("_data", "_mask", "_left", "_right", "_pa_array", "_sparse_values")
+
+
+def parts(thing: Any) -> list[Any] | None:
+    """Return the arrays that hold the data of an object, and of its index; None if it is not known of pandas.
+
+    Of a `pandas.DataFrame` they are what `pandas.DataFrame.memory_usage` counts: not the labels of columns.
+    """
+    kind = type(thing)
+    if issubclass(kind, (pd.DataFrame, pd.Series)):
+        manager = holders.own(thing, "_mgr")
+        return None if manager is None else [*manager.arrays, *_of_index(manager.axes[-1])]
+    if issubclass(kind, pd.Index):
+        return _of_index(thing)
+    if issubclass(kind, ExtensionArray):
+        return list(_of_array(thing)) or None
+    return None
+
+
+def _of_index(index: Any) -> list[Any]:
+    kind = type(index)
+    if issubclass(kind, pd.RangeIndex):  # its array is made at first need, and kept here
+        return [array for name, array in holders.own(index, "_cache").items() if name == "_data"]
+    if issubclass(kind, pd.MultiIndex):
+        levels, codes = holders.own(index, "_levels"), holders.own(index, "_codes")
+        return [*(part for level in levels for part in _of_index(level)), *codes]
+    return [holders.own(index, "_data")]
+
+
+def _of_array(array: Any) -> Iterator[Any]:
+    """Yield what an extension array, of pandas or of somebody else, is made of."""
+    kind = type(array)
+    ndarray = _own(array, "_ndarray")  # numpy's own, times, codes of categories
+    if issubclass(type(ndarray), np.ndarray):
+        yield ndarray
+    if issubclass(kind, pd.Categorical):
+        yield from _of_index(holders.own(_own(array, "_dtype"), "_categories"))
+    for name in _ATTRIBUTES:
+        if (value := holders.own(array, name)) is not None:
+            yield value
+    if issubclass(kind, pd.arrays.SparseArray):
+        index: Any = holders.own(
+            array, "_sparse_index"
+        )  # of places, or of blocks of them, from which it would compute the places
+        yield from [index.blocs, index.blengths] if hasattr(index, "blocs") else [index.indices]
+
+
+def _own(array: Any, name: str) -> Any:
+    """Return an attribute as `holders.own`, or one that a class of pandas has as a member in C."""
+    found = holders.of_class(type(array), name)
+    if type(found) is types.GetSetDescriptorType and found.__objclass__.__module__.startswith("pandas."):
+        return found.__get__(array)
+    return holders.own(array, name)

@@ -1,0 +1,77 @@
+"""Where the object itself lies that Python keeps: what is allocated in one piece around ``id()``."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import io
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+from pte_magic.arguments import class_name
+from pte_magic.targets.holders import mro
+
+if TYPE_CHECKING:
+    from pte_magic.targets.blocks import Blocks
+
+_WHOLE = (int, float, complex, bool, str, type(None), type(...), type(NotImplemented), object)  # nothing is elsewhere
+_POINTER = ctypes.sizeof(ctypes.c_void_p)
+
+
+def add(thing: Any, found: Blocks) -> None:
+    """Add where an object lies, and say what does not lie there."""
+    kind: Any = type(thing)
+    members = map(type.__dict__["__dict__"].__get__, mro(kind))  # a metaclass may have its own ideas
+    sizes = [known["__sizeof__"] for known in members if "__sizeof__" in known]
+    # Those that classes define in Python are not asked: pandas' compute the size of all values.
+    measure = next(size for size in sizes if isinstance(size, types.MethodDescriptorType))
+    # object's own counts the items that lie inline and no memory that only hangs on it (a list's). Of types and
+    # generators it counts what is not there: their number of items is not where it looks.
+    size = min(object.__sizeof__(thing), measure(thing))
+    # What the garbage collector keeps lies before id(), and is a part of what is allocated.
+    head = sys.getsizeof(thing) - measure(thing) if measure is sizes[0] else 0
+    if issubclass(kind, str):
+        copy = str.__getitem__(thing, slice(1)) + str.__getitem__(thing, slice(1, None))
+        size = copy.__sizeof__()  # of the object itself there may be UTF-8 elsewhere, which is counted, too
+        if kind is not str:
+            size = object.__sizeof__(thing)
+            found.add(*_characters(thing, copy))
+    elif not any(kind is whole for whole in _WHOLE):
+        elsewhere = f"; {what}" if (what := _what_else(thing)) else ""
+        found.say(f"the {class_name(thing)} object itself, {head + size:,} bytes{elsewhere}")
+    found.add(id(thing) - head, head + size)
+
+
+def _characters(text: Any, copy: str) -> tuple[int, int]:
+    """Return address and bytes of the text of an object of a subclass of str; only str itself has it inline.
+
+    The address is the last member of PyUnicodeObject (Include/cpython/unicodeobject.h).
+    """
+    head = str.__basicsize__ - _POINTER  # of a copy that is not all ASCII
+    width = 1 if copy.isascii() else (copy.__sizeof__() - head) // (len(copy) + 1)
+    start = ctypes.c_void_p.from_address(id(text) + head).value
+    return start or 0, (len(copy) + 1) * width  # with the zero at the end
+
+
+def _what_else(thing: object) -> str:
+    """Return what is to be said of the data of an object that keeps it where nobody finds it; empty if nothing."""
+    kind = type(thing)
+    names = {name for base in mro(kind) for name in type.__dict__["__dict__"].__get__(base)}
+    if "__array__" in names:
+        return "its data is elsewhere, or made when numpy.asarray() asks for it"
+    if "__arrow_c_stream__" in names:
+        return "its data is elsewhere, or made when pyarrow.table() asks for it, perhaps only once"
+    if issubclass(kind, io.IOBase):  # it is an Iterator, but what it gives may be there, as io.StringIO's text
+        return "what it reads or has written is elsewhere"
+    if {"__iter__", "__next__"} <= names or kind is range:
+        return "its items are made when somebody asks for them"
+    if "__iter__" in names:
+        return "its items are elsewhere"
+    # One without references, such as a datetime, may hold all of its value. Its class is not what it refers to, and
+    # neither is a dictionary without attributes, or with that one that Cython writes there.
+    refers = any(
+        one is not kind and (type(one) is not dict or len(one) > ("__module__" in one))
+        for one in gc.get_referents(thing)
+    )
+    return "what it refers to is elsewhere" if refers else ""

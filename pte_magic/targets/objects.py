@@ -1,0 +1,223 @@
+"""Where a Python object keeps its data: what is known of its class, then the protocols that libraries agreed on.
+
+A look changes nothing. So no protocol is asked that may compute, copy or consume (``__array__``,
+``__arrow_c_stream__``), and of the others it has to be seen that they give the same memory twice.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from pte_magic.arguments import class_name
+from pte_magic.errors import TargetError, said
+from pte_magic.targets import (
+    buffers,
+    dlpack,
+    holders,
+    memory_of_arrow,
+    memory_of_pandas,
+    memory_of_torch,
+    numpy_strings,
+    object_itself,
+)
+from pte_magic.targets.blocks import Blocks, NotOfUsersError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
+
+_FUNCTION: Any = ctypes.CFUNCTYPE(None).__base__
+_POINTERS = "zZPO"  # ctypes' characters for c_char_p, c_wchar_p, c_void_p, py_object
+
+
+class Memory(NamedTuple):
+    """Where an object's data is.
+
+    Attributes:
+        blocks: First address and first address not used of each block.
+        note: What a person has to know who looks at them: what is not there, or that they are not the data.
+        is_itself: They are not the object's data, which nobody finds, but what Python keeps at ``id()``.
+
+    """
+
+    blocks: list[tuple[int, int]]
+    note: str
+    is_itself: bool
+
+
+def find(thing: object) -> Memory:
+    """Find out where an object's data lies.
+
+    Raises:
+        TargetError: The object has no memory, or it is not in this process (a GPU's), or it is made anew whenever it
+            is asked for.
+
+    """
+    found = Blocks()
+    try:
+        thing = holders.referent(thing)
+        is_itself = not _look(thing, found)
+        if is_itself:
+            object_itself.add(thing, found)
+    except TargetError:
+        raise
+    except NotOfUsersError as error:
+        message = f"the {class_name(thing)} {error}"
+        raise TargetError(message) from error
+    except Exception as error:  # foreign protocol code runs here and may raise anything; it becomes one line
+        # A released memoryview, a closed mmap, a tensor that does not want to be exported: their own words.
+        message = f"the {class_name(thing)} gives no access to its memory: {said(error)}"
+        raise TargetError(message) from error
+    if not found.found:
+        message = f"the {class_name(thing)} holds 0 bytes, so there is no page to look at"
+        if issubclass(type(thing), pd.RangeIndex):
+            message = (
+                "the RangeIndex has no array: it is a start, a stop and a step, of which values are made when needed"
+            )
+        raise TargetError(message)
+    return Memory(found.found, "; ".join(found.notes), is_itself)
+
+
+def memory(thing: object) -> list[tuple[int, int]]:
+    """Return first address and first address not used of each block of memory that holds the object's data.
+
+    Raises:
+        TargetError: As of `find`.
+
+    """
+    return find(thing).blocks
+
+
+def _look(thing: Any, found: Blocks) -> bool:
+    """Add where an object's data lies; false if that is not known, or the object itself is all there is."""
+    kind = type(thing)  # never __class__, which may be anything
+    if issubclass(kind, np.ndarray):
+        _array(thing, found)
+    elif issubclass(kind, (type, str)):
+        return False
+    elif (parts := memory_of_pandas.parts(thing)) is not None:
+        return _all(parts, found) is not False
+    elif memory_of_arrow.look(thing, found) or memory_of_torch.look(thing, found) or _protocols(thing, found):
+        pass
+    else:
+        return _all(holders.parts(thing, found), found) or False
+    return True
+
+
+def _all(parts: Iterable[Any], found: Blocks) -> bool | None:
+    """Add where parts of an object lie; false if that is not known of any, None if there are none."""
+    is_known = None
+    for part in parts:
+        if _look(part, found):
+            is_known = True
+        else:
+            found.say(f"what its {class_name(part)} holds is elsewhere")
+            is_known = is_known or False
+    return is_known
+
+
+def _array(array: np.ndarray[Any, Any], found: Blocks) -> None:
+    """Add where the elements of an array of numpy lie, what says which of them are valid, and texts."""
+    plain = np.ndarray.view(array, np.ndarray)  # a subclass may have its own idea of everything
+    found.add_strided(plain.ctypes.data, plain.shape, plain.strides, plain.itemsize)
+    if plain.dtype.kind == "T":
+        numpy_strings.add_text(plain, found)
+    elif plain.dtype.hasobject and plain.size:
+        found.say("its elements are references; the objects are elsewhere")
+    if issubclass(type(array), np.ma.MaskedArray):
+        mask = holders.own(array, "_mask")  # numpy's getmask() would evaluate a property of a subclass
+        if issubclass(type(mask), np.ndarray):
+            _array(np.ndarray.view(mask, np.ndarray), found)
+
+
+def _protocols(thing: Any, found: Blocks) -> bool:
+    """Ask an object by the protocols that it takes part in; false if there is none that may be asked."""
+    if _has(thing, "__dlpack_device__"):
+        dlpack.check_device(thing)
+    elif _has(thing, "__cuda_array_interface__"):
+        raise dlpack.elsewhere(thing, "a CUDA GPU")
+    if buffers.has(thing):
+        _twice(thing, buffers.exported, found)
+        if _is_pointer(type(thing)):
+            found.say(f"the {class_name(thing)} itself; what it points to is elsewhere")
+    elif _has(thing, "__array_interface__"):
+        _twice(thing, _interface, found)
+    elif _has(thing, "__dlpack__"):
+        _twice(thing, dlpack.exported, found)
+    elif _has(thing, "__arrow_c_array__") or any(
+        holders.is_a(type(thing), "polars", name) for name in ("DataFrame", "Series")
+    ):
+        _twice(thing, _through_arrow, found)
+    else:
+        return False
+    return True
+
+
+def _has(thing: object, name: str) -> bool:
+    """Tell whether an object has an attribute, without asking it: some have all, and make them up."""
+    found = holders.of_class(type(thing), name)
+    # One that is made at first need, and then kept, would change the object.
+    if found is None or isinstance(found, functools.cached_property):
+        return holders.own(thing, name) is not None
+    return True
+
+
+def _is_pointer(kind: Any) -> bool:
+    if issubclass(kind, ctypes._SimpleCData):  # noqa: SLF001  (the documented base of ctypes' numbers and pointers)
+        return kind._type_ in _POINTERS
+    return issubclass(kind, (ctypes._Pointer, _FUNCTION))  # noqa: SLF001  (as above)
+
+
+def _twice(thing: object, exported: Callable[[Any, Blocks], AbstractContextManager[None]], found: Blocks) -> None:
+    """Add what an object exports, if it exports the same again while the first export is held.
+
+    Raises:
+        TargetError: It makes something new whenever it is asked.
+
+    """
+    first, second = Blocks(), Blocks()
+    with exported(thing, first), exported(thing, second):
+        is_same = first.found == second.found
+    if not is_same:
+        message = (
+            f"the {class_name(thing)} makes its data anew whenever it is asked for, so there is no memory of it to "
+            "look at; keep what it gives, such as a = numpy.asarray(x), and look at that"
+        )
+        raise TargetError(message)
+    found.join(first)
+
+
+@contextmanager
+def _interface(thing: Any, found: Blocks) -> Iterator[None]:
+    array = np.asarray(_Interface(thing.__array_interface__))
+    _array(array, found)
+    yield
+    del array
+
+
+class _Interface:
+    """An object with nothing but numpy's protocol, so that numpy asks by no other."""
+
+    def __init__(self, given: object) -> None:
+        self.__array_interface__ = given
+
+
+@contextmanager
+def _through_arrow(thing: Any, found: Blocks) -> Iterator[None]:
+    try:
+        import pyarrow as pa  # noqa: PLC0415  (optional: only for objects that export Arrow)
+    except ImportError:
+        message = f"the {class_name(thing)} exports its data through Arrow; type `pip install pyarrow`"
+        raise TargetError(message) from None
+    is_table = holders.is_a(type(thing), "polars", "DataFrame")
+    is_series = holders.is_a(type(thing), "polars", "Series")
+    held = pa.table(thing) if is_table else pa.chunked_array(thing) if is_series else pa.array(thing)
+    memory_of_arrow.look(held, found)
+    yield
+    del held

@@ -1,0 +1,109 @@
+"""Numbers as people type and paste them: oopses and /proc print hex without ``0x``, Python and `id` decimals.
+
+Nothing here knows names: who calls `number` has made sure that the text is not one that is defined.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+from pte_magic.notebook.expressions import evaluate
+
+_PREFIXED = re.compile(r"0[xob]_?[0-9a-f]+(?:_[0-9a-f]+)*", re.IGNORECASE)
+_HEX = re.compile(r"[0-9a-f]+(?:_[0-9a-f]+)*", re.IGNORECASE)
+_PADDED = {8, 16}
+"""Digits of ``%08lx`` and ``%016lx``."""
+_LIKE_A_NAME = 8
+"""Digits from which on a text that begins with a letter is a number: a shorter one is rather a name mistyped."""
+_LONGEST = 1000
+"""Digits from which on it is not a number of anybody's; Python refuses to read decimals of more than 4300."""
+
+
+class TypedNumber(NamedTuple):
+    """What a text stands for.
+
+    Attributes:
+        value: The number.
+        note: How the text was read and what to type for the other reading, if there is one; else empty.
+
+    """
+
+    value: int
+    note: str = ""
+
+
+def number(text: str, *, digits_are_hex: bool, bits: int = 64) -> TypedNumber | None:
+    """Return the number that a text is, in the base in which people write it; None if it is not just a number.
+
+    ==========================  ========================================================
+    ``0x67``, ``0o147``         what the prefix says, as in Python
+    ``800fffffa7598063``        hex: a letter among the digits, ``153016e7`` included
+    ``ffff888000000000``        hex, from 8 digits on; shorter ones, as ``c0de``, are names
+    ``00400000``                hex, as what has leading zeros is in /proc/PID/maps
+    ``106923061``               either: `digits_are_hex` tells, and the note how it was read
+    ``1_000``                   decimal, as in Python
+    ==========================  ========================================================
+
+    Args:
+        text: The text.
+        digits_are_hex: Whether digits from 0 to 9 alone are hex where that has no more than `bits`; else they are
+            decimal, as `id` and Python show numbers.
+        bits: How wide the number may be.
+
+    """
+    text = text.strip()
+    if _PREFIXED.fullmatch(text):
+        return _prefixed(text)
+    if not _HEX.fullmatch(text) or (text[0].isalpha() and len(text) < _LIKE_A_NAME) or len(text) > _LONGEST:
+        return None
+    plain = text.replace("_", "")
+    if not plain.isdecimal() or (plain[0] == "0" and len(plain) > 1):
+        return TypedNumber(int(plain, 16))
+    decimal, hexadecimal = int(plain), int(plain, 16)
+    if decimal == hexadecimal or plain != text:
+        return TypedNumber(decimal)
+    if digits_are_hex and not hexadecimal >> bits:
+        return TypedNumber(hexadecimal, f"{text} was read as hex, {hexadecimal:#x}; for the decimal type {decimal:#x}")
+    as_hex = f"; for hex type {hexadecimal:#x}" if not hexadecimal >> bits else ""
+    return TypedNumber(decimal, f"{text} was read as decimal, {decimal:#x}{as_hex}" if not decimal >> bits else "")
+
+
+def _prefixed(text: str) -> TypedNumber | None:
+    try:
+        value = int(text, 0)
+    except ValueError:  # 0b2 and 0o9 are not Python's; the first is hex without a prefix
+        return TypedNumber(int(text, 16)) if _HEX.fullmatch(text) else None
+    if text[1] in "bB" and len(text) in _PADDED:
+        return TypedNumber(value, f"{text} was read as binary, {value:#x}; for hex type 0x{text}")
+    return TypedNumber(value)
+
+
+def entry(text: str, namespace: dict[str, Any]) -> TypedNumber:
+    """Return the raw entry that a person typed: a number as oopses print it, or a Python expression.
+
+    A name that is defined goes before the number that it could be, too.
+
+    Args:
+        text: What was typed.
+        namespace: Names that are defined.
+
+    Returns:
+        The number; of an expression whatever it is, `pte_magic.decode` tells whether these are entries.
+
+    Raises:
+        NameError: The text is neither; if it could be hex, the message says how to type that.
+        TargetError: The expression raised an exception.
+
+    """
+    text = text.strip()
+    found = None if text in namespace else number(text, digits_are_hex=True)
+    if found is not None:
+        return found
+    try:
+        return TypedNumber(evaluate(text, namespace))
+    except NameError as error:
+        if not _HEX.fullmatch(text):
+            raise
+        message = f"{error}; if it is a number in hex, type 0x{text}"
+        raise NameError(message) from error

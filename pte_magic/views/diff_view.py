@@ -1,0 +1,139 @@
+"""How a difference is shown: one line that counts, the bits that flipped by their names, the digits that changed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from pte_magic.dataframes.diff import flipped_bits
+from pte_magic.dataframes.diff.words import NOT_LOOKED
+from pte_magic.dataframes.runs import counts as entries_of
+from pte_magic.dataframes.runs import is_counted
+from pte_magic.errors import TargetError
+from pte_magic.text.units import counted, size
+from pte_magic.views import frame_view
+from pte_magic.views import headline as overview
+
+if TYPE_CHECKING:
+    from pte_magic.api.pte_diff import PteDiff
+
+_NEEDED = {"vaddr", "size", "change", "before", "after", "flipped"}
+_ELSEWHERE = ("level_before", "level_after", "format_before", "format_after")
+# The words say what became larger or smaller, and names of bits follow from the formats.
+_WITHOUT_ENTRIES = (
+    "state_before",
+    "state_after",
+    "pfn_before",
+    "pfn_after",
+)  # the entries say it, where they are known
+# Marks in what pandas escapes, to become elements of HTML: characters that have no meaning of their own.
+_OPEN, _CLOSE = "\ue000", "\ue001"
+
+
+def headline(diff: pd.DataFrame) -> str:
+    """Return the line that counts changes: ``3 of 512 entries changed: 2 write-protected, 1 new page frame``."""
+    weight, covered = entries_of(diff)
+    code, said = pd.factorize(diff["change"])
+    by_change = np.bincount(code, weight, len(said)).astype(int)
+    counts: Counter[str] = Counter()
+    changed = 0
+    for change, n in zip(said, by_change, strict=True):
+        if change not in NOT_LOOKED:
+            changed += int(n)
+            counts.update(dict.fromkeys(change.split(", "), int(n)))
+    line = _changed(changed, diff.attrs)
+    if counts:
+        line += ": " + ", ".join(f"{n:,} {word}" for word, n in counts.most_common())
+    for word in NOT_LOOKED:
+        rows = np.asarray(diff["change"] == word)
+        if rows.any():
+            line += f"; {size(sum(map(int, covered[rows])))} {word}"
+    return line
+
+
+def _changed(changed: int, attrs: dict[Any, Any]) -> str:
+    compared = attrs.get("compared")
+    if compared is None or attrs.get("changed") != changed:  # somebody selected rows
+        return f"{counted(changed, 'entry', 'entries')} changed"
+    if changed:
+        return f"{changed:,} of {counted(compared, 'entry', 'entries')} changed"
+    if not compared:
+        return "no address is in both frames"
+    seen = attrs.get("seen")  # if that is not everything: what is as it was may look so only
+    return f"nothing {seen} has changed" if seen else "nothing changed"
+
+
+def _shown(diff: PteDiff) -> tuple[pd.DataFrame, int | None, list[str]]:
+    """Return the table of words that is shown, how many rows pandas is to print, and the lines below it."""
+    notes = [f"[{frame_view.shape_of(diff)}]"]
+    limit = pd.get_option("display.max_rows")
+    rows: pd.DataFrame = diff
+    if limit and len(diff) > limit and not is_counted(diff):
+        runs = _runs(diff)
+        if len(runs) < len(diff):
+            rows = runs
+            notes.append(overview.shown_as(len(runs)))
+    rows, keep = frame_view.ends(rows)
+    has_entries = bool(rows["before"].notna().any() or rows["after"].notna().any())
+    hidden = [name for name in (*_ELSEWHERE, *(_WITHOUT_ENTRIES if has_entries else ())) if name in rows.columns]
+    hidden += [name for name in rows.columns if name not in hidden and rows[name].isna().all()]
+    table = frame_view.words(rows.drop(columns=hidden))
+    if "flipped" in table.columns:
+        with suppress(TargetError):  # somebody changed what tells of the format: their numbers are shown
+            table["flipped"] = [found or frame_view.MISSING for found in flipped_bits.names(rows)]
+            table = table.rename(columns={"flipped": "flipped bits"})
+    return table, keep, notes
+
+
+def _runs(diff: PteDiff) -> PteDiff:
+    try:
+        return diff.runs()
+    except TargetError:  # as in `_shown`
+        return diff
+
+
+def _marked(before: str, after: str) -> tuple[str, str]:
+    """Mark the digits in which two entries differ."""
+    if len(before) != len(after):
+        return before, after
+    differ = [one != other for one, other in zip(before, after, strict=True)]
+    marked = (
+        "".join(f"{_OPEN}{x}{_CLOSE}" if d else x for x, d in zip(entry, differ, strict=True))
+        for entry in (before, after)
+    )
+    return next(marked), next(marked)
+
+
+def _is_whole(diff: PteDiff) -> bool:
+    needed = _NEEDED | {"level_before", "level_after", "state_before", "state_after", "level"}
+    return needed <= set(diff.columns) and diff._is_one(diff.columns, diff.dtypes)  # noqa: SLF001  (it asks of itself)
+
+
+def text(diff: PteDiff) -> str:
+    """Return a difference as text."""
+    if not _is_whole(diff):
+        return frame_view.text(diff)
+    if not len(diff):
+        return headline(diff)
+    table, limit, notes = _shown(diff)
+    return "\n".join([headline(diff), table.to_string(max_rows=limit, na_rep=frame_view.MISSING), *notes])
+
+
+def html(diff: PteDiff) -> str | None:
+    """Return a difference as HTML, the changed digits of an entry in bold; None if pandas was told not to."""
+    if not pd.get_option("display.notebook_repr_html") or not _is_whole(diff):
+        return frame_view.html(diff)
+    if not len(diff):
+        return frame_view.paragraph([headline(diff)])
+    table, limit, notes = _shown(diff)
+    if {"before", "after"} <= set(table.columns):
+        pairs = [_marked(*pair) for pair in zip(table["before"], table["after"], strict=True)]
+        table["before"], table["after"] = ([pair[side] for pair in pairs] for side in (0, 1))
+    with pd.option_context("display.max_colwidth", None):  # words are never cut
+        made = frame_view.html_table(table, limit)
+    made = made.replace(_OPEN, "<b>").replace(_CLOSE, "</b>")
+    return frame_view.paragraph([headline(diff)]) + made + frame_view.paragraph(notes)

@@ -1,0 +1,146 @@
+"""An entry as a picture of the manuals' kind: its bits with their numbers, and below them the fields that they form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pte_magic.formats.describe import READERS, hexadecimal
+from pte_magic.views.entry_drawing import drawn
+from pte_magic.views.markup import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pte_magic.formats.describe import Description, Part
+
+_ROW = 16  # bits in a row of the picture; one, two or four rows beside each other, as there is room for
+
+
+def text(entry: Description, *, differ: int = 0) -> str:
+    """Return an entry as text: what it says, then a line a field, and where that is written.
+
+    Args:
+        entry: The entry.
+        differ: Bits that are to be pointed at.
+
+    """
+    lines = [headline(entry), "    bits  field          value"]
+    for part in entry.parts:
+        mark = ">" if differ >> part.low & (1 << part.width) - 1 else " "
+        value = str(part.value) if part.width == 1 else f"{part.value:#x}"
+        says = part.says if part.width > 1 and part.says != str(part.value) else ""
+        meaning = f"{part.meaning} ({READERS[part.by]})" if part.name else part.meaning
+        lines.append(f"{mark} {part.bits:>6}  {part.name or '-':13}  {value}  {f'{says}: ' if says else ''}{meaning}")
+    return "\n".join([*lines, *(f"{source}: {', '.join(names)}" for source, names in sources(entry).items())])
+
+
+def sources(entry: Description) -> dict[str, list[str]]:
+    """Return where the meaning of its fields is written, with their names."""
+    found: dict[str, list[str]] = {}
+    for part in entry.parts:
+        if part.source:
+            found.setdefault(part.source, []).append(part.name)
+    return found
+
+
+def headline(entry: Description) -> str:
+    """Return the line above everything else."""
+    kind = f" ({entry.kind})" if entry.kind else ""
+    return f"{entry.level} entry {hexadecimal(entry.entry, entry.width)}: {entry.state}{kind}, {entry.says}"
+
+
+def html(entry: Description, *, differ: int = 0, editable: bool = False) -> str:
+    """Return an entry as HTML: what it says, the picture, a table of the fields, and where that is written.
+
+    Args:
+        entry: The entry.
+        differ: Bits that are to be pointed at.
+        editable: Make a button of each bit.
+
+    """
+    rows = [_row(entry, high, differ, editable=editable) for high in range(entry.width - 1, 0, -_ROW)]
+    halves = "".join(f'<div class="pte-half">{"".join(rows[at : at + 2])}</div>' for at in range(0, len(rows), 2))
+    # Whoever cannot see the picture has the table, unless the picture can be used.
+    role = 'role="group" aria-label="bits of the entry"' if editable else 'aria-hidden="true" hidden="hidden"'
+    head = escape(headline(entry))
+    picture = f'<div class="pte-picture" {role}>{halves}</div>'
+    if (
+        not editable
+    ):  # it is hidden, and the drawing shown, where no style sheet says the opposite; JupyterLab drops hidden=""
+        picture += drawn(entry, differ, _pieces)
+    return f'<p class="pte-says">{head}</p>{picture}{_table(entry, differ)}{_sources(entry)}'
+
+
+def _row(entry: Description, high: int, differ: int, *, editable: bool) -> str:
+    low = high - _ROW + 1
+    pieces = list(_pieces(entry.parts, high, low))
+    numbers, bits, names = [], [], []
+    for part, top, bottom in pieces:
+        for bit in range(top, bottom - 1, -1):
+            look = _look(part, is_set=bool(entry.entry >> bit & 1), differs=bool(differ >> bit & 1))
+            numbers.append(f"<td>{bit}</td>")
+            bits.append(f'<td class="{look}" title="{_hint(part)}">{_bit(entry.entry, part, bit, editable)}</td>')
+        span = top - bottom + 1
+        narrow = " pte-narrow" if span * 2 < len(part.name) else ""
+        name = f"<span>{escape(part.name)}</span>" if part.name else ""
+        names.append(f'<td class="pte-{part.by}{narrow}" colspan="{span}" title="{_hint(part)}">{name}</td>')
+    lines = (("number", numbers), ("bit", bits), ("name", names))
+    body = "".join(f'<tr class="pte-{name}">{"".join(cells)}</tr>' for name, cells in lines)
+    return f'<table role="presentation">{body}</table>'
+
+
+def _pieces(parts: tuple[Part, ...], high: int, low: int) -> Iterator[tuple[Part, int, int]]:
+    """Yield the parts that have bits in a row, with their highest and lowest one there."""
+    for part in parts:
+        top, bottom = min(high, part.low + part.width - 1), max(low, part.low)
+        if top >= bottom:
+            yield part, top, bottom
+
+
+def _look(part: Part, *, is_set: bool, differs: bool) -> str:
+    return f"pte-{part.by}{' pte-set' if is_set else ''}{' pte-differs' if differs else ''}"
+
+
+def _hint(part: Part) -> str:
+    """Return what appears when the mouse rests on a bit."""
+    if not part.name:
+        return f"bits {part.bits}: {escape(part.meaning)}" if part.width > 1 else escape(part.meaning)
+    return escape(f"{part.name}: {part.meaning} ({READERS[part.by]}; {part.source})")
+
+
+def _bit(entry: int, part: Part, bit: int, editable: bool) -> str:  # noqa: FBT001  (private)
+    value = entry >> bit & 1
+    if not editable:
+        return str(value)
+    name = part.name or "unused"
+    label = f"bit {bit}, {name}"
+    return (
+        f'<button type="button" data-bit="{bit}" aria-pressed="{"true" if value else "false"}" '
+        f'aria-label="{label}" tabindex="-1">{value}</button>'
+    )
+
+
+def _table(entry: Description, differ: int) -> str:
+    rows = []
+    for part in entry.parts:
+        differs = differ >> part.low & (1 << part.width) - 1
+        value = f"{part.value:#x}" if part.width > 1 else str(part.value)
+        says = f": {part.says}" if part.width > 1 and part.says and part.says != str(part.value) else ""
+        mark = ' <span class="pte-differs">changed</span>' if differs else ""
+        cells = (
+            f'<th scope="row" class="pte-mono">{part.bits}</th>',
+            f"<td><code>{escape(part.name) or '-'}</code></td>",
+            f'<td><span class="pte-mono">{value}</span>{escape(says)}{mark}</td>',
+            f"<td>{escape(part.meaning)}</td>",
+            f'<td class="pte-by pte-{part.by}">{READERS[part.by]}</td>',
+        )
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    names = "".join(f'<th scope="col">{name}</th>' for name in ("bits", "field", "value", "meaning", "read by"))
+    return f'<table class="pte-fields"><thead><tr>{names}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+
+
+def _sources(entry: Description) -> str:
+    lines = (
+        f"{escape(source)}: <code>{', '.join(map(escape, names))}</code>" for source, names in sources(entry).items()
+    )
+    return f'<p class="pte-sources">{"<br>".join(lines)}</p>'

@@ -1,0 +1,244 @@
+"""How a frame is shown: hex, sizes with units, bits as 0 and 1, and no columns that say nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import compress, pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from pte_magic.dataframes import row_kernels
+from pte_magic.errors import TargetError
+from pte_magic.formats.describe import MOST_PAGES, describe
+from pte_magic.text.escapes import visible
+from pte_magic.text.units import counted, size
+from pte_magic.views import entry_picture
+from pte_magic.views.headline import headline, is_translation, shortened
+from pte_magic.views.markup import escape, framed, scrolled
+from pte_magic.walkers.entries import LEVELS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pte_magic.formats.describe import Description
+
+MISSING = "-"
+_HEX = {
+    "vaddr": "#014x",
+    **dict.fromkeys(("entry", "before", "after", "flipped"), "#018x"),
+    **dict.fromkeys(("pfn", "pfn_before", "pfn_after", "swap_offset", "page_flags"), "#x"),
+}
+_SIZES = {"size", "mapped", "bytes", "resident", "contiguous", "swapped", "page_tables", "pss", "uss"}
+_RESIDENT = "resident_"  # what follows is the size of pages, which machines have of their own
+_SHARES = {"huge_share"}
+_REMARKS = 3  # lines about entries below a table
+_CONSTANT = ("cache", "pkey", "host", "pid", "walker", "node", "cgroup", "region", "permissions", "format")
+
+
+def formatters(frame: pd.DataFrame) -> dict[Any, Callable[[Any], str]]:
+    """Return what formats the values of columns, for pandas' ``to_string`` and ``to_html``; the others are pandas'."""
+    found = {name: _formatter(str(name), dtype) for name, dtype in zip(frame.columns, frame.dtypes, strict=True)}
+    return {name: form for name, form in found.items() if form}
+
+
+def merged(frame: pd.DataFrame, theirs: Any, options: Mapping[str, Any]) -> Any:
+    """Return formatters for a frame: those that somebody gave, as pandas takes them, and ours for other columns."""
+    ours = formatters(frame)
+    if theirs is None:
+        return ours
+    if isinstance(theirs, Mapping):
+        return ours | dict(theirs)
+    wanted = options.get("columns")
+    names = list(frame.columns if wanted is None else wanted)
+    if len(names) != len(theirs):
+        return theirs  # of which pandas says what is wrong
+    return [form or ours.get(name) for name, form in zip(names, theirs, strict=True)]
+
+
+def _formatter(name: str, dtype: Any) -> Callable[[Any], str] | None:
+    """Return what formats the values of a column that has this name and dtype; None if pandas does that best."""
+    if str(dtype).lower() == "uint64":  # else it is no address or size, whatever its name
+        if name in _HEX:
+            return lambda value: _number(value, lambda found: format(found, _HEX[name]))
+        if _is_size(name):
+            return lambda value: _number(value, size)
+    if name in _SHARES and str(dtype) == "Float64":
+        return lambda value: MISSING if pd.isna(value) else f"{value:.1%}"
+    if isinstance(dtype, pd.BooleanDtype):
+        return lambda value: MISSING if pd.isna(value) else str(int(value))
+    if dtype.kind in "iuO" or isinstance(dtype, (pd.CategoricalDtype, pd.StringDtype)):
+        return lambda value: MISSING if pd.api.types.is_scalar(value) and pd.isna(value) else visible(str(value))
+    return None
+
+
+def _is_size(name: str) -> bool:
+    return name in _SIZES or name.startswith(_RESIDENT)
+
+
+def _number(value: Any, form: Callable[[int], str]) -> str:
+    """Format a number; whatever else somebody put into the column is shown as it is."""
+    if pd.isna(value):
+        return MISSING
+    return form(int(value)) if isinstance(value, (int, float, np.number)) else visible(str(value))
+
+
+def text(frame: pd.DataFrame) -> str:
+    """Return a frame as text, for the terminal, which is narrow: the bits that are set, by their names."""
+    shown, notes = _worth_showing(frame)
+    shown, limit = ends(shown)
+    bits = [str(name) for name, dtype in shown.dtypes.items() if isinstance(dtype, pd.BooleanDtype)]
+    table = words(shown.drop(columns=bits))
+    if bits:
+        is_set = shown[bits].fillna(value=False).astype(bool).to_numpy()
+        table["bits that are set"] = [" ".join(compress(bits, row)) or MISSING for row in is_set]
+    leaf = _leaf(frame)
+    bits_of_leaf = ["", entry_picture.text(leaf)] if leaf else []
+    return "\n".join([*headline(frame), table.to_string(max_rows=limit, na_rep=MISSING), *notes, *bits_of_leaf])
+
+
+def html(frame: pd.DataFrame) -> str | None:
+    """Return a frame as HTML, for a notebook; None if pandas was told not to."""
+    if not pd.get_option("display.notebook_repr_html"):
+        return None
+    shown, notes = _worth_showing(frame)
+    shown, limit = ends(shown)
+    leaf = _leaf(frame)
+    bits_of_leaf = framed(entry_picture.html(leaf), "bits") if leaf else ""
+    return "".join([paragraph(headline(frame)), html_table(words(shown), limit), paragraph(notes), bits_of_leaf])
+
+
+def html_table(table: pd.DataFrame, limit: int | None, label: str = "table of entries") -> str:
+    """Return what `words` made as an HTML table of at most `limit` rows; a size keeps its unit beside it."""
+    for at, name in enumerate(table.columns):
+        if _is_size(str(name)) and isinstance(table.iloc[:, at].dtype, pd.StringDtype | np.dtypes.ObjectDType):
+            values = [str(value).replace(" ", "\N{NO-BREAK SPACE}") for value in table.iloc[:, at]]
+            table.isetitem(at, values)
+    made: str = table.to_html(max_rows=limit, na_rep=MISSING, notebook=True)
+    made = made.replace("<th></th>", "<td></td>", 1)  # above the index: no header of anything
+    return scrolled(made, label)
+
+
+def paragraph(lines: list[str]) -> str:
+    """Return lines of text as HTML; nothing if there are none."""
+    return f"<p>{'<br>'.join(escape(line) for line in lines)}</p>" if lines else ""
+
+
+def is_chain(frame: pd.DataFrame) -> bool:
+    """Tell whether a frame has the raw entries of one address, from the pgd down."""
+    if len(frame) > len(LEVELS) or not {"level", "entry"} <= set(frame.columns) or not is_translation(frame):
+        return False
+    codes = [LEVELS.index(level) if level in LEVELS else -1 for level in frame["level"]]
+    down = all(first < second for first, second in pairwise(codes))
+    return codes[0] == 0 and down and bool(frame["entry"].notna().all())
+
+
+def _leaf(frame: pd.DataFrame) -> Description | None:
+    """Return the entry at which the translation of a single address ends, taken apart; None of anything else."""
+    if not is_chain(frame):
+        return None
+    try:
+        kernel = row_kernels.of_all(frame)
+    except TargetError:  # a picture would show what nobody knows
+        return None
+    leaf = frame.iloc[-1]
+    return describe(int(leaf["entry"]), str(leaf["level"]), kernel, covers=int(leaf["size"]))
+
+
+def shape_of(frame: pd.DataFrame) -> str:
+    """Return how many rows and columns there are, in words as of pandas."""
+    rows, columns = frame.shape
+    return f"{rows} row{'s' * (rows != 1)} x {columns} column{'s' * (columns != 1)}"
+
+
+def _worth_showing(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return what of a frame is shown: not the columns that say nothing, and runs, if there are many rows.
+
+    The lines that go below it say what is not shown.
+    """
+    shape = shape_of(frame)
+    whole, frame = frame, row_kernels.shown(frame)
+    if not len(frame) or not frame.columns.is_unique or not {"level", "state"} <= set(frame.columns):
+        return frame, [f"[{shape}]"]
+    frame, short = shortened(frame)  # each column says in the runs what it says in the rows
+    remarks = _remarks(whole)
+    frame, notes = telling(frame, shape, _CONSTANT)
+    return frame, [notes[0], *short, *notes[1:], *remarks]
+
+
+def _remarks(frame: pd.DataFrame) -> list[str]:
+    """Return a line for each of the first entries that were decoded by hand and are odd: of no state, or no place."""
+    places = ("entry", "pfn", "swap_offset")
+    if "vaddr" in frame.columns or any(str(frame.dtypes.get(name)) != "UInt64" for name in places):
+        return []
+    try:
+        kernels = row_kernels.known(frame)[1]
+    except TargetError:  # somebody changed what tells of the format
+        return []
+    of = kernels[0] if len(kernels) == 1 else None
+    if of is None:
+        return []
+    beyond = frame["pfn"] >= 1 << of.format.memory_bits - of.format.page_shift
+    odd = frame["state"].isna() | beyond.fillna(value=False) | (frame["swap_offset"] >= MOST_PAGES).fillna(value=False)
+    rows = np.flatnonzero((odd & frame["entry"].notna()).to_numpy(np.bool_))
+    found = []
+    for row in rows[:_REMARKS]:
+        said = describe(int(frame["entry"].iloc[row]), str(frame["level"].iloc[row]), of)
+        found.append(f"row {frame.index[row]}: {said.says}")
+    if len(rows) > _REMARKS:
+        more = len(rows) - _REMARKS
+        found.append(f"{counted(more, 'row')} more {'is' if more == 1 else 'are'} odd")
+    return found
+
+
+def telling(frame: pd.DataFrame, shape: str, constant: tuple[str, ...]) -> tuple[pd.DataFrame, list[str]]:
+    """Return the columns of a frame that tell something of each row; and lines for the others, first the shape.
+
+    Args:
+        frame: What is to be shown.
+        shape: What is said of its shape.
+        constant: Columns that are shown below the table if their value is the same throughout.
+
+    """
+    if not frame.columns.is_unique:
+        return frame, [f"[{shape}]"]
+    empty = [name for name in frame.columns if frame[name].isna().all()]
+    values = {name: frame[name].dropna().unique() for name in constant if name in frame.columns}
+    same = {name: found[0] for name, found in values.items() if len(found) == 1}
+    unset = [name for name in _unset_flags(frame) if name not in empty]
+    if empty:
+        shape += f"; {len(empty)} of them missing throughout, not shown"
+    if unset:
+        shape += f"; {counted(len(unset), 'flag')} of page frames set nowhere, not shown"
+    told = ", ".join(
+        f"{name} {'without a name' if value == '' else visible(str(value))}" for name, value in same.items()
+    )
+    return frame.drop(columns=[*empty, *unset, *same]), [f"[{shape}]", *([told] if told else [])]
+
+
+def _unset_flags(frame: pd.DataFrame) -> list[Any]:
+    """Return the flags of page frames, of which there are many, that are set in no row."""
+    flags = [name for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.BooleanDtype)]
+    return [name for name in flags if str(name).startswith("kpf_") and not frame[name].any()]
+
+
+def ends(frame: pd.DataFrame) -> tuple[pd.DataFrame, int | None]:
+    """Cut what pandas would not print out of a long frame; return how many rows it is to print."""
+    limit = pd.get_option("display.max_rows")
+    if not limit or len(frame) <= limit:
+        return frame, None
+    keep = min(pd.get_option("display.min_rows") or limit, limit)
+    half = keep // 2 + 1  # pandas has to see a row more than it prints, to say that there are more
+    return frame.iloc[[*range(half), *range(len(frame) - half, len(frame))]], keep
+
+
+def words(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame of what is printed for each value; where pandas knows best what that is, of the values."""
+    columns: dict[Any, Any] = {}
+    for at, (name, dtype) in enumerate(zip(frame.columns, frame.dtypes, strict=True)):
+        form, column = _formatter(str(name), dtype), frame.iloc[:, at]
+        columns[at] = [form(value) for value in column] if form else column.array
+    words = pd.DataFrame(columns, frame.index)
+    words.columns = frame.columns
+    return words

@@ -1,0 +1,114 @@
+"""What is told of a whole range of entries: how many there are of what, and its runs where the rows are too many."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from pte_magic.dataframes.columns import TYPES, translated
+from pte_magic.dataframes.runs import COUNTS, is_counted, merged, starts
+from pte_magic.dataframes.runs import counts as entries_of
+from pte_magic.errors import TargetError
+from pte_magic.formats.field import STATES
+from pte_magic.text.units import counted, size
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_TIMES = "\N{MULTIPLICATION SIGN}"
+# In which order states are told: first what maps memory, last what maps nothing.
+_TOLD = (*(state for state in STATES if state not in {"none", "table"}), "none", "table")
+# What is counted, and what runs are made of, as a walk gives them. Whoever changed them sees the rows as they are.
+_COUNTED = {"vaddr": "uint64", "size": "uint64", "state": "category"}
+_MERGED = {**_COUNTED, "pfn": "UInt64", "swap_offset": "UInt64"}
+
+
+def headline(frame: pd.DataFrame) -> list[str]:
+    """Return the line about a range: its entries and bytes, and how many there are of what.
+
+    No line for the translation of a single address, whose few rows say it all, or if what is counted is missing.
+    """
+    if not _is_range(frame):
+        return []
+    weight = entries_of(frame)[0]
+    state = frame["state"].cat.set_categories(list(_TOLD)).cat.codes.to_numpy()
+    which, sizes, blocks = _sizes(frame)
+    counts = np.zeros((len(sizes), len(_TOLD)), np.int64)
+    np.add.at(counts, (which, state), weight)
+    # As Python's numbers, which have no end: 2**64 bytes are possible.
+    found = [
+        (_TOLD[j], int(sizes[i]), int(blocks[i]), int(counts[i, j]))
+        for j in range(len(_TOLD))
+        for i in np.lexsort((blocks, sizes))
+        if counts[i, j]
+    ]
+    parts: dict[str, int] = {}
+    for name, covers, block, count in found:
+        of_block = f" in contiguous {size(block)}" if block > covers else ""
+        what = name if name in {"none", "table"} else f"{name} {size(covers)}{of_block}"
+        parts[what] = parts.get(what, 0) + count
+    total = sum(count for name, _, _, count in found if name != "table")
+    covered = sum(count * covers for name, covers, _, count in found if name != "table")
+    told = "; ".join(f"{what} {_TIMES} {count:,}" for what, count in parts.items())
+    return [f"{counted(total, 'entry', 'entries')}, {size(covered)}: {told}"]
+
+
+def _sizes(frame: pd.DataFrame) -> tuple[NDArray[np.intp], NDArray[np.uint64], NDArray[np.uint64]]:
+    """Return which kind of size each entry has, ``intp[n]``; and of each kind what it covers, and its block's size."""
+    covers, block = frame["size"].to_numpy(np.uint64), translated(frame)
+    (of_size, sizes), (of_block, blocks) = pd.factorize(covers), pd.factorize(block)
+    which, kinds = pd.factorize(of_size * len(blocks) + of_block)
+    return which, sizes[kinds // len(blocks)], blocks[kinds % len(blocks)]
+
+
+def _is_range(frame: pd.DataFrame) -> bool:
+    return _is_counted(frame) and not is_translation(frame)
+
+
+def is_translation(frame: pd.DataFrame) -> bool:
+    """Tell whether every row covers the address of the last one: the levels on the way to one address."""
+    if not _is_counted(frame):
+        return False
+    first, covers = frame["vaddr"].to_numpy(), frame["size"].to_numpy()
+    return bool(((first <= first[-1]) & (first[-1] - first < covers)).all())
+
+
+def _is_counted(frame: pd.DataFrame) -> bool:
+    return len(frame) > 0 and _has(frame, _COUNTED) and not frame["state"].isna().any()
+
+
+def _has(frame: pd.DataFrame, columns: dict[str, str]) -> bool:
+    if not frame.columns.is_unique:
+        return False
+    found = {str(name): str(dtype) for name, dtype in frame.dtypes.items()}
+    if any(found.get(name, str(TYPES[name])) != str(TYPES[name]) for name in COUNTS):
+        return False
+    return columns.items() <= found.items() and set(frame["state"].cat.categories) <= set(STATES)
+
+
+def shown_as(runs: int) -> str:
+    """Return the line that says that runs are shown instead of rows, and how to see these."""
+    return f"shown as {counted(runs, 'run')} of neighbours; pandas.options.display.max_rows = None shows all rows"
+
+
+def shortened(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return what is to be shown of a frame: its runs if pandas would not print all rows; and the line that says so.
+
+    Rows of which something would be lost stay rows: runs already, objects that somebody added, an index with a meaning.
+    """
+    limit = pd.get_option("display.max_rows")
+    if not limit or len(frame) <= limit or is_counted(frame) or not _has(frame, _MERGED):
+        return frame, []
+    index = frame.index
+    means_something = index.name is not None or not pd.api.types.is_integer_dtype(index.dtype)
+    if means_something or any(pd.api.types.is_object_dtype(dtype) for dtype in frame.dtypes):
+        return frame, []
+    try:
+        runs = merged(frame, starts(frame))
+    except TargetError:  # nobody knows how large pages are
+        return frame, []
+    if len(runs) == len(frame):
+        return frame, []
+    return runs, [shown_as(len(runs))]

@@ -1,0 +1,123 @@
+"""What a page map shows, as arrays: runs of entries of one category, and where the entries are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pte_magic.dataframes.runs import is_counted
+from pte_magic.errors import TargetError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pte_magic.api.pte_frame import PteFrame
+    from pte_magic.views.palette import Look
+
+MIXED = 255
+"""Code of a cell whose entries are of several categories."""
+
+_NEEDED = ("vaddr", "size", "state")
+
+
+class Category(NamedTuple):
+    """What a colour stands for, and how much there is of it: entries, bytes, runs, bytes of the largest run."""
+
+    name: str
+    look: Look
+    entries: int
+    bytes: int
+    runs: int
+    largest: int
+
+
+class Layer(NamedTuple):
+    """One colouring of `n` entries in `m` runs; neighbouring runs differ in their code.
+
+    Attributes:
+        color: Its name: ``"state"``, ``"size"``, ``"contiguity"`` or a column of booleans.
+        ends: Where each run ends, counted in entries: ascending ``uint32[m]``; the last one is `n`.
+        codes: Category of each run, ``uint8[m]``: an index into `categories`.
+        categories: Those that occur.
+        title: What the map is one of.
+        unit: What its entries are called: one, and more than one.
+
+    """
+
+    color: str
+    ends: NDArray[np.uint32]
+    codes: NDArray[np.uint8]
+    categories: tuple[Category, ...]
+    title: str = "page map"
+    unit: tuple[str, str] = ("entry", "entries")
+
+
+class Spans(NamedTuple):
+    """Where the entries are: entry after entry of one size, ``uint64[k]`` and ``uint32[k]``.
+
+    Attributes:
+        vaddr: First address of each span.
+        size: Bytes that each of its entries covers.
+        ends: Where each span ends, counted in entries; the last one is `n`.
+
+    """
+
+    vaddr: NDArray[np.uint64]
+    size: NDArray[np.uint64]
+    ends: NDArray[np.uint32]
+
+
+def shown(frame: PteFrame) -> PteFrame:
+    """Return the entries that a map has cells for: all but those that point to tables.
+
+    Raises:
+        TargetError: The frame does not say where its entries are, or a row stands for several of them.
+
+    """
+    absent = [name for name in _NEEDED if name not in frame.columns]
+    if absent:
+        message = (
+            f"a page map needs the columns {', '.join(_NEEDED)}, and this frame has no {', '.join(absent)}; "
+            "make it of what %pte TARGET or pte_magic.walk(target) returns"
+        )
+        raise TargetError(message)
+    if is_counted(frame):
+        message = "this frame has a row a run, and a page map a cell an entry; make it of the frame before .runs()"
+        raise TargetError(message)
+    tables = (frame["state"] == "table").to_numpy(np.bool_)
+    return (
+        frame[~tables] if tables.any() else frame.copy(deep=False)
+    )  # what is changed in it later stays out of the map
+
+
+def spans(frame: PteFrame) -> Spans:
+    """Return where the entries `shown` are."""
+    vaddr, size = frame["vaddr"].to_numpy(np.uint64), frame["size"].to_numpy(np.uint64)
+    starts = starts_of(len(frame), ~follows(vaddr, size), size[1:] != size[:-1])
+    return Spans(vaddr[starts], size[starts], ends_of(starts, len(frame)))
+
+
+def cells(found: Layer, entries: int) -> NDArray[np.uint8]:
+    """Return the code of each cell if it stands for so many entries (the last one for the rest), or `MIXED`."""
+    n = int(found.ends[-1]) if len(found.ends) else 0
+    first = np.arange(0, n, entries)
+    last = np.minimum(first + entries, n) - 1
+    one, other = (np.searchsorted(found.ends, at, side="right") for at in (first, last))
+    return np.where(one == other, found.codes[one], np.uint8(MIXED))
+
+
+def follows(vaddr: NDArray[np.uint64], size: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Tell for each entry but the first whether its addresses begin where those of the one before it end."""
+    found: NDArray[np.bool_] = vaddr[1:] == vaddr[:-1] + size[:-1]
+    return found
+
+
+def starts_of(n: int, *changes: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return where runs of `n` entries start: at the first, and where any of the changes is, ``bool[n-1]``."""
+    return np.append(0, np.flatnonzero(np.logical_or.reduce(changes)) + 1)[:n]
+
+
+def ends_of(starts: NDArray[np.intp], n: int) -> NDArray[np.uint32]:
+    """Return where runs end that start there, of `n` entries."""
+    return np.append(starts[1:], [n][: len(starts)]).astype(np.uint32)

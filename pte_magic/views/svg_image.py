@@ -1,0 +1,79 @@
+"""Drawings as images that stand alone: of all that shows something, ``<img>`` is what every reader of notebooks keeps.
+
+Inline SVG and style sheets are dropped by JupyterLab from a notebook that is not trusted, and by GitHub from all.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import re
+from typing import TYPE_CHECKING
+
+from pte_magic.views import palette
+from pte_magic.views.markup import escape, style
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pte_magic.views.palette import Look
+
+_STROKE = 'fill="none" stroke-width="1.5" stroke-linecap="round"'
+
+
+def filled(code: int) -> str:
+    """Return the attribute of a shape that has the look of a code."""
+    return f'fill="url(#look{code})"'
+
+
+def image(shapes: str, width: int, height: int, known: Mapping[int, Look], label: str = "") -> str:
+    """Return SVG shapes as an ``<img>``, which any page can hold, light or dark.
+
+    Args:
+        shapes: SVG elements, `filled` with looks.
+        width: Of the image, in pixels.
+        height: Of the image, in pixels.
+        known: The looks by their codes.
+        label: What it shows, for whoever cannot see it; empty if that stands beside it.
+
+    """
+    patterns = "".join(_pattern(code, look) for code, look in known.items())
+    return encoded(f"<defs>{patterns}</defs>{shapes}", width, height, label)
+
+
+def encoded(body: str, width: int, height: int, label: str = "", more: str = "") -> str:
+    """Return what is within an SVG as an ``<img>``, with more attributes."""
+    size = f'width="{width}" height="{height}"'
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" {size}>{body}</svg>'
+    data = base64.b64encode(svg.encode()).decode("ascii")
+    return f'<img {more}alt="{escape(label)}" {size} src="data:image/svg+xml;base64,{data}">'
+
+
+def swatch(look: Look) -> str:
+    """Return a small square of one look, for a legend."""
+    side = 2 * palette.TILE
+    return image(f'<rect width="{side}" height="{side}" {filled(0)}/>', side, side, {0: look})
+
+
+def _pattern(code: int, look: Look) -> str:
+    """Return the definition of a look.
+
+    An image does not know the colour of its page, which is what patterns have on a full colour: they are cut out of it.
+    """
+    tile = f'width="{palette.TILE}" height="{palette.TILE}"'
+    colors = _colors()
+    ground = f'<rect {tile} fill="{colors[look.ground]}"'
+    if look.ink == "ink":
+        cut = f'<rect {tile} fill="#fff"/><path d="{look.pattern}" stroke="#000" {_STROKE}/>'
+        mask = f'<mask id="cut{code}" maskUnits="userSpaceOnUse" x="0" y="0" {tile}>{cut}</mask>'
+        drawn = f'{ground} mask="url(#cut{code})"/>'
+    else:
+        mask = ""
+        drawn = f'{ground}/><path d="{look.pattern}" stroke="{colors[look.ink]}" {_STROKE}/>'
+    return f'{mask}<pattern id="look{code}" {tile} patternUnits="userSpaceOnUse">{drawn}</pattern>'
+
+
+@functools.cache
+def _colors() -> dict[str, str]:
+    """Return the colours of map.css by their names."""
+    return dict(re.findall(r"--pte-map-([a-z]+): ([^;]+);", style("map")))

@@ -1,0 +1,143 @@
+"""What a watch has seen, as text and as HTML: what happened last, how much of what there was, and a picture of it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from pte_magic.text import units
+from pte_magic.text.escapes import visible
+from pte_magic.views import palette, svg_image
+from pte_magic.views.markup import escape, framed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pte_magic.views.palette import Look
+
+LINES = 8
+"""What happened last: so many lines."""
+COLUMNS = 60
+"""Looks in the picture; a column each."""
+
+_STEP, _SIDE, _HEIGHT = 10, 8, 100  # of columns: from one to the next, width, height of the highest, in pixels
+_HEAD = ("", "entries now", "bytes now", "least", "most")
+
+
+class Kind(NamedTuple):
+    """Entries that are counted together: their state and, if they map something, the bytes of each; else 0."""
+
+    state: str
+    size: int
+
+    @property
+    def words(self) -> str:
+        """Their name."""
+        return f"{self.state} {units.size(self.size)}" if self.size else self.state
+
+    @property
+    def look(self) -> Look:
+        """How they look in the picture."""
+        if self.state == "present":
+            return palette.SIZES.get(self.size, palette.OTHER)
+        return palette.STATES.get(self.state, palette.OTHER)
+
+
+class Event(NamedTuple):
+    """A change, or the first look: when (seconds since 1970), what happened, and how many entries there are then."""
+
+    time: float
+    words: str
+    counts: Mapping[Kind, tuple[int, int]]  # entries and bytes
+
+
+class History(NamedTuple):
+    """What is known of a watch: what it has seen in a few words, what it does, and the last of its events."""
+
+    seen: str
+    state: str
+    events: Sequence[Event]
+
+    @property
+    def headline(self) -> str:
+        """One line about it."""
+        return f"{self.seen}; {self.state}"
+
+
+def text(history: History) -> str:
+    """Return a history for a terminal."""
+    rows = [_HEAD, *_rows(history.events)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    happened = [f"{_clock(event.time)}  {visible(event.words)}" for event in history.events[-LINES:]]
+    return "\n".join([visible(history.headline), *happened, "", *table])
+
+
+def html(history: History, *, still: bool = False) -> str:
+    """Return a history as HTML that stands alone; the table tells what the picture shows.
+
+    Args:
+        history: What is known of a watch.
+        still: Say when this was: the HTML may be read later.
+
+    """
+    kinds = _kinds(history.events)
+    happened = "".join(
+        f"<li><time>{_clock(event.time)}</time> {escape(event.words)}</li>" for event in history.events[-LINES:]
+    )
+    top = "".join(f'<th scope="col">{word}</th>' for word in _HEAD[1:])
+    body = "".join(
+        f'<tr><td>{svg_image.swatch(kinds[at].look)}</td><th scope="row">{escape(row[0])}</th>'
+        f"{''.join(f'<td>{escape(word)}</td>' for word in row[1:])}</tr>"
+        for at, row in enumerate(_rows(history.events))
+    )
+    now = f"; as it was at {time.strftime('%H:%M:%S')}" if still else ""
+    parts = [
+        f'<p>{escape(history.seen)}; <span class="pte-watch-state">{escape(history.state)}</span>{now}</p>',
+        *_picture(kinds, history.events[-COLUMNS:]),
+        f"<table><thead><tr><td></td><td></td>{top}</tr></thead><tbody>{body}</tbody></table>",
+        f'<ol class="pte-watch-events">{happened}</ol>',
+    ]
+    return framed(f'<div class="pte-map pte-watch">{"".join(parts)}</div>', "map", "watch")
+
+
+def _kinds(events: Sequence[Event]) -> list[Kind]:
+    return sorted({kind for event in events for kind in event.counts}, key=lambda kind: (kind.state == "none", kind))
+
+
+def _rows(events: Sequence[Event]) -> list[tuple[str, ...]]:
+    """Return a line for each kind of entries: how many there are now, how much they cover, and how it came to that."""
+    rows: list[tuple[str, ...]] = []
+    for kind in _kinds(events):
+        seen = [event.counts.get(kind, (0, 0)) for event in events]
+        entries = [count for count, _ in seen]
+        now, covered = seen[-1]
+        rows.append((kind.words, f"{now:,}", units.size(covered), f"{min(entries):,}", f"{max(entries):,}"))
+    return rows
+
+
+def _clock(seconds: float) -> str:
+    """Return the local time, to a thousandth of a second."""
+    return f"{time.strftime('%H:%M:%S', time.localtime(seconds))}.{int(seconds * 1000) % 1000:03}"
+
+
+def _picture(kinds: Sequence[Kind], events: Sequence[Event]) -> tuple[str, str]:
+    """Return columns, one a look, as high as what is mapped, and a line on them: what is not is often most of all."""
+    mapped = [kind for kind in kinds if kind.state != "none"]
+    most = max((sum(event.counts.get(kind, (0, 0))[1] for kind in mapped) for event in events), default=0)
+    bars = []
+    for column, event in enumerate(events):
+        bottom = float(_HEIGHT)
+        for at, kind in enumerate(kinds):
+            covered = event.counts.get(kind, (0, 0))[1]
+            if kind not in mapped or not covered:
+                continue
+            height = covered / most * _HEIGHT
+            bottom -= height
+            bars.append(
+                f'<rect x="{column * _STEP}" y="{bottom:.4g}" width="{_SIDE}" height="{height:.4g}" '
+                f"{svg_image.filled(at)}/>"
+            )
+    label = f"what was mapped, at each look that found a change: at most {units.size(most)}"
+    known = {at: kind.look for at, kind in enumerate(kinds)}
+    return svg_image.image("".join(bars), COLUMNS * _STEP, _HEIGHT, known, label), f"<p>{label}</p>"

@@ -1,0 +1,79 @@
+"""The live view of a watch: what it has seen, and buttons that pause and stop it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import traitlets
+
+from pte_magic.views import watch_history as history
+from pte_magic.views.markup import module, script
+from pte_magic.views.widget import View
+
+if TYPE_CHECKING:
+    from pte_magic.views.watch_history import History
+
+
+class Watched(Protocol):
+    """What can be shown live."""
+
+    paused: bool
+
+    @property
+    def running(self) -> bool:
+        """Whether it still looks, or will when it is no longer paused."""
+
+    def stop(self) -> None:
+        """Stop looking."""
+
+    def history(self) -> History:
+        """Return what it has seen."""
+
+
+class LiveView(View):
+    """A watch, as it goes on. What changed is sent, rendered; while nothing changes, nothing is.
+
+    Attributes:
+        paused: Whether it looks no more for now; may be set.
+        running: Whether it was not stopped yet. To stop it, set it to False.
+
+    """
+
+    _esm = module(script("watch"))
+    paused = traitlets.Bool(False).tag(sync=True)  # noqa: FBT003  (traitlets' way)
+    running = traitlets.Bool(True).tag(sync=True)  # noqa: FBT003  (traitlets' way)
+    _content = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, watched: Watched) -> None:
+        """Show a watch."""
+        self._watched = watched
+        super().__init__(paused=watched.paused, running=watched.running, _content=self._drawn())
+        self.observe(self._asked, ["paused", "running"])
+        self.on_msg(self._heard)
+
+    def refresh(self) -> None:
+        """Show what the watch knows now."""
+        with self.hold_sync():
+            self.running = self._watched.running
+            self._content = self._drawn()
+
+    def text(self) -> str:
+        """Return what the watch has seen so far, as text."""
+        return history.text(self._watched.history())
+
+    def html(self) -> str:
+        """Return it as HTML, which says when that was."""
+        return history.html(self._watched.history(), still=True)
+
+    def _drawn(self) -> str:
+        return history.html(self._watched.history())
+
+    def _asked(self, change: dict[str, Any]) -> None:
+        if change["name"] == "paused":
+            self._watched.paused = change["new"]
+        elif not change["new"]:
+            self._watched.stop()
+
+    def _heard(self, _view: object, content: dict[str, Any], _buffers: object) -> None:
+        if content.get("closed"):  # the last of its views was taken away: the cell was run again, or cleared
+            self._watched.stop()

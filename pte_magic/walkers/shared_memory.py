@@ -1,0 +1,258 @@
+"""What the walkers in the kernel have in common: memory that they write and Python reads, without a copy between."""
+
+from __future__ import annotations
+
+import functools
+import os
+import struct
+import weakref
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pte_magic.errors import PteMagicError, TargetError, WalkerClosedError, WalkerUnavailableError
+from pte_magic.linux import hardware
+from pte_magic.linux.interrupts import Lock
+from pte_magic.walkers import mapping
+from pte_magic.walkers.entries import SPAN, Entries, join, rows_before
+
+if TYPE_CHECKING:
+    import mmap
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from pte_magic.linux.address_space import AddressSpace
+
+TABLES = 1
+"""Flag: also the entries passed on the way."""
+
+# How the memory is laid out: the variable `w` of walk.bpf.c, and struct pte_walk_memory of stap/pte_walk.stp.
+_ASKED = struct.Struct("=3Q2I")  # origin, start, end, fd, flags
+_ANSWERED, _ANSWERED_AT = struct.Struct("=Q16x2I"), 8  # start, n_entries, n_spans
+SPANS, SPANS_AT = 1 << 13, 4096
+"""How many spans there is room for, and where they begin."""
+ENTRIES, ENTRIES_AT = (1 << 17) + 1024, SPANS_AT + SPANS * SPAN.itemsize
+"""Entries, likewise."""
+MEMORY_BYTES = ENTRIES_AT + ENTRIES * 8
+"""How much memory there is."""
+
+_RESERVE = 1 << 19  # entries of a result made room for at once; grown when a walk finds more
+
+
+def views(memory: mmap.mmap, at: int = 0) -> tuple[NDArray[Any], NDArray[np.uint64]]:
+    """Return the spans and the entries of what is laid out like that from byte `at` on: all that there is room for."""
+    spans = np.frombuffer(memory, SPAN, SPANS, at + SPANS_AT)
+    return spans, np.frombuffer(memory, np.uint64, ENTRIES, at + ENTRIES_AT)
+
+
+def not_pagemap(space: AddressSpace) -> TargetError:
+    """Return the error that says that an address space has another file where its pagemap should be."""
+    return TargetError(f"descriptor {space.fd} is not an open /proc/PID/pagemap")
+
+
+@functools.cache
+def _table_size() -> int:
+    """Return how many bytes a table of the last level serves."""
+    return 1 << sorted(hardware.shifts().values())[1]
+
+
+class SharedMemoryWalker(ABC):
+    """A walker in the kernel: asked through memory that it shares with this process, one walk at a time.
+
+    A forked child has none of it: there, the walkers of its parent are closed.
+    """
+
+    name: str
+    encoding: str
+    """The format of the entries: that of the running kernel."""
+    encryption_mask: int
+    """The bit by which this machine's entries say that memory is encrypted, or 0."""
+    frames_hidden: bool
+    """Whether page frames and swap locations were taken out of the entries that were read last."""
+    closed: bool
+    """Whether it is of no use any more."""
+    _memory: mmap.mmap
+
+    def __init__(self) -> None:
+        try:
+            self.encoding = hardware.encoding()
+        except PteMagicError as error:
+            raise WalkerUnavailableError(self.name, str(error)) from error
+        self._lock = Lock()
+        self._flags = 0
+        self.encryption_mask = 0
+        self.frames_hidden = False
+        self.closed = False
+        _all.add(self)
+
+    def _use(self, memory: mmap.mmap) -> None:
+        """Take `memory` for requests and answers."""
+        self._memory = memory
+        self._spans, self._entries = views(memory)
+
+    @abstractmethod
+    def close(self) -> None:
+        """Unload it, when no walk is under way. The walker is of no use afterwards."""
+
+    def abandon(self) -> None:
+        """Forget all that it has in a forked child: it is the parent's."""
+        self.closed = True
+        self._lock = Lock()  # another thread of the parent may have it
+        if memory := vars(self).get("_memory"):
+            mapping.leave(memory)
+
+    def _check(self) -> None:
+        """Raise if it was closed, so that there is nothing to ask, or by a fork since what was read was written.
+
+        Raises:
+            WalkerClosedError: It was.
+
+        """
+        if self.closed:
+            raise WalkerClosedError(self.name)
+
+    @abstractmethod
+    def _run(self, space: AddressSpace) -> None:
+        """Have the kernel answer the request in the memory; raise what went wrong."""
+
+    def walk(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Entries:
+        """Return the entries of ``[start, end)`` of `space`.
+
+        Args:
+            space: The address space.
+            start: First address, a multiple of the page size.
+            end: First address not asked for, likewise.
+            tables: Also the entries passed on the way, each before those below it.
+
+        Raises:
+            NoAddressSpaceError: The process has exited or called exec.
+            UnstableError: A table changed at every attempt to read it.
+            WalkerClosedError: It was closed.
+
+        """
+        with self._lock:
+            reached, n, m = self._read(space, start, start, end, tables)
+            if reached >= end:
+                entry, spans = self._copy(n, m)
+                found = self._entries_of(entry, spans)
+                return found if m == 1 else found.disjoint(end)
+            # Memory that nothing was written to is not resident, and realloc moves pages, not bytes.
+            entry = np.empty(min((end - start) // hardware.PAGE_SIZE + ENTRIES, _RESERVE), np.uint64)
+            pieces = [self._take(entry[:n], m)]
+            while reached < end:
+                reached, more, m = self._read(space, start, reached, end, tables)
+                if n + more > len(entry):
+                    entry.resize(2 * len(entry), refcheck=False)
+                pieces.append(self._take(entry[n : n + more], m))
+                self._check()
+                n += more
+            entry.resize(n, refcheck=False)
+            return self._entries_of(entry, np.concatenate(pieces)).disjoint(end)
+
+    def _take(self, to: NDArray[np.uint64], m: int) -> NDArray[Any]:
+        """Copy the entries that were read, all of them, to another array; return a copy of the spans."""
+        to[:] = self._entries[: len(to)]
+        return self._spans[:m].copy()
+
+    def _seen(self, n: int, m: int) -> tuple[NDArray[np.uint64], NDArray[Any] | bytes]:
+        """Return the entries and spans that were read, valid until more are read."""
+        return self._entries[:n], self._spans[:m]
+
+    def _copy(self, n: int, m: int) -> tuple[NDArray[np.uint64], NDArray[Any] | bytes]:
+        """Return a copy of the entries and spans that were read."""
+        found = self._entries[:n].copy(), self._spans[:m].copy()
+        self._check()
+        return found
+
+    def _entries_of(self, entry: NDArray[np.uint64], spans: NDArray[Any] | bytes) -> Entries:
+        return Entries(entry, spans, self.encoding, self.name, None, self.encryption_mask, self.frames_hidden)
+
+    def chunks(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Iterator[Entries]:
+        """Yield what `walk` returns, piece by piece, each of about 132,096 entries at most.
+
+        Between two, others may walk. A piece ends where a table does, so that a huge page in its place is whole in the
+        next one.
+        """
+        reached, told = start, None
+        kept: list[Entries] = []
+        while reached < end:
+            with self._lock:
+                reached, n, m = self._read(space, start, reached, end, tables)
+                kept.append(self._entries_of(*self._copy(n, m)))
+            found = join(kept).disjoint(end, told)
+            place = reached if reached >= end else reached & -_table_size()
+            rows = rows_before(found.spans, place) if place > (start if told is None else told) else 0
+            if rows:
+                told = place
+                yield found.part(0, rows) if rows < len(found) else found
+            kept = [found.part(rows, len(found))] if rows < len(found) else []
+
+    def views(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Iterator[Entries]:
+        """Yield what `chunks` yields, each a view that is valid until the next is asked for.
+
+        Nothing is copied, unless a table went away between two steps: the arrays are the memory that the walker in the
+        kernel wrote. Other threads' walks wait until the iteration ends; this thread's raise RuntimeError.
+        """
+        reached, told = start, None
+        with self._lock:
+            while reached < end:
+                reached, n, m = self._read(space, start, reached, end, tables)
+                yield self._entries_of(*self._seen(n, m)).disjoint(end, told)
+                told = reached
+
+    def once(  # noqa: PLR0913, PLR0917  (a request is what it is)
+        self,
+        space: AddressSpace,
+        origin: int,
+        start: int,
+        end: int,
+        tables: bool,  # noqa: FBT001
+        take: Callable[[NDArray[np.uint64], NDArray[Any]], object],
+    ) -> tuple[int, int, int]:
+        """Ask the kernel once for a part of the walk that began at `origin`; return how far it came.
+
+        Args:
+            space: The address space.
+            origin: Where the whole walk began.
+            start: Where this part of it begins.
+            end: Where the whole walk ends.
+            tables: Also the entries passed on the way.
+            take: Called with the entries and spans, views that are valid until it returns.
+
+        Returns:
+            Where the next part begins, how many entries and how many spans there were.
+
+        """
+        with self._lock:
+            reached, n, m = self._read(space, origin, start, end, tables)
+            take(self._entries[:n], self._spans[:m])
+            self._check()
+            return reached, n, m
+
+    def _read(
+        self,
+        space: AddressSpace,
+        origin: int,
+        start: int,
+        end: int,
+        tables: bool = False,  # noqa: FBT001, FBT002  (private, and a name costs time that a query of one page has not)
+    ) -> tuple[int, int, int]:
+        """Ask once. Return how far it came, and how many entries and spans it wrote."""
+        self._check()
+        _ASKED.pack_into(self._memory, 0, origin, start, end, space.fileno(), self._flags | tables * TABLES)
+        self._run(space)
+        answer: tuple[int, int, int] = _ANSWERED.unpack_from(self._memory, _ANSWERED_AT)
+        return answer
+
+
+_all: weakref.WeakSet[SharedMemoryWalker] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    for one in list(_all):
+        one.abandon()
+
+
+os.register_at_fork(after_in_child=_in_child)
