@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pte_magic import PteFrame
 from pte_magic.api import pte_frame
 from pte_magic.formats import kernel
-from pte_magic.walkers.entries import LEVELS, SPAN, Entries
+from pte_magic.linux.geometry import LEVELS
+from pte_magic.walkers.entries import SPAN, Entries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pte_magic import PteFrame
     from pte_magic.api.pte_diff import PteDiff
 
 PAGE, MIB2, GIB = 1 << 12, 2 << 20, 1 << 30  # of x86-64, whose entries these are

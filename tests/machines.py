@@ -8,7 +8,8 @@ import numpy as np
 
 from pte_magic.api import pte_frame
 from pte_magic.formats import kernel
-from pte_magic.walkers.entries import LEVELS, SPAN, Entries
+from pte_magic.linux.geometry import LEVELS
+from pte_magic.walkers.entries import SPAN, Entries
 
 if TYPE_CHECKING:
     from pte_magic import PteFrame

@@ -13,8 +13,8 @@ import pytest
 from handmade import PAGE
 
 import pte_magic
-from pte_magic import arguments, workloads
-from pte_magic.errors import PteMagicError
+from pte_magic import workloads
+from pte_magic.errors import PteMagicError, arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable

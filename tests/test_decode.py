@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import pte_magic
 from pte_magic.formats.registry import FORMATS
-from pte_magic.walkers.entries import LEVELS
+from pte_magic.linux.geometry import LEVELS
 
 PRESENT, PSE, PROTNONE = 1, 1 << 7, 1 << 8
 BOOLEANS = [

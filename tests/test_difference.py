@@ -17,7 +17,8 @@ from pte_magic.dataframes.diff.words import WORDS
 from pte_magic.errors import TargetError
 from pte_magic.formats import kernel
 from pte_magic.formats.hidden import hide
-from pte_magic.walkers.entries import LEVELS, SPAN, Entries
+from pte_magic.linux.geometry import LEVELS
+from pte_magic.walkers.entries import SPAN, Entries
 
 if TYPE_CHECKING:
     from pte_magic import PteFrame

@@ -14,7 +14,8 @@ from differences import DIRTY, NX, PAGE, RW, START, made, page, pages, swap
 from pte_magic.api import pte_frame
 from pte_magic.formats import kernel
 from pte_magic.formats.hidden import hide
-from pte_magic.walkers.entries import LEVELS, SPAN, Entries
+from pte_magic.linux.geometry import LEVELS
+from pte_magic.walkers.entries import SPAN, Entries
 
 if TYPE_CHECKING:
     from pte_magic.api.pte_diff import PteDiff

@@ -14,9 +14,10 @@ from pte_magic import PteFrame, PteMagicError
 from pte_magic.api import pte_frame
 from pte_magic.errors import TargetError
 from pte_magic.formats import kernel
+from pte_magic.linux.geometry import LEVELS
 from pte_magic.text import units
 from pte_magic.text.units import counted
-from pte_magic.walkers.entries import LEVELS, SPAN, Entries
+from pte_magic.walkers.entries import SPAN, Entries
 
 PAGE, GUARD, SWAPPED = 0x8000000153016067, 0xFFFFFFFFFFFFF600, 0x07FFFFFFFFFFFC00
 

@@ -69,6 +69,7 @@ if child == 0:
     while True:
         signal.pause()
 address = pte_magic.walk(memory)["vaddr"].iloc[0]
+space = "pte_magic/linux/address_space.py"
 try:
     for do in (
         lambda: pte_magic.entries(address, address + 4096, pid=child),
@@ -77,7 +78,7 @@ try:
         do()
         gc.collect()
         before, number = descriptors(), 1
-        while interrupted(do, number, ("pte_magic/linux/address_space.py", "pte_magic/walkers/"), ("pte_magic/linux/address_space.py",)):
+        while interrupted(do, number, (space, "pte_magic/walkers/"), (space,)):
             assert descriptors() == before, number
             number += 1
         assert number > 100, number

@@ -47,7 +47,7 @@ def pages_of(shell: Shell, name: str) -> range:
     return range(array.ctypes.data // PAGE * PAGE, array.ctypes.data + array.nbytes, PAGE)
 
 
-def is_behind(found: pte_magic.PteFrame, pages: Sequence[int]) -> bool:
+def is_behind(found: pd.DataFrame, pages: Sequence[int]) -> bool:
     """Tell whether rows are just those behind some pages; one may be of a huge page, as in the heap it sometimes is."""
     starts, ends = found["vaddr"], found["vaddr"] + found["size"]
     within = (ends > pages[0]) & (starts <= pages[-1])

@@ -28,8 +28,8 @@ from pte_magic.errors import TargetError
 from pte_magic.linux import page_frames
 from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.notebook.before_after import Around
-from pte_magic.notebook.line_target import Named
 from pte_magic.targets import target as targets
+from pte_magic.targets.named import Named
 from pte_magic.targets.target import Target
 
 if TYPE_CHECKING:

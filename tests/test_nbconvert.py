@@ -25,7 +25,8 @@ MADE = """
 import pte_magic
 from pte_magic.api import pte_frame as frame
 from pte_magic.formats import kernel
-from pte_magic.walkers.entries import LEVELS, SPAN, Entries
+from pte_magic.walkers.entries import SPAN, Entries
+from pte_magic.linux.geometry import LEVELS
 
 def made(*rows):
     spans = np.array([(vaddr, size, 1, LEVELS.index(level)) for vaddr, size, level, _ in rows], SPAN)

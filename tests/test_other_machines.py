@@ -13,7 +13,8 @@ import pte_magic
 from pte_magic.api import pte_frame
 from pte_magic.formats import kernel
 from pte_magic.formats.registry import FORMATS
-from pte_magic.walkers.entries import LEVELS, SPAN, Entries
+from pte_magic.linux.geometry import LEVELS
+from pte_magic.walkers.entries import SPAN, Entries
 
 if TYPE_CHECKING:
     from pte_magic import PteFrame

@@ -1,4 +1,4 @@
-"""The package as a whole: names, version, what an import pulls in, and that data goes one way."""
+"""The package as a whole: which folder imports from which, names, version, and what an import pulls in."""
 
 from __future__ import annotations
 
@@ -14,91 +14,86 @@ from conftest import python
 import pte_magic
 
 ROOT = Path(pte_magic.__file__).parent
-MODULES = sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.py" or path.parent != ROOT)
-# The way of the data (DESIGN.md), left to right; no module imports from its right.
-STAGES = [
-    {
-        "kernel_text",
-        "escapes",
-        "arguments",
-        "descriptors",
-        "target",
-        "memory",
-        "memory_of_arrow",
-        "memory_of_pandas",
-        "memory_of_torch",
-        "blocks",
-        "buffers",
-        "holders",
-        "itself",
-        "strings",
-        "dlpack",
-        "space",
-        "geometry",
-        "hardware",
-        "physical",
-        "errors",
-        "expressions",
-        "typed_numbers",
-        "typed_words",
-        "suggestions",
-        "interrupts",
-        "newer_pandas",
-        "page_sizes",
-        "system_calls",
-        "options",
-        "units",
-    },
-    {"systemtap", "workloads"},
-    {"walkers"},
-    {"formats", "ranges"},
-    {
-        "columns",
-        "frame",
-        "page_frames",
-        "display",
-        "overview",
-        "own_frames",
-        "restored",
-        "row_kernels",
-        "runs",
-        "difference",
-        "differences",
-        "comparison",
-        "views",
-    },  # a frame is asked for its views
-    {"core", "doctor", "helper", "sharing"},
-    {"progress", "visiting"},
-    {"owners"},
-    {"processes", "streaming"},
-    {"snapshots"},
-    {"named"},
-    {"around"},
-    {"watching"},
-    {"command_line", "combinations"},
-    {"cell", "stap_magic", "completion"},
-    {"diff_magic"},
-    {"magics", "__main__"},
-]
-STAGE_OF = {name: stage for stage, names in enumerate(STAGES) for name in names}
+BASIS = {"errors", "text"}
+SYSTEM = {"linux", *BASIS}
+# What each folder or file of the package may import from, besides itself: CONTRIBUTING.md shows it as a picture.
+MAY_IMPORT = {
+    "errors": set(),
+    "text": set(),
+    "linux": BASIS,
+    "formats": SYSTEM,
+    "targets": SYSTEM,
+    "systemtap": SYSTEM,
+    "workloads": SYSTEM,
+    "walkers": {"systemtap", *SYSTEM},
+    "dataframes": {"formats", *SYSTEM},
+    "views": {"dataframes", "formats", *SYSTEM},
+    "helper": {"walkers", "systemtap", "formats", *SYSTEM},
+    "api": {"views", "dataframes", "walkers", "targets", "systemtap", "formats", *SYSTEM},
+    "notebook": {"api", "dataframes", "walkers", "targets", "systemtap", "formats", *SYSTEM},
+    "cli": {"helper", "walkers", *SYSTEM},
+    "__main__": {"cli"},
+    "__init__": {"api", "notebook", "views", "walkers", *SYSTEM},
+}
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    """Return the name of a module as `import` has it."""
+    return ".".join(("pte_magic", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+
+
+MODULES = {name_of(path): path for path in FILES}
+
+
+def room(name: str) -> str:
+    """Return in which folder of the package, or file at its top, a module is."""
+    return name.split(".")[1] if "." in name else "__init__"
 
 
 def imported(path: Path) -> set[str]:
-    """Return the parts of the package that a module imports, also only for types or in a function."""
+    """Return the modules of the package that a module imports, also only for types or in a function."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            found |= {alias.name for alias in node.names if alias.name.split(".")[0] == "pte_magic"}
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, "imports are absolute"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name.split(".")[1] for name in found if name.startswith("pte_magic.")}
+            if str(node.module).split(".")[0] == "pte_magic":
+                names = (f"{node.module}.{alias.name}" for alias in node.names)
+                found |= {name if name in MODULES else str(node.module) for name in names}
+    return found
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_module_imports_from_its_right(path: Path) -> None:
-    stage = STAGE_OF[path.relative_to(ROOT).parts[0].removesuffix(".py")]
-    assert {name for name in imported(path) if STAGE_OF[name] > stage} == set()
+IMPORTED = {name: imported(path) for name, path in MODULES.items()}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_each_folder_imports_only_from_those_below_it(name: str) -> None:
+    assert {other for other in IMPORTED[name] if room(other) not in {room(name), *MAY_IMPORT[room(name)]}} == set()
+
+
+def test_what_may_be_imported_is_below_and_is_imported() -> None:
+    order = list(MAY_IMPORT)
+    for name, below in MAY_IMPORT.items():
+        assert below <= set(order[: order.index(name)]), name
+    used = {name: {room(other) for at in MODULES if room(at) == name for other in IMPORTED[at]} for name in MAY_IMPORT}
+    unused = {name: below - used[name] for name, below in MAY_IMPORT.items()}
+    assert {name: those - SYSTEM for name, those in unused.items() if those - SYSTEM} == {}
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    done: set[str] = set()
+
+    def follow(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, f"a circle: {' -> '.join((*way[way.index(name) :], name))}"
+        if name not in done:
+            for other in IMPORTED[name]:
+                follow(other, (*way, name))
+            done.add(name)
+
+    for name in MODULES:
+        follow(name, ())
 
 
 def test_version_is_the_distribution_s() -> None:
@@ -107,16 +102,24 @@ def test_version_is_the_distribution_s() -> None:
 
 def test_all_names_are_there_and_documented() -> None:
     assert len(set(pte_magic.__all__)) == len(pte_magic.__all__)
+    assert dir(pte_magic) == sorted(pte_magic.__all__)
     code = "from pte_magic import *; print(sorted(name for name in globals() if not name.startswith('__')))"
-    public = [name for name in pte_magic.__all__ if not name.startswith("__")]
-    assert python(code) == str(sorted(public))
+    assert python(code) == str(sorted(pte_magic.__all__))
     for name in pte_magic.__all__:
-        assert inspect.getdoc(getattr(pte_magic, name)), name
+        public = getattr(pte_magic, name)
+        assert inspect.getdoc(public), name
+        if inspect.isclass(public):
+            assert (public.__module__, public.__qualname__) == ("pte_magic", name)
+
+
+def test_all_errors_are_public() -> None:
+    errors = importlib.import_module("pte_magic.errors")
+    found = {name for name, value in vars(errors).items() if inspect.isclass(value) and value.__name__ == name}
+    assert found == {name for name in pte_magic.__all__ if name.endswith("Error")}
 
 
 def test_every_module_is_documented_and_imports() -> None:
-    for path in MODULES:
-        name = ".".join(("pte_magic", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+    for name in MODULES:
         assert importlib.import_module(name).__doc__, name
 
 
@@ -133,7 +136,7 @@ def test_package_is_typed() -> None:
 
 
 def test_compiled_walker_is_part_of_the_package() -> None:
-    assert (ROOT / "walkers" / "walk.bpf.o").read_bytes()[:4] == b"\x7fELF"
+    assert (ROOT / "walkers" / "bpf" / "walk.bpf.o").read_bytes()[:4] == b"\x7fELF"
 
 
 def test_extension_is_loaded_by_the_name_of_the_package() -> None:

@@ -14,6 +14,7 @@ from shells import Cell, Shell
 
 from pte_magic.notebook.stap_cell import Output, Request, request
 from pte_magic.systemtap import module_cache, toolchain
+from pte_magic.systemtap.script import Script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -225,15 +226,15 @@ def test_the_key_of_a_module_changes_with_all_that_it_depends_on(tmp_path: Path)
     tapset = tmp_path / "tapset"
     tapset.mkdir()
     (tapset / "one.stp").write_text("# one", encoding="ascii")
-    plain = module_cache.Script("probe begin {}", "name", include=(tapset,))
+    plain = Script("probe begin {}", "name", include=(tapset,))
     places = {module_cache._place(plain, "1.2")}
     assert places == {module_cache._place(plain, "1.2")}
     for other in (
-        module_cache.Script("probe end {}", "name", include=(tapset,)),
-        module_cache.Script("probe begin {}", "other", include=(tapset,)),
-        module_cache.Script("probe begin {}", "name", ("-g",), include=(tapset,)),
-        module_cache.Script("probe begin {}", "name", (), ("-g",), include=(tapset,)),
-        module_cache.Script("probe begin {}", "name", include=()),
+        Script("probe end {}", "name", include=(tapset,)),
+        Script("probe begin {}", "other", include=(tapset,)),
+        Script("probe begin {}", "name", ("-g",), include=(tapset,)),
+        Script("probe begin {}", "name", (), ("-g",), include=(tapset,)),
+        Script("probe begin {}", "name", include=()),
     ):
         places.add(module_cache._place(other, "1.2"))
     places.add(module_cache._place(plain, "1.3"))

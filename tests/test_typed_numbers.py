@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pte_magic.text.typed_numbers import TypedNumber, entry, number
+from pte_magic.notebook.expressions import entry
+from pte_magic.text.typed_numbers import TypedNumber, number
 
 words = st.integers(0, (1 << 64) - 1)
 either = st.booleans()

@@ -10,10 +10,10 @@ import pandas as pd
 
 from pte_magic import walkers
 from pte_magic.errors import WalkerUnavailableError
+from pte_magic.errors.escapes import visible
 from pte_magic.linux.address_space import own
 from pte_magic.linux.hardware import PAGE_SIZE
 from pte_magic.systemtap import toolchain
-from pte_magic.text.escapes import visible
 from pte_magic.walkers import helper_client, pagemap, stap, what_to_type
 
 _SEES = {

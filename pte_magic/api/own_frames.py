@@ -14,6 +14,7 @@ import pandas as pd
 
 from pte_magic.dataframes import row_kernels
 from pte_magic.dataframes.columns import fits
+from pte_magic.dataframes.kinds import is_one
 from pte_magic.errors import TargetError
 from pte_magic.views import frame_view
 
@@ -47,10 +48,7 @@ class OwnFrame(pd.DataFrame):
     @classmethod
     def _is_one(cls, names: Iterable[Any], dtypes: Iterable[Any]) -> bool:
         """Tell whether columns of these names and dtypes are those of a frame of this kind."""
-        found = dict(zip(names := list(names), dtypes, strict=True))
-        if len(found) < len(names) or not cls._SAYS & found.keys():
-            return False
-        return all(fits(dtype, cls._wanted(name)) for name, dtype in found.items())
+        return is_one(names, dtypes, cls._SAYS, cls._wanted)
 
     def _need(self, who: str, *names: str) -> None:
         """Make sure that a method finds the columns that it needs, and each of ours as we made it.

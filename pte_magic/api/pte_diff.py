@@ -1,22 +1,20 @@
-"""`PteDiff`: what changed between two looks at page-table entries, as a pandas DataFrame with words for it."""
+"""`PteDiff`: what changed between two looks at entries, as a DataFrame with words for it; `PteDiffs` has several."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pte_magic.api.own_frames import OwnFrame
-from pte_magic.dataframes import columns, restored_dtypes, runs
-from pte_magic.dataframes.diff import compare as rows
-from pte_magic.dataframes.diff import flipped_bits
+from pte_magic.dataframes import restored_dtypes, runs
+from pte_magic.dataframes.diff import columns
+from pte_magic.dataframes.diff.compare import compare as compared
+from pte_magic.dataframes.diff.runs import NEEDED, merged
+from pte_magic.errors.escapes import visible
 from pte_magic.views import diff_view
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-_SAME = ("change", "level", "state_before", "state_after", "level_before", "level_after")
+from pte_magic.views.markup import escape
 
 
 class PteDiff(OwnFrame):
@@ -50,13 +48,10 @@ class PteDiff(OwnFrame):
     nothing: an empty entry often covers more than was asked for.
     """
 
-    _TYPES: ClassVar[Mapping[str, Any]] = {
-        **{name: columns.TYPES[name] for name in (*columns.WHERE, *runs.COUNTS, "level")},
-        **dict.fromkeys(("before", "after", "flipped", "pfn_before", "pfn_after"), columns.TYPES["pfn"]),
-        **dict.fromkeys(("level_before", "level_after"), columns.TYPES["level"]),
-        **dict.fromkeys(("state_before", "state_after"), columns.TYPES["state"]),
-    }
-    _SAYS = frozenset({"vaddr", "before", "after", "flipped"})
+    __module__ = "pte_magic"
+
+    _TYPES = columns.TYPES
+    _SAYS = columns.SAYS
     _WHOLE = frozenset({"vaddr", "size", "change", "before"})
     _MADE_BY = ".diff()"
 
@@ -83,16 +78,9 @@ class PteDiff(OwnFrame):
             places in swap, which are others in each row, it has those of the first.
 
         """
-        self._need("runs()", *columns.WHERE, *_SAME, "before", "after", "flipped")
-        first, size = self["vaddr"].to_numpy(), self["size"].to_numpy()
-        starts = np.ones(len(self), np.bool_)
-        starts[1:] = (first[1:] != first[:-1] + runs.counts(self)[1][:-1]) | (size[1:] != size[:-1])
-        for name in _SAME:
-            code = pd.factorize(self[name])[0]
-            starts[1:] |= code[1:] != code[:-1]
-        starts[1:] |= flipped_bits.changes(self)
-        merged: PteDiff = runs.merged(self, starts)  # with the attrs
-        return merged
+        self._need("runs()", *NEEDED)
+        found: PteDiff = merged(self)  # with the attrs
+        return found
 
     def summary(self) -> pd.DataFrame:
         """Count entries and bytes by what happened to them.
@@ -120,6 +108,21 @@ class PteDiff(OwnFrame):
         return diff_view.html(self)
 
 
+class PteDiffs(dict[str, PteDiff]):
+    """The differences of several targets, `PteDiff` by the text that named each."""
+
+    __module__ = "pte_magic"
+
+    def __repr__(self) -> str:
+        return "\n\n".join(f"{visible(name)}\n{found!r}" for name, found in self.items())
+
+    def _repr_html_(self) -> str | None:
+        shown = {name: found._repr_html_() for name, found in self.items()}
+        if None in shown.values():  # pandas was told not to
+            return None
+        return "".join(f"<h4><code>{escape(name)}</code></h4>{html}" for name, html in shown.items())
+
+
 def compare(before: pd.DataFrame, after: pd.DataFrame) -> PteDiff:
     """Tell what changed from one frame to another.
 
@@ -134,7 +137,7 @@ def compare(before: pd.DataFrame, after: pd.DataFrame) -> PteDiff:
         TargetError: A frame lacks addresses or states, has runs for rows, or covers an address twice.
 
     """
-    found = rows.compare(before, after)
+    found = compared(before, after)
     difference: PteDiff = PteDiff._own(found)  # noqa: SLF001  (PteDiff(found) would look for what is to be restored)
     difference.attrs = found.attrs
     return difference

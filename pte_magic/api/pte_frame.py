@@ -11,10 +11,10 @@ import pandas as pd
 from pte_magic import walkers
 from pte_magic.api.own_frames import OwnFrame
 from pte_magic.api.pte_diff import compare
-from pte_magic.arguments import index, shown
 from pte_magic.dataframes import columns, restored_dtypes, row_kernels, runs
 from pte_magic.dataframes.pandas_compat import from_blocks
 from pte_magic.errors import TargetError
+from pte_magic.errors.arguments import index, shown
 from pte_magic.formats import decode, pagemap_words
 from pte_magic.formats import kernel as kernels
 from pte_magic.linux import hardware
@@ -72,6 +72,8 @@ class PteFrame(OwnFrame):
     ``format`` says the same of each row, and more; so frames of several machines may be one, and what cannot be known
     of rows of several kernels, or of unknown ones, is refused.
     """
+
+    __module__ = "pte_magic"
 
     _TYPES = columns.TYPES
     _SAYS = frozenset({"vaddr", "level", "entry", "state", "pfn", *columns.BOOLEANS})
@@ -159,7 +161,8 @@ class PteFrame(OwnFrame):
             from pte_magic.dataframes.page_frame_columns import join  # noqa: PLC0415  (this module is to its left)
 
         self._need("frames()", *columns.WHERE, "pfn", "host", "pid")
-        return join(self)
+        found: PteFrame = join(self)
+        return found
 
     def bits(self, row: int | None = None) -> BitField:
         """Return a picture of one raw entry, which decodes whatever its bits are changed to.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pte_magic import arguments, walkers
+from pte_magic import walkers
 from pte_magic.api import walk
+from pte_magic.errors import arguments
 from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.walkers.entries import Entries, join
 from pte_magic.walkers.ranges import each_once

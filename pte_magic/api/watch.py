@@ -14,19 +14,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import pandas as pd
 
-from pte_magic import arguments
 from pte_magic.api import walk
-from pte_magic.errors import PteMagicError, UnstableError
+from pte_magic.errors import PteMagicError, UnstableError, arguments
 from pte_magic.linux import descriptors
 from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.linux.interrupts import Lock, deferred
-from pte_magic.notebook.before_after import same
-from pte_magic.notebook.line_target import Named
+from pte_magic.targets.named import Named
 from pte_magic.text import units
 from pte_magic.views import diff_view
 from pte_magic.views import watch_history as history
 from pte_magic.views.headline import headline
 from pte_magic.views.watch_history import COLUMNS, Event, History, Kind
+from pte_magic.walkers.entries import same
 from pte_magic.walkers.patience import hurried
 
 if TYPE_CHECKING:
@@ -58,6 +57,8 @@ class Watch:
     statement or of a loop over it, when its process exits, when nobody holds it any more, by ``%unload_ext``, and when
     Python ends. Its object is held as long as it is.
     """
+
+    __module__ = "pte_magic"
 
     def __init__(self, target: Named, *, every: float, walker: str) -> None:
         """Take the first look, and start.

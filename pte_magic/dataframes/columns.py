@@ -15,7 +15,7 @@ from pte_magic.formats.field import KINDS, STATES
 from pte_magic.formats.plan import CACHES
 from pte_magic.formats.registry import FORMATS
 from pte_magic.linux import hardware
-from pte_magic.walkers.entries import LEVELS
+from pte_magic.linux.geometry import LEVELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pte_magic.api.pte_frame import PteFrame
     from pte_magic.linux.address_space import Region
 
 FLAGS = (
@@ -51,8 +50,8 @@ FLAGS = (
 _NEEDED = ("vaddr", "size", "pfn", "host", "pid")
 
 
-def join(frame: PteFrame) -> PteFrame:
-    """Do what `PteFrame.frames` says."""
+def join(frame: pd.DataFrame) -> Any:
+    """Do what `PteFrame.frames` says; what is returned is of the frame's kind."""
     _check(frame)
     pfn: Any = frame["pfn"].array
     known = ~np.asarray(pfn.isna())
@@ -71,7 +70,7 @@ def join(frame: PteFrame) -> PteFrame:
     )
 
 
-def _check(frame: PteFrame) -> None:
+def _check(frame: pd.DataFrame) -> None:
     absent = [name for name in _NEEDED if name not in frame.columns]
     if absent:
         message = f"frames() needs the columns {', '.join(_NEEDED)}, and this frame has no {', '.join(absent)}"
@@ -118,7 +117,7 @@ def _groups(inodes: Told) -> pd.Categorical:
     return _named([paths.get(inode, f"inode {inode}") for inode in found.tolist()], at)
 
 
-def _regions(frame: PteFrame) -> dict[str, pd.Categorical]:
+def _regions(frame: pd.DataFrame) -> dict[str, pd.Categorical]:
     """Return the name and the permissions of the region in which each entry lies."""
     first, pid = frame["vaddr"].to_numpy(), frame["pid"].to_numpy()
     last = first + (frame["size"].to_numpy() - np.uint64(1))

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pte_magic.formats.field import BIG, HARD, KINDS, LEAVES, STATES, Shape
+from pte_magic.formats.kernel import fields
 from pte_magic.formats.plan import NOT_PRESENT, SHADOW_STACK, SPLITTING, STATE, blocks, moved, plan, shape_table, sizes
-from pte_magic.formats.registry import fields
-from pte_magic.walkers.entries import LEVELS
+from pte_magic.linux.geometry import LEVELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,11 +11,11 @@ import numpy as np
 
 from pte_magic.formats import decode
 from pte_magic.formats.field import KINDS, STATES, Field, Shape
+from pte_magic.formats.kernel import fields
 from pte_magic.formats.plan import CACHES
-from pte_magic.formats.registry import fields
 from pte_magic.formats.swap_types import DOUBT
+from pte_magic.linux.geometry import LEVELS
 from pte_magic.text.units import size
-from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pte_magic.arguments import class_name, index, shown
 from pte_magic.errors import TargetError, said
+from pte_magic.errors.arguments import class_name, index, shown
+from pte_magic.linux.geometry import LEVELS
 from pte_magic.text.suggestions import did_you_mean
 from pte_magic.text.units import counted
-from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,7 +14,7 @@ import numpy as np
 from pte_magic.formats import decode
 from pte_magic.formats.field import LEAVES, TABLES, Shape
 from pte_magic.formats.format import frame_mask
-from pte_magic.walkers.entries import LEVELS
+from pte_magic.linux.geometry import LEVELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pte_magic.arguments import index, shown
 from pte_magic.errors import TargetError
+from pte_magic.errors.arguments import index, shown
 from pte_magic.formats import features as look
 from pte_magic.formats import registry as formats
 from pte_magic.formats.field import Shape
 from pte_magic.formats.format import Format, frame_mask
 from pte_magic.formats.releases import NEWEST, named
 from pte_magic.formats.swap_types import SwapTypes, swap_types
-from pte_magic.linux import geometry, hardware
-from pte_magic.walkers import encryption
+from pte_magic.linux import geometry, hardware, memory_encryption
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pte_magic.formats.field import Field
     from pte_magic.formats.releases import Release
 
 # What is among the features in `Kernel.told`.
@@ -92,6 +93,21 @@ def _told(kernel: Kernel) -> str:
 @functools.cache
 def _words(kernel: Kernel) -> str:
     return " ".join([kernel.format.name, str(kernel.levels), *sorted(kernel.features)])
+
+
+@functools.cache
+def fields(kernel: Kernel) -> tuple[Field, ...]:
+    """Return the fields that entries of `kernel` have: those whose feature it has, the C-bit where it lies."""
+    found = []
+    for field in kernel.format.fields:
+        if field.needs == "encryption":
+            if kernel.encryption_mask:
+                found.append(dataclasses.replace(field, low=kernel.encryption_mask.bit_length() - 1))
+        elif field.address is not None and kernel.encryption_mask:  # no address has bits above the C-bit
+            found.append(dataclasses.replace(field, width=kernel.encryption_mask.bit_length() - 1 - field.low))
+        elif (field.needs is None or field.needs in kernel.features) and field.unless not in kernel.features:
+            found.append(field)
+    return tuple(found)
 
 
 @functools.cache
@@ -195,11 +211,11 @@ def here(entries: NDArray[np.uint64] | None = None, *, frames_hidden: bool = Fal
     """Return the running kernel, with the bit of memory encryption that walkers find on this machine.
 
     Args:
-        entries: Raw entries of this machine, if there are any: see `walkers.encryption.mask`.
+        entries: Raw entries of this machine, if there are any: see `memory_encryption.mask`.
         frames_hidden: As of `Kernel`.
 
     """
-    return running(encryption.mask(entries), frames_hidden)
+    return running(memory_encryption.mask(entries), frames_hidden)
 
 
 def of_name(encoding: str, release: object, encryption_mask: int = 0) -> Kernel:

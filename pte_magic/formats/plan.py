@@ -10,7 +10,7 @@ import numpy as np
 
 from pte_magic.formats.field import BIG, HARD, KINDS, LEAVES, STATES, TABLES, Shape
 from pte_magic.formats.format import frame_mask
-from pte_magic.formats.registry import fields
+from pte_magic.formats.kernel import fields
 from pte_magic.linux.geometry import LEVELS
 
 if TYPE_CHECKING:

@@ -1,19 +1,15 @@
-"""All formats of page-table entries, and the fields that a kernel's entries have."""
+"""All formats of page-table entries, by name."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 from typing import TYPE_CHECKING
 
-from pte_magic.arguments import shown
 from pte_magic.errors import TargetError
+from pte_magic.errors.arguments import shown
 from pte_magic.formats import arm64, x86_32, x86_64
 
 if TYPE_CHECKING:
-    from pte_magic.formats.field import Field
     from pte_magic.formats.format import Format
-    from pte_magic.formats.kernel import Kernel
 
 FORMATS: dict[str, Format] = {
     found.name: found for found in (x86_64.FORMAT, x86_32.X86_32, x86_32.X86_PAE, *arm64.FORMATS)
@@ -41,18 +37,3 @@ def of(name: str) -> Format:
         message = f"format {shown(name)} does not exist; type one of {', '.join(FORMATS)}"
         raise TargetError(message)
     return found
-
-
-@functools.cache
-def fields(kernel: Kernel) -> tuple[Field, ...]:
-    """Return the fields that entries of `kernel` have: those whose feature it has, the C-bit where it lies."""
-    found = []
-    for field in kernel.format.fields:
-        if field.needs == "encryption":
-            if kernel.encryption_mask:
-                found.append(dataclasses.replace(field, low=kernel.encryption_mask.bit_length() - 1))
-        elif field.address is not None and kernel.encryption_mask:  # no address has bits above the C-bit
-            found.append(dataclasses.replace(field, width=kernel.encryption_mask.bit_length() - 1 - field.low))
-        elif (field.needs is None or field.needs in kernel.features) and field.unless not in kernel.features:
-            found.append(field)
-    return tuple(found)

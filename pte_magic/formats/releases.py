@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from pte_magic.arguments import shown
 from pte_magic.errors import TargetError
+from pte_magic.errors.arguments import shown
 
 Release = tuple[int, int]
 

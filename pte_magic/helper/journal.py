@@ -8,7 +8,7 @@ import threading
 import time
 from contextlib import suppress
 
-from pte_magic.text.escapes import visible
+from pte_magic.errors.escapes import visible
 
 WARNING, INFO = 4, 6  # syslog(3)
 AT_ONCE, A_SECOND = 4096, 20

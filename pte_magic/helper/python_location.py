@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pte_magic
 from pte_magic.helper import policy
 from pte_magic.helper.policy import HelperError
 
@@ -44,7 +43,7 @@ def check_reachable() -> None:
 def places() -> list[Path]:
     """Return where Python and what it imports are, by all their names."""
     imported = sys.path[not sys.flags.safe_path :]  # without the script's directory
-    given = [sys.executable, sys.prefix, sys.base_prefix, str(Path(pte_magic.__file__).parent), *imported]
+    given = [sys.executable, sys.prefix, sys.base_prefix, str(Path(__file__).parents[1]), *imported]
     names = {name for path in given if path for name in (Path(path).absolute(), Path(path).resolve())}
     return sorted(name for name in names if name.exists())
 

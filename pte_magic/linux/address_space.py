@@ -21,8 +21,14 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from pte_magic import arguments
-from pte_magic.errors import AccessDeniedError, NoAddressSpaceError, NoProcError, NoSuchProcessError, PteMagicError
+from pte_magic.errors import (
+    AccessDeniedError,
+    NoAddressSpaceError,
+    NoProcError,
+    NoSuchProcessError,
+    PteMagicError,
+    arguments,
+)
 from pte_magic.linux import descriptors, kernel_text
 from pte_magic.linux.interrupts import deferred
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 LEVELS = ("pgd", "p4d", "pud", "pmd", "pte")
-"""Names of all levels, top down. What is folded is left out, in the kernel's order: first p4d, then pud, then pmd."""
+"""Names of all levels, top down; a level's number is its index here, and -1 where it is not known.
+
+What is folded is left out, in the kernel's order: first p4d, then pud, then pmd.
+"""
 
 
 class Geometry(NamedTuple):

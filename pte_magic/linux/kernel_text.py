@@ -14,9 +14,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pte_magic.errors import NoProcError
+from pte_magic.errors.escapes import visible
 from pte_magic.linux import descriptors
 from pte_magic.linux.interrupts import deferred
-from pte_magic.text.escapes import visible
 
 if TYPE_CHECKING:
     from pathlib import Path

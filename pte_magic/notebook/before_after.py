@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pte_magic.api import progress, walk
 from pte_magic.errors import PteMagicError
 from pte_magic.notebook.line_target import of_value
 from pte_magic.text.units import size
+from pte_magic.walkers.entries import same
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from pte_magic.api.pte_diff import PteDiff
     from pte_magic.api.pte_frame import PteFrame
     from pte_magic.linux.address_space import Region
-    from pte_magic.notebook.line_target import Named
+    from pte_magic.targets.named import Named
     from pte_magic.walkers.entries import Entries
 
 PAUSE = 0.05
@@ -110,13 +109,6 @@ def settle(looks: Sequence[Around], seconds: float) -> None:
             if not all(map(same, last, found)):
                 changed, last = time.monotonic(), found
             bar.update(time.monotonic() - now)
-
-
-def same(one: Entries | None, other: Entries | None) -> bool:
-    """Tell whether two looks at the same addresses found the same raw entries."""
-    if one is None or other is None:
-        return one is other
-    return np.array_equal(one.entry, other.entry) and np.array_equal(one.spans, other.spans)
 
 
 def _remapped(before: Sequence[Region], after: Sequence[Region], ranges: Sequence[tuple[int, int]]) -> list[str]:

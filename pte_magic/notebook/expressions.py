@@ -10,6 +10,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from pte_magic.errors import PteMagicError, TargetError, said
+from pte_magic.text.typed_numbers import TypedNumber, is_hex, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +48,36 @@ def evaluate(text: str, namespace: dict[str, Any]) -> Any:
             raise
         message = f"{_cut(text)}: {type(error).__name__}{_said(error)}{_within(frames)}"
         raise TargetError(message) from error
+
+
+def entry(text: str, namespace: dict[str, Any]) -> TypedNumber:
+    """Return the raw entry that a person typed: a number as oopses print it, or a Python expression.
+
+    A name that is defined goes before the number that it could be, too.
+
+    Args:
+        text: What was typed.
+        namespace: Names that are defined.
+
+    Returns:
+        The number; of an expression whatever it is, `pte_magic.decode` tells whether these are entries.
+
+    Raises:
+        NameError: The text is neither; if it could be hex, the message says how to type that.
+        TargetError: The expression raised an exception.
+
+    """
+    text = text.strip()
+    found = None if text in namespace else number(text, digits_are_hex=True)
+    if found is not None:
+        return found
+    try:
+        return TypedNumber(evaluate(text, namespace))
+    except NameError as error:
+        if not is_hex(text):
+            raise
+        message = f"{error}; if it is a number in hex, type 0x{text}"
+        raise NameError(message) from error
 
 
 def compiles(text: str) -> bool:

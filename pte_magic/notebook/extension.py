@@ -11,17 +11,17 @@ from IPython.core.magic_arguments import argument, magic_arguments
 
 from pte_magic import walkers
 from pte_magic.api import walk
+from pte_magic.api.decode import decode
 from pte_magic.api.doctor import doctor
 from pte_magic.api.machine.processes import machine
 from pte_magic.api.watch import Watch, stop_all
 from pte_magic.errors import PteMagicError, TargetError
 from pte_magic.notebook import combinations, command_line, completion, pte_cell
-from pte_magic.notebook.expressions import short
+from pte_magic.notebook.expressions import entry, short
 from pte_magic.notebook.line_target import at_first_byte, named_together
 from pte_magic.notebook.options import seconds
 from pte_magic.notebook.stap_cell import StapMagics
 from pte_magic.notebook.typed_words import split
-from pte_magic.text import typed_numbers
 from pte_magic.text.suggestions import undefined
 
 if TYPE_CHECKING:
@@ -107,10 +107,10 @@ class PteMagics(Magics):
 def _shown(text: str, options: argparse.Namespace, namespace: dict[str, Any]) -> object:
     """Return what a line asks for."""
     if options.decode is not None:
-        entry = typed_numbers.entry(options.decode, namespace)
-        if entry.note:
-            print(entry.note)  # noqa: T201  (output of the cell, above its table)
-        decoded = walk.decode(entry.value, level=options.level)
+        typed = entry(options.decode, namespace)
+        if typed.note:
+            print(typed.note)  # noqa: T201  (output of the cell, above its table)
+        decoded = decode(typed.value, level=options.level)
         return decoded.bits() if options.bits else decoded
     if options.machine:
         found = machine(walker=options.walker)

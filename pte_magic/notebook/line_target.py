@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pte_magic.api import walk
 from pte_magic.errors import TargetError
@@ -13,6 +13,7 @@ from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.notebook.expressions import compiles, evaluate, names_in, pid_of, short
 from pte_magic.notebook.typed_words import LONGEST_PID, split, words
 from pte_magic.targets import target as targets
+from pte_magic.targets.named import Named
 from pte_magic.targets.objects import memory
 from pte_magic.text.suggestions import did_you_mean, undefined
 from pte_magic.text.typed_numbers import number
@@ -30,25 +31,6 @@ _PID_AND_REGION = re.compile(rf"(.*\S)\s+(\[(?:{_OWN_NAMES})\])", re.DOTALL)
 _NUMBER_AND_MORE = re.compile(r"(-?\d+)\s+([\[({].*)", re.DOTALL)
 _OPERATORS = frozenset("+*%<>=!&|^@.,:;)]}")  # with these no target begins
 _SELF_AND_MORE = re.compile(r"(self)\s+([\[({].*)", re.DOTALL)
-
-
-class Named(NamedTuple):
-    """What was named. Whoever has this holds the object, so its memory is not free again when it is looked at.
-
-    Attributes:
-        text: All the words.
-        name: The words that name the target, without a pid.
-        value: The object, if these are a Python expression; else None.
-        meant: Its addresses.
-        space: Where they are; open.
-
-    """
-
-    text: str
-    name: str
-    value: object
-    meant: Target
-    space: AddressSpace
 
 
 @contextmanager

@@ -13,15 +13,15 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.display import display
 
 from pte_magic import walkers
-from pte_magic.api.pte_diffs import PteDiffs
+from pte_magic.api.pte_diff import PteDiffs
 from pte_magic.errors import PteMagicError
+from pte_magic.errors.escapes import visible
 from pte_magic.notebook import command_line
 from pte_magic.notebook.before_after import Around, settle
 from pte_magic.notebook.cell_body import Body
 from pte_magic.notebook.line_target import named
 from pte_magic.notebook.options import name, seconds
 from pte_magic.notebook.typed_words import split
-from pte_magic.text.escapes import visible
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -23,6 +23,7 @@ from pte_magic.notebook.stap.showing import play
 from pte_magic.notebook.stap.table import table
 from pte_magic.notebook.stap.values import value
 from pte_magic.systemtap import module_cache, toolchain
+from pte_magic.systemtap.script import Script
 from pte_magic.text.suggestions import undefined
 
 _LARGEST_BUFFER = 4095  # MiB; staprun takes no more
@@ -51,7 +52,7 @@ class Request:
 
     options: argparse.Namespace
     cell: Cell
-    script: module_cache.Script
+    script: Script
     target: int
 
 
@@ -82,7 +83,7 @@ def request(line: str, text: str | None, namespace: dict[str, Any]) -> Request |
         message = 'the cell is empty; type a script below %%stap, such as probe begin { println("hello"); exit() }'
         raise UsageError(message)
     cell = fill(f"{text.rstrip()}\n", namespace)  # how many empty lines follow is nothing to compile anew for
-    script = module_cache.Script(
+    script = Script(
         cell.script,
         NAME,
         options=(*["-g"] * options.guru, *(f"-D{define}" for define in options.define)),

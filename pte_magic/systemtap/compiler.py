@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pte_magic.errors import SystemTapError
+from pte_magic.errors.escapes import visible_lines
 from pte_magic.linux.interrupts import Interrupts
 from pte_magic.systemtap import toolchain
 from pte_magic.systemtap.guard import Guarded
-from pte_magic.text.escapes import visible_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pte_magic.systemtap.module_cache import Script
+    from pte_magic.systemtap.script import Script
 
 _TICK = 1.0  # seconds
 _PATIENCE = 5.0  # seconds that compilers may take to end when they are told to

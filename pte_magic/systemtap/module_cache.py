@@ -10,7 +10,6 @@ import shutil
 import tempfile
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,30 +19,12 @@ from pte_magic.systemtap import compiler, toolchain
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pte_magic.systemtap.script import Script
+
 _KEPT = 64  # modules, a megabyte each, about; more if they were used within a day
 _DAY = 86400  # seconds; nothing is compiled for so long
 
 _PART = ".part-"
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A script and everything else that its module depends on, but for the kernel and SystemTap.
-
-    Attributes:
-        text: The script.
-        name: Of the module; SystemTap's messages call the script by it.
-        options: More options for ``stap``.
-        arguments: What the script reads as ``$1`` and ``@1``, ….
-        include: Directories of tapsets.
-
-    """
-
-    text: str
-    name: str
-    options: tuple[str, ...] = ()
-    arguments: tuple[str, ...] = ()
-    include: tuple[Path, ...] = field(default=(toolchain.TAPSET,))
 
 
 def directory() -> Path:

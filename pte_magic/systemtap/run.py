@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from pte_magic.errors.escapes import visible_lines
 from pte_magic.linux import kernel_text
 from pte_magic.systemtap import toolchain
 from pte_magic.systemtap.guard import Guarded
-from pte_magic.text.escapes import visible_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

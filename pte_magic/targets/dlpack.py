@@ -10,8 +10,8 @@ import ctypes
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pte_magic.arguments import class_name
 from pte_magic.errors import TargetError
+from pte_magic.errors.arguments import class_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pte_magic.arguments import class_name
 from pte_magic.errors import TargetError
+from pte_magic.errors.arguments import class_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pte_magic.arguments import class_name
 from pte_magic.errors import TargetError
+from pte_magic.errors.arguments import class_name
 from pte_magic.targets import dlpack
 
 if TYPE_CHECKING:

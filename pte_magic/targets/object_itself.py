@@ -9,7 +9,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
-from pte_magic.arguments import class_name
+from pte_magic.errors.arguments import class_name
 from pte_magic.targets.holders import mro
 
 if TYPE_CHECKING:

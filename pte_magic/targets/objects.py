@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pte_magic.arguments import class_name
 from pte_magic.errors import TargetError, said
+from pte_magic.errors.arguments import class_name
 from pte_magic.targets import (
     buffers,
     dlpack,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from pte_magic import arguments
-from pte_magic.errors import TargetError
+from pte_magic.errors import TargetError, arguments
 from pte_magic.linux import kernel_text
 from pte_magic.linux.hardware import PAGE_SIZE, untagged, user_limit
 from pte_magic.targets.objects import find

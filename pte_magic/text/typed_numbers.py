@@ -6,9 +6,7 @@ Nothing here knows names: who calls `number` has made sure that the text is not 
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
-
-from pte_magic.notebook.expressions import evaluate
+from typing import NamedTuple
 
 _PREFIXED = re.compile(r"0[xob]_?[0-9a-f]+(?:_[0-9a-f]+)*", re.IGNORECASE)
 _HEX = re.compile(r"[0-9a-f]+(?:_[0-9a-f]+)*", re.IGNORECASE)
@@ -79,31 +77,6 @@ def _prefixed(text: str) -> TypedNumber | None:
     return TypedNumber(value)
 
 
-def entry(text: str, namespace: dict[str, Any]) -> TypedNumber:
-    """Return the raw entry that a person typed: a number as oopses print it, or a Python expression.
-
-    A name that is defined goes before the number that it could be, too.
-
-    Args:
-        text: What was typed.
-        namespace: Names that are defined.
-
-    Returns:
-        The number; of an expression whatever it is, `pte_magic.decode` tells whether these are entries.
-
-    Raises:
-        NameError: The text is neither; if it could be hex, the message says how to type that.
-        TargetError: The expression raised an exception.
-
-    """
-    text = text.strip()
-    found = None if text in namespace else number(text, digits_are_hex=True)
-    if found is not None:
-        return found
-    try:
-        return TypedNumber(evaluate(text, namespace))
-    except NameError as error:
-        if not _HEX.fullmatch(text):
-            raise
-        message = f"{error}; if it is a number in hex, type 0x{text}"
-        raise NameError(message) from error
+def is_hex(text: str) -> bool:
+    """Tell whether a text has nothing but digits of hexadecimal numbers, without a prefix."""
+    return _HEX.fullmatch(text) is not None

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import traitlets
 
-from pte_magic import arguments
+from pte_magic.errors import arguments
 from pte_magic.formats import given
 from pte_magic.formats import kernel as kernels
 from pte_magic.formats.describe import Description, describe, hexadecimal
+from pte_magic.linux.geometry import LEVELS
 from pte_magic.text import typed_numbers
 from pte_magic.views import entry_picture
 from pte_magic.views.markup import framed, module, script
 from pte_magic.views.widget import View
-from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
     from pte_magic.formats.kernel import Kernel
@@ -52,6 +52,8 @@ class BitField(View):
         level: Where it was found: pgd, p4d, pud, pmd or pte.
 
     """
+
+    __module__ = "pte_magic"
 
     _esm = module(script("bits"))
     entry = Entry().tag(sync=True, to_json=_to_hex)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pte_magic.dataframes.diff import flipped_bits
+from pte_magic.dataframes.diff.columns import is_whole
+from pte_magic.dataframes.diff.runs import merged
 from pte_magic.dataframes.diff.words import NOT_LOOKED
 from pte_magic.dataframes.runs import counts as entries_of
 from pte_magic.dataframes.runs import is_counted
@@ -18,10 +20,6 @@ from pte_magic.text.units import counted, size
 from pte_magic.views import frame_view
 from pte_magic.views import headline as overview
 
-if TYPE_CHECKING:
-    from pte_magic.api.pte_diff import PteDiff
-
-_NEEDED = {"vaddr", "size", "change", "before", "after", "flipped"}
 _ELSEWHERE = ("level_before", "level_after", "format_before", "format_after")
 # The words say what became larger or smaller, and names of bits follow from the formats.
 _WITHOUT_ENTRIES = (
@@ -67,11 +65,11 @@ def _changed(changed: int, attrs: dict[Any, Any]) -> str:
     return f"nothing {seen} has changed" if seen else "nothing changed"
 
 
-def _shown(diff: PteDiff) -> tuple[pd.DataFrame, int | None, list[str]]:
+def _shown(diff: pd.DataFrame) -> tuple[pd.DataFrame, int | None, list[str]]:
     """Return the table of words that is shown, how many rows pandas is to print, and the lines below it."""
     notes = [f"[{frame_view.shape_of(diff)}]"]
     limit = pd.get_option("display.max_rows")
-    rows: pd.DataFrame = diff
+    rows = diff
     if limit and len(diff) > limit and not is_counted(diff):
         runs = _runs(diff)
         if len(runs) < len(diff):
@@ -89,11 +87,12 @@ def _shown(diff: PteDiff) -> tuple[pd.DataFrame, int | None, list[str]]:
     return table, keep, notes
 
 
-def _runs(diff: PteDiff) -> PteDiff:
+def _runs(diff: pd.DataFrame) -> pd.DataFrame:
     try:
-        return diff.runs()
+        found: pd.DataFrame = merged(diff)
     except TargetError:  # as in `_shown`
         return diff
+    return found
 
 
 def _marked(before: str, after: str) -> tuple[str, str]:
@@ -108,14 +107,9 @@ def _marked(before: str, after: str) -> tuple[str, str]:
     return next(marked), next(marked)
 
 
-def _is_whole(diff: PteDiff) -> bool:
-    needed = _NEEDED | {"level_before", "level_after", "state_before", "state_after", "level"}
-    return needed <= set(diff.columns) and diff._is_one(diff.columns, diff.dtypes)  # noqa: SLF001  (it asks of itself)
-
-
-def text(diff: PteDiff) -> str:
+def text(diff: pd.DataFrame) -> str:
     """Return a difference as text."""
-    if not _is_whole(diff):
+    if not is_whole(diff):
         return frame_view.text(diff)
     if not len(diff):
         return headline(diff)
@@ -123,9 +117,9 @@ def text(diff: PteDiff) -> str:
     return "\n".join([headline(diff), table.to_string(max_rows=limit, na_rep=frame_view.MISSING), *notes])
 
 
-def html(diff: PteDiff) -> str | None:
+def html(diff: pd.DataFrame) -> str | None:
     """Return a difference as HTML, the changed digits of an entry in bold; None if pandas was told not to."""
-    if not pd.get_option("display.notebook_repr_html") or not _is_whole(diff):
+    if not pd.get_option("display.notebook_repr_html") or not is_whole(diff):
         return frame_view.html(diff)
     if not len(diff):
         return frame_view.paragraph([headline(diff)])

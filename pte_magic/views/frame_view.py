@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import compress, pairwise
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from pte_magic.dataframes import row_kernels
+from pte_magic.dataframes.kinds import is_chain
 from pte_magic.errors import TargetError
+from pte_magic.errors.escapes import visible
 from pte_magic.formats.describe import MOST_PAGES, describe
-from pte_magic.text.escapes import visible
 from pte_magic.text.units import counted, size
 from pte_magic.views import entry_picture
-from pte_magic.views.headline import headline, is_translation, shortened
+from pte_magic.views.headline import headline, shortened
 from pte_magic.views.markup import escape, framed, scrolled
-from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,15 +123,6 @@ def html_table(table: pd.DataFrame, limit: int | None, label: str = "table of en
 def paragraph(lines: list[str]) -> str:
     """Return lines of text as HTML; nothing if there are none."""
     return f"<p>{'<br>'.join(escape(line) for line in lines)}</p>" if lines else ""
-
-
-def is_chain(frame: pd.DataFrame) -> bool:
-    """Tell whether a frame has the raw entries of one address, from the pgd down."""
-    if len(frame) > len(LEVELS) or not {"level", "entry"} <= set(frame.columns) or not is_translation(frame):
-        return False
-    codes = [LEVELS.index(level) if level in LEVELS else -1 for level in frame["level"]]
-    down = all(first < second for first, second in pairwise(codes))
-    return codes[0] == 0 and down and bool(frame["entry"].notna().all())
 
 
 def _leaf(frame: pd.DataFrame) -> Description | None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pte_magic.dataframes.columns import TYPES, translated
-from pte_magic.dataframes.runs import COUNTS, is_counted, merged, starts
+from pte_magic.dataframes.columns import translated
+from pte_magic.dataframes.kinds import MERGED, can_be_counted, has, is_translation
 from pte_magic.dataframes.runs import counts as entries_of
+from pte_magic.dataframes.runs import is_counted, merged, starts
 from pte_magic.errors import TargetError
 from pte_magic.formats.field import STATES
 from pte_magic.text.units import counted, size
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 _TIMES = "\N{MULTIPLICATION SIGN}"
 # In which order states are told: first what maps memory, last what maps nothing.
 _TOLD = (*(state for state in STATES if state not in {"none", "table"}), "none", "table")
-# What is counted, and what runs are made of, as a walk gives them. Whoever changed them sees the rows as they are.
-_COUNTED = {"vaddr": "uint64", "size": "uint64", "state": "category"}
-_MERGED = {**_COUNTED, "pfn": "UInt64", "swap_offset": "UInt64"}
 
 
 def headline(frame: pd.DataFrame) -> list[str]:
@@ -64,28 +62,7 @@ def _sizes(frame: pd.DataFrame) -> tuple[NDArray[np.intp], NDArray[np.uint64], N
 
 
 def _is_range(frame: pd.DataFrame) -> bool:
-    return _is_counted(frame) and not is_translation(frame)
-
-
-def is_translation(frame: pd.DataFrame) -> bool:
-    """Tell whether every row covers the address of the last one: the levels on the way to one address."""
-    if not _is_counted(frame):
-        return False
-    first, covers = frame["vaddr"].to_numpy(), frame["size"].to_numpy()
-    return bool(((first <= first[-1]) & (first[-1] - first < covers)).all())
-
-
-def _is_counted(frame: pd.DataFrame) -> bool:
-    return len(frame) > 0 and _has(frame, _COUNTED) and not frame["state"].isna().any()
-
-
-def _has(frame: pd.DataFrame, columns: dict[str, str]) -> bool:
-    if not frame.columns.is_unique:
-        return False
-    found = {str(name): str(dtype) for name, dtype in frame.dtypes.items()}
-    if any(found.get(name, str(TYPES[name])) != str(TYPES[name]) for name in COUNTS):
-        return False
-    return columns.items() <= found.items() and set(frame["state"].cat.categories) <= set(STATES)
+    return can_be_counted(frame) and not is_translation(frame)
 
 
 def shown_as(runs: int) -> str:
@@ -99,7 +76,7 @@ def shortened(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     Rows of which something would be lost stay rows: runs already, objects that somebody added, an index with a meaning.
     """
     limit = pd.get_option("display.max_rows")
-    if not limit or len(frame) <= limit or is_counted(frame) or not _has(frame, _MERGED):
+    if not limit or len(frame) <= limit or is_counted(frame) or not has(frame, MERGED):
         return frame, []
     index = frame.index
     means_something = index.name is not None or not pd.api.types.is_integer_dtype(index.dtype)

@@ -6,7 +6,7 @@ import functools
 import html
 from pathlib import Path
 
-from pte_magic.text.escapes import visible
+from pte_magic.errors.escapes import visible
 
 __all__ = ["KEYS", "STATIC", "escape", "framed", "module", "placed", "script", "scrolled", "style"]
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
 from pte_magic.dataframes import row_kernels
+from pte_magic.dataframes.kinds import is_chain
 from pte_magic.errors import TargetError
 from pte_magic.formats.describe import HIDDEN, Description, describe, hexadecimal
 from pte_magic.linux import geometry
 from pte_magic.text.units import size
 from pte_magic.views import entry_picture
-from pte_magic.views.frame_view import is_chain
 from pte_magic.views.markup import KEYS, escape, framed, scrolled
-
-if TYPE_CHECKING:
-    from pte_magic.api.pte_frame import PteFrame
 
 _SHORT, _ADDRESS = 32, 64  # bits of an address
 
@@ -49,7 +46,9 @@ class Translation:
 
     """
 
-    def __init__(self, frame: PteFrame, address: int | None = None) -> None:
+    __module__ = "pte_magic"
+
+    def __init__(self, frame: pd.DataFrame, address: int | None = None) -> None:
         """Explain a frame.
 
         Args:
@@ -147,7 +146,7 @@ class Translation:
         return self.html()
 
 
-def _why_not(frame: PteFrame) -> str:
+def _why_not(frame: pd.DataFrame) -> str:
     missing = frame["entry"].isna().to_numpy()
     if missing.any():
         at = int(missing.argmax())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from pte_magic.errors.escapes import visible
 from pte_magic.text import units
-from pte_magic.text.escapes import visible
 from pte_magic.views import palette, svg_image
 from pte_magic.views.markup import escape, framed
 

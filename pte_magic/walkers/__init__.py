@@ -7,9 +7,8 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from pte_magic import arguments
-from pte_magic.errors import TargetError, WalkerClosedError, WalkerUnavailableError
-from pte_magic.linux import descriptors
+from pte_magic.errors import TargetError, WalkerClosedError, WalkerUnavailableError, arguments
+from pte_magic.linux import descriptors, memory_encryption
 from pte_magic.linux.interrupts import Lock, deferred
 from pte_magic.text.suggestions import did_you_mean
 from pte_magic.walkers import helper_client, helper_greeting, pagemap, patience, stap
@@ -208,6 +207,13 @@ def close() -> None:
             walker.close()
 
 
+def _encryption_mask(make: bool) -> int:  # noqa: FBT001  (`memory_encryption` asks)
+    """Return the bit of memory encryption that the walkers found that this process has; `make` those that are quick."""
+    for name in (bpf.NAME, helper_client.NAME) if make else ():
+        attempt(name)
+    return max(getattr(known(name), "encryption_mask", 0) for name in NAMES)
+
+
 def _forget() -> None:
     _attempts.clear()
     _chosen.clear()
@@ -219,4 +225,5 @@ def _in_child() -> None:
     _forget()
 
 
+memory_encryption.walkers.append(_encryption_mask)
 os.register_at_fork(after_in_child=_in_child)

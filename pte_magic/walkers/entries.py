@@ -6,17 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pte_magic.linux import geometry
 from pte_magic.walkers.overlaps import disjoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-LEVELS = geometry.LEVELS
-"""Names of the levels, top down; a level's number is its index here, and -1 where it is not known."""
-
 
 SPAN = np.dtype([("vaddr", "<u8"), ("size", "<u8"), ("count", "<u4"), ("level", "<i4")])
 """A run of entries of one level: first address, bytes that each entry covers, entries, level."""
@@ -35,6 +30,8 @@ class Entries:
         frames_hidden: Page frame numbers and swap locations were taken out of them: see `formats.hidden`.
 
     """
+
+    __module__ = "pte_magic"
 
     __slots__ = ("_spans", "encoding", "encryption_mask", "entry", "frames_hidden", "protnone", "walker")
 
@@ -93,7 +90,7 @@ class Entries:
 
     @property
     def level(self) -> NDArray[np.int8]:
-        """Index into `LEVELS` of each entry, ``int8[n]``, -1 where unknown; computed when asked."""
+        """Index into `geometry.LEVELS` of each entry, ``int8[n]``, -1 where unknown; computed when asked."""
         return np.repeat(self.spans["level"].astype(np.int8), self._counts)
 
     @property
@@ -131,6 +128,13 @@ def rows_before(spans: NDArray[Any], address: int) -> int:
         return 0
     first, size, count, _ = before[-1].item()
     return int(before["count"][:-1].sum(dtype=np.int64) + min(count, -(-(address - first) // size)))
+
+
+def same(one: Entries | None, other: Entries | None) -> bool:
+    """Tell whether two looks at the same addresses found the same raw entries."""
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one.entry, other.entry) and np.array_equal(one.spans, other.spans)
 
 
 def join(parts: Sequence[Entries]) -> Entries:

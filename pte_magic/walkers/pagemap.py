@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pte_magic.linux import pagemap_scan, sizes
+from pte_magic.linux.geometry import LEVELS
 from pte_magic.linux.hardware import PAGE_SIZE
-from pte_magic.walkers.entries import LEVELS, SPAN, Entries, join
+from pte_magic.walkers.entries import SPAN, Entries, join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

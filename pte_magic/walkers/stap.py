@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 
 from pte_magic.errors import SystemTapError, WalkerUnavailableError
 from pte_magic.linux.interrupts import Interrupts
-from pte_magic.notebook.stap.messages import hints
 from pte_magic.systemtap import installation, module_cache, toolchain
+from pte_magic.systemtap.hints import hints
 from pte_magic.systemtap.run import Run
+from pte_magic.systemtap.script import Script
 from pte_magic.walkers import mapping
 from pte_magic.walkers.shared_memory import MEMORY_BYTES, SharedMemoryWalker, not_pagemap
 from pte_magic.walkers.what_to_type import command
@@ -45,10 +46,10 @@ _REFUSED = (
 _TRIES = 5  # to ask, while somebody unloads the module
 
 
-def script() -> module_cache.Script:
+def script() -> Script:
     """Return the walker's script."""
     text = (toolchain.SCRIPTS / "pte_magic_walker.stp").read_text(encoding="utf-8")
-    return module_cache.Script(text, MODULE, options=("-g",))
+    return Script(text, MODULE, options=("-g",))
 
 
 def installed() -> Path | None:

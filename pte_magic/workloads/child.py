@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pte_magic import arguments
-from pte_magic.errors import WorkloadError
+from pte_magic.errors import WorkloadError, arguments
 from pte_magic.linux.hardware import PAGE_SIZE
 from pte_magic.workloads.forked import Forked
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pte_magic import arguments
-from pte_magic.errors import WorkloadError
+from pte_magic.errors import WorkloadError, arguments
 from pte_magic.linux import libc, sizes
 from pte_magic.linux.hardware import PAGE_SIZE
 from pte_magic.workloads.syscalls import call

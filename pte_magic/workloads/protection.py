@@ -5,8 +5,7 @@ from __future__ import annotations
 import mmap
 from typing import TYPE_CHECKING, Any, Self
 
-from pte_magic import arguments
-from pte_magic.errors import WorkloadError
+from pte_magic.errors import WorkloadError, arguments
 from pte_magic.linux.address_space import own
 from pte_magic.workloads.syscalls import Range, call, whole_pages
 

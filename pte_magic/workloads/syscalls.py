@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pte_magic.arguments import class_name
 from pte_magic.errors import WorkloadError
+from pte_magic.errors.arguments import class_name
 from pte_magic.linux.hardware import PAGE_SIZE
 
 libc = ctypes.CDLL(None, use_errno=True)

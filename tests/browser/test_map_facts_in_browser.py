@@ -33,7 +33,8 @@ BUILD = """
 import numpy as np
 from pte_magic.api import pte_frame as frame
 from pte_magic.formats import kernel
-from pte_magic.walkers.entries import LEVELS, SPAN, Entries
+from pte_magic.walkers.entries import SPAN, Entries
+from pte_magic.linux.geometry import LEVELS
 
 def made(spans):
     rows = [(vaddr, size, len(raw), LEVELS.index(level)) for vaddr, size, level, raw in spans]

@@ -12,7 +12,7 @@ import pandas as pd
 from pte_magic.api import pte_frame
 from pte_magic.formats import decode
 from pte_magic.formats.kernel import Kernel, known
-from pte_magic.walkers.entries import LEVELS
+from pte_magic.linux.geometry import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kernel_macros import KERNELS, swap_entry
 
 from pte_magic.formats.describe import describe
-from pte_magic.walkers.entries import LEVELS
+from pte_magic.linux.geometry import LEVELS
 
 entries = st.one_of(
     st.integers(0, (1 << 64) - 1),

@@ -18,9 +18,9 @@ from pte_magic.formats.describe import UNKNOWN, describe
 from pte_magic.formats.features import FEATURES
 from pte_magic.formats.field import LEAVES, TABLES, Shape
 from pte_magic.formats.hidden import hide
-from pte_magic.formats.kernel import Kernel, known, of_release, of_words
-from pte_magic.formats.registry import FORMATS, fields
-from pte_magic.walkers.entries import LEVELS
+from pte_magic.formats.kernel import Kernel, fields, known, of_release, of_words
+from pte_magic.formats.registry import FORMATS
+from pte_magic.linux.geometry import LEVELS
 
 RELEASES = ((6, 1), (6, 6), (6, 10), (7, 2))
 OF = {f"{name}-{major}.{minor}": of_release(name, (major, minor)) for name in FORMATS for major, minor in RELEASES}

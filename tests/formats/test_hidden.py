@@ -17,7 +17,8 @@ from pte_magic.api import pte_frame
 from pte_magic.formats import decode, kernel
 from pte_magic.formats.describe import describe
 from pte_magic.formats.hidden import hide
-from pte_magic.walkers.entries import LEVELS, SPAN, Entries
+from pte_magic.linux.geometry import LEVELS
+from pte_magic.walkers.entries import SPAN, Entries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,8 +24,8 @@ from pte_magic.formats.field import Shape
 from pte_magic.formats.hidden import hide
 from pte_magic.formats.kernel import of_release
 from pte_magic.formats.registry import FORMATS
+from pte_magic.linux.geometry import LEVELS
 from pte_magic.systemtap.toolchain import TAPSET
-from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

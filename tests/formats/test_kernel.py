@@ -11,7 +11,7 @@ import pytest
 from kernel_macros import FEATURES_OF
 
 from pte_magic.formats import features, kernel
-from pte_magic.formats.registry import fields
+from pte_magic.formats.kernel import fields
 from pte_magic.linux import hardware
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from arm64_macros import MACROS, RDONLY, STEPS, Macros
 import pte_magic
 from pte_magic.api import pte_frame
 from pte_magic.formats import kernel
-from pte_magic.walkers.entries import LEVELS, SPAN, Entries
+from pte_magic.linux.geometry import LEVELS
+from pte_magic.walkers.entries import SPAN, Entries
 
 ARM, ARM16 = (next(of for of in MACROS if of.encoding == name and of.new) for name in ("arm64_4k", "arm64_16k"))
 

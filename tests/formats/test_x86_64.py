@@ -36,7 +36,7 @@ from kernel_macros import (
 )
 
 from pte_magic.formats.field import Shape
-from pte_magic.formats.registry import fields
+from pte_magic.formats.kernel import fields
 
 if TYPE_CHECKING:
     from pte_magic.formats.kernel import Kernel

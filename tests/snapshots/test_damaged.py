@@ -26,7 +26,7 @@ import pte_magic
 from pte_magic.api.snapshots import checks, parquet_rows
 from pte_magic.api.snapshots.origin import KEY
 from pte_magic.errors import TargetError
-from pte_magic.walkers.entries import LEVELS
+from pte_magic.linux.geometry import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

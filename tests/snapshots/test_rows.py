@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pte_magic.api.snapshots import parquet_rows
 from pte_magic.api.snapshots.origin import Facts
 from pte_magic.formats.x86_64 import FORMAT as X86_64
-from pte_magic.walkers.entries import LEVELS, SPAN, Entries
+from pte_magic.linux.geometry import LEVELS
+from pte_magic.walkers.entries import SPAN, Entries
 
 START = 1 << 30
 PLACES = {"x86_64": 0x000F_FFFF_FFFF_F000, "pagemap": (1 << 55) - 1}

@@ -9,11 +9,12 @@ import pytest
 from pte_magic.errors import SystemTapError
 from pte_magic.linux import hardware
 from pte_magic.systemtap import module_cache, toolchain
+from pte_magic.systemtap.script import Script
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCRIPT = module_cache.Script("probe begin {}", "name", include=())
+SCRIPT = Script("probe begin {}", "name", include=())
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +47,7 @@ def test_where_stap_is_not_installed_that_of_any_version_will_do(monkeypatch: py
     monkeypatch.setattr(toolchain, "version", lambda: "")
     assert module_cache.kept(SCRIPT, "1.2") == module
     assert module_cache.kept(SCRIPT, "1.3") is None
-    assert module_cache.kept(module_cache.Script("probe end {}", "name", include=()), "1.2") is None
+    assert module_cache.kept(Script("probe end {}", "name", include=()), "1.2") is None
 
 
 def test_each_kind_of_machine_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

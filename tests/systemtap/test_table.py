@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pte_magic.errors import SystemTapError
+from pte_magic.errors.escapes import visible
 from pte_magic.notebook.stap.table import table
-from pte_magic.text.escapes import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

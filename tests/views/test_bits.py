@@ -25,11 +25,12 @@ from pte_magic import PteMagicError
 from pte_magic.api.pte_frame import build
 from pte_magic.formats import kernel
 from pte_magic.formats.describe import describe
+from pte_magic.linux.geometry import LEVELS
 from pte_magic.text import typed_numbers
 from pte_magic.views import entry_picture
 from pte_magic.views.bits import BitField
 from pte_magic.views.markup import STATIC
-from pte_magic.walkers.entries import LEVELS, SPAN, Entries
+from pte_magic.walkers.entries import SPAN, Entries
 
 SVG = "{http://www.w3.org/2000/svg}"
 entries = st.integers(0, (1 << 64) - 1)

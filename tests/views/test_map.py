@@ -20,10 +20,11 @@ from pte_magic import PteFrame
 from pte_magic.api import pte_frame
 from pte_magic.errors import TargetError
 from pte_magic.formats import kernel
+from pte_magic.linux.geometry import LEVELS
 from pte_magic.text import units
 from pte_magic.views.markup import STATIC
 from pte_magic.views.page_map.page_map import PageMap
-from pte_magic.walkers.entries import LEVELS, SPAN, Entries
+from pte_magic.walkers.entries import SPAN, Entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

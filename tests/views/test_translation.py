@@ -15,8 +15,9 @@ from pte_magic import PteFrame, PteMagicError
 from pte_magic.api import pte_frame as frame
 from pte_magic.formats import kernel
 from pte_magic.linux import geometry
+from pte_magic.linux.geometry import LEVELS
 from pte_magic.linux.hardware import user_limit
-from pte_magic.walkers.entries import LEVELS, SPAN, Entries
+from pte_magic.walkers.entries import SPAN, Entries
 
 if TYPE_CHECKING:
     from pte_magic.views.translation import Translation

@@ -43,7 +43,8 @@ from pte_magic import walkers
 from pte_magic.errors import NoAddressSpaceError
 from pte_magic.linux import hardware
 from pte_magic.linux.address_space import AddressSpace, own
-from pte_magic.walkers.entries import LEVELS, join
+from pte_magic.linux.geometry import LEVELS
+from pte_magic.walkers.entries import join
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -41,7 +41,8 @@ from waiting import SECONDS
 from pte_magic import walkers
 from pte_magic.linux import hardware
 from pte_magic.linux.address_space import AddressSpace
-from pte_magic.walkers.entries import LEVELS, SPAN, Entries, rows_before
+from pte_magic.linux.geometry import LEVELS
+from pte_magic.walkers.entries import SPAN, Entries, rows_before
 from pte_magic.walkers.helper_client import HelperWalker
 from pte_magic.walkers.overlaps import disjoint
 

@@ -15,9 +15,9 @@ import pte_magic
 from pte_magic import walkers
 from pte_magic.api import pte_frame
 from pte_magic.formats import kernel
-from pte_magic.walkers import encryption
-from pte_magic.walkers.bpf import constants
-from pte_magic.walkers.entries import LEVELS, SPAN, Entries
+from pte_magic.linux import memory_encryption
+from pte_magic.linux.geometry import LEVELS
+from pte_magic.walkers.entries import SPAN, Entries
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,7 +108,6 @@ def test_other_formats_have_no_such_bit(arch: str) -> None:
 _LOOK = """
 import numpy as np, pte_magic
 from pte_magic import walkers
-from pte_magic.walkers.bpf import constants as machine
 told = [walkers.known("bpf") is None]
 for entry in {entries}:
     pte_magic.decode(entry)
@@ -117,9 +116,11 @@ print(told)
 """
 
 
-@pytest.mark.skipif(not constants.encryption_bits(), reason="needs a processor whose addresses have less than 52 bits")
+@pytest.mark.skipif(
+    not memory_encryption.candidates(), reason="needs a processor whose addresses have less than 52 bits"
+)
 def test_a_walker_is_made_if_an_entry_has_bits_that_no_address_here_has() -> None:
-    bits = constants.encryption_bits()
+    bits = memory_encryption.candidates()
     entries = [ENTRY & ~bits, bits, 1 | bits]  # the second is inverted, of a swap entry
     assert python(_LOOK.format(entries=entries)) == "[True, True, True, False]"
 
@@ -146,4 +147,4 @@ def test_what_is_walked_here_is_decoded_here() -> None:
     page = bytearray(b"x" * (1 << 22))
     found = pte_magic.walk(page)
     same(pte_magic.decode(found.entry, level=found.level), found)
-    assert encryption.mask() == found.attrs.get("encryption_mask", 0)
+    assert memory_encryption.mask() == found.attrs.get("encryption_mask", 0)

@@ -18,8 +18,9 @@ from handmade import ANONYMOUS, HUGE, NOHUGEPAGE, NORESERVE, PAGE, PM_PFN, PRIVA
 from pte_magic import walkers
 from pte_magic.linux import hardware
 from pte_magic.linux.address_space import AddressSpace, own
+from pte_magic.linux.geometry import LEVELS
 from pte_magic.walkers.bpf.walker import BpfWalker
-from pte_magic.walkers.entries import LEVELS, Entries, join
+from pte_magic.walkers.entries import Entries, join
 
 KPF_PGTABLE = 1 << 26
 MANY = PAGE << 18  # bytes: 1 GiB of pages of 4 KiB

@@ -48,7 +48,7 @@ from pte_magic.errors import NoAddressSpaceError, PteMagicError
 from pte_magic.formats import kernel
 from pte_magic.linux import hardware
 from pte_magic.linux.address_space import AddressSpace, own
-from pte_magic.walkers.entries import LEVELS
+from pte_magic.linux.geometry import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

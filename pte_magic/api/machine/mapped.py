@@ -10,8 +10,8 @@ from pte_magic.formats import decode, kernel, pagemap_words
 from pte_magic.formats.decode import Column
 from pte_magic.formats.field import STATES
 from pte_magic.linux import hardware, page_frames, sizes
+from pte_magic.linux.geometry import LEVELS
 from pte_magic.linux.hardware import PAGE_SIZE
-from pte_magic.walkers.entries import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

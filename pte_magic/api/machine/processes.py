@@ -66,6 +66,8 @@ class Processes(OwnFrame):
     ``attrs["left_out"]`` has, by pid, why a process is no row: it may not be looked at, or would not hold still.
     """
 
+    __module__ = "pte_magic"
+
     _TYPES: ClassVar[Mapping[str, Any]] = {
         "pid": np.dtype(np.int64),
         **dict.fromkeys((*sorted(_NEEDED - {"pid"}), _ONE_TRANSLATION, "uss"), pd.UInt64Dtype()),

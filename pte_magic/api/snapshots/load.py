@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pte_magic import arguments
-from pte_magic.errors import MissingPackageError
+from pte_magic.api.snapshots.saved import Snapshot
+from pte_magic.errors import MissingPackageError, arguments
 from pte_magic.linux.interrupts import deferred
 
 if TYPE_CHECKING:
     import os
-
-    from pte_magic.api.snapshots.saved import Snapshot
 
 
 def load(path: str | os.PathLike[str]) -> Snapshot:
@@ -36,7 +34,7 @@ def load(path: str | os.PathLike[str]) -> Snapshot:
     """
     try:
         with deferred():
-            from pte_magic.api.snapshots.saved import Snapshot  # noqa: PLC0415  (pyarrow is an extra)
+            import pyarrow as pa  # noqa: F401, PLC0415  (an extra)
     except ModuleNotFoundError as error:
         raise MissingPackageError from error
     return Snapshot(Path(arguments.path(path)))

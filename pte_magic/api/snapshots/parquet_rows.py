@@ -29,7 +29,8 @@ from pte_magic.api.snapshots import checks
 from pte_magic.api.snapshots.checks import must
 from pte_magic.formats.field import Shape
 from pte_magic.formats.format import frame_mask
-from pte_magic.walkers.entries import LEVELS, SPAN, Entries
+from pte_magic.linux.geometry import LEVELS
+from pte_magic.walkers.entries import SPAN, Entries
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

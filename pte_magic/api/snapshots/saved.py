@@ -6,22 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pte_magic import arguments
 from pte_magic.api import progress
 from pte_magic.api import pte_frame as frame
-from pte_magic.api.snapshots import directories, reading
+from pte_magic.api.snapshots import directories
 from pte_magic.api.stream import ROWS, regrouped
-from pte_magic.errors import TargetError
-from pte_magic.text.escapes import visible
+from pte_magic.errors import TargetError, arguments
+from pte_magic.errors.escapes import visible
+from pte_magic.linux.interrupts import deferred
 from pte_magic.walkers.entries import join
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from pte_magic.api.pte_frame import PteFrame
     from pte_magic.api.snapshots.directories import File
     from pte_magic.api.snapshots.origin import Facts
+    from pte_magic.api.snapshots.reading import Opened
     from pte_magic.walkers.entries import Entries
 
 _EVERYTHING = 1 << 57
@@ -34,6 +36,8 @@ class Snapshot:
         path: The directory that they lie in.
 
     """
+
+    __module__ = "pte_magic"
 
     def __init__(self, path: Path) -> None:
         """Look which files there are.
@@ -56,7 +60,7 @@ class Snapshot:
         told, sizes = [], []
         with progress.bar("processes", len(self._files), "process") as bar:
             for process in self._files:
-                with reading.opened(process.path, process.pid) as file:
+                with _opened(process) as file:
                     told.append(file.facts)
                     sizes.append(file.size)
                 bar.update()
@@ -88,7 +92,7 @@ class Snapshot:
         made = []
         with progress.bar("load", len(files), "process") as bar:
             for file in files:
-                with reading.opened(file.path, file.pid) as parquet:
+                with _opened(file) as parquet:
                     found = list(parquet.chunks(*asked))
                 if found:
                     made.append(_built(join(found), parquet.facts, file, _hosts(files)))
@@ -149,7 +153,7 @@ def _range(start: int | None, end: int | None) -> tuple[int, int]:
 
 def _streamed(files: list[File], start: int, end: int, rows: int) -> Iterator[PteFrame]:
     for file in files:
-        with reading.opened(file.path, file.pid) as parquet:
+        with _opened(file) as parquet:
             for part in regrouped(parquet.chunks(start, end), rows):
                 yield _built(part, parquet.facts, file, _hosts(files))
 
@@ -160,3 +164,10 @@ def _built(found: Entries, facts: Facts, file: File, hosts: tuple[str, ...]) -> 
 
 def _hosts(files: Iterable[File]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(file.host for file in files))
+
+
+def _opened(file: File) -> AbstractContextManager[Opened]:
+    with deferred():
+        from pte_magic.api.snapshots.reading import opened  # noqa: PLC0415  (pyarrow is an extra)
+
+    return opened(file.path, file.pid)

@@ -19,15 +19,22 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pte_magic import arguments, walkers
+from pte_magic import walkers
 from pte_magic.api import progress
 from pte_magic.api.snapshots import directories
 from pte_magic.dataframes.pandas_compat import TEXT
-from pte_magic.errors import MissingPackageError, NoAddressSpaceError, PteMagicError, ResourceError, TargetError
+from pte_magic.errors import (
+    MissingPackageError,
+    NoAddressSpaceError,
+    PteMagicError,
+    ResourceError,
+    TargetError,
+    arguments,
+)
+from pte_magic.errors.escapes import visible
 from pte_magic.linux import descriptors, kernel_text
 from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.linux.interrupts import Interrupts, deferred
-from pte_magic.text.escapes import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -50,9 +57,10 @@ def snapshot(
     """Write the page-table entries of whole processes to a Parquet data set, a file a process.
 
     The files are ``PATH/host=HOST/pid=PID/part-0.parquet``, which pandas, Dask and DuckDB read with ``host`` and
-    ``pid`` as columns; `load` gives them back as frames. What is written is raw entries: `api.snapshots.parquet_rows` describes the
-    columns. Time, kernel, walker and format are JSON in each schema's metadata, under ``pte_magic``. Several machines
-    may write to the same directory. A file gets its name when it is complete, so whatever interrupts leaves whole ones.
+    ``pid`` as columns; `load` gives them back as frames. What is written is raw entries, in the columns that
+    `api.snapshots.parquet_rows` describes. Time, kernel, walker and format are JSON in each schema's metadata, under
+    ``pte_magic``. Several machines may write to the same directory. A file gets its name when it is complete, so
+    whatever interrupts leaves whole ones.
 
     Args:
         path: A directory, which is made, and has no snapshot of this machine yet.

@@ -11,12 +11,13 @@ from pandas.arrays import IntegerArray
 from pte_magic.dataframes import row_kernels
 from pte_magic.dataframes.diff import pieces
 from pte_magic.dataframes.diff.changes import told
-from pte_magic.dataframes.diff.pairs import Ground, alike, codes, entries, taken
+from pte_magic.dataframes.diff.pairs import Ground, alike, taken
+from pte_magic.dataframes.diff.values import codes, entries
 from pte_magic.dataframes.diff.words import NOT_LOOKED
 from pte_magic.dataframes.pandas_compat import TEXT
 from pte_magic.errors import TargetError
 from pte_magic.formats.field import STATES
-from pte_magic.walkers.entries import LEVELS
+from pte_magic.linux.geometry import LEVELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,8 +9,8 @@ import pandas as pd
 
 from pte_magic.dataframes import row_kernels
 from pte_magic.formats import decode
-from pte_magic.formats.registry import fields
-from pte_magic.walkers.entries import LEVELS
+from pte_magic.formats.kernel import fields
+from pte_magic.linux.geometry import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pte_magic.dataframes.columns import TYPES, fits
-from pte_magic.dataframes.diff.pairs import codes
+from pte_magic.dataframes.diff.values import codes
 from pte_magic.dataframes.runs import is_counted
 from pte_magic.errors import TargetError
 from pte_magic.linux import hardware

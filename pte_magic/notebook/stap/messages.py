@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pte_magic.notebook.stap.cell import C_FILE, NAME
 from pte_magic.notebook.stap.values import python_names
+from pte_magic.systemtap.hints import hints
 
 if TYPE_CHECKING:
     from pte_magic.notebook.stap.cell import Cell
@@ -27,29 +28,6 @@ _NOISE = re.compile(
       | Number\ of\ similar\ \w+\ messages\ suppressed | Rerun\ with\ -v""",
     re.VERBOSE,
 )
-
-_HINTS = {
-    r"need stap -g|guru mode": "type %%stap -g",
-    r"MAXACTION exceeded": "type %%stap -D MAXACTION=100000, if a handler has to execute as many statements",
-    r"check (MAX[A-Z]+)": r"type %%stap -D \1=… with a larger number than it has now",
-    r"probe overhead .* exceeded": "type %%stap -D STP_NO_OVERLOAD, if the script may take all the time",
-    r"transport failures|lost messages": "output was lost; type %%stap -s 64 for a buffer of 64 MiB a processor",
-    r"(?:unresolved target-symbol expression|unable to find \w+ variable).*identifier '(\$\w+)'": (
-        r"\1 is neither a variable of Python nor one of this probe point"
-    ),
-    r"(?s)cannot find module kernel debuginfo|symbol table missing.*identifier 'kprobe'.*no match": (
-        "where the kernel's functions are is told by its debug information, which is not installed (on Debian: "
-        "`sudo apt install linux-image-$(uname -r)-dbg`); tracepoints, as in kernel.trace(…), need none"
-    ),
-    r"mokutil --import (\S+)": (
-        r"this kernel takes signed modules only (Secure Boot), and does not know SystemTap's key: type "
-        r"`sudo mokutil --import \1`, boot again, confirm, and try again"
-    ),
-    r"[Kk]ey (?:was rejected|not available)|[Rr]equired key": (
-        "this kernel takes signed modules only; `man stap`, --sign-module, says how to enroll SystemTap's key"
-    ),
-}
-"""What to type, by what SystemTap says."""
 
 
 def explain(message: str, cell: Cell) -> str:
@@ -105,9 +83,3 @@ def _shown(head: str, line: int, column: int, cell: Cell) -> list[str]:
     text = cell.line(line)
     blank = "".join(letter if letter == "\t" else " " for letter in text[: column - 1].ljust(column - 1))
     return [head + text, " " * len(head) + blank + "^"]
-
-
-def hints(message: str) -> list[str]:
-    """Return what to type about what SystemTap says, each in brackets."""
-    found = ((re.search(pattern, message), hint) for pattern, hint in _HINTS.items())
-    return [f"({match.expand(hint)})" for match, hint in found if match]

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pte_magic.dataframes.pandas_compat import TEXT
 from pte_magic.errors import SystemTapError
-from pte_magic.text.escapes import visible
+from pte_magic.errors.escapes import visible
 
 _BLANKS = re.compile(" +")
 _WHOLE = re.compile(r"[+-]?(?:\d{1,20}|0[xX][0-9a-fA-F]{1,16})", re.ASCII)

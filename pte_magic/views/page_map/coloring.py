@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pte_magic.arguments import shown
 from pte_magic.dataframes.columns import pages, translated
 from pte_magic.errors import TargetError
+from pte_magic.errors.arguments import shown
 from pte_magic.text import units
 from pte_magic.views import palette
 from pte_magic.views.page_map.layers import Category, Layer, ends_of, follows, starts_of
@@ -17,7 +17,6 @@ from pte_magic.views.page_map.layers import Category, Layer, ends_of, follows, s
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pte_magic.api.pte_frame import PteFrame
     from pte_magic.views.palette import Look
 
 _MAPPED = ("present", "protnone")  # the other states name no frame, or not that of memory in use
@@ -31,7 +30,7 @@ class _Found(NamedTuple):
     kinds: list[tuple[str, Look]]
 
 
-def colors(frame: PteFrame) -> list[str]:
+def colors(frame: pd.DataFrame) -> list[str]:
     """Return the colourings of a frame that say something."""
     found = ["state", "size"]
     if "pfn" in frame.columns and frame["pfn"].notna().any():
@@ -60,14 +59,14 @@ def chosen(color: Any, known: list[str]) -> str:
     raise TargetError(message)
 
 
-def layer(frame: PteFrame, color: str) -> Layer:
+def layer(frame: pd.DataFrame, color: str) -> Layer:
     """Return one of the `colors` of the entries `shown`."""
     make = {"state": _states, "size": _sizes, "contiguity": _contiguity}.get(color)
     found = make(frame) if make else _booleans(frame, color)
     return _counted(color, found, frame["size"].to_numpy(np.uint64))
 
 
-def _states(frame: PteFrame) -> _Found:
+def _states(frame: pd.DataFrame) -> _Found:
     states = pd.Categorical(frame["state"])
     names = [str(name) for name in states.categories]
     starts = starts_of(len(frame), states.codes[1:] != states.codes[:-1])
@@ -76,7 +75,7 @@ def _states(frame: PteFrame) -> _Found:
     return _Found(starts, np.where(codes < 0, len(names), codes), [*kinds, ("missing", palette.MISSING)])
 
 
-def _sizes(frame: PteFrame) -> _Found:
+def _sizes(frame: pd.DataFrame) -> _Found:
     # What is not mapped has no page, so the size of the hole is no size of a page.
     size = np.where((frame["state"] == "none").to_numpy(np.bool_), 0, translated(frame))
     starts = starts_of(len(frame), size[1:] != size[:-1])
@@ -88,7 +87,7 @@ def _sizes(frame: PteFrame) -> _Found:
     return _Found(starts, codes, kinds)
 
 
-def _booleans(frame: PteFrame, color: str) -> _Found:
+def _booleans(frame: pd.DataFrame, color: str) -> _Found:
     column = frame[color]
     values = np.where(column.isna(), 2, column.fillna(value=False).to_numpy(np.uint8))
     starts = starts_of(len(frame), values[1:] != values[:-1])
@@ -96,7 +95,7 @@ def _booleans(frame: PteFrame, color: str) -> _Found:
     return _Found(starts, np.array([1, 0, 2])[values[starts]], kinds)
 
 
-def _contiguity(frame: PteFrame) -> _Found:
+def _contiguity(frame: pd.DataFrame) -> _Found:
     """Split where neighbours in memory stop being neighbours, or their page frames do."""
     vaddr, size = frame["vaddr"].to_numpy(np.uint64), frame["size"].to_numpy(np.uint64)
     pfn = frame["pfn"].to_numpy(np.uint64, na_value=0)

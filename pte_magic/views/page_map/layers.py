@@ -10,9 +10,9 @@ from pte_magic.dataframes.runs import is_counted
 from pte_magic.errors import TargetError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
-    from pte_magic.api.pte_frame import PteFrame
     from pte_magic.views.palette import Look
 
 MIXED = 255
@@ -68,7 +68,7 @@ class Spans(NamedTuple):
     ends: NDArray[np.uint32]
 
 
-def shown(frame: PteFrame) -> PteFrame:
+def shown(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the entries that a map has cells for: all but those that point to tables.
 
     Raises:
@@ -91,7 +91,7 @@ def shown(frame: PteFrame) -> PteFrame:
     )  # what is changed in it later stays out of the map
 
 
-def spans(frame: PteFrame) -> Spans:
+def spans(frame: pd.DataFrame) -> Spans:
     """Return where the entries `shown` are."""
     vaddr, size = frame["vaddr"].to_numpy(np.uint64), frame["size"].to_numpy(np.uint64)
     starts = starts_of(len(frame), ~follows(vaddr, size), size[1:] != size[:-1])

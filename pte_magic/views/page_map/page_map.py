@@ -12,7 +12,8 @@ from pte_magic.views.page_map import coloring, facts, layers, still_picture
 from pte_magic.views.widget import View
 
 if TYPE_CHECKING:
-    from pte_magic.api.pte_frame import PteFrame
+    import pandas as pd
+
     from pte_magic.views.page_map.layers import Layer, Spans
     from pte_magic.views.palette import Look
 
@@ -100,7 +101,9 @@ class PageMap(CellMap):
 
     """
 
-    def __init__(self, frame: PteFrame, color: str = "state") -> None:
+    __module__ = "pte_magic"
+
+    def __init__(self, frame: pd.DataFrame, color: str = "state") -> None:
         """Make a map of what `pte_magic.walk` returned, or of a part of it; rows are shown in their order.
 
         Raises:

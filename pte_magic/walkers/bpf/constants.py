@@ -48,14 +48,6 @@ def physical_mask() -> int:
     return TABLES[hardware.encoding()].address & ((1 << hardware.physical_bits()) - 1)
 
 
-def encryption_bits() -> int:
-    """Return those bits of an entry that would be of a physical address if this machine had more of them.
-
-    Memory encryption uses one of them.
-    """
-    return TABLES[hardware.encoding()].address & ~physical_mask()
-
-
 def packed(*, use_rcu: bool) -> bytes:
     """Return `machine` as the program has it."""
     format_ = hardware.encoding()

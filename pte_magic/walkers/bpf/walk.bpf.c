@@ -72,7 +72,7 @@ enum {
 	MAX_RETRIES = 1 << 12,
 };
 
-// The kernel's levels, top down, as in pte_magic.walkers.entries.LEVELS.
+// The kernel's levels, top down, as in pte_magic.linux.geometry.LEVELS.
 enum level { PGD, P4D, PUD, PMD, PTE, LEVELS };
 
 enum status { OK, BAD_DESCRIPTOR, NOT_PAGEMAP, NO_MM, EXITED, UNSTABLE };

@@ -21,10 +21,12 @@ from pte_magic.errors import WalkerUnavailableError
 from pte_magic.formats import kernel
 from pte_magic.linux import hardware
 from pte_magic.linux.address_space import AddressSpace
-from pte_magic.walkers.entries import LEVELS, Entries
+from pte_magic.linux.geometry import LEVELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from pte_magic.walkers.entries import Entries
 
 U = np.uint64
 PTE = LEVELS.index("pte")

@@ -10,7 +10,7 @@ from pte_magic.notebook.stap_cell import request
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pte_magic.systemtap.module_cache import Script
+    from pte_magic.systemtap.script import Script
 
 
 class Cell(NamedTuple):

@@ -12,7 +12,7 @@ from pte_magic.notebook.stap_cell import request
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pte_magic.systemtap.module_cache import Script
+    from pte_magic.systemtap.script import Script
 
 PROJECT = Path(__file__).parents[3]
 _TYPED = re.compile(r"^In \[\d+\]: %%stap(.*)\n((?:   \.\.\.: .*\n)+)", re.MULTILINE)

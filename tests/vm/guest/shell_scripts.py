@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from pte_magic.linux import hardware
 from pte_magic.systemtap import module_cache, toolchain
+from pte_magic.systemtap.script import Script
 
 
 class For(NamedTuple):
@@ -58,19 +59,19 @@ FOR = {
 """By name of the machine, as of `hardware.machine`."""
 
 
-def dump_pte(machine: str) -> module_cache.Script:
+def dump_pte(machine: str) -> Script:
     text = (toolchain.SCRIPTS / "dump_pte.stp").read_text(encoding="utf-8")
-    return module_cache.Script(text, "dump_pte", ("-g",), (hex(FOR[machine].address),), include=())
+    return Script(text, "dump_pte", ("-g",), (hex(FOR[machine].address),), include=())
 
 
-def flags(machine: str) -> module_cache.Script:
+def flags(machine: str) -> Script:
     """Return a script that prints what the tapset says of all values.
 
     In a loop: the compiler puts a function into its caller each time that it is called, which takes half a minute.
     """
     of = FOR[machine]
     lines = "".join(f"    if (i == {i}) return {value - (value >> 63 << 64)}\n" for i, value in enumerate(of.values))
-    return module_cache.Script(
+    return Script(
         f"""function value(i) {{
 {lines}}}
 probe begin {{
@@ -86,10 +87,10 @@ probe begin {{
     )
 
 
-def entries(machine: str) -> module_cache.Script:
+def entries(machine: str) -> Script:
     """Return a script that prints what the tapset says of three pages of its target, and of a huge one."""
     at = f"{FOR[machine].address:#x}"
-    return module_cache.Script(
+    return Script(
         f"""function show(address) {{
     task = pid2task(target())
     entry = pte_of(task, address)
@@ -108,7 +109,7 @@ probe begin {{
     )
 
 
-def scripts(machine: str) -> tuple[module_cache.Script, ...]:
+def scripts(machine: str) -> tuple[Script, ...]:
     return dump_pte(machine), flags(machine), entries(machine)
 
 

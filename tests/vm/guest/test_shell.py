@@ -44,6 +44,8 @@ from pte_magic.systemtap import module_cache
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pte_magic.systemtap.script import Script
+
 
 T = TypeVar("T")
 ATTEMPTS = 5
@@ -51,7 +53,7 @@ OTHER = "bpf" if sys.maxsize >> 32 else "stap"
 """What walks the same tables with other code; a 32-bit kernel has no eBPF walker."""
 
 
-def run(script: module_cache.Script, *options: str) -> list[str]:
+def run(script: Script, *options: str) -> list[str]:
     module = module_cache.kept(script)
     assert module, f"{script.name} was not compiled for this kernel"
     done = subprocess.run(

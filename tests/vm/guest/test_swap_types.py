@@ -17,7 +17,7 @@ from swapping import areas, content, file_system, make_file, page_out, swap_off,
 
 from pte_magic.formats import kernel
 from pte_magic.formats.field import Shape
-from pte_magic.formats.registry import fields
+from pte_magic.formats.kernel import fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

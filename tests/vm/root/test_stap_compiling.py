@@ -198,8 +198,9 @@ def test_interrupts_without_patience(cache: Path) -> None:
 
 
 COMPILE = """
-from pte_magic.systemtap import module_cache as modules
-modules.compiled(modules.Script("probe begin { print(4) }", "pte_magic_cell"), %r)
+from pte_magic.systemtap import module_cache
+from pte_magic.systemtap.script import Script
+module_cache.compiled(Script("probe begin { print(4) }", "pte_magic_cell"), %r)
 """
 
 

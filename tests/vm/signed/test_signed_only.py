@@ -27,6 +27,8 @@ from pte_magic.walkers.what_to_type import command
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pte_magic.systemtap.script import Script
+
 RELEASE = platform.release()
 LOCKDOWN = Path("/sys/kernel/security/lockdown")
 SIGNER = "somebody whom the kernel does not know"
@@ -47,7 +49,7 @@ def compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     assert kept
 
     @contextmanager
-    def fresh(script: module_cache.Script, release: str) -> Iterator[Path]:
+    def fresh(script: Script, release: str) -> Iterator[Path]:
         assert (script.name, release) == (stap.MODULE, RELEASE)
         yield Path(shutil.copy(kept, tmp_path))
 

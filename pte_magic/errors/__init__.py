@@ -5,7 +5,7 @@ Every exception keeps its constructor's arguments in ``args``, so it survives pi
 
 from __future__ import annotations
 
-from pte_magic.text.escapes import visible, visible_lines
+from pte_magic.errors.escapes import visible, visible_lines
 
 _LONGEST = 1000  # letters of an error; what is typed and what others say was cut before, to much less
 _SAID = 200  # letters of somebody else's message
@@ -14,6 +14,8 @@ _SAID = 200  # letters of somebody else's message
 class PteMagicError(Exception):
     """Base of all errors that pte-magic raises on purpose."""
 
+    __module__ = "pte_magic"
+
     def __str__(self) -> str:
         return _line(super().__str__())  # it may name a file or a process, whose name may be anything
 
@@ -21,9 +23,13 @@ class PteMagicError(Exception):
 class TargetError(PteMagicError, ValueError):
     """The target names no memory that can be walked."""
 
+    __module__ = "pte_magic"
+
 
 class NoSuchProcessError(PteMagicError, ProcessLookupError):
     """There is no process with this pid (in the pid namespace of /proc)."""
+
+    __module__ = "pte_magic"
 
     def __init__(self, pid: int) -> None:
         super().__init__(pid)
@@ -35,6 +41,8 @@ class NoSuchProcessError(PteMagicError, ProcessLookupError):
 
 class AccessDeniedError(PteMagicError, PermissionError):
     """The kernel does not let this user look at that process."""
+
+    __module__ = "pte_magic"
 
     def __init__(self, pid: int) -> None:
         super().__init__(pid)
@@ -50,6 +58,8 @@ class AccessDeniedError(PteMagicError, PermissionError):
 class NoAddressSpaceError(PteMagicError):
     """The process exists but has no user address space, or no longer has the one that was opened."""
 
+    __module__ = "pte_magic"
+
     def __init__(self, pid: int, why: str) -> None:
         super().__init__(pid, why)
         self.pid = pid
@@ -62,6 +72,8 @@ class NoAddressSpaceError(PteMagicError):
 class NoProcError(PteMagicError):
     """There is no /proc, or it is of a pid namespace that this process is not in."""
 
+    __module__ = "pte_magic"
+
     def __init__(self, pid: int) -> None:
         super().__init__(pid)
         self.pid = pid
@@ -72,6 +84,8 @@ class NoProcError(PteMagicError):
 
 class WalkerUnavailableError(PteMagicError):
     """A walker cannot work here; the message says why and what to type."""
+
+    __module__ = "pte_magic"
 
     def __init__(self, walker: str, why: str) -> None:
         super().__init__(walker, why)
@@ -85,12 +99,16 @@ class WalkerUnavailableError(PteMagicError):
 class WalkerClosedError(WalkerUnavailableError):
     """The walker was closed, by `walkers.close`, by ``%unload_ext``, or as it was that of the parent of a fork."""
 
+    __module__ = "pte_magic"
+
     def __init__(self, walker: str, why: str = "this one was closed; call pte_magic.walkers.get() for another") -> None:
         super().__init__(walker, why)
 
 
 class UnstableError(PteMagicError):
     """The page tables changed at every attempt to read one of them."""
+
+    __module__ = "pte_magic"
 
     def __init__(self, pid: int, address: int) -> None:
         super().__init__(pid, address)
@@ -107,6 +125,8 @@ class UnstableError(PteMagicError):
 class MissingPackageError(PteMagicError, ImportError):
     """A package that is needed for this only is not installed."""
 
+    __module__ = "pte_magic"
+
     def __init__(self, package: str = "pyarrow", extra: str = "parquet") -> None:
         super().__init__(package, extra)
         self.package = package
@@ -119,6 +139,8 @@ class MissingPackageError(PteMagicError, ImportError):
 class SystemTapError(PteMagicError):
     """SystemTap refused a script, or the kernel the module made of it; the message is what they said, line by line."""
 
+    __module__ = "pte_magic"
+
     def __str__(self) -> str:
         return visible_lines(Exception.__str__(self))
 
@@ -126,9 +148,13 @@ class SystemTapError(PteMagicError):
 class WorkloadError(PteMagicError, ValueError):
     """Memory or a process for an experiment cannot be made as asked, or is no more."""
 
+    __module__ = "pte_magic"
+
 
 class ResourceError(PteMagicError):
     """Something that is needed is used up: descriptors, threads, room on a disk. The message says what."""
+
+    __module__ = "pte_magic"
 
 
 def said(error: BaseException) -> str:

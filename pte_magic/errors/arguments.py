@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pte_magic.errors import PteMagicError, TargetError
-from pte_magic.text.escapes import visible
+from pte_magic.errors.escapes import visible
 
 _SHOWN = 60  # characters of a value in an error
 _BITS = 128  # of a number: no address, pid or count has as many

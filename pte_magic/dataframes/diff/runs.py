@@ -1,0 +1,28 @@
+"""Neighbours to which the same happened, as one row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pte_magic.dataframes import runs
+from pte_magic.dataframes.columns import WHERE
+from pte_magic.dataframes.diff import flipped_bits
+
+_SAME = ("change", "level", "state_before", "state_after", "level_before", "level_after")
+NEEDED = (*WHERE, *_SAME, "before", "after", "flipped")
+"""Columns that a difference has of which runs are made."""
+
+
+def merged(diff: pd.DataFrame) -> Any:
+    """Do what `PteDiff.runs` says; what is returned is of the difference's kind."""
+    first, size = diff["vaddr"].to_numpy(), diff["size"].to_numpy()
+    starts = np.ones(len(diff), np.bool_)
+    starts[1:] = (first[1:] != first[:-1] + runs.counts(diff)[1][:-1]) | (size[1:] != size[:-1])
+    for name in _SAME:
+        code = pd.factorize(diff[name])[0]
+        starts[1:] |= code[1:] != code[:-1]
+    starts[1:] |= flipped_bits.changes(diff)
+    return runs.merged(diff, starts)

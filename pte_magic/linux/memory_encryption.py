@@ -1,0 +1,53 @@
+"""The bit by which entries of this machine say that memory is encrypted (AMD's C-bit), as walkers find it.
+
+A walker sees it in entries of its own process' pages, or is told by the kernel; nothing else tells: which bit the CPU
+would use says nothing of whether it does, and in a virtual machine not even that much is sure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pte_magic.linux import hardware
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+_PRESENT = np.uint64(1)
+_ADDRESS = 0x000F_FFFF_FFFF_F000
+"""Bits of an entry that may be of a physical address, of x86-64, which is all that has such a bit."""
+
+walkers: list[Callable[[bool], int]] = []
+"""What returns the bit that the walkers have found, or 0; if it is told True, it makes walkers to find it.
+
+`pte_magic.walkers` adds itself, so that formats, which nothing of a walker is known to, can ask.
+"""
+
+
+def mask(entries: NDArray[np.uint64] | None = None) -> int:
+    """Return the bit, or 0 if this machine has none, or nobody here may know.
+
+    Args:
+        entries: Raw entries of this machine, ``uint64[n]``. If they have bits that an address of its memory has not,
+            and no walker was made before, one is made to find out.
+
+    """
+    return _found(make=False) or (_found(make=True) if entries is not None and _beyond(entries) else 0)
+
+
+def candidates() -> int:
+    """Return those bits of an entry that would be of a physical address if this machine had more of them."""
+    return _ADDRESS & ~((1 << hardware.physical_bits()) - 1) if hardware.encoding() == "x86_64" else 0
+
+
+def _found(*, make: bool) -> int:
+    return max((ask(make) for ask in walkers), default=0)
+
+
+def _beyond(entries: NDArray[np.uint64]) -> bool:
+    present = entries[entries & _PRESENT != 0]
+    return bool(np.bitwise_or.reduce(present) & np.uint64(candidates()))

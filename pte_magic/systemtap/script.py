@@ -1,0 +1,31 @@
+"""A script of SystemTap, with all that its module depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pte_magic.systemtap import toolchain
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script and everything else that its module depends on, but for the kernel and SystemTap.
+
+    Attributes:
+        text: The script.
+        name: Of the module; SystemTap's messages call the script by it.
+        options: More options for ``stap``.
+        arguments: What the script reads as ``$1`` and ``@1``, ….
+        include: Directories of tapsets.
+
+    """
+
+    text: str
+    name: str
+    options: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    include: tuple[Path, ...] = field(default=(toolchain.TAPSET,))
