@@ -32,7 +32,7 @@ ALL = (
     CONTRACT,
     "tests/walkers/test_32_bit_processes.py",
     "tests/walkers/test_races.py",
-    "tests/test_interrupts.py",
+    "tests/linux/test_interrupts.py",
     *(
         f"tests/helper/test_{name}.py"
         for name in ("clients", "forged_descriptors", "frames", "hanging_files", "malformed_messages", "who_may_look")
@@ -53,7 +53,7 @@ IN_NEWEST_AND_OLDEST = (
         for name in ("dump_pte_ends", "helper_stap", "module_installed", "module_life", "stap_endings", "whole_machine")
     ),
     *(f"tests/helper/test_{name}.py" for name in ("forged_descriptors", "malformed_messages", "who_may_look")),
-    "tests/test_interrupts.py",
+    "tests/linux/test_interrupts.py",
 )
 """What the kernel has a part in, by loading and unloading modules, by descriptors and signals, and by PAGEMAP_SCAN or
 none (6.7): a kernel between the two has nothing of its own there. What reads entries is tested in each."""
@@ -78,7 +78,7 @@ ARM64 = (
     ),
     EACH_WALKER,
     "tests/walkers/test_states.py",
-    "tests/test_target.py",
+    "tests/targets/test_target.py",
 )
 """What is another one on arm64: levels, layouts of entries, contiguous blocks, tags in addresses, and the C code that
 reads and hides entries there. All of it takes four minutes of an emulated processor that nobody else uses."""
@@ -91,7 +91,7 @@ I386 = (
     "tests/walkers/test_32_bit_processes.py",
     EACH_WALKER,
     "tests/walkers/test_states.py",
-    "tests/test_hardware.py",
+    "tests/linux/test_hardware.py",
 )
 """What is another one on 32-bit x86: layouts of entries, page tables in high memory, page frames above 4 GiB."""
 

@@ -18,7 +18,7 @@ REPORT = """<testsuites><testsuite tests="5" skipped="1">
 <property name="page_size" value="{page_size}" /><property name="levels" value="{levels}" /></properties>
 <testcase name="test_a[bpf-0-1]" /><testcase name="test_b[bpf]" />
 <testcase name="test_a[0-stap]"><{end} /></testcase><testcase name="test_a[pagemap]" />
-<testcase name="test_bpf" /><testcase name="test_a[helper]"><skipped /></testcase></testsuite></testsuites>
+<testcase name="test_bpf_walker" /><testcase name="test_a[helper]"><skipped /></testcase></testsuite></testsuites>
 """
 
 

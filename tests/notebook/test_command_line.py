@@ -203,7 +203,7 @@ NEW = {"a[:, -1]"}
 
 def lines_of_documents() -> list[tuple[str, str]]:
     """Return the magics that README and the tutorials use, and the rest of their lines."""
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     cells = [
         "".join(cell["source"])
         for path in sorted((root / "examples").glob("*.ipynb"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conftest import python
+from interrupting import AT_ANY_MOMENT
 from peaks import waiting
-from test_interrupted import AT_ANY_MOMENT
 
 if TYPE_CHECKING:
     from pathlib import Path
