@@ -9,8 +9,7 @@ import pandas as pd
 
 from pte_magic.api import pte_frame
 from pte_magic.formats import decode as decoding
-from pte_magic.formats import given, kernel
-from pte_magic.formats import registry as formats
+from pte_magic.formats import given, kernel, registry
 from pte_magic.linux import hardware, memory_encryption
 
 if TYPE_CHECKING:
@@ -62,8 +61,8 @@ def decode(
         of = kernel.of_frame(entry.attrs)
         raw = given.entries(entry, of.format.bits)
     else:
-        name = hardware.encoding() if arch is None else formats.of(arch).name
-        raw = given.entries(entry, formats.of(name).bits)
+        name = hardware.encoding() if arch is None else registry.of(arch).name
+        raw = given.entries(entry, registry.of(name).bits)
         of = _meant_kernel(name, release, raw, encryption_mask)
     codes = given.levels(level, len(raw), of.format.levels)
     return pte_frame.of_columns(decoding.columns(raw, codes, of), codes, of)

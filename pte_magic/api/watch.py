@@ -21,8 +21,7 @@ from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.linux.interrupts import Lock, deferred
 from pte_magic.targets.named import Named
 from pte_magic.text import units
-from pte_magic.views import diff_view
-from pte_magic.views import watch_history as history
+from pte_magic.views import diff_view, watch_history
 from pte_magic.views.headline import headline
 from pte_magic.views.watch_history import COLUMNS, Event, History, Kind
 from pte_magic.walkers.entries import same
@@ -219,7 +218,7 @@ class Watch:
         self.stop()
 
     def __repr__(self) -> str:
-        return history.text(self.history())
+        return watch_history.text(self.history())
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         if self._view is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pte_magic.errors import TargetError
 from pte_magic.errors.arguments import index, shown
 from pte_magic.formats import features as look
-from pte_magic.formats import registry as formats
+from pte_magic.formats import registry
 from pte_magic.formats.field import Shape
 from pte_magic.formats.format import Format, frame_mask
 from pte_magic.formats.releases import NEWEST, named
@@ -137,7 +137,7 @@ def known(
 @functools.cache
 def _made(*what: Any) -> Kernel:
     encoding, levels, features, encryption_mask, frames_hidden = what
-    found = formats.of(encoding)
+    found = registry.of(encoding)
     words = features | {"five_levels"} if levels == hardware.FIVE_LEVELS else features
     bits = next(bits for feature, bits in found.physmem_bits if feature is None or feature in words)
     types = swap_types(features, bits - found.page_shift)
@@ -187,7 +187,7 @@ def of_release(
         TargetError: There is no such format.
 
     """
-    name = formats.of(encoding).name
+    name = registry.of(encoding).name
     levels = geometry.GEOMETRIES[name].levels
     return known(name, levels, look.of_release(name, release), encryption_mask, frames_hidden)
 
@@ -199,7 +199,7 @@ def encryption_bit(encoding: str, given: object) -> int:
         TargetError: It is not one bit of an address, or entries of that format have no such bit.
 
     """
-    bits = frame_mask(formats.of(encoding), Shape.PAGE)
+    bits = frame_mask(registry.of(encoding), Shape.PAGE)
     bit = index(given)
     if bit is not None and (not bit or (encoding == "x86_64" and bit & bits == bit and bit.bit_count() == 1)):
         return bit
@@ -225,7 +225,7 @@ def of_name(encoding: str, release: object, encryption_mask: int = 0) -> Kernel:
         TargetError: There is no such format, or no such release is known.
 
     """
-    name = formats.of(encoding).name
+    name = registry.of(encoding).name
     return known(name, geometry.GEOMETRIES[name].levels, look.of_named(name, named(release)), encryption_mask)
 
 

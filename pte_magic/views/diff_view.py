@@ -18,7 +18,7 @@ from pte_magic.dataframes.runs import is_counted
 from pte_magic.errors import TargetError
 from pte_magic.text.units import counted, size
 from pte_magic.views import frame_view
-from pte_magic.views import headline as overview
+from pte_magic.views.headline import shown_as
 
 _ELSEWHERE = ("level_before", "level_after", "format_before", "format_after")
 # The words say what became larger or smaller, and names of bits follow from the formats.
@@ -74,7 +74,7 @@ def _shown(diff: pd.DataFrame) -> tuple[pd.DataFrame, int | None, list[str]]:
         runs = _runs(diff)
         if len(runs) < len(diff):
             rows = runs
-            notes.append(overview.shown_as(len(runs)))
+            notes.append(shown_as(len(runs)))
     rows, keep = frame_view.ends(rows)
     has_entries = bool(rows["before"].notna().any() or rows["after"].notna().any())
     hidden = [name for name in (*_ELSEWHERE, *(_WITHOUT_ENTRIES if has_entries else ())) if name in rows.columns]

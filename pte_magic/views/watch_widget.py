@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import traitlets
 
-from pte_magic.views import watch_history as history
+from pte_magic.views import watch_history
 from pte_magic.views.markup import module, script
 from pte_magic.views.widget import View
 
@@ -59,14 +59,14 @@ class LiveView(View):
 
     def text(self) -> str:
         """Return what the watch has seen so far, as text."""
-        return history.text(self._watched.history())
+        return watch_history.text(self._watched.history())
 
     def html(self) -> str:
         """Return it as HTML, which says when that was."""
-        return history.html(self._watched.history(), still=True)
+        return watch_history.html(self._watched.history(), still=True)
 
     def _drawn(self) -> str:
-        return history.html(self._watched.history())
+        return watch_history.html(self._watched.history())
 
     def _asked(self, change: dict[str, Any]) -> None:
         if change["name"] == "paused":

@@ -18,8 +18,7 @@ from pte_magic.api.own_frames import OwnFrame
 from pte_magic.dataframes.pandas_compat import TEXT
 from pte_magic.errors import TargetError
 from pte_magic.formats import kernel
-from pte_magic.linux import hardware, kernel_text
-from pte_magic.linux import sizes as page_sizes
+from pte_magic.linux import hardware, kernel_text, sizes
 from pte_magic.linux.interrupts import deferred
 from pte_magic.text import units
 from pte_magic.views import frame_view
@@ -197,7 +196,7 @@ class _Tally:
 
     def __init__(self, counts: MapCounts | None) -> None:
         self._counts = counts
-        self._by_size = dict.fromkeys(page_sizes.by_level().values(), 0)
+        self._by_size = dict.fromkeys(sizes.by_level().values(), 0)
         self._contiguous = self._swapped = self._tables = self._shares = self._unique = 0
         self._leveled = True
 
@@ -232,7 +231,7 @@ class _Tally:
 
 def _sizes() -> dict[int, str]:
     """Return the name of the column for pages of each size in bytes."""
-    return {size: f"{_RESIDENT}{page_sizes.short(size)}" for size in page_sizes.by_level().values()}
+    return {size: f"{_RESIDENT}{sizes.short(size)}" for size in sizes.by_level().values()}
 
 
 def _types() -> dict[str, Any]:
@@ -265,8 +264,8 @@ def _headline(table: Processes) -> list[str]:
     if not set(table.columns) >= _NEEDED or not table.columns.is_unique or table._unfit():  # noqa: SLF001  (a part of it)
         return []
     by = "pss" if table["pss"].notna().all() else "resident"
-    sizes = [name for name in table.columns if str(name).startswith(_RESIDENT)]
-    huge = {name: f"on pages of {page_sizes.words(name.removeprefix(_RESIDENT))}" for name in sizes[1:2]}
+    by_size = [name for name in table.columns if str(name).startswith(_RESIDENT)]
+    huge = {name: f"on pages of {sizes.words(name.removeprefix(_RESIDENT))}" for name in by_size[1:2]}
     total = "of which each frame counts once" if by == "pss" else "pages that several of them map counted for each"
     parts = [
         units.counted(len(table), "process", "processes"),

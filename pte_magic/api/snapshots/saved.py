@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pte_magic.api import progress
-from pte_magic.api import pte_frame as frame
+from pte_magic.api import progress, pte_frame
 from pte_magic.api.snapshots import directories
 from pte_magic.api.stream import ROWS, regrouped
 from pte_magic.errors import TargetError, arguments
@@ -159,7 +158,7 @@ def _streamed(files: list[File], start: int, end: int, rows: int) -> Iterator[Pt
 
 
 def _built(found: Entries, facts: Facts, file: File, hosts: tuple[str, ...]) -> PteFrame:
-    return frame.build(found, facts.kernel, pid=file.pid, host=file.host, hosts=hosts)
+    return pte_frame.build(found, facts.kernel, pid=file.pid, host=file.host, hosts=hosts)
 
 
 def _hosts(files: Iterable[File]) -> tuple[str, ...]:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pte_magic.views import palette as looks
-from pte_magic.views import svg_image
+from pte_magic.views import palette, svg_image
 from pte_magic.views.markup import escape, framed
 from pte_magic.views.page_map import facts, layers
 
@@ -79,7 +78,7 @@ def _picture(layer: Layer) -> Picture:
         per *= 2
     codes = layers.cells(layer, per)
     known = {code: category.look for code, category in enumerate(layer.categories)}
-    return Picture(per, codes, {**known, layers.MIXED: looks.MIXED} if (codes == layers.MIXED).any() else known)
+    return Picture(per, codes, {**known, layers.MIXED: palette.MIXED} if (codes == layers.MIXED).any() else known)
 
 
 def _legend(layer: Layer, picture: Picture) -> list[tuple[tuple[int, Look], tuple[str, ...]]]:
