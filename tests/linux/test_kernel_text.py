@@ -16,10 +16,10 @@ from pte_magic.linux import hardware, kernel_text
 DECODING = {"read_text", "splitlines", "uname", "gethostname", "node", "iterlines"}
 """What decodes, or cuts lines, in a way of Python's."""
 ELSEWHERE = {
-    "hardware.py": {"uname"},  # of the architecture
+    "linux/hardware.py": {"uname"},  # of the architecture
     "helper/install_service.py": {"read_text"},  # a template of ours
     "helper/python_location.py": {"splitlines"},  # what Python says
-    "kernel_text.py": {"uname"},
+    "linux/kernel_text.py": {"uname"},
     "notebook/stap/messages.py": {"splitlines"},  # escaped before
     "views/markup.py": {"read_text"},  # style sheets and scripts of ours
     "walkers/bpf/walker.py": {"splitlines"},  # the verifier's log
