@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pte_magic
 ROOT = Path(pte_magic.__file__).parent
 BASIS = {"errors", "text"}
 SYSTEM = {"linux", *BASIS}
-# What each folder or file of the package may import from, besides itself: CONTRIBUTING.md shows it as a picture.
+# What each folder or file of the package may import from, besides itself: CONTRIBUTING.md has the same table.
 MAY_IMPORT = {
     "errors": set(),
     "text": set(),
@@ -80,6 +81,13 @@ def test_what_may_be_imported_is_below_and_is_imported() -> None:
     used = {name: {room(other) for at in MODULES if room(at) == name for other in IMPORTED[at]} for name in MAY_IMPORT}
     unused = {name: below - used[name] for name, below in MAY_IMPORT.items()}
     assert {name: those - SYSTEM for name, those in unused.items() if those - SYSTEM} == {}
+
+
+def test_contributing_has_the_same_table() -> None:
+    text = (ROOT.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)/?` \|[^|]*\|(.*)\|$", text, re.MULTILINE)
+    shown = [(name, set(re.findall(r"`(\w+)`", below))) for name, below in rows]
+    assert shown == [(name, below - SYSTEM) for name, below in MAY_IMPORT.items()]
 
 
 def test_no_file_imports_itself_by_way_of_others() -> None:
