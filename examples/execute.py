@@ -1,8 +1,8 @@
-"""Executes notebooks and writes them with what they showed, and what they recorded: ``make examples``.
+"""Executes notebooks, and writes them with their outputs and recorded DataFrames: ``make examples``.
 
     execute.py [--to DIRECTORY] [--lab | NAME ...]
 
-A name is the beginning of a notebook's name, such as 03. Without names: all but those for a guest of the lab.
+A name is the beginning of a notebook's name, such as 03. Without names: all except those for a guest of the lab.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from pte_magic.linux import hardware
 
 HERE = Path(__file__).parent
 LAB = ("06_swap", "07_protection", "08_accessed_and_dirty", "10_systemtap", "11_numa_and_migration")
-"""What they show best is there only in a guest of the lab: swap space, protection keys, SystemTap, nodes."""
+"""Notebooks for a guest of the lab, which has swap space, protection keys, SystemTap and two nodes."""
 IMPORTED = ("recorded.py", "visible.py")
-"""What notebooks import of this directory."""
+"""Modules in this directory that notebooks import."""
 SECONDS = 600
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-PLACE = re.compile(r"(?<=pte-magic-place) pte-magic-[0-9a-f]{32}")  # which model would be shown there
+PLACE = re.compile(r"(?<=pte-magic-place) pte-magic-[0-9a-f]{32}")  # the id of a widget's model
 
 
 def find(names: list[str], *, lab: bool) -> list[Path]:
-    """Return the notebooks whose names begin so; without names those for the lab, or all others."""
+    """Return the notebooks whose names begin so; without names, those for the lab, or all others."""
     paths = sorted(HERE.glob("*.ipynb"))
     if not names:
         return [path for path in paths if (path.stem in LAB) == lab]
     for name in names:
         if not any(path.stem.startswith(name) for path in paths):
-            sys.exit(f"no notebook begins with {name!r}; there are {', '.join(path.stem for path in paths)}")
+            sys.exit(f"no notebook begins with {name!r}; type one of {', '.join(path.stem for path in paths)}")
     return [path for path in paths if path.stem.startswith(tuple(names))]
 
 
 def executed(path: Path) -> Any:
-    """Execute a notebook in a directory with nothing but what it imports.
+    """Execute a notebook in a directory that has only the modules that it imports.
 
     Raises:
         nbclient.exceptions.CellExecutionError: A cell failed, such as by an assertion.
@@ -54,7 +54,7 @@ def executed(path: Path) -> Any:
     """
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as home:
-        # Nothing of the user's own configuration, and nothing left in it; some users have no home at all.
+        # Do not use or change the user's own configuration; some users have no home at all.
         for name in ("HOME", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR"):
             os.environ[name] = home
         for name in IMPORTED:
@@ -73,7 +73,7 @@ def executed(path: Path) -> Any:
 
 
 def tidy(notebook: nbformat.NotebookNode) -> None:
-    """Take out what says nothing about page tables: versions, names of the host and its directories, widgets."""
+    """Remove everything that is not about page tables: versions, names of the host and its directories, widgets."""
     notebook.metadata = nbformat.from_dict(METADATA)
     host = re.compile(rf"\bhost {re.escape(hardware.host())}\b")
     programs = re.compile(re.escape(str(Path(sys.executable).parent)))
@@ -90,7 +90,7 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
 
 
 def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
-    """Make one text of what was printed in one go: on a busy machine it arrives in pieces, of half a line even."""
+    """Join texts that were printed together: on a busy host they arrive in pieces, even of half a line."""
     found: list[nbformat.NotebookNode] = []
     for output in outputs:
         if found and output.output_type == found[-1].output_type == "stream" and output.name == found[-1].name:

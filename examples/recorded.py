@@ -1,6 +1,6 @@
-"""Frames of the tutorials that were recorded as root, for who sees no raw bits or no page frames, as on mybinder.org.
+"""DataFrames of the tutorials, recorded as root: for users without raw entries or page frames, as on mybinder.org.
 
-They are in ``data/``, a Parquet file each, with the kernel and the date in its metadata. ``make examples`` writes them.
+Each is a Parquet file in ``data/``, with the kernel and the date in its metadata. ``make examples`` writes them.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from pte_magic import PteFrame
 
 DATA = Path(__file__).resolve().parent / "data"
 TO = "PTE_MAGIC_RECORD_TO"
-"""Environment variable: the directory where frames with raw entries are to be recorded. Without it none is."""
+"""Environment variable: the directory for recorded DataFrames. Without it, nothing is recorded."""
 
 
 def recorded(name: str, frame: pd.DataFrame | None, *, complete: bool = True) -> None:
-    """Show the recorded frame of a step, labelled as such, if this machine's own one lacks what it is about.
+    """Show the recorded DataFrame of a step, labelled as recorded, if the one of this host is not complete.
 
     Args:
-        name: Of the file in ``data/``, without its suffix.
-        frame: What the step gave here. If it has all raw entries, and says which page frames they
-            lead to, it is recorded where that was asked for. None if the step is not possible here.
-        complete: Whether it has what the step is about; False where this machine has no swap space, for example, or
-            where page frames are hidden and the step is about these.
+        name: Name of the file in ``data/``, without its suffix.
+        frame: The result of the step on this host. If it has all raw entries and page frames, it is recorded if the
+            environment variable is set. None if the step is not possible here.
+        complete: Whether `frame` shows the topic of the step; False, for example, where this host has no swap space,
+            or where the step is about page frames and these are hidden.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
 
     """
     if complete and frame is not None and has_raw_entries(frame):
@@ -44,14 +44,14 @@ def recorded(name: str, frame: pd.DataFrame | None, *, complete: bool = True) ->
     try:
         found = load(DATA / f"{name}.parquet")
     except ImportError:
-        print("The frame that was recorded of this step can be shown with pyarrow: pip install pyarrow")
+        print("To see the recorded DataFrame of this step, install pyarrow: pip install pyarrow")
         return
     print(f"Recorded on Linux {found.attrs['kernel']} on {found.attrs['date']}, not from this machine:")
     display(found)
 
 
 def record(frame: pd.DataFrame, path: Path) -> None:
-    """Write a frame to a file, with the kernel's release and today's date; the machine's name is nobody's business."""
+    """Write a DataFrame to a file, with the kernel's release and today's date, but without the name of the host."""
     path.parent.mkdir(exist_ok=True)
     kept = frame.drop(columns="host", errors="ignore")
     release = re.match(r"[\d.]*\d", platform.release())
@@ -60,12 +60,12 @@ def record(frame: pd.DataFrame, path: Path) -> None:
 
 
 def load(path: Path) -> pd.DataFrame:
-    """Return a frame that was recorded: its columns have the dtypes that they had, its `attrs` ``kernel`` and ``date``.
+    """Return a recorded DataFrame with its original dtypes; its `attrs` have ``kernel`` and ``date``.
 
-    What no walker made, but a script that a notebook ran, is a DataFrame as any other.
+    The result of a script, which no walker made, is an ordinary DataFrame.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         ImportError: pyarrow is not installed.
 
     """

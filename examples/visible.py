@@ -1,7 +1,7 @@
-"""What a frame shows here: raw entries and page frames are two facts, and a lesson asks for the one that it is about.
+"""Which facts a DataFrame shows here: raw entries and page frames are two separate facts; a lesson asks for one.
 
-Root sees both, an ordinary user none. By a helper of the administrator's he sees raw entries, and page frames only if
-he is in the group that was named for them. Where eBPF does not work, root sees page frames only.
+Root sees both, an ordinary user neither. With a helper, an ordinary user sees raw entries, and page frames only as a
+member of the group that the administrator named. Where eBPF does not work, root sees only page frames.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SOMEWHERE = ("present", "protnone", "swap")
-"""States of pages that are somewhere: in a page frame, or in the swap space."""
+"""States of pages that have a location: in a page frame, or in swap space."""
 
 
 def has_raw_entries(frame: pd.DataFrame) -> bool:
-    """Tell whether a frame has all its raw entries, bit by bit, but maybe without the page frames in them."""
+    """Tell whether a DataFrame has all raw entries, but perhaps without the page frames in them."""
     return bool(frame["entry"].notna().all())
 
 
 def has_page_frames(frame: pd.DataFrame) -> bool:
-    """Tell whether a frame says where its pages are: in which page frame, or at which place of the swap space.
+    """Tell whether a DataFrame has the location of each page: its page frame, or its swap location.
 
-    The kernel tells either both or none of the two. A frame in which no page is anywhere does not say it.
+    The kernel shows both or neither. False if no page has a location.
     """
     there = frame[frame["state"].isin(_SOMEWHERE)]
     return bool(len(there) and (there["pfn"].notna() | there["swap_offset"].notna()).all())
 
 
 def say_what_is_visible(frame: pd.DataFrame) -> None:
-    """Print who read a frame's entries, and what it could not see; ask it of a frame in which some page is present."""
+    """Print the walker, and what it could not see, of a DataFrame in which some page is present."""
     missing = [
         what
         for what, there in (("raw entries", has_raw_entries(frame)), ("page frames", has_page_frames(frame)))
