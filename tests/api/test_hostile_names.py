@@ -450,7 +450,7 @@ def test_groups_are_found_wherever_they_are_mounted(name: bytes, tmp_path: Path)
         os.mkdir(at)  # noqa: PTH102  (bytes)
         code = f"""
 import os, subprocess
-from pte_magic.linux import page_frames as physical
+from pte_magic.linux import page_frames
 subprocess.run(["mount", "--bind", {str(root)!r}, {at!r}], check=True)
 subprocess.run(["umount", "--recursive", "--lazy", "/sys/fs/cgroup"], check=True)
 print(page_frames.cgroup_paths([{inode}])[{inode}])
