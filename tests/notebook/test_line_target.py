@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from handmade import PAGE
-from hypothesis import given
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from typed_lines import NAMES, expressions
 
 from pte_magic.errors import PteMagicError, TargetError
@@ -22,6 +23,10 @@ from pte_magic.targets import target as targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+RANGE = re.compile(r"0x[0-9a-f]+ *- *0x[0-9a-f]+")
+"""What is Python, too, but no expression of interest."""
 
 
 def shown(value: object) -> list[str]:
@@ -37,6 +42,7 @@ def test_an_expression_is_what_python_makes_of_it(text: str) -> None:
         with pytest.raises(PteMagicError), named(text, dict(NAMES)):
             pass
         return
+    assume(not RANGE.fullmatch(text))
     try:
         with named(text, dict(NAMES)) as found:
             assert (found.name, found.space) == (text, own())
@@ -47,8 +53,21 @@ def test_an_expression_is_what_python_makes_of_it(text: str) -> None:
                 assert callable(expected) or shown(found.value) == shown(expected)
     except TargetError as error:
         # It was evaluated, and has no memory, or is a number that is no address.
-        words = ("holds 0 bytes", "address", "is the pid of a process")
-        assert any(word in str(error) for word in words)  # noqa: PT017  (most do not raise)
+        said = r"holds 0 bytes|is no 64-bit address|is a kernel address|is not canonical|is the pid of a process"
+        assert re.search(said, str(error))  # noqa: PT017  (most do not raise)
+
+
+@given(st.integers(0, 9999), st.integers(0, 9999), st.sampled_from(["-", " - "]))
+def test_two_numbers_in_hex_with_a_dash_are_a_range(start: int, end: int, dash: str) -> None:
+    text = f"{start:#x}{dash}{end:#x}"
+    assert RANGE.fullmatch(text)
+    if end <= start:
+        with pytest.raises(TargetError, match=r"is empty|the end lies before the start"), named(text, {}):
+            pass
+        return
+    with named(text, {}) as found:
+        assert (found.value, found.meant.address) == (None, None)
+        assert found.meant.ranges == ((start & -PAGE, -(-end // PAGE) * PAGE),)
 
 
 @pytest.fixture
@@ -208,8 +227,11 @@ def test_a_pid_that_raises_is_one_line() -> None:
 
 
 def test_a_lone_number_that_is_nothing_is_said_to_be_an_address() -> None:
-    # Below vm.mmap_min_addr nothing is mapped; a program may begin where pids end, at 0x400000.
-    number = next(number for number in range(60_000, 0, -1) if not Path(f"/proc/{number}").exists())
+    # Below vm.mmap_min_addr nothing is mapped; a program may begin where pids end, at 0x400000. The next processes get
+    # the numbers behind the last one.
+    last = int(Path("/proc/loadavg").read_text(encoding="ascii").split()[-1])
+    number = next(number for number in range(60_000, 0, -1)
+                  if not last <= number < last + 10_000 and not Path(f"/proc/{number}").exists())  # fmt: skip
     with named(str(number), {}) as found:
         assert found.meant.address == number
         assert found.meant.note.startswith(f"nothing is mapped at {number:#x}; {number} was read as decimal, ")
