@@ -23,6 +23,7 @@ from pte_magic.notebook.typed_words import outside_quotes, plain, split, words
         ("/srv/it's, b", ["/srv/it's", "b"]),
         ("lambda x, y: x, b", ["lambda x, y: x", "b"]),
         ("lambda x, y=lambda z, w: (z, w): x, b", ["lambda x, y=lambda z, w: (z, w): x", "b"]),
+        ("lambda x=lambda z, w: z, y=3: x, b", ["lambda x=lambda z, w: z, y=3: x", "b"]),
         ("child.pid lambda x, y: x, b", ["child.pid lambda x, y: x", "b"]),
         ("(a, b)", ["(a, b)"]),
         ("(a), (b)", ["(a)", "(b)"]),
@@ -46,9 +47,10 @@ def test_two_expressions_are_two_targets(one: str, other: str) -> None:
 def test_brackets_and_quotes_keep_a_word_together(one: str, other: str) -> None:
     typed = ["--decode", f"({one})", repr(other), f"d[{one}]({other})", "a"]
     line = "  ".join(typed)
-    found = words(f"\t{line} ")
-    assert [word.text for word in found] == typed
-    assert [line[word.start - 1 : word.end - 1] for word in found] == typed
+    for end in (" ", ""):
+        found = words(f"\t{line}{end}")
+        assert [word.text for word in found] == typed
+        assert [line[word.start - 1 : word.end - 1] for word in found] == typed
 
 
 @pytest.mark.parametrize(
