@@ -120,6 +120,8 @@ def test_each_entry_may_have_a_level() -> None:
         pte_magic.PteMagicError, match=r"^level 'pmt' does not exist; type one of pgd, p4d, pud, pmd, pte$"
     ):
         pte_magic.decode([1, 2], level=["pte", "pmt"], arch="x86_64")
+    with pytest.raises(pte_magic.PteMagicError, match=r"^level 'pmd' does not exist; type one of pgd, pte$"):
+        pte_magic.decode(1, level="pmd", arch="x86_32")  # which has two levels
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,30 @@ class Versioned:
         return capsule(ctypes.addressof(self.managed), b"dltensor_versioned")
 
 
+class Old(Bfloat16):
+    """An exporter of before 2023, which knows no options, of two elements in one, from the third on."""
+
+    def __init__(self, device: int) -> None:
+        super().__init__()
+        tensor = dlpack.Tensor.from_buffer(self.managed)
+        tensor.device_type, tensor.lanes, tensor.byte_offset = device, 2, 8
+        self.shape[0], self.shape[1] = 2, 2
+        self.device = device
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.device, 0
+
+    def __dlpack__(self) -> Any:  # type: ignore[override]
+        return super().__dlpack__()
+
+
+@pytest.mark.parametrize("device", [1, 3, 11])  # kDLCPU, kDLCUDAHost, kDLROCMHost of dlpack.h
+def test_an_older_exporter_and_memory_that_a_device_reads_too(device: int) -> None:
+    tensor = Old(device)
+    start = ctypes.addressof(tensor.data) + 8
+    assert memory(tensor) == [(start, start + 2 * 2 * 4)]
+
+
 @pytest.mark.parametrize(("bits", "flags", "size"), [(8, 0, 30), (16, 0, 60), (4, 0, 15), (4, 4, 30), (6, 0, 23)])
 def test_small_elements_lie_several_in_a_byte_unless_it_is_said(bits: int, flags: int, size: int) -> None:
     tensor = Versioned(bits, flags)
