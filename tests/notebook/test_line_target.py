@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import needs_root, python
 from handmade import PAGE
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -110,7 +111,7 @@ def test_an_operator_makes_no_pid(text: str) -> None:
     ("text", "name"),
     [("{pid} a", "a"), ("{pid}  a - 1", "a - 1"), ("child a", "a"), ("child.pid a[:, -1]", "a[:, -1]"),
      ("number a", "a"), ("child.pid + 0 a", "a"), ("d['the child'] a", "a"), ("max(1, child.pid) a", "a"),
-     ("1 and child a", "a"),
+     ("1 and child a", "a"), ("1 and child 7f68aba31000", "7f68aba31000"),
      ("child.pid [heap]", "[heap]"), ("{pid} [heap]", "[heap]"), ("d['the child'] [heap]", "[heap]"),
      ("{pid} (a)", "(a)"), ("{pid} all", "all"), ("child.pid 0x10000-0x20000", "0x10000-0x20000"),
      ("child.pid 7f68aba31000", "7f68aba31000"), ("child.pid\ta", "a"), ("number32 a", "a")],
@@ -167,6 +168,24 @@ def test_a_lone_number_that_is_a_pid_has_to_be_said_to_be_an_address(child: subp
         assert found.space.pid == child.pid
     with named(f"{child.pid} {child.pid}", {}) as found:  # there a number can be an address only
         assert found.meant.address == child.pid
+
+
+@needs_root
+def test_what_is_hex_is_an_address_whatever_pids_there_are() -> None:
+    code = """
+import os, signal
+from pte_magic.named import named
+made = []
+while not made or made[-1] < 0x10:
+    made.append(os.fork() or signal.pause())
+for text in ("010", "0x10"):
+    with named(text, {}) as found:
+        print(found.meant.address, found.meant.note)
+for pid in made:
+    os.kill(pid, signal.SIGKILL)
+"""
+    said = python(code, "unshare", "--pid", "--fork", "--mount-proc")  # where the first processes are these
+    assert said.splitlines() == ["16 nothing is mapped at 0x10"] * 2
 
 
 @pytest.mark.parametrize("text", ["child.pid", "n", "int(n)", "(n)", "number", "[n][0]", "n if n else 0"])
