@@ -29,7 +29,7 @@ from pte_magic.linux.address_space import own
 from pte_magic.walkers import helper_greeting, patience
 from pte_magic.walkers.helper_client import HelperWalker
 from pte_magic.walkers.helper_protocol import ANSWER, AREAS, MEMORY, VERSION, Status
-from pte_magic.walkers.shared_memory import ENTRIES, SPANS
+from pte_magic.walkers.shared_memory import ENTRIES, ENTRIES_AT, SPANS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -454,13 +454,36 @@ def test_memory_that_changes_while_it_is_read_harms_nobody(path: Path) -> None:
         asked.close()
 
 
-def test_memory_that_is_emptied_or_taken_away_kills_nobody(path: Path) -> None:
-    """A child looks, which a SIGBUS would end."""
+@pytest.mark.parametrize(
+    ("checked", "size", "flags", "why"),
+    [
+        (True, 0, os.O_RDWR, "sent memory "),
+        (True, MEMORY, os.O_WRONLY, "sent memory that may become shorter"),
+        (False, 0, os.O_RDWR, "memory that cannot be read (it is shorter)"),
+        (False, ENTRIES_AT, os.O_RDWR, "memory that cannot be read (it is shorter)"),
+        (False, MEMORY, os.O_WRONLY, "memory that cannot be read (Bad file descriptor)"),
+    ],
+)
+def test_memory_that_is_emptied_or_taken_away_kills_nobody(  # noqa: PLR0913  (what is sent, and two fixtures)
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    checked: bool,
+    size: int,
+    flags: int,
+    why: str,
+) -> None:
+    """A child looks, which a SIGBUS would end. Seals do not keep out all that can happen: also without them."""
+    if not checked:
+        monkeypatch.setattr(greeting, "_no_memory", lambda _: "")
 
     def serve(server: Hostile, connected: socket.socket) -> None:
         fd = memory(seals=0)
-        socket.send_fds(connected, [hello()], [fd])
-        os.ftruncate(fd, 0)
+        hostile.put(fd, [one(START, 4)])
+        sent = os.open(f"/proc/self/fd/{fd}", flags)
+        socket.send_fds(connected, [hello()], [sent])
+        os.close(sent)
+        os.ftruncate(fd, size)
         while server.request(connected):
             connected.send(message(4, 1, START + 4 * PAGE))
         os.close(fd)
@@ -473,7 +496,9 @@ def test_memory_that_is_emptied_or_taken_away_kills_nobody(path: Path) -> None:
         return "seen"
 
     with Hostile(path, serve), forked(look) as child:
-        assert str(path) in child.step()
+        said = child.step()
+        assert str(path) in said
+        assert why in said
 
 
 def test_who_closes_in_the_middle_is_told(path: Path) -> None:
