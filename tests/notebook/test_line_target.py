@@ -151,8 +151,8 @@ def test_names_that_are_defined_are_no_numbers_and_no_regions() -> None:
         assert found.meant.address == 0xDEADBEEF00
     for text in ("[a]", "[ a ]", "[a if a.any() else 5]"):
         assert there_is(text, a=a)[2] == [a]
-    with named("[heap]", {"heap": a}) as found:
-        assert found.meant == targets.parse("[heap]", own())
+    with named("[vdso]", {"vdso": a}) as found:  # which does not grow between two looks, as a heap does
+        assert found.meant == targets.parse("[vdso]", own())
 
 
 def test_a_lone_number_that_is_a_pid_has_to_be_said_to_be_an_address(child: subprocess.Popen[bytes]) -> None:
@@ -346,10 +346,10 @@ def test_what_names_nothing_is_one_short_line(text: str, message: str) -> None:
 def test_several_targets_are_one_for_each_process(child: subprocess.Popen[bytes]) -> None:
     a, b = np.ones(5 * PAGE), np.ones(7 * PAGE)
     names = {"a": a, "b": b, "child": child}
-    with named_together("b, a, a[2:5], [heap], child a, child.pid b", names) as (mine, theirs):
+    with named_together("b, a, a[2:5], [vdso], child a, child.pid b", names) as (mine, theirs):
         assert (mine.space.pid, theirs.space.pid) == (os.getpid(), child.pid)
-        assert mine.text == "b, a, a[2:5], [heap]"
-        parts = [targets.of_object(a), targets.of_object(b), targets.parse("[heap]", own())]
+        assert mine.text == "b, a, a[2:5], [vdso]"
+        parts = [targets.of_object(a), targets.of_object(b), targets.parse("[vdso]", own())]
         pages = {page for part in parts if part for start, end in part.ranges for page in range(start, end, PAGE)}
         assert [page for start, end in mine.meant.ranges for page in range(start, end, PAGE)] == sorted(pages)
         assert isinstance(mine.value, list)
