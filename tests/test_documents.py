@@ -42,12 +42,26 @@ def commands(text: str, name: str) -> list[list[str]]:
     return [shlex.split(match[2].strip(" )"), posix=False) for match in found if match]
 
 
+def anchors(text: str) -> set[str]:
+    """Return what a link may have after its ``#``: the headings, as GitHub writes them there."""
+    headings = re.findall(r"^#+ +(.*)$", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+
+
+def test_anchors_are_headings() -> None:
+    assert anchors("# A `b`, c!\n```\n# no heading\n```\n### Who may look?\n") == {"a-b-c", "who-may-look"}
+
+
 @documents
 def test_links_lead_somewhere(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    targets = re.findall(r"\]\(([^)#\s]+)\)|(?:src|srcset)=\"([^\"]+)\"", text)
+    targets = re.findall(r"\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"", text)
     for target in [one or other for one, other in targets]:
-        assert target.startswith("https://") or (path.parent / target).exists(), target
+        if not target.startswith("https://"):
+            name, _, anchor = target.partition("#")
+            there = path.parent / name if name else path
+            assert there.exists(), target
+            assert not anchor or anchor in anchors(there.read_text(encoding="utf-8")), target
 
 
 @documents

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 
 import pytest
 from claims import HELPER, TESTS, claims, functions, named
@@ -56,8 +57,7 @@ def test_every_claim_names_tests_that_pytest_finds_and_does_not_skip() -> None:
             if test.name:
                 assert test.name in found, f"{claim}: {test.file} has no {test.name}"
                 marks = ast.unparse(ast.Module(found[test.name].decorator_list, []))  # type: ignore[arg-type]
-                assert "mark.skip(" not in marks, test
-                assert "xfail" not in marks, test
+                assert not re.search(r"\bmark\.(skip|xfail)\b", marks), test
 
 
 def test_every_test_of_the_helper_holds_a_claim_or_is_known_to_be_about_its_use() -> None:
