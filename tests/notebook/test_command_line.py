@@ -112,6 +112,7 @@ def test_a_letter_is_subtracted_only_if_it_is_a_variable(letter: str) -> None:
     names = {name: value for name, value in NAMES.items() if name != letter}
     assert read(PteMagics.pte, f"a -{letter}", names).target == "a"
     assert read(PteMagics.pte, f"a -{letter}", {**names, letter: 1}).target == f"a -{letter}"
+    assert read(PteMagics.pte, "-rs", {**names, "rs": 1}).target == "-rs"
     assert read(PteMagics.pte, f"a [heap] -{letter}", {**names, letter: 1}).target == f"a [heap] -{letter}"
 
 

@@ -98,6 +98,10 @@ def test_what_was_begun_is_completed(shell: Shell, before: str, word: str, expec
     assert all(name.startswith(word) for name in found)
 
 
+def test_a_comma_without_a_space_begins_a_target_too(shell: Shell) -> None:
+    assert "%pte a,[heap]" in shell.complete("%pte a,[he")
+
+
 def test_all_regions_are_offered(shell: Shell) -> None:
     assert set(region_names(own())) <= set(offered(shell, "%pte "))
     child = shell.ip.user_ns["child"]
