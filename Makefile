@@ -1,5 +1,6 @@
 # make demo   page-table entries of a real array, printed
 # make service   as root: JupyterLab and the helper for all users of this machine, in /opt/pte-magic
+# make attack   fuzzing, storms and kills against helper and walkers, as root: make attack MINUTES=60 SEED=1 ONLY=storms,forks
 # make examples   execute the tutorials and keep what they show, some of them in a kernel of the lab (as root)
 # make support   write README's table of which walkers work where, after make test
 # make test   linters, types, all tests, some of them in kernels of several Debians (as root)
@@ -15,7 +16,7 @@ KERNEL ?= newest
 
 SERVICE := /opt/pte-magic
 
-.PHONY: demo service examples support test lint bench bench-vm lab screenshots vm vm-lab python system clean
+.PHONY: demo service examples support test lint attack bench bench-vm lab screenshots vm vm-lab python system clean
 
 test examples support bench-vm vm vm-lab: PACKAGES += $(VM_PACKAGES)
 test bench screenshots: PACKAGES += chromium
@@ -47,6 +48,9 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+attack: .venv/ready
+	@MINUTES=$(MINUTES) SEED=$(SEED) ONLY=$(ONLY) ROUNDS=$(ROUNDS) $(BIN)/python tests/attack/attack.py
 
 bench: .venv/ready
 	$(BIN)/python tests/bench/bench.py
