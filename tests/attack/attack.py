@@ -105,7 +105,9 @@ class Bench:
             with self._lock:
                 number, self._next = self._next, self._next + 1
             left = self._end - time.monotonic()
-            if not self._names or (left < _SHORTEST and number >= len(self._names)) or self._end == 0:
+            is_over = left < _SHORTEST and number >= len(self._names)
+            enough = self._told.alarms and len(self.alarms) >= self._told.alarms
+            if not self._names or is_over or enough or self._end == 0:
                 return
             name, turn = self._names[number % len(self._names)], number // len(self._names)
             self._turn(name, self._told.seed + turn * _SPACING, max(min(self._length, left), 1.0))
@@ -205,6 +207,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS") or 0))
     parser.add_argument("--only", default=os.environ.get("ONLY") or "")
     parser.add_argument("--grace", type=float, default=_GRACE, help="seconds that a turn may take beyond its own")
+    parser.add_argument(
+        "--alarms", type=int, default=0, help="after how many it ends; by default only when time is over"
+    )
     parser.add_argument("--broken", action="store_true", help="break what is attacked, to see that there are alarms")
     told = parser.parse_args()
     chosen = told.only.replace(",", " ").split() or [*NAMES]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from children import Children, chance_of, shared
-from conftest import WALKERS
+from conftest import WALKERS, by_page
 from handmade import HUGE, NOHUGEPAGE, PAGE, PM_PFN, PM_PRESENT, madvise, new_maps, write
 from serving import serving
 from test_forked_walkers import SIZE, of_parent
@@ -55,10 +55,14 @@ def once(name: str, address: int, chance: random.Random) -> None:
     start = address + chance.randrange(SIZE // HUGE) * HUGE
     before = told(start)
     found = pte_magic.walk(start, start + 4 * PAGE, walker=name)
-    assert (found["vaddr"] == np.arange(start, start + 4 * PAGE, PAGE)).all(), found
+    first, size = found["vaddr"].to_numpy(), found["size"].to_numpy()
+    assert first[0] == start, found.to_string()
+    assert (first[1:] == (first + size)[:-1]).all(), found.to_string()
+    assert first[-1] + size[-1] == start + 4 * PAGE, found.to_string()
     if (told(start) == before).all() and not os.geteuid():
         frames = np.where(before & np.uint64(PM_PRESENT), before & np.uint64(PM_PFN), 0)
-        assert (found["pfn"].fillna(0).to_numpy(np.uint64) == frames).all(), (found, before)
+        seen = by_page(found, start, start + 4 * PAGE)["pfn"]
+        assert (np.where(seen < 0, 0, seen) == frames.astype(np.int64)).all(), (name, found.to_string(), before)
 
 
 def walk_on(  # noqa: PLR0913, PLR0917  (as below)
@@ -84,7 +88,8 @@ def descend(name: str, address: int, seed: int, generation: int, counts: NDArray
     if _TOLD:
         os.close(_TOLD.pop())
     held = of_parent()
-    assert not generation or not held, held
+    streams = held.pop("/pagemap", 0)  # one of each generation before, which could go on here
+    assert not generation or (not held and streams <= generation), (held, streams)
     _TOLD.append(os.open("/proc/self/pagemap", os.O_RDONLY))
     threads = [
         threading.Thread(target=walk_on, args=(name, address, chance.getrandbits(32), enough, failed, counts))

@@ -118,7 +118,7 @@ def files(chance: random.Random, place: Path) -> int:
             for start, end in ranges("[heap]"):
                 assert heap <= start < end <= libc.sbrk(0), (hex(start), hex(end), called_)
             walked = pte_magic.walk(address, address + PAGE)
-            table = walked.frames() if not os.geteuid() else walked
+            table = walked.frames() if not os.geteuid() and chance.random() < 0.2 else walked  # it takes a second
             shown += harmless(repr(table), table._repr_html_(), repr(walked.map().text()), walked.map().html())
             try:
                 text = repr(pte_magic.walk(os.fsdecode(called_)))

@@ -53,6 +53,7 @@ def ask(array: NDArray[np.uint8], seed: int, counts: NDArray[np.int64]) -> None:
         except WalkerUnavailableError as error:
             assert len(str(error).splitlines()) == 1, str(error)  # noqa: PT017  (either)
             counts[REFUSED] += 1
+            time.sleep(0.01)
             continue
         assert (at == np.arange(start, end, PAGE, dtype=np.uint64)).all(), at
         if (words(start, end - start) == before).all():

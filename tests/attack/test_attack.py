@@ -1,4 +1,4 @@
-"""The bench of attacks: each still runs, and finds what is broken on purpose."""
+"""The bench of attacks: each still runs, and finds what is broken on purpose; a turn that goes wrong is an alarm."""
 
 from __future__ import annotations
 
@@ -9,41 +9,66 @@ import sys
 from pathlib import Path
 
 import pytest
+from attack import NAMES
+from misbehaving import DIES, HANGS, RAISES
+from waiting import SECONDS
 
 HERE = Path(__file__).parent
-NAMES = sorted(path.stem for path in HERE.glob("*.py") if "NEEDS_ROOT = " in path.read_text(encoding="utf-8"))
+_SET = {"MINUTES", "SEED", "ONLY", "ROUNDS"}
 
 
-def run(*options: str) -> tuple[int, str]:
-    """Run the bench with a fixed seed; return its exit status and what it said."""
-    command = [sys.executable, str(HERE / "attack.py"), "--minutes", "0", "--seed", "1", "--rounds", "1", *options]
-    environment = {
-        name: value for name, value in os.environ.items() if name not in {"MINUTES", "SEED", "ONLY", "ROUNDS"}
-    }
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+def run(name: str, *options: str, seed: int = 1, rounds: int = 1) -> tuple[int, str]:
+    """Run one attack of the bench for so many rounds; return its exit status and what it said."""
+    command = [sys.executable, str(HERE / "attack.py"), "--only", name, "--seed", str(seed), "--rounds", str(rounds)]
+    environment = {name: value for name, value in os.environ.items() if name not in _SET}
+    done = subprocess.run(
+        [*command, *options], capture_output=True, text=True, check=False, env=environment, timeout=4 * SECONDS
+    )
+    if found := re.search(r"is not run: (it needs root: .*)", done.stdout):
+        pytest.skip(found[1])
     return done.returncode, done.stdout + done.stderr
 
 
-def skipped_without_root(said: str) -> None:
-    if found := re.search(r"is not run: (it needs root: .*)", said):
-        pytest.skip(found[1])
+def counts(name: str, said: str) -> list[int]:
+    """Return the numbers that the table has of an attack."""
+    (row,) = (line for line in said.splitlines() if line.startswith(f"| {name} "))
+    return [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", row.split(" | ")[3])]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_attack_of_one_round_counts_what_it_did_and_raises_no_alarm(name: str) -> None:
-    code, said = run("--only", name)
-    skipped_without_root(said)
+    code, said = run(name, "--minutes", "0")
     assert code == 0, said
-    (row,) = (line for line in said.splitlines() if line.startswith(f"| {name} "))
-    assert re.search(r"\| 1 \| (\d[^|]*) \|", row), said
-    assert any(int(number.replace(",", "")) for number in re.findall(r"\b[\d,]+\b", row.split("|")[4])), said
-    assert "SEED=1: no alarms" in said
+    assert any(counts(name, said)), said
+    assert said.rstrip().endswith("SEED=1: no alarms")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_attack_raises_an_alarm_about_what_is_broken(name: str) -> None:
-    code, said = run("--only", name, "--broken", "--rounds", "20")
-    skipped_without_root(said)
+    code, said = run(name, "--minutes", "2", "--broken", "--alarms", "1", rounds=0)
     assert code == 1, said
     assert f"make attack ONLY={name} SEED=" in said
-    assert "SEED=1: 1 alarms" in said
+    assert "Traceback" in said
+
+
+@pytest.mark.parametrize(
+    ("seed", "again", "what"),
+    [
+        (RAISES, RAISES + 6, "seen in the seventh round"),
+        (HANGS, HANGS, "has not ended, so it was asked where it is"),
+        (DIES, DIES, "has ended with -11"),
+    ],
+)
+def test_a_turn_that_goes_wrong_is_an_alarm_that_says_how_to_repeat_it(seed: int, again: int, what: str) -> None:
+    grace = "20" if seed == HANGS else str(SECONDS)
+    code, said = run("misbehaving", "--minutes", "0", "--grace", grace, seed=seed, rounds=0)
+    assert code == 1, said
+    assert f"make attack ONLY=misbehaving SEED={again}`" in said
+    assert what in said
+    assert said.rstrip().endswith(" 1 alarms")
+
+
+def test_what_is_no_attack_is_told() -> None:
+    code, said = run("storm")
+    assert code == 2
+    assert said.splitlines()[-1].endswith(f"'storm' is not an attack; type some of {', '.join(NAMES)}")
