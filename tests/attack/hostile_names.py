@@ -158,5 +158,5 @@ def attack(turn: Turn) -> None:
         with tempfile.TemporaryDirectory(prefix="pte-magic-attack-") as made:
             turn.count(names_of_files=FILES, outputs=files(chance, Path(made)))
             turn.count(names_of_processes=PROCESSES, outputs=processes(chance))
-            if not os.geteuid() and chance.random() < 0.1:
+            if not os.geteuid() and chance.random() < 0.3:
                 turn.count(names_of_machines=1, outputs=machine(chance, Path(made)))

@@ -46,7 +46,7 @@ WHAT = "storms of mmap, munmap, mprotect, fork, huge pages"
 NEEDS_ROOT = ""
 
 SECONDS = 0.4  # of each walker in a round
-SHORT = "helper, 37 rows an answer"
+SHORT = "helper with 37 rows an answer"
 
 
 def whole() -> None:
