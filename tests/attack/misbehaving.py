@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 WHAT = "turns that go wrong"
 NEEDS_ROOT = ""
-RAISES, HANGS, DIES = range(1, 4)
-"""What a turn of this seed does."""
+RAISES, HANGS, DIES = 100, 200, 300
+"""What a turn that begins with this seed does, the first of them after a few rounds."""
 
 
 def attack(turn: Turn) -> None:
