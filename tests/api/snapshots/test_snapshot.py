@@ -265,7 +265,8 @@ def test_entries_are_decoded_as_by_the_kernel_that_they_come_from(raw_walker: st
     assert told.attrs == {"encryption_mask": 1 << 51, "frames_hidden": True}
     assert not told["encrypted"].fillna(value=False).any()
     # The numbers are this machine's, so they say nothing as arm64's; but that is how they are read.
-    arm = rewritten(tmp_path, pid, format="arm64_4k", encoding="arm64_4k", features=["present_invalid"], levels=4)
+    arm64 = {"format": "arm64_4k", "encoding": "arm64_4k", "features": ["present_invalid"], "levels": 4}
+    arm = rewritten(tmp_path, pid, **arm64, encryption_mask=0)
     assert {"uxn", "mapped"} <= set(arm.columns)
     assert not {"nx", "soft_dirty"} & set(arm.columns)
     assert arm.attrs["format"] == "arm64_4k 4 present_invalid"
