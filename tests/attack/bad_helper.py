@@ -21,12 +21,13 @@ from test_disjoint_rows import keeps_the_contract
 from test_hostile_helper import GREETINGS, MOST, SIZES, WRONG, WRONG_TABLES, one, right
 from turn import WAIT
 
-from pte_magic import hardware, walkers
+from pte_magic import walkers
 from pte_magic.errors import PteMagicError
-from pte_magic.space import own
+from pte_magic.linux import hardware
+from pte_magic.linux.address_space import own
 from pte_magic.walkers import patience
-from pte_magic.walkers.helper import HelperWalker
-from pte_magic.walkers.protocol import ANSWER, AREAS, GO_ON, VARIABLE
+from pte_magic.walkers.helper_client import HelperWalker
+from pte_magic.walkers.helper_protocol import ANSWER, AREAS, GO_ON, VARIABLE
 from pte_magic.workloads.forked import Forked
 
 if TYPE_CHECKING:

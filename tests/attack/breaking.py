@@ -33,7 +33,7 @@ def lies(stack: ExitStack) -> None:
 
 def believes(stack: ExitStack) -> None:
     """A client that believes what a helper says."""
-    stack.enter_context(patch("pte_magic.walkers.answers.wrong", lambda *_, **__: ""))
+    stack.enter_context(patch("pte_magic.walkers.helper_answers.wrong", lambda *_, **__: ""))
 
 
 def overlaps(stack: ExitStack) -> None:
@@ -45,7 +45,7 @@ def overlaps(stack: ExitStack) -> None:
 
 def another_frame(stack: ExitStack) -> None:
     """A walker that tells a neighbour of the page frame of the first page that it finds."""
-    from pte_magic.walkers.bpf import BpfWalker  # noqa: PLC0415  (what is broken is imported when it is)
+    from pte_magic.walkers.bpf.walker import BpfWalker  # noqa: PLC0415  (what is broken is imported when it is)
 
     walk = BpfWalker.walk
 
@@ -85,7 +85,7 @@ def no_checksum(stack: ExitStack) -> None:
 
 def in_place(stack: ExitStack) -> None:
     """A file that has its name before it is complete."""
-    from pte_magic.snapshots import directories, writing  # noqa: PLC0415  (as above)
+    from pte_magic.api.snapshots import directories, writing  # noqa: PLC0415  (as above)
 
     write = writing.write
 
@@ -115,12 +115,12 @@ def loses_a_piece(stack: ExitStack) -> None:
 
 def names_as_they_are(stack: ExitStack) -> None:
     """Names that are shown as their owners like."""
-    stack.enter_context(patch("pte_magic.kernel_text.shown", lambda raw: raw.decode(errors="replace")))
+    stack.enter_context(patch("pte_magic.linux.kernel_text.shown", lambda raw: raw.decode(errors="replace")))
 
 
 def raises(stack: ExitStack) -> None:
     """A magic that has not thought of quotes."""
-    from pte_magic.typed_words import plain  # noqa: PLC0415  (as above)
+    from pte_magic.notebook.typed_words import plain  # noqa: PLC0415  (as above)
 
     def wrong(line: str) -> Any:
         if "'" in line:
@@ -128,7 +128,7 @@ def raises(stack: ExitStack) -> None:
             raise ValueError(message)
         return plain(line)
 
-    stack.enter_context(patch("pte_magic.command_line.plain", wrong))
+    stack.enter_context(patch("pte_magic.notebook.command_line.plain", wrong))
 
 
 BROKEN: dict[str, Callable[[ExitStack], None]] = {
@@ -146,9 +146,10 @@ def apply(attack: str, stack: ExitStack) -> None:
 
 def serve(how: str) -> None:
     """Be a helper that is broken; the rest of the command line is the helper's."""
-    from pte_magic.helper import commands, tables  # noqa: PLC0415  (as above)
+    from pte_magic import cli  # noqa: PLC0415  (as above)
+    from pte_magic.helper import requests  # noqa: PLC0415  (as above)
 
-    read = tables.Tables.read
+    read = requests.Tables.read
 
     def wrong(*arguments: Any, put: Any, **named: Any) -> Any:
         def take(entry: Any, spans: Any) -> None:
@@ -160,11 +161,11 @@ def serve(how: str) -> None:
         return read(*arguments, put=take, **named)
 
     if how == "tells_frames":
-        broken: Any = patch.object(tables.Tables, "_hide", lambda *_: None)
+        broken: Any = patch.object(requests.Tables, "_hide", lambda *_: None)
     else:
-        broken = patch.object(tables.Tables, "read", wrong)
+        broken = patch.object(requests.Tables, "read", wrong)
     with broken:
-        commands.main()
+        cli.main()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from turn import WAIT
 import pte_magic
 from pte_magic import walkers
 from pte_magic.errors import WalkerClosedError, WalkerUnavailableError
-from pte_magic.walkers.protocol import VARIABLE
+from pte_magic.walkers.helper_protocol import VARIABLE
 
 if TYPE_CHECKING:
     import random

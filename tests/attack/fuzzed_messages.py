@@ -22,8 +22,8 @@ from turn import WAIT
 from waiting import wait_until
 
 from pte_magic.walkers.entries import SPAN
-from pte_magic.walkers.protocol import AREAS, GO_ON, TABLES, Status
-from pte_magic.walkers.shared import SPANS_AT
+from pte_magic.walkers.helper_protocol import AREAS, GO_ON, TABLES, Status
+from pte_magic.walkers.shared_memory import SPANS_AT
 from pte_magic.workloads import private_mapping
 
 if TYPE_CHECKING:

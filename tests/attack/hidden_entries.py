@@ -13,8 +13,8 @@ from test_hidden_in_c import COMPILER, compiled
 
 from pte_magic.formats.hidden import hide
 from pte_magic.formats.kernel import of_release
-from pte_magic.formats.known import FORMATS
-from pte_magic.walkers.entries import LEVELS
+from pte_magic.formats.registry import FORMATS
+from pte_magic.linux.geometry import LEVELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -16,10 +16,10 @@ from talking import Talker, opened, request
 from test_disjoint_rows import at
 from turn import WAIT
 
-from pte_magic import hardware
-from pte_magic.space import AddressSpace
-from pte_magic.walkers.protocol import AREAS, FRAMES_HIDDEN, GO_ON, TABLES, Status
-from pte_magic.walkers.shared import ENTRIES
+from pte_magic.linux import hardware
+from pte_magic.linux.address_space import AddressSpace
+from pte_magic.walkers.helper_protocol import AREAS, FRAMES_HIDDEN, GO_ON, TABLES, Status
+from pte_magic.walkers.shared_memory import ENTRIES
 from pte_magic.workloads.forked import Forked
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from conftest import python
 from handmade import PAGE, READ, SHARED, WRITE, libc, new_maps, write
-from test_names import FORGED, called, entries_of, in_map_files, mapped, ranges, unseen
+from test_hostile_names import FORGED, called, entries_of, in_map_files, mapped, ranges, unseen
 
 import pte_magic
 from pte_magic.errors import PteMagicError
-from pte_magic.space import own
+from pte_magic.linux.address_space import own
 
 if TYPE_CHECKING:
     import random

@@ -16,7 +16,7 @@ from talking import Talker, opened, request
 from turn import WAIT
 from waiting import wait_until
 
-from pte_magic.walkers.protocol import Status
+from pte_magic.walkers.helper_protocol import Status
 from pte_magic.workloads import private_mapping
 
 if TYPE_CHECKING:

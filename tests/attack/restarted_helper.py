@@ -17,8 +17,8 @@ from waiting import wait_until
 
 import pte_magic
 from pte_magic.errors import WalkerUnavailableError
-from pte_magic.walkers import helper as client
-from pte_magic.walkers.protocol import VARIABLE
+from pte_magic.walkers import helper_client as client
+from pte_magic.walkers.helper_protocol import VARIABLE
 from pte_magic.workloads import private_mapping
 
 if TYPE_CHECKING:

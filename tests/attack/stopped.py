@@ -40,8 +40,8 @@ from test_disjoint_rows import BASE, FAR, at, keeps_the_contract
 from turn import WAIT
 from waiting import wait_until
 
-from pte_magic import hardware
-from pte_magic.space import AddressSpace
+from pte_magic.linux import hardware
+from pte_magic.linux.address_space import AddressSpace
 
 if TYPE_CHECKING:
     import random

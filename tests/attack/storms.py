@@ -30,8 +30,8 @@ from test_disjoint_rows import BASE, FAR, STORMS, at, keeps_the_contract, stormy
 
 from pte_magic import walkers
 from pte_magic.errors import UnstableError, WalkerUnavailableError
-from pte_magic.walkers.helper import HelperWalker
-from pte_magic.walkers.protocol import VARIABLE
+from pte_magic.walkers.helper_client import HelperWalker
+from pte_magic.walkers.helper_protocol import VARIABLE
 
 if TYPE_CHECKING:
     import random
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from turn import Turn
 
-    from pte_magic.space import AddressSpace
+    from pte_magic.linux.address_space import AddressSpace
     from pte_magic.walkers import Walker
 
 WHAT = "storms of mmap, munmap, mprotect, fork, huge pages"

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS / part) for part in ("", "helper", "walkers", "formats", "snapshots", "vm/guest")]
+sys.path[:0] = [str(TESTS / part) for part in ("", "helper", "walkers", "formats", "api", "api/snapshots", "vm/guest")]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ from shells import Shell
 from turn import WAIT
 from typed_lines import NAMES, f
 
-from pte_magic import watching
+from pte_magic.api import watch
 
 if TYPE_CHECKING:
     import random
@@ -112,7 +112,7 @@ def attack(turn: Turn) -> None:
                     typed = line(chance_of(turn.seed * LINES + number))
                     signal.alarm(WAIT)
                     answered = judge(shell, typed)
-                    watching.stop_all()
+                    watch.stop_all()
                     signal.alarm(0)
                     turn.count(answered=int(answered), refused=int(not answered))
         finally:

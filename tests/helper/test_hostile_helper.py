@@ -475,7 +475,7 @@ def test_memory_that_is_emptied_or_taken_away_kills_nobody(  # noqa: PLR0913  (w
 ) -> None:
     """A child looks, which a SIGBUS would end. Seals do not keep out all that can happen: also without them."""
     if not checked:
-        monkeypatch.setattr(greeting, "_no_memory", lambda _: "")
+        monkeypatch.setattr(helper_greeting, "_no_memory", lambda _: "")
 
     def serve(server: Hostile, connected: socket.socket) -> None:
         fd = memory(seals=0)

@@ -174,7 +174,7 @@ def test_a_lone_number_that_is_a_pid_has_to_be_said_to_be_an_address(child: subp
 def test_what_is_hex_is_an_address_whatever_pids_there_are() -> None:
     code = """
 import os, signal
-from pte_magic.named import named
+from pte_magic.notebook.line_target import named
 made = []
 while not made or made[-1] < 0x10:
     made.append(os.fork() or signal.pause())
