@@ -96,7 +96,7 @@ def descriptors() -> int:
 def walked(name: str, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> pte_frame.PteFrame:
     """Return the decoded frame of what a walker finds."""
     found = walkers.get(name).walk(space, start, end, tables=tables)
-    return pte_frame.build(found, kernel.running(found.encryption_mask), pid=space.pid)
+    return pte_frame.build(found, kernel.running(found.address_bits), pid=space.pid)
 
 
 def rows(address: int, size: int = PAGE, name: str | None = None) -> pte_frame.PteFrame:

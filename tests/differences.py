@@ -8,6 +8,7 @@ import numpy as np
 
 from pte_magic.api import pte_frame
 from pte_magic.formats import kernel
+from pte_magic.linux.address_bits import AddressBits
 from pte_magic.linux.geometry import LEVELS
 from pte_magic.walkers.entries import SPAN, Entries
 
@@ -44,8 +45,9 @@ def made(*spans: tuple[int, str, Sequence[int]], encryption_mask: int = 0) -> Pt
     """Return the frame of some spans: first address, level, raw entries."""
     table = [(vaddr, SIZES[level], len(raw), LEVELS.index(level)) for vaddr, level, raw in spans]
     raw = np.array([entry for *_, part in spans for entry in part], np.uint64)
-    found = Entries(raw, np.array(table, SPAN), "x86_64", "bpf", encryption_mask=encryption_mask)
-    return pte_frame.build(found, kernel.running(encryption_mask), pid=1)
+    bits = AddressBits(encryption_mask)
+    found = Entries(raw, np.array(table, SPAN), "x86_64", "bpf", address_bits=bits)
+    return pte_frame.build(found, kernel.running(bits), pid=1)
 
 
 def pages(*raw: int) -> PteFrame:

@@ -8,6 +8,7 @@ import numpy as np
 
 from pte_magic.api import pte_frame
 from pte_magic.formats import kernel
+from pte_magic.linux.address_bits import AddressBits
 from pte_magic.linux.geometry import LEVELS
 from pte_magic.walkers.entries import SPAN, Entries
 
@@ -34,7 +35,7 @@ def x86(count: int = 6, host: str = "x86", *, mask: int = 0, hidden: bool = Fals
     frames = [0 if hidden else (PFN + at) * X86_PAGE for at in range(count)]
     raw = np.array([found | _X86 | mask for found in frames], np.uint64)
     spans = np.array([(X86_START, X86_PAGE, count, LEVELS.index("pte"))], SPAN)
-    found = Entries(raw, spans, "x86_64", "bpf", encryption_mask=mask, frames_hidden=hidden)
+    found = Entries(raw, spans, "x86_64", "bpf", address_bits=AddressBits(mask, hidden))
     return pte_frame.build(found, kernel.of_release("x86_64"), pid=2, host=host)
 
 

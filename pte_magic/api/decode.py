@@ -11,6 +11,7 @@ from pte_magic.api import pte_frame
 from pte_magic.formats import decode as decoding
 from pte_magic.formats import given, kernel, registry
 from pte_magic.linux import hardware, memory_encryption
+from pte_magic.linux.address_bits import AddressBits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,11 +74,11 @@ def _meant_kernel(name: str, release: Any, raw: NDArray[np.uint64], encryption_m
     named_here = release is None or (issubclass(type(release), str) and str.strip(release) == platform.release())
     here = named_here and name == hardware.encoding()
     if encryption_mask is None:
-        bit = memory_encryption.mask(raw) if here else 0
+        bits = AddressBits(memory_encryption.mask(raw) if here else 0)
     else:
-        bit = kernel.encryption_bit(name, encryption_mask)
+        bits = AddressBits(kernel.encryption_bit(name, encryption_mask))
     if here:
-        return kernel.running(bit)
+        return kernel.running(bits)
     if release is None:
-        return kernel.of_release(name, encryption_mask=bit)
-    return kernel.of_name(name, release, bit)
+        return kernel.of_release(name, address_bits=bits)
+    return kernel.of_name(name, release, bits)

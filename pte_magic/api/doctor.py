@@ -79,7 +79,7 @@ def doctor() -> pd.DataFrame:
         found = walkers.attempt(name, again=name != stap.NAME or stap.why_not() is not None or stap.is_ready())
         works = not isinstance(found, WalkerUnavailableError)
         note = visible(found.why) if isinstance(found, WalkerUnavailableError) else ""
-        if isinstance(found, helper_client.HelperWalker) and found.frames_hidden:
+        if isinstance(found, helper_client.HelperWalker) and found.address_bits.frames_hidden:
             note = f"{_NO_FRAMES}, which are for a group; to make it yours, type `{what_to_type.show_frames()}`"
         if works and name in _AS_PAGEMAP and not frames_are_shown:
             note = f"{_NO_FRAMES} without CAP_SYS_ADMIN; a helper tells them, type `{what_to_type.show_frames()}`"
@@ -94,7 +94,7 @@ def _shows_frames(name: str, *, as_pagemap: bool) -> bool:
     """Tell whether a walker that works shows page frames."""
     found = walkers.known(name)
     if isinstance(found, helper_client.HelperWalker):
-        return not found.frames_hidden
+        return not found.address_bits.frames_hidden
     return as_pagemap if name in _AS_PAGEMAP else True
 
 

@@ -286,8 +286,8 @@ def build(
     where[0], where[1] = entries.vaddr, entries.size
     level = entries.level
     if entries.protnone is None and entries.encoding != kernel.format.name:
-        kernel = kernels.reading(entries.encoding, entries.encryption_mask, entries.frames_hidden)
-    kernel = kernel.also(entries.encryption_mask, entries.frames_hidden)
+        kernel = kernels.reading(entries.encoding, entries.address_bits)
+    kernel = kernel.also(entries.address_bits)
     if entries.protnone is not None:
         found = pagemap_words.columns(entries.entry, entries.protnone, kernel)
     else:

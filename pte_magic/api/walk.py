@@ -116,7 +116,7 @@ def walk_target(
 
 def built(found: Entries, meant: Target, space: AddressSpace) -> pte_frame.PteFrame:
     """Make the frame of what was `read`."""
-    made = pte_frame.build(found, kernel.running(found.encryption_mask, found.frames_hidden), pid=space.pid)
+    made = pte_frame.build(found, kernel.running(found.address_bits), pid=space.pid)
     if meant.address is not None:
         made.attrs["address"] = meant.address
     return made

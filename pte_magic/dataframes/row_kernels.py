@@ -41,10 +41,7 @@ def column(kernel: Kernel, n: int) -> pd.Categorical:
 
 def attrs(kernel: Kernel) -> dict[Any, Any]:
     """Return what `attrs` say of a frame that is of one kernel throughout."""
-    found: dict[Any, Any] = {"format": kernel.words}
-    if kernel.encryption_mask:
-        found["encryption_mask"] = kernel.encryption_mask
-    return found | ({"frames_hidden": True} if kernel.frames_hidden else {})
+    return {"format": kernel.words} | {name: value for name, value in kernel.address_bits._asdict().items() if value}
 
 
 def known(frame: pd.DataFrame, name: str = COLUMN) -> tuple[NDArray[np.intp], list[Kernel | None]]:

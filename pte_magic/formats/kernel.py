@@ -16,6 +16,7 @@ from pte_magic.formats.format import Format, frame_mask
 from pte_magic.formats.releases import NEWEST, named
 from pte_magic.formats.swap_types import SwapTypes, swap_types
 from pte_magic.linux import geometry, hardware, memory_encryption
+from pte_magic.linux.address_bits import PLAIN, AddressBits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,8 +41,7 @@ class Kernel:
         levels: How many levels of page tables it uses.
         features: Of `features.FEATURES`, those that it has.
         swap: What its types of swap entries mean.
-        encryption_mask: The bit that says that memory is encrypted (C-bit), or 0.
-        frames_hidden: Its entries come without page frame numbers and swap locations: see `formats.hidden`.
+        address_bits: How the bits for an address of its entries are to be read.
 
     """
 
@@ -49,8 +49,17 @@ class Kernel:
     levels: int
     features: frozenset[str]
     swap: SwapTypes
-    encryption_mask: int = 0
-    frames_hidden: bool = False
+    address_bits: AddressBits = PLAIN
+
+    @property
+    def encryption_mask(self) -> int:
+        """The bit that says that memory is encrypted (C-bit), or 0."""
+        return self.address_bits.encryption_mask
+
+    @property
+    def frames_hidden(self) -> bool:
+        """Whether its entries come without page frame numbers and swap locations."""
+        return self.address_bits.frames_hidden
 
     @property
     def physical_mask(self) -> int:
@@ -76,12 +85,14 @@ class Kernel:
         """`words`, and what else an entry of it needs to be decoded; `of_told` makes it again. Each row has this."""
         return _told(self)
 
-    def also(self, encryption_mask: int, frames_hidden: bool) -> Kernel:  # noqa: FBT001  (as of Entries)
-        """Return the kernel that does the same with bits, whose entries came with this mask, and without frames."""
-        mask, hidden = self.encryption_mask or encryption_mask, self.frames_hidden or frames_hidden
-        if (mask, hidden) == (self.encryption_mask, self.frames_hidden):
+    def also(self, address_bits: AddressBits) -> Kernel:
+        """Return the kernel that does the same with bits, whose entries have that mask, too, or lack their frames."""
+        if address_bits in (self.address_bits, PLAIN):
             return self
-        return known(self.format.name, self.levels, self.features, mask, hidden)
+        both = AddressBits(
+            self.encryption_mask or address_bits.encryption_mask, self.frames_hidden or address_bits.frames_hidden
+        )
+        return known(self.format.name, self.levels, self.features, both)
 
 
 @functools.cache
@@ -111,18 +122,12 @@ def fields(kernel: Kernel) -> tuple[Field, ...]:
 
 
 @functools.cache
-def running(encryption_mask: int = 0, frames_hidden: bool = False) -> Kernel:  # noqa: FBT001, FBT002  (as of Entries)
+def running(address_bits: AddressBits = PLAIN) -> Kernel:
     """Return what the running kernel does with the bits; looked up once."""
-    return known(hardware.encoding(), hardware.levels(), look.running(), encryption_mask, frames_hidden)
+    return known(hardware.encoding(), hardware.levels(), look.running(), address_bits)
 
 
-def known(
-    encoding: str,
-    levels: int,
-    features: frozenset[str],
-    encryption_mask: int = 0,
-    frames_hidden: bool = False,  # noqa: FBT001, FBT002  (as of Entries)
-) -> Kernel:
+def known(encoding: str, levels: int, features: frozenset[str], address_bits: AddressBits = PLAIN) -> Kernel:
     """Return what a kernel with these `features.FEATURES`, format and levels of page tables does with the bits.
 
     There is one object for each, so that what follows from it is found out once.
@@ -131,23 +136,23 @@ def known(
         TargetError: There is no such format.
 
     """
-    return _made(encoding, levels, features, encryption_mask, frames_hidden)
+    return _made(encoding, levels, features, address_bits)
 
 
 @functools.cache
 def _made(*what: Any) -> Kernel:
-    encoding, levels, features, encryption_mask, frames_hidden = what
+    encoding, levels, features, address_bits = what
     found = registry.of(encoding)
     words = features | {"five_levels"} if levels == hardware.FIVE_LEVELS else features
     bits = next(bits for feature, bits in found.physmem_bits if feature is None or feature in words)
     types = swap_types(features, bits - found.page_shift)
-    return Kernel(found, levels, features, types, encryption_mask, frames_hidden)
+    return Kernel(found, levels, features, types, address_bits)
 
 
 @functools.cache
-def of_words(words: str, encryption_mask: int = 0, frames_hidden: bool = False) -> Kernel:  # noqa: FBT001, FBT002  (as above)
+def of_words(words: str, address_bits: AddressBits = PLAIN) -> Kernel:
     """Return the kernel whose `Kernel.words` these are; raises as `of_told`."""
-    return of_told(words).also(encryption_mask, frames_hidden)
+    return of_told(words).also(address_bits)
 
 
 @functools.cache
@@ -163,7 +168,9 @@ def of_told(told: str) -> Kernel:
         (mask,) = [int(word.removeprefix(_MASK), 16) for word in words if word.startswith(_MASK)] or [0]
         features = frozenset(word for word in words if word != _HIDDEN and not word.startswith(_MASK))
         number = {str(depth): depth for depth in depths(encoding)}[levels]
-        return known(encoding, number, features, encryption_bit(encoding, mask), _HIDDEN in words)
+        return known(
+            encoding, number, features, AddressBits(encryption_bit(encoding, mask), frames_hidden=_HIDDEN in words)
+        )
     except (ValueError, AttributeError, LookupError):
         message = f"{told!r:.60} is not a format of entries; leave the column format as pte_magic.walk() made it"
         raise TargetError(message) from None
@@ -175,12 +182,7 @@ def depths(encoding: str) -> range:
 
 
 @functools.cache
-def of_release(
-    encoding: str,
-    release: Release = NEWEST,
-    encryption_mask: int = 0,
-    frames_hidden: bool = False,  # noqa: FBT001, FBT002  (as above)
-) -> Kernel:
+def of_release(encoding: str, release: Release = NEWEST, address_bits: AddressBits = PLAIN) -> Kernel:
     """Return what a kernel of another machine does, if it is configured as distributions do.
 
     Raises:
@@ -189,7 +191,7 @@ def of_release(
     """
     name = registry.of(encoding).name
     levels = geometry.GEOMETRIES[name].levels
-    return known(name, levels, look.of_release(name, release), encryption_mask, frames_hidden)
+    return known(name, levels, look.of_release(name, release), address_bits)
 
 
 def encryption_bit(encoding: str, given: object) -> int:
@@ -215,10 +217,10 @@ def here(entries: NDArray[np.uint64] | None = None, *, frames_hidden: bool = Fal
         frames_hidden: As of `Kernel`.
 
     """
-    return running(memory_encryption.mask(entries), frames_hidden)
+    return running(AddressBits(memory_encryption.mask(entries), frames_hidden))
 
 
-def of_name(encoding: str, release: object, encryption_mask: int = 0) -> Kernel:
+def of_name(encoding: str, release: object, address_bits: AddressBits = PLAIN) -> Kernel:
     """Return what a kernel of another machine does, as far as the name of its release tells.
 
     Raises:
@@ -226,15 +228,15 @@ def of_name(encoding: str, release: object, encryption_mask: int = 0) -> Kernel:
 
     """
     name = registry.of(encoding).name
-    return known(name, geometry.GEOMETRIES[name].levels, look.of_named(name, named(release)), encryption_mask)
+    return known(name, geometry.GEOMETRIES[name].levels, look.of_named(name, named(release)), address_bits)
 
 
-def reading(encoding: str, encryption_mask: int = 0, frames_hidden: bool = False) -> Kernel:  # noqa: FBT001, FBT002  (as above)
+def reading(encoding: str, address_bits: AddressBits = PLAIN) -> Kernel:
     """Return the running kernel if its entries are in a format, or words of pagemap; else the newest whose are."""
-    here = running(encryption_mask, frames_hidden)
+    here = running(address_bits)
     if encoding in {here.format.name, "pagemap"}:
         return here
-    return of_release(encoding, NEWEST, encryption_mask, frames_hidden)
+    return of_release(encoding, NEWEST, address_bits)
 
 
 def of_frame(attrs: Mapping[Any, Any]) -> Kernel:
@@ -249,12 +251,13 @@ def of_frame(attrs: Mapping[Any, Any]) -> Kernel:
     words = attrs.get("format")
     try:
         encoding = hardware.encoding() if words is None else words.split()[0]
-        origin = encryption_bit(encoding, attrs.get("encryption_mask", 0)), bool(attrs.get("frames_hidden", False))
+        mask = encryption_bit(encoding, attrs.get("encryption_mask", 0))
+        bits = AddressBits(mask, bool(attrs.get("frames_hidden", False)))
         if words is not None:
-            return of_words(words, *origin)
+            return of_words(words, bits)
     except (ValueError, TypeError, AttributeError, LookupError, TargetError):
         told = {name: attrs[name] for name in ("format", "encryption_mask", "frames_hidden") if name in attrs}
         which = ", ".join(f"attrs[{name!r}] = {shown(value)}" for name, value in told.items())
         message = f"{which} does not tell how entries are to be read; leave attrs as pte_magic.walk() made them"
         raise TargetError(message) from None
-    return running(*origin) if "encryption_mask" in attrs else here(frames_hidden=origin[1])
+    return running(bits) if "encryption_mask" in attrs else here(frames_hidden=bits.frames_hidden)

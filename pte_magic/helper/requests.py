@@ -10,6 +10,7 @@ from pte_magic.errors import NoAddressSpaceError, PteMagicError, UnstableError
 from pte_magic.formats import hidden, kernel
 from pte_magic.helper import journal
 from pte_magic.helper.fair_lock import Turns
+from pte_magic.linux.address_bits import AddressBits
 from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.linux.hardware import PAGE_SIZE
 from pte_magic.walkers.helper_protocol import Status
@@ -61,11 +62,11 @@ class Tables:
         """Take a walker; an answer has about `rows` entries at most, or as many as it reads at once."""
         self.walker = walker
         self._rows = rows
-        self.encryption_mask = walker.encryption_mask
-        self._kernel = kernel.running(walker.encryption_mask)
+        self.encryption_mask = walker.address_bits.encryption_mask
+        self._kernel = kernel.running(AddressBits(self.encryption_mask))
         self._turns = Turns()
         walker.walk(own(), 0, PAGE_SIZE)
-        self.shows_frames = not walker.frames_hidden
+        self.shows_frames = not walker.address_bits.frames_hidden
         self._hide(np.zeros(1, np.uint64), np.zeros(1, np.int8))  # what it has to look up, it looks up now
 
     def read(  # noqa: PLR0913  (a request is what it is)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pte_magic.errors import TargetError, WalkerClosedError, WalkerUnavailableError, arguments
 from pte_magic.linux import descriptors, memory_encryption
+from pte_magic.linux.address_bits import PLAIN
 from pte_magic.linux.interrupts import Lock, deferred
 from pte_magic.text.suggestions import did_you_mean
 from pte_magic.walkers import helper_client, helper_greeting, pagemap, patience, stap
@@ -211,7 +212,7 @@ def _encryption_mask(make: bool) -> int:  # noqa: FBT001  (`memory_encryption` a
     """Return the bit of memory encryption that the walkers found that this process has; `make` those that are quick."""
     for name in (bpf.NAME, helper_client.NAME) if make else ():
         attempt(name)
-    return max(getattr(known(name), "encryption_mask", 0) for name in NAMES)
+    return max(getattr(known(name), "address_bits", PLAIN).encryption_mask for name in NAMES)
 
 
 def _forget() -> None:

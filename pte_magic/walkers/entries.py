@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pte_magic.linux.address_bits import PLAIN, AddressBits
 from pte_magic.walkers.overlaps import disjoint
 
 if TYPE_CHECKING:
@@ -26,14 +27,13 @@ class Entries:
             for the words of /proc/PID/pagemap.
         walker: Name of the walker that read them.
         protnone: Of pagemap only: which pages lie in a region that allows no access, ``bool[n]``.
-        encryption_mask: The bit by which this machine's entries say that memory is encrypted, or 0.
-        frames_hidden: Page frame numbers and swap locations were taken out of them: see `formats.hidden`.
+        address_bits: How the bits for an address are to be read.
 
     """
 
     __module__ = "pte_magic"
 
-    __slots__ = ("_spans", "encoding", "encryption_mask", "entry", "frames_hidden", "protnone", "walker")
+    __slots__ = ("_spans", "address_bits", "encoding", "entry", "protnone", "walker")
 
     def __init__(  # noqa: PLR0913, PLR0917  (by position: names would cost a tenth of what one entry takes)
         self,
@@ -42,16 +42,31 @@ class Entries:
         encoding: str,
         walker: str,
         protnone: NDArray[np.bool_] | None = None,
-        encryption_mask: int = 0,
-        frames_hidden: bool = False,  # noqa: FBT001, FBT002  (as above)
+        address_bits: AddressBits = PLAIN,
     ) -> None:
         self.entry = entry
         self._spans = spans
         self.encoding = encoding
         self.walker = walker
         self.protnone = protnone
-        self.encryption_mask = encryption_mask
-        self.frames_hidden = frames_hidden
+        self.address_bits = address_bits
+
+    def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
+        told = state[1]
+        if "address_bits" not in told:  # an older version made this pickle
+            told["address_bits"] = AddressBits(*(told.pop(name) for name in AddressBits._fields))
+        for name, value in told.items():
+            setattr(self, name, value)
+
+    @property
+    def encryption_mask(self) -> int:
+        """The bit by which this machine's entries say that memory is encrypted, or 0."""
+        return self.address_bits.encryption_mask
+
+    @property
+    def frames_hidden(self) -> bool:
+        """Whether page frame numbers and swap locations were taken out of them: see `formats.hidden`."""
+        return self.address_bits.frames_hidden
 
     @property
     def spans(self) -> NDArray[Any]:
@@ -116,9 +131,7 @@ class Entries:
         return self if entry is self.entry else self._like(entry, spans, None)
 
     def _like(self, entry: NDArray[np.uint64], spans: NDArray[Any], protnone: NDArray[np.bool_] | None) -> Entries:
-        return Entries(
-            entry, spans, self.encoding, self.walker, protnone, self.encryption_mask, self.frames_hidden
-        )  # fmt: skip
+        return Entries(entry, spans, self.encoding, self.walker, protnone, self.address_bits)
 
 
 def rows_before(spans: NDArray[Any], address: int) -> int:
@@ -148,6 +161,5 @@ def join(parts: Sequence[Entries]) -> Entries:
         parts[0].encoding,
         parts[0].walker,
         np.concatenate(protnone) if protnone else None,
-        parts[0].encryption_mask,
-        parts[0].frames_hidden,
+        parts[0].address_bits,
     )

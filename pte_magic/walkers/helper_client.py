@@ -101,7 +101,7 @@ class HelperWalker(SharedMemoryWalker):
             greeted = helper_greeting.call(socket_path(), seconds, lambda: interrupts.count)
             if greeted:
                 self._close_memory()
-                self._socket, self._file, self.encryption_mask, self.frames_hidden = greeted
+                self._socket, self._file, self.address_bits = greeted
             if interrupts.count:
                 self._disconnect()
                 self._close_memory()

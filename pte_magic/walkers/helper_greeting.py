@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.linux import hardware
+from pte_magic.linux.address_bits import AddressBits
 from pte_magic.walkers import patience
 from pte_magic.walkers.bpf import constants
 from pte_magic.walkers.helper_protocol import FRAMES_HIDDEN, GREETING, MAGIC, MEMORY, VERSION, Status
@@ -39,8 +40,7 @@ class Greeted(NamedTuple):
 
     socket: socket.socket
     memory: int
-    encryption_mask: int
-    frames_hidden: bool
+    address_bits: AddressBits
 
 
 class Call:
@@ -91,19 +91,19 @@ class Call:
         """
         said, fds, flags, _ = socket.recv_fds(self.socket, GREETING.size + 1, 1, socket.MSG_CMSG_CLOEXEC)
         try:
-            mask, hidden = self._fields(said, len(fds) if not flags & socket.MSG_CTRUNC else 2)
+            bits = self._fields(said, len(fds) if not flags & socket.MSG_CTRUNC else 2)
             if why := _no_memory(fds[0]):
                 raise wrong(self.path, why)
             self.socket.settimeout(None)
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):  # in the kernel it costs no call more
                 self.socket.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL.pack(0, int(patience.SLICE * 1e6)))
-            return Greeted(self.socket, fds.pop(), mask, hidden)
+            return Greeted(self.socket, fds.pop(), bits)
         finally:
             for fd in fds:
                 os.close(fd)
 
-    def _fields(self, said: bytes, n_descriptors: int) -> tuple[int, bool]:
-        """Return encryption mask, and whether frames are hidden, of a greeting with so many descriptors."""
+    def _fields(self, said: bytes, n_descriptors: int) -> AddressBits:
+        """Return what a greeting with so many descriptors says of the entries to come."""
         path = self.path
         if len(said) != GREETING.size or not said.startswith(MAGIC):
             why = f"what listens at {path} is no helper of pte-magic" if said else f"the helper at {path} has ended"
@@ -126,7 +126,7 @@ class Call:
         if mask and (mask.bit_count() != 1 or not mask & _mask_bits()):
             what = f"greeted with encryption mask {mask:#x}, which is not a bit of an address"
             raise wrong(path, what)
-        return mask, bool(flags)
+        return AddressBits(mask, frames_hidden=bool(flags))
 
     def close(self) -> None:
         """Close the connection."""

@@ -67,6 +67,5 @@ def _only(found: Entries, keep: NDArray[np.bool_]) -> Entries:
         found.encoding,
         found.walker,
         None if found.protnone is None else found.protnone[keep],
-        found.encryption_mask,
-        found.frames_hidden,
+        found.address_bits,
     )

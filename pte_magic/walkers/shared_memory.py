@@ -13,6 +13,7 @@ import numpy as np
 
 from pte_magic.errors import PteMagicError, TargetError, WalkerClosedError, WalkerUnavailableError
 from pte_magic.linux import hardware
+from pte_magic.linux.address_bits import PLAIN, AddressBits
 from pte_magic.linux.interrupts import Lock
 from pte_magic.walkers import mapping
 from pte_magic.walkers.entries import SPAN, Entries, join, rows_before
@@ -67,10 +68,8 @@ class SharedMemoryWalker(ABC):
     name: str
     encoding: str
     """The format of the entries: that of the running kernel."""
-    encryption_mask: int
-    """The bit by which this machine's entries say that memory is encrypted, or 0."""
-    frames_hidden: bool
-    """Whether page frames and swap locations were taken out of the entries that were read last."""
+    address_bits: AddressBits
+    """How to read the bits for an address of the entries that were read last."""
     closed: bool
     """Whether it is of no use any more."""
     _memory: mmap.mmap
@@ -82,8 +81,7 @@ class SharedMemoryWalker(ABC):
             raise WalkerUnavailableError(self.name, str(error)) from error
         self._lock = Lock()
         self._flags = 0
-        self.encryption_mask = 0
-        self.frames_hidden = False
+        self.address_bits = PLAIN
         self.closed = False
         _all.add(self)
 
@@ -167,7 +165,7 @@ class SharedMemoryWalker(ABC):
         return found
 
     def _entries_of(self, entry: NDArray[np.uint64], spans: NDArray[Any] | bytes) -> Entries:
-        return Entries(entry, spans, self.encoding, self.name, None, self.encryption_mask, self.frames_hidden)
+        return Entries(entry, spans, self.encoding, self.name, None, self.address_bits)
 
     def chunks(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Iterator[Entries]:
         """Yield what `walk` returns, piece by piece, each of about 132,096 entries at most.

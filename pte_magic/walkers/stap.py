@@ -16,6 +16,7 @@ from errno import EIO, ENOTTY
 from typing import TYPE_CHECKING
 
 from pte_magic.errors import SystemTapError, WalkerUnavailableError
+from pte_magic.linux.address_bits import AddressBits
 from pte_magic.linux.interrupts import Interrupts
 from pte_magic.systemtap import installation, module_cache, toolchain
 from pte_magic.systemtap.hints import hints
@@ -136,7 +137,7 @@ class StapWalker(SharedMemoryWalker):
             raise SystemTapError(message)
         memory = mapping.shared(self._fd, MEMORY_BYTES)
         self._use(memory)
-        (self.encryption_mask,) = _TOLD.unpack_from(memory, _TOLD_AT)
+        self.address_bits = AddressBits(*_TOLD.unpack_from(memory, _TOLD_AT))
 
     def settle(self) -> None:
         """Make do with what is loaded now: before this process gives up the privileges that loading it again takes.
@@ -186,7 +187,8 @@ class StapWalker(SharedMemoryWalker):
             raise space.gone()
         if status != _OK:
             raise not_pagemap(space)
-        self.frames_hidden = self._memory[_HIDDEN_AT] != 0
+        if (hidden := self._memory[_HIDDEN_AT] != 0) != self.address_bits.frames_hidden:
+            self.address_bits = self.address_bits._replace(frames_hidden=hidden)
 
     def _ask(self) -> int:
         """Ask, and load the module again if somebody unloaded it and the kernel took its file away."""

@@ -1,4 +1,4 @@
-"""Pickles that were made when modules had other names: frames, differences, processes and errors still load."""
+"""Pickles that were made when modules had other names: frames, entries, differences, processes, errors still load."""
 
 from __future__ import annotations
 
@@ -48,6 +48,16 @@ def test_errors_too() -> None:
     target, process, walker = loaded("errors")
     assert (str(target), process.pid, walker.args) == ("x", 5, ("bpf", "why"))
     assert type(target) is pte_magic.TargetError
+
+
+def test_raw_entries_too() -> None:
+    found = loaded("entries")
+    for one in (found, pickle.loads(pickle.dumps(found))):  # noqa: S301  (made here)
+        assert type(one) is pte_magic.Entries
+        assert (one.encryption_mask, one.frames_hidden, one.walker, one.encoding) == (1 << 51, True, "bpf", "x86_64")
+        assert one.entry.tolist() == [0x67 | 1 << 51, 0]
+        assert one.vaddr.tolist() == [0x1000, 0x2000]
+        assert one.protnone is None
 
 
 def test_nothing_has_to_be_imported_before() -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 from pte_magic.api import pte_frame
 from pte_magic.formats import decode
 from pte_magic.formats.kernel import Kernel, known
+from pte_magic.linux.address_bits import AddressBits
 from pte_magic.linux.geometry import LEVELS
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ FEATURES_OF = {
 def kernel(features: str, *, levels: int = 4, c_bit: int | None = None) -> Kernel:
     """Return a kernel with these features, a text of words."""
     words = frozenset(features.split())
-    return known("x86_64", levels, words, 0 if c_bit is None else 1 << c_bit)
+    return known("x86_64", levels, words, AddressBits(0 if c_bit is None else 1 << c_bit))
 
 
 KERNELS = {

@@ -20,6 +20,7 @@ from pte_magic.formats.field import LEAVES, TABLES, Shape
 from pte_magic.formats.hidden import hide
 from pte_magic.formats.kernel import Kernel, fields, known, of_release, of_words
 from pte_magic.formats.registry import FORMATS
+from pte_magic.linux.address_bits import AddressBits
 from pte_magic.linux.geometry import LEVELS
 
 RELEASES = ((6, 1), (6, 6), (6, 10), (7, 2))
@@ -89,7 +90,7 @@ def test_what_is_hidden_is_gone_and_all_else_stays(of: Kernel, one_: int, other:
     hide(again, code, of)
     assert (again == entry).all()
     assert not int(entry[0]) >> of.format.bits
-    after = one(int(entry[0]), level, replace(of, frames_hidden=True))
+    after = one(int(entry[0]), level, replace(of, address_bits=AddressBits(frames_hidden=True)))
     places = ["pfn", "swap_type", "swap_offset", "entry", "format"]
     pd.testing.assert_frame_equal(after.drop(columns=places), before.drop(columns=places))
     # Another page frame or place in swap with the same bits around it, hidden, is the same entry.

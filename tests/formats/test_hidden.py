@@ -17,6 +17,7 @@ from pte_magic.api import pte_frame
 from pte_magic.formats import decode, kernel
 from pte_magic.formats.describe import describe
 from pte_magic.formats.hidden import hide
+from pte_magic.linux.address_bits import AddressBits
 from pte_magic.linux.geometry import LEVELS
 from pte_magic.walkers.entries import SPAN, Entries
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 PLACES = ["pfn", "swap_type", "swap_offset", "entry", "format"]
 kernels = st.sampled_from([*KERNELS.values()])
+HIDDEN = AddressBits(frames_hidden=True)
 entries = st.one_of(
     st.integers(0, ALL),
     st.integers(0, ALL).map(lambda entry: entry | PRESENT),
@@ -47,7 +49,7 @@ def hidden(given_: Sequence[tuple[int, str]], of: Kernel) -> tuple[np.ndarray, n
 
 
 def table(raw: np.ndarray, codes: np.ndarray, of: Kernel, *, is_hidden: bool) -> pd.DataFrame:
-    of = replace(of, frames_hidden=is_hidden)
+    of = replace(of, address_bits=AddressBits(frames_hidden=is_hidden))
     return pd.DataFrame(pte_frame.of_columns(decode.columns(raw, codes, of), codes, of))
 
 
@@ -98,7 +100,7 @@ def test_nothing_of_a_swap_location_is_left(kind_of: int, places_: tuple[int, in
 
 @given(st.integers(0, 31), offsets, kernels)
 def test_a_frame_that_is_hidden_is_not_told_in_words(kind_of: int, offset: int, of: Kernel) -> None:
-    of = replace(of, frames_hidden=True)
+    of = replace(of, address_bits=HIDDEN)
     for entry in (swap_entry(kind_of, offset), leaf(offset >> 10, 0x67), leaf(offset >> 10, 0x166)):
         raw, _ = hidden([(entry, "pte")], of)
         found = describe(int(raw[0]), "pte", of)
@@ -121,9 +123,8 @@ def test_entries_that_all_map_pages_are_no_exception(count: int) -> None:
 def test_an_entry_of_a_frame_is_decoded_as_the_frame_was() -> None:
     """A column keeps the attrs of its frame; a number, or an option, says nothing of it."""
     raw, _ = hidden([(0x8000000153016067, "pte"), (0x2067, "pte")], kernel.running())
-    entries = Entries(
-        raw, np.array([(1 << 30, 1 << 12, 2, LEVELS.index("pte"))], SPAN), "x86_64", "helper", frames_hidden=True
-    )
+    spans = np.array([(1 << 30, 1 << 12, 2, LEVELS.index("pte"))], SPAN)
+    entries = Entries(raw, spans, "x86_64", "helper", address_bits=HIDDEN)
     whole = pte_frame.build(entries, kernel.running(), pid=1)
     found = pte_magic.decode(whole.entry)
     assert whole["pfn"].isna().all()

@@ -13,6 +13,7 @@ from kernel_macros import FEATURES_OF
 from pte_magic.formats import features, kernel
 from pte_magic.formats.kernel import fields
 from pte_magic.linux import hardware
+from pte_magic.linux.address_bits import AddressBits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,7 +171,7 @@ def test_features_have_a_meaning() -> None:
 
 def test_kernel_is_looked_at_once() -> None:
     assert kernel.running() is kernel.running()
-    assert kernel.running(1 << 47).physical_mask == kernel.running().physical_mask & ~(1 << 47)
+    assert kernel.running(AddressBits(1 << 47)).physical_mask == kernel.running().physical_mask & ~(1 << 47)
 
 
 @pytest.mark.skipif(hardware.machine() != "x86_64", reason="needs x86-64, whose CPU has a flag for five levels")

@@ -16,6 +16,7 @@ from pte_magic import walkers
 from pte_magic.api import pte_frame
 from pte_magic.formats import kernel
 from pte_magic.linux import memory_encryption
+from pte_magic.linux.address_bits import AddressBits
 from pte_magic.linux.geometry import LEVELS
 from pte_magic.walkers.entries import SPAN, Entries
 
@@ -30,15 +31,15 @@ pytestmark = only_on("x86_64", "AMD's C-bit, and bits of addresses that this mac
 @pytest.fixture
 def found(monkeypatch: pytest.MonkeyPatch) -> int:
     """Have a walker that found a bit."""
-    monkeypatch.setattr(walkers, "_attempts", {"bpf": SimpleNamespace(encryption_mask=BIT)})
+    monkeypatch.setattr(walkers, "_attempts", {"bpf": SimpleNamespace(address_bits=AddressBits(BIT))})
     return BIT
 
 
 def walked(raw: list[int], level: str = "pte") -> pte_frame.PteFrame:
     """Return the frame that a walker makes on a machine with such a bit."""
     spans = np.array([(0, 4096, len(raw), LEVELS.index(level))], SPAN)
-    entries = Entries(np.array(raw, np.uint64), spans, "x86_64", "bpf", None, BIT)
-    return pte_frame.build(entries, kernel.running(BIT), pid=1)
+    entries = Entries(np.array(raw, np.uint64), spans, "x86_64", "bpf", address_bits=AddressBits(BIT))
+    return pte_frame.build(entries, kernel.running(AddressBits(BIT)), pid=1)
 
 
 def same(decoded: pd.DataFrame, walk: pd.DataFrame) -> None:

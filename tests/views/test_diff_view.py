@@ -14,6 +14,7 @@ from differences import DIRTY, NX, PAGE, RW, START, made, page, pages, swap
 from pte_magic.api import pte_frame
 from pte_magic.formats import kernel
 from pte_magic.formats.hidden import hide
+from pte_magic.linux.address_bits import AddressBits
 from pte_magic.linux.geometry import LEVELS
 from pte_magic.walkers.entries import SPAN, Entries
 
@@ -138,7 +139,9 @@ def test_without_page_frame_numbers_it_is_not_said_that_nothing_changed() -> Non
     raw, codes = np.array([page(5), page(6)], np.uint64), np.full(2, LEVELS.index("pte"), np.int8)
     hide(raw, codes, of)
     spans = np.array([(START, PAGE, 2, LEVELS.index("pte"))], SPAN)
-    hidden = pte_frame.build(Entries(raw, spans, "x86_64", "helper", frames_hidden=True), of, pid=1)
+    hidden = pte_frame.build(
+        Entries(raw, spans, "x86_64", "helper", address_bits=AddressBits(frames_hidden=True)), of, pid=1
+    )
     for before, after in ((hidden, hidden), (pages(page(7), page(8)), hidden), (hidden, pages(page(7), page(8)))):
         assert repr(before.diff(after)) == "nothing that is known without page frame numbers has changed"
 

@@ -10,6 +10,7 @@ from handmade import PAGE
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pte_magic.linux.address_bits import AddressBits
 from pte_magic.walkers.entries import SPAN, Entries, join
 
 
@@ -19,7 +20,8 @@ def test_parts_joined_are_the_whole(counts: list[int], told: bool, data: st.Data
     starts = np.cumsum(counts) - counts
     spans = np.array([(at * PAGE, PAGE, count, 4) for at, count in zip(starts, counts, strict=True)], SPAN)
     protnone = np.arange(n) % 3 == 0 if told else None
-    whole = Entries(np.arange(n, dtype=np.uint64), spans, "x86_64", "bpf", protnone, 1 << 47, True)  # noqa: FBT003
+    bits = AddressBits(1 << 47, frames_hidden=True)
+    whole = Entries(np.arange(n, dtype=np.uint64), spans, "x86_64", "bpf", protnone, bits)
     cuts = sorted({0, n, *data.draw(st.lists(st.integers(0, n)))})
     parts = [whole.part(*cut) for cut in pairwise(cuts)]
     assert [len(part) for part in parts] == [last - first for first, last in pairwise(cuts)]

@@ -145,7 +145,7 @@ def are_where(told: NDArray[np.uint64], found: Entries, space: AddressSpace) -> 
     """
     raw, moving = told & np.uint64(PM_PFN), told & np.uint64(PM_SWAP) != 0
     frames = np.where(moving, raw >> np.uint64(5), raw)
-    table = pte_frame.build(found, kernel.running(found.encryption_mask), pid=space.pid)
+    table = pte_frame.build(found, kernel.running(found.address_bits), pid=space.pid)
     other = table[(table["pfn"] != frames).fillna(True) | ~table["state"].isin(["present", "migration"])]  # noqa: FBT003
     assert other.empty, f"pagemap told {told[other.index]}:\n{other.to_string()}"
 

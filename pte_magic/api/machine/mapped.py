@@ -93,7 +93,7 @@ def mapped(entries: Entries, zeros: NDArray[np.void] | None = None) -> Mapped:
 
 
 def _decoded(entries: Entries, there: NDArray[np.bool_], level: NDArray[np.int8]) -> dict[str, Column]:
-    running = kernel.running(entries.encryption_mask, entries.frames_hidden)
+    running = kernel.running(entries.address_bits)
     if entries.protnone is not None:
         return pagemap_words.columns(entries.entry[there], entries.protnone[there], running)
     return decode.columns(entries.entry[there], level, running)

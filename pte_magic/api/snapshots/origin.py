@@ -15,6 +15,7 @@ from pte_magic.formats import kernel as kernels
 from pte_magic.formats.features import FEATURES
 from pte_magic.formats.registry import FORMATS
 from pte_magic.linux import hardware
+from pte_magic.linux.address_bits import AddressBits
 
 if TYPE_CHECKING:
     from pte_magic.formats.kernel import Kernel
@@ -51,8 +52,7 @@ class Facts:
         encoding: Their format, as of `Entries`.
         levels: Of page tables, 2 to 5.
         features: What the kernel does with the bits: of `formats.features.FEATURES`, those that it has.
-        encryption_mask: As of `Entries`.
-        frames_hidden: As of `Entries`.
+        address_bits: As of `Entries`; in the file, `encryption_mask` and `frames_hidden` stand for them.
         version: Of the layout of the file.
         format: Of the entries of the machine, also where the encoding is that of pagemap.
 
@@ -67,8 +67,7 @@ class Facts:
     encoding: str
     levels: int
     features: tuple[str, ...]
-    encryption_mask: int
-    frames_hidden: bool
+    address_bits: AddressBits
     version: int = VERSION
     format: str = "x86_64"
 
@@ -85,8 +84,7 @@ class Facts:
             found.encoding,
             hardware.levels(),
             tuple(sorted(kernels.running().features)),
-            found.encryption_mask,
-            found.frames_hidden,
+            found.address_bits,
             format=hardware.encoding(),
         )
 
@@ -102,7 +100,10 @@ class Facts:
         told = json.loads(text)
         must(isinstance(told, dict), "it does not tell where its entries come from")
         told = {"format": "x86_64", **told}
-        must(set(told) == set(cls.__slots__), "it does not tell where its entries come from")
+        must(
+            set(told) == {*cls.__slots__, *AddressBits._fields} - {"address_bits"},
+            "it does not tell where its entries come from",
+        )
         for names, kind in ((_WORDS, str), (_NUMBERS, int), (("frames_hidden",), bool), (("features",), list)):
             for name in names:
                 must(type(told[name]) is kind, f"{name} is {told[name]!r}")
@@ -117,14 +118,17 @@ class Facts:
         must(_is_bit(told["encryption_mask"], told["format"]), "no entry has such a bit of memory encryption")
         must(told["walker"] in walkers.NAMES, f"there is no walker {told['walker']!r}")
         datetime.fromisoformat(told["time"])
-        return cls(**{**told, "features": tuple(told["features"])})
+        bits = AddressBits(*(told.pop(name) for name in AddressBits._fields))
+        return cls(**{**told, "features": tuple(told["features"]), "address_bits": bits})
 
     def metadata(self) -> dict[bytes, bytes]:
         """Return them as metadata of a schema."""
-        return {KEY: json.dumps({name: getattr(self, name) for name in self.__slots__}).encode()}
+        told = {name: getattr(self, name) for name in self.__slots__}
+        told |= told.pop("address_bits")._asdict()
+        return {KEY: json.dumps(told).encode()}
 
     @property
     def kernel(self) -> Kernel:
         """What the kernel that the entries come from does with their bits."""
         features = frozenset(self.features)
-        return kernels.known(self.format, self.levels, features, self.encryption_mask, self.frames_hidden)
+        return kernels.known(self.format, self.levels, features, self.address_bits)

@@ -179,7 +179,7 @@ def entries(found: Columns, facts: Facts, start: int, end: int) -> Entries:
         entry += within * np.repeat(step, left)
     protnone = None if found.protnone is None else np.repeat(found.protnone, left)
     spans = _spans(vaddr, each, left, found.level)
-    return Entries(entry, spans, facts.encoding, facts.walker, protnone, facts.encryption_mask, facts.frames_hidden)
+    return Entries(entry, spans, facts.encoding, facts.walker, protnone, facts.address_bits)
 
 
 def _spans(

@@ -16,6 +16,7 @@ import numpy as np
 
 from pte_magic.errors import NoProcError, PteMagicError, UnstableError, WalkerUnavailableError
 from pte_magic.linux import descriptors, hardware, kernel_text, memory_encryption
+from pte_magic.linux.address_bits import AddressBits
 from pte_magic.linux.address_space import own
 from pte_magic.walkers import what_to_type
 from pte_magic.walkers.bpf import constants, direct_map, libbpf
@@ -131,7 +132,7 @@ class BpfWalker(SharedMemoryWalker):
         if (n, m) != (direct_map.PAGES, 1) or ((entry != 0) != landmark.touched).any():
             return False
         present = entry[entry & _PRESENT != 0]
-        self.encryption_mask = int(np.bitwise_or.reduce(present)) & memory_encryption.candidates()
+        self.address_bits = AddressBits(int(np.bitwise_or.reduce(present)) & memory_encryption.candidates())
         return True
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pte_magic.api.snapshots import parquet_rows
 from pte_magic.api.snapshots.origin import Facts
 from pte_magic.formats.x86_64 import FORMAT as X86_64
+from pte_magic.linux.address_bits import AddressBits
 from pte_magic.linux.geometry import LEVELS
 from pte_magic.walkers.entries import SPAN, Entries
 
@@ -42,11 +43,11 @@ def made(encoding: str, asked: list[Any], protnone: list[bool]) -> Entries:
         address += size * len(below)
         entry += below
     denied = np.resize(np.array(protnone), len(entry)) if encoding == "pagemap" else None
-    return Entries(np.array(entry, np.uint64), np.array(spans, SPAN), encoding, "bpf", denied, 1 << 47)
+    return Entries(np.array(entry, np.uint64), np.array(spans, SPAN), encoding, "bpf", denied, AddressBits(1 << 47))
 
 
 def facts(found: Entries) -> Facts:
-    return Facts("", "", 1, "", "", found.walker, found.encoding, 4, (), found.encryption_mask, found.frames_hidden)
+    return Facts("", "", 1, "", "", found.walker, found.encoding, 4, (), found.address_bits)
 
 
 def written(found: Entries) -> parquet_rows.Columns:

@@ -17,6 +17,7 @@ from pte_magic.dataframes.diff.words import WORDS
 from pte_magic.errors import TargetError
 from pte_magic.formats import kernel
 from pte_magic.formats.hidden import hide
+from pte_magic.linux.address_bits import AddressBits
 from pte_magic.linux.geometry import LEVELS
 from pte_magic.walkers.entries import SPAN, Entries
 
@@ -308,7 +309,8 @@ def test_frames_that_were_not_shown_are_no_difference(*, hidden_first: bool) -> 
     blank = np.array([*raw, page(10)], np.uint64)
     hide(blank, np.full(len(blank), LEVELS.index("pte"), np.int8), kernel.running())
     span = np.array([(START, PAGE, len(blank), LEVELS.index("pte"))], SPAN)
-    blank_frame = pte_frame.build(Entries(blank, span, "x86_64", "helper"), kernel.running(frames_hidden=True), pid=1)
+    of = kernel.running(AddressBits(frames_hidden=True))
+    blank_frame = pte_frame.build(Entries(blank, span, "x86_64", "helper"), of, pid=1)
     found = blank_frame.diff(shown) if hidden_first else shown.diff(blank_frame)
     assert list(found["flipped"]) == [1 << 1]  # of the last page, R/W
     assert list(found["change"]) == ["write-protected" if hidden_first else "made writable"]

@@ -46,6 +46,7 @@ from pte_magic.api import pte_frame
 from pte_magic.formats import kernel
 from pte_magic.formats.hidden import hide
 from pte_magic.linux import hardware
+from pte_magic.linux.address_bits import PLAIN, AddressBits
 from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.walkers.entries import Entries
 from pte_magic.walkers.stap import StapWalker
@@ -81,9 +82,9 @@ def area() -> Iterator[Path]:
         swap_off(second)
 
 
-def hidden(entry: NDArray[np.uint64], level: NDArray[np.int8], encryption_mask: int = 0) -> NDArray[np.uint64]:
+def hidden(entry: NDArray[np.uint64], level: NDArray[np.int8], bits: AddressBits = PLAIN) -> NDArray[np.uint64]:
     entry = entry.copy()
-    hide(entry, level, kernel.running(encryption_mask))
+    hide(entry, level, kernel.running(bits))
     return entry
 
 
@@ -128,7 +129,7 @@ def test_all_but_the_place_of_a_page_is_seen(new_map: NewMap, broken: list[int],
         for (entry, spans, frames_hidden), (raw, again) in zip(looks, zip(before, after, strict=True), strict=True):
             assert (frames_hidden, again.frames_hidden) == (True, False)
             assert spans == raw.spans.tobytes()
-            different = np.flatnonzero(entry != hidden(raw.entry, raw.level, raw.encryption_mask))
+            different = np.flatnonzero(entry != hidden(raw.entry, raw.level, raw.address_bits))
             assert not different.size, [(hex(raw.entry[i]), hex(entry[i])) for i in different[:9]]
     assert {"none", "present", "protnone", "swap", "hwpoison"} <= set(table["state"])
     assert set(table["level"][table["state"].isin(["present", "protnone"])]) == {"pte", HUGE_LEVEL}
@@ -142,20 +143,21 @@ def test_all_but_the_place_of_a_page_is_seen(new_map: NewMap, broken: list[int],
 
 def decoded(entry: NDArray[np.uint64], like: Entries) -> pte_frame.PteFrame:
     """Decode entries of which the frames are hidden, at the places of others."""
-    made = Entries(entry, like.spans, like.encoding, "stap", None, like.encryption_mask, frames_hidden=True)
-    return pte_frame.build(made, kernel.running(like.encryption_mask, frames_hidden=True), pid=0)
+    bits = like.address_bits._replace(frames_hidden=True)
+    made = Entries(entry, like.spans, like.encoding, "stap", address_bits=bits)
+    return pte_frame.build(made, kernel.running(bits), pid=0)
 
 
 def test_nothing_of_a_whole_address_space_is_a_frame() -> None:
-    def look() -> tuple[NDArray[np.uint64], NDArray[np.int8], int]:
+    def look() -> tuple[NDArray[np.uint64], NDArray[np.int8], AddressBits]:
         found = walkers.get("stap").walk(own(), 0, hardware.user_limit(), tables=True)
         assert found.frames_hidden
-        return found.entry, found.level, found.encryption_mask
+        return found.entry, found.level, AddressBits(found.encryption_mask)
 
     with forked(member, look) as child:
         child.step()
-        entry, level, encryption_mask = child.step()
-    assert np.array_equal(entry, hidden(entry, level, encryption_mask))
+        entry, level, bits = child.step()
+    assert np.array_equal(entry, hidden(entry, level, bits))
     assert len(set(level)) == hardware.levels()
     assert (entry[(level == PTE) & (entry & np.uint64(1) == 1)] & address_mask() == 0).all()
 
