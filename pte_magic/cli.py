@@ -94,8 +94,7 @@ def serve(given: argparse.Namespace) -> None:
         raise HelperError(message)
     listener = Listener(given.socket or socket_path(), allowed)
     try:
-        if isinstance(walker, stap.StapWalker):
-            walker.settle()
+        walker.settle()
         _give_up_privileges()
         gc.collect()
         gc.disable()  # it would close what another thread opened, under a number that is another file's here

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "dataframes": {"formats", *SYSTEM},
     "views": {"dataframes", "formats", *SYSTEM},
     "helper": {"walkers", "systemtap", "formats", *SYSTEM},
-    "api": {"views", "dataframes", "walkers", "targets", "systemtap", "formats", *SYSTEM},
+    "api": {"views", "dataframes", "walkers", "targets", "formats", *SYSTEM},
     "notebook": {"api", "dataframes", "walkers", "targets", "systemtap", "formats", *SYSTEM},
     "cli": {"helper", "walkers", *SYSTEM},
     "__main__": {"cli"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,16 +14,10 @@ from pte_magic.errors import WalkerUnavailableError
 from pte_magic.errors.escapes import visible
 from pte_magic.linux.address_space import own
 from pte_magic.linux.hardware import PAGE_SIZE
-from pte_magic.systemtap import toolchain
-from pte_magic.walkers import helper_client, pagemap, stap, what_to_type
 
-_SEES = {
-    "bpf": "raw entries of all levels, every bit",
-    "helper": "raw entries of all levels, as the helper reads them",
-    "stap": "raw entries of all levels, every bit, read under the kernel's locks",
-    "pagemap": "present, swapped, file, soft-dirty, huge; no raw entries",
-}
-_BY = {"bpf": "eBPF", "helper": "the helper", "stap": "SystemTap", "pagemap": "/proc/PID/pagemap"}
+if TYPE_CHECKING:
+    from pte_magic.walkers.walker import Walker
+
 _SEEN = {
     (True, True): "raw entries and page frames",
     (True, False): "raw entries, but no page frames",
@@ -30,9 +25,6 @@ _SEEN = {
     (False, False): "which pages are present, but no raw entries or page frames",
 }
 """What somebody sees who sees raw entries, or not, and page frames, or not."""
-_NO_FRAMES = "no page frame numbers and swap locations"
-_AS_PAGEMAP = ("stap", "pagemap")
-"""Walkers that show page frames to those only to whom the kernel shows them in the same /proc/PID/pagemap."""
 
 
 class Report(pd.DataFrame):
@@ -67,48 +59,43 @@ def doctor() -> pd.DataFrame:
         why it does not work or what it cannot see, and what to type.
 
     """
-    rows: list[tuple[str, object, str, str]] = []
+    rows: list[tuple[type[Walker], object, str]] = []
     frames_are_shown = _frames_are_shown()
-    for name in walkers.NAMES:
-        if name == stap.NAME and _must_be_compiled():
-            note = "not compiled yet, which takes some seconds once a kernel; type `%pte --walker stap self`"
-            if toolchain.signed_only():
-                note += f"; {toolchain.SIGNED}, and that says how"
-            rows.append((name, pd.NA, _SEES[name], note))
+    for kind in walkers.KINDS:
+        todo = kind.to_prepare()
+        if todo and not _was_tried(kind.name):
+            rows.append((kind, pd.NA, todo))
             continue
-        found = walkers.attempt(name, again=name != stap.NAME or stap.why_not() is not None or stap.is_ready())
-        works = not isinstance(found, WalkerUnavailableError)
-        note = visible(found.why) if isinstance(found, WalkerUnavailableError) else ""
-        if isinstance(found, helper_client.HelperWalker) and found.address_bits.frames_hidden:
-            note = f"{_NO_FRAMES}, which are for a group; to make it yours, type `{what_to_type.show_frames()}`"
-        if works and name in _AS_PAGEMAP and not frames_are_shown:
-            note = f"{_NO_FRAMES} without CAP_SYS_ADMIN; a helper tells them, type `{what_to_type.show_frames()}`"
-        rows.append((name, works, _SEES[name], note))
-    report = Report(rows, columns=["walker", "works", "sees", "note"]).astype({"works": "boolean"})
-    best, surely = next((row[0], row[1] is True) for row in rows if row[1] is not False)
+        found = walkers.attempt(kind.name, again=not todo)
+        if isinstance(found, WalkerUnavailableError):
+            rows.append((kind, False, visible(found.why)))
+        else:
+            rows.append((kind, True, "" if _shows_frames(kind, as_pagemap=frames_are_shown) else kind.why_no_frames()))
+    table = [(kind.name, works, kind.sees, note) for kind, works, note in rows]
+    report = Report(table, columns=["walker", "works", "sees", "note"]).astype({"works": "boolean"})
+    best, surely = next((kind, works is True) for kind, works, _ in rows if works is not False)
     report.attrs["sees"] = _sentence(best, known=surely, frames=_shows_frames(best, as_pagemap=frames_are_shown))
     return report
 
 
-def _shows_frames(name: str, *, as_pagemap: bool) -> bool:
+def _shows_frames(kind: type[Walker], *, as_pagemap: bool) -> bool:
     """Tell whether a walker that works shows page frames."""
-    found = walkers.known(name)
-    if isinstance(found, helper_client.HelperWalker):
-        return not found.address_bits.frames_hidden
-    return as_pagemap if name in _AS_PAGEMAP else True
+    if kind.frames_as_pagemap:
+        return as_pagemap
+    found = walkers.known(kind.name)
+    return found is None or isinstance(found, WalkerUnavailableError) or not found.address_bits.frames_hidden
 
 
-def _sentence(name: str, *, known: bool, frames: bool) -> str:
+def _sentence(kind: type[Walker], *, known: bool, frames: bool) -> str:
     """Say what this user sees by a walker; it is not `known` if that would have to be compiled first."""
-    seen = f"You see {_SEEN[name != pagemap.NAME, frames]}, by {_BY[name]} (walker {name})"
+    seen = f"You see {_SEEN[kind.has_raw_entries, frames]}, by {kind.by} (walker {kind.name})"
     return f"{seen}." if known else f"{seen}, if its module can be compiled, which the next walk tries."
 
 
-def _must_be_compiled() -> bool:
-    """Tell whether the module of the stap walker would have to be compiled first, which nobody has tried."""
-    known = walkers.known(stap.NAME)
-    tried = known and not (isinstance(known, WalkerUnavailableError) and known.__cause__ is None)
-    return not tried and stap.why_not() is None and not stap.is_ready()
+def _was_tried(name: str) -> bool:
+    """Tell whether somebody has tried a walker, and it works or what it needs was tried, too."""
+    known = walkers.known(name)
+    return known is not None and not (isinstance(known, WalkerUnavailableError) and known.__cause__ is None)
 
 
 def _frames_are_shown() -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pte_magic.api.pte_frame import PteFrame
     from pte_magic.targets.target import Target
-    from pte_magic.walkers import Walker
+    from pte_magic.walkers.walker import Walker
 
 ROWS = 1 << 18
 """Rows of a frame: 25 MB, or 1 GiB in pages of 4 KiB."""

@@ -19,7 +19,7 @@ from pte_magic.walkers.entries import Entries, join
 from pte_magic.walkers.ranges import each_once
 
 if TYPE_CHECKING:
-    from pte_magic.walkers import Walker
+    from pte_magic.walkers.walker import Walker
 
 
 def walk(

@@ -5,68 +5,31 @@ from __future__ import annotations
 import functools
 import os
 import warnings
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pte_magic.errors import TargetError, WalkerClosedError, WalkerUnavailableError, arguments
 from pte_magic.linux import descriptors, memory_encryption
 from pte_magic.linux.address_bits import PLAIN
 from pte_magic.linux.interrupts import Lock, deferred
 from pte_magic.text.suggestions import did_you_mean
-from pte_magic.walkers import helper_client, helper_greeting, pagemap, patience, stap
+from pte_magic.walkers import helper_client, helper_greeting, pagemap, stap
 from pte_magic.walkers.bpf import walker as bpf
-from pte_magic.walkers.shared_memory import SharedMemoryWalker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pte_magic.linux.address_space import AddressSpace
     from pte_magic.walkers.entries import Entries
+    from pte_magic.walkers.walker import Walker
 
 _T = TypeVar("_T")
 
 AUTO = "auto"
-NAMES = (bpf.NAME, helper_client.NAME, stap.NAME, pagemap.NAME)
-"""Names of all walkers, the one that sees most first; of two that see the same, the faster one."""
-
-
-class Walker(Protocol):
-    """What reads page-table entries."""
-
-    @property
-    def name(self) -> str:
-        """The walker's name, as in the ``walker`` column."""
-
-    @property
-    def encoding(self) -> str:
-        """The format of its entries."""
-
-    @property
-    def closed(self) -> bool:
-        """Whether it is of no use any more, as after `close` or a fork; then it raises WalkerClosedError."""
-
-    def walk(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Entries:
-        """Return the entries of ``[start, end)``; with `tables` also those passed on the way, if it sees them.
-
-        Each entry at which the walk ends is one row, an empty one at whatever level it was met. Rows ascend, do not
-        overlap and cover the whole range, whatever happens meanwhile (see `overlaps`); the first and the last may cover
-        more.
-        """
-
-    def chunks(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Iterator[Entries]:
-        """Yield the same piece by piece, in bounded memory: joined, the pieces are what `walk` returns.
-
-        Nothing is held between two pieces: the loop's body may walk, too, and may leave the loop.
-        """
-
-
-_MAKERS: dict[str, Callable[[], Walker]] = {
-    bpf.NAME: bpf.BpfWalker,
-    helper_client.NAME: functools.partial(helper_client.HelperWalker, patience.SHORT),
-    stap.NAME: stap.StapWalker,
-    pagemap.NAME: pagemap.PagemapWalker,
-}
-_PATIENT: dict[str, Callable[[], Walker]] = {helper_client.NAME: helper_client.HelperWalker}
-"""The same, of which it is worth waiting for: somebody has named it."""
+KINDS: tuple[type[Walker], ...] = (bpf.BpfWalker, helper_client.HelperWalker, stap.StapWalker, pagemap.PagemapWalker)
+"""All walkers, the one that sees most first; of two that see the same, the faster one."""
+NAMES = tuple(kind.name for kind in KINDS)
+"""What they are called."""
+_MAKERS: dict[str, Callable[..., Walker]] = {kind.name: kind.make for kind in KINDS}
 _attempts: dict[str, Walker | WalkerUnavailableError] = {}
 _chosen: dict[str, Walker] = {}  # by the name that was asked for, `AUTO` included
 _lock = Lock()  # of those who make walkers
@@ -92,7 +55,7 @@ def attempt(name: str, *, again: bool = False, patient: bool = False) -> Walker 
         now = _usable(name)
         if now is None or now is found:  # else another thread was quicker
             try:
-                now = ((patient and _PATIENT.get(name)) or _MAKERS[name])()
+                now = _MAKERS[name](patient=patient)
             except (WalkerUnavailableError, OSError) as error:
                 if not descriptors.are_free():  # it may work later
                     raise descriptors.none_free() from error
@@ -204,7 +167,7 @@ def close() -> None:
     _forget()
     helper_greeting.forget()
     for walker in used:
-        if isinstance(walker, SharedMemoryWalker):
+        if not isinstance(walker, WalkerUnavailableError):
             walker.close()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -20,7 +20,8 @@ from pte_magic.walkers import helper_answers, helper_greeting, patience
 from pte_magic.walkers.entries import SPAN
 from pte_magic.walkers.helper_protocol import ANSWER, AREAS, GO_ON, REQUEST, TABLES, VERSION, Status, socket_path
 from pte_magic.walkers.shared_memory import ENTRIES, ENTRIES_AT, SPANS, SPANS_AT, SharedMemoryWalker, not_pagemap
-from pte_magic.walkers.what_to_type import start_helper
+from pte_magic.walkers.walker import NO_FRAMES
+from pte_magic.walkers.what_to_type import show_frames, start_helper
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,8 @@ class HelperWalker(SharedMemoryWalker):
     """
 
     name = NAME
+    sees = "raw entries of all levels, as the helper reads them"
+    by = "the helper"
 
     def __init__(self, seconds: float = patience.LONG) -> None:
         """Connect, and wait so many seconds for the helper to greet.
@@ -63,6 +66,16 @@ class HelperWalker(SharedMemoryWalker):
         self._found = b"", 0  # spans of the last answer, and where in that memory its entries are
         with self._lock:
             self._connected(seconds)
+
+    @classmethod
+    def make(cls, *, patient: bool = False) -> Self:
+        """Connect, as of `Walker`; wait only if somebody named it."""
+        return cls(patience.LONG if patient else patience.SHORT)
+
+    @classmethod
+    def why_no_frames(cls) -> str:
+        """Return what makes this user one of those who see page frames."""
+        return f"{NO_FRAMES}, which are for a group; to make it yours, type `{show_frames()}`"
 
     def close(self) -> None:
         """Close the connection, when no walk is under way, or it has waited for an answer for a while.

@@ -11,6 +11,8 @@ from pte_magic.linux import pagemap_scan, sizes
 from pte_magic.linux.geometry import LEVELS
 from pte_magic.linux.hardware import PAGE_SIZE
 from pte_magic.walkers.entries import SPAN, Entries, join
+from pte_magic.walkers.walker import Walker
+from pte_magic.walkers.what_to_type import frames_by_helper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +29,7 @@ _MAPPED = np.uint64(3 << 62)  # PM_PRESENT | PM_SWAP
 _UNKNOWN, _PTE = -1, LEVELS.index("pte")
 
 
-class PagemapWalker:
+class PagemapWalker(Walker):
     """Reads the words of /proc/PID/pagemap.
 
     A page that is mapped is one entry, a page mapped by a huge page one with its neighbours where the kernel tells
@@ -36,8 +38,22 @@ class PagemapWalker:
     """
 
     name = NAME
+    sees = "present, swapped, file, soft-dirty, huge; no raw entries"
+    by = "/proc/PID/pagemap"
+    has_raw_entries = False
+    frames_as_pagemap = True
     encoding = "pagemap"
-    closed = False  # there is nothing to unload
+
+    @classmethod
+    def why_no_frames(cls) -> str:
+        """Return what to type to see page frames."""
+        return frames_by_helper()
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to unload, and it goes on to be of use."""
+
+    def abandon(self) -> None:
+        """Do nothing, likewise."""
 
     def walk(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Entries:
         """Return the words of ``[start, end)`` of `space`.

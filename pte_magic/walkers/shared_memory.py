@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import functools
-import os
 import struct
-import weakref
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pte_magic.errors import PteMagicError, TargetError, WalkerClosedError, WalkerUnavailableError
 from pte_magic.linux import hardware
-from pte_magic.linux.address_bits import PLAIN, AddressBits
 from pte_magic.linux.interrupts import Lock
 from pte_magic.walkers import mapping
 from pte_magic.walkers.entries import SPAN, Entries, join, rows_before
+from pte_magic.walkers.walker import Walker
 
 if TYPE_CHECKING:
     import mmap
@@ -59,19 +57,12 @@ def _table_size() -> int:
     return 1 << sorted(hardware.shifts().values())[1]
 
 
-class SharedMemoryWalker(ABC):
+class SharedMemoryWalker(Walker):
     """A walker in the kernel: asked through memory that it shares with this process, one walk at a time.
 
     A forked child has none of it: there, the walkers of its parent are closed.
     """
 
-    name: str
-    encoding: str
-    """The format of the entries: that of the running kernel."""
-    address_bits: AddressBits
-    """How to read the bits for an address of the entries that were read last."""
-    closed: bool
-    """Whether it is of no use any more."""
     _memory: mmap.mmap
 
     def __init__(self) -> None:
@@ -81,18 +72,15 @@ class SharedMemoryWalker(ABC):
             raise WalkerUnavailableError(self.name, str(error)) from error
         self._lock = Lock()
         self._flags = 0
-        self.address_bits = PLAIN
-        self.closed = False
-        _all.add(self)
+        super().__init__()
 
     def _use(self, memory: mmap.mmap) -> None:
         """Take `memory` for requests and answers."""
         self._memory = memory
         self._spans, self._entries = views(memory)
 
-    @abstractmethod
-    def close(self) -> None:
-        """Unload it, when no walk is under way. The walker is of no use afterwards."""
+    def settle(self) -> None:
+        """Make do with what is loaded now: before this process gives up the privileges that loading it again takes."""
 
     def abandon(self) -> None:
         """Forget all that it has in a forked child: it is the parent's."""
@@ -243,14 +231,3 @@ class SharedMemoryWalker(ABC):
         self._run(space)
         answer: tuple[int, int, int] = _ANSWERED.unpack_from(self._memory, _ANSWERED_AT)
         return answer
-
-
-_all: weakref.WeakSet[SharedMemoryWalker] = weakref.WeakSet()
-
-
-def _in_child() -> None:
-    for one in list(_all):
-        one.abandon()
-
-
-os.register_at_fork(after_in_child=_in_child)

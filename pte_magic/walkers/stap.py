@@ -24,7 +24,7 @@ from pte_magic.systemtap.run import Run
 from pte_magic.systemtap.script import Script
 from pte_magic.walkers import mapping
 from pte_magic.walkers.shared_memory import MEMORY_BYTES, SharedMemoryWalker, not_pagemap
-from pte_magic.walkers.what_to_type import command
+from pte_magic.walkers.what_to_type import command, frames_by_helper
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,6 +81,9 @@ class StapWalker(SharedMemoryWalker):
     """Walks any address space whose pagemap is open, by a kernel module that SystemTap made."""
 
     name = NAME
+    sees = "raw entries of all levels, every bit, read under the kernel's locks"
+    by = "SystemTap"
+    frames_as_pagemap = True
 
     def __init__(self) -> None:
         """Load the module, compiled first if it was not before for this kernel.
@@ -97,6 +100,19 @@ class StapWalker(SharedMemoryWalker):
             raise WalkerUnavailableError(NAME, why)
         self._load()
         atexit.register(self.close)
+
+    @classmethod
+    def to_prepare(cls) -> str:
+        """Return what to type if nothing speaks against it but that its module was not compiled yet."""
+        if why_not() is not None or is_ready():
+            return ""
+        todo = f"not compiled yet, which takes some seconds once a kernel; type `%pte --walker {NAME} self`"
+        return todo + (f"; {toolchain.SIGNED}, and that says how" if toolchain.signed_only() else "")
+
+    @classmethod
+    def why_no_frames(cls) -> str:
+        """Return what to type to see page frames."""
+        return frames_by_helper()
 
     def _load(self) -> None:
         """Load the module. An interrupt ends that, and leaves nothing."""

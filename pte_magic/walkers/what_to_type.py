@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from pte_magic.walkers.helper_protocol import DEFAULT_SOCKET, UNIT, socket_path
+from pte_magic.walkers.walker import NO_FRAMES
 
 
 def command(*words: str) -> str:
@@ -42,6 +43,11 @@ def show_frames() -> str:
     if socket_path() == DEFAULT_SOCKET and (python := _of_service()):
         return _as_root(_beside(python), "install-service", *_group_of_socket(), *frames)
     return serve(*frames)
+
+
+def frames_by_helper() -> str:
+    """Return what to type where a walker shows page frames to those only to whom pagemap does."""
+    return f"{NO_FRAMES} without CAP_SYS_ADMIN; a helper tells them, type `{show_frames()}`"
 
 
 def _as_root(program: list[str], *words: str) -> str:

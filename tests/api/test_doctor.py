@@ -17,9 +17,12 @@ from serving import serving
 
 import pte_magic
 from pte_magic import walkers
-from pte_magic.api.doctor import _BY, _SEES, Report
+from pte_magic.api.doctor import Report
+from pte_magic.errors import WalkerUnavailableError
+from pte_magic.linux.address_bits import AddressBits
 from pte_magic.walkers import helper_protocol
 from pte_magic.walkers.bpf import libbpf
+from pte_magic.walkers.pagemap import PagemapWalker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,8 +101,44 @@ def must_use_pagemap(found: dict[str, Any], reason: str) -> None:
     assert found["entries"] == 0
 
 
-def test_every_walker_that_there_is_has_its_words_here() -> None:
-    assert tuple(walkers._MAKERS) == tuple(_SEES) == tuple(_BY) == walkers.NAMES
+def test_every_walker_that_there_is_has_its_words() -> None:
+    table = pte_magic.doctor()
+    assert list(table["sees"]) == [kind.sees for kind in walkers.KINDS]
+    assert len({(kind.sees, kind.by) for kind in walkers.KINDS}) == len(walkers.NAMES)
+    assert {kind.name: kind.by for kind in walkers.KINDS if kind.name in BY} == BY
+
+
+def test_a_new_walker_is_a_class_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Blind(PagemapWalker):
+        name, sees, by = "blind", "what the one below sees", "a test"
+        frames_as_pagemap, address_bits = False, AddressBits(frames_hidden=True)
+
+        @classmethod
+        def why_no_frames(cls) -> str:
+            return "close your eyes no more"
+
+    class Missing(Blind):
+        name, sees, by = "missing", "nothing", "nothing"
+
+        @classmethod
+        def make(cls, *, patient: bool = False) -> Missing:
+            raise WalkerUnavailableError(cls.name, f"{'patient' if patient else 'in haste'}, it never works")
+
+    walkers.close()
+    for kind in (Blind, Missing):
+        monkeypatch.setattr(walkers, "KINDS", (kind, *walkers.KINDS))
+        monkeypatch.setattr(walkers, "NAMES", (kind.name, *walkers.NAMES))
+        monkeypatch.setitem(walkers._MAKERS, kind.name, kind.make)
+    try:
+        told = pte_magic.doctor()
+        assert told.to_dict("records")[:2] == [
+            {"walker": "missing", "works": False, "sees": "nothing", "note": "in haste, it never works"},
+            {"walker": "blind", "works": True, "sees": Blind.sees, "note": "close your eyes no more"},
+        ]
+        assert repr(told).startswith(f"You see {SEEN[False, False]}, by a test (walker blind).\n")
+        assert pte_magic.entries(b"x" * 9999).walker == "blind"
+    finally:
+        walkers.close()
 
 
 def test_has_a_row_for_every_walker() -> None:

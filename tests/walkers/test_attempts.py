@@ -21,7 +21,7 @@ from pte_magic.walkers.pagemap import PagemapWalker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pte_magic.walkers import Walker
+    from pte_magic.walkers.walker import Walker
 
 HEADERS = "the headers of kernel 9.9 are not installed"
 
@@ -34,7 +34,8 @@ class Maker:
         self.before = before
         self.asked = 0
 
-    def __call__(self) -> Walker:
+    def __call__(self, *, patient: bool = False) -> Walker:
+        del patient
         self.asked += 1
         self.before()
         if self.asked <= self.failures:

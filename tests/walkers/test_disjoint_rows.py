@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     from serving import Helper
 
-    from pte_magic.walkers import Walker
+    from pte_magic.walkers.walker import Walker
 
 WALKS, ROUNDS = 600, 100
 """Walks and rounds of a storm, of both at least so many."""

@@ -19,8 +19,8 @@ from pte_magic.walkers.ranges import each_once
 if TYPE_CHECKING:
     from handmade import NewMap
 
-    from pte_magic.walkers import Walker
     from pte_magic.walkers.entries import Entries
+    from pte_magic.walkers.walker import Walker
 
 Ranges = list[tuple[int, int]]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pte_magic.linux.address_space import AddressSpace
-    from pte_magic.walkers import Walker
+    from pte_magic.walkers.walker import Walker
 
 KINDS = ("other processes", "several processes", "page cache", "kernel", "hugetlb pool", "free", "no memory")
 """Owners beside the named processes; their codes go on after those of these."""

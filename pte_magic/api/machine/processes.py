@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pte_magic.api.machine.mapped import Mapped
     from pte_magic.linux.address_space import AddressSpace
-    from pte_magic.walkers import Walker
+    from pte_magic.walkers.walker import Walker
 
 _RESIDENT = "resident_"
 _ONE_TRANSLATION = "contiguous"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pte_magic.api.machine.mapped import Mapped
-    from pte_magic.walkers import Walker
+    from pte_magic.walkers.walker import Walker
 
 _T = TypeVar("_T")
 _libc = ctypes.CDLL(None)

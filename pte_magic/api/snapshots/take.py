@@ -39,7 +39,7 @@ from pte_magic.linux.interrupts import Interrupts, deferred
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pte_magic.walkers import Walker
+    from pte_magic.walkers.walker import Walker
 
 ALL = "all"
 _THREADS = 8  # at most: the walker in the kernel is asked by one at a time

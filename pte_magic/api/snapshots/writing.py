@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pte_magic.linux.address_space import AddressSpace
-    from pte_magic.walkers import Walker
     from pte_magic.walkers.entries import Entries
+    from pte_magic.walkers.walker import Walker
 
 
 class Stopped(Exception):  # noqa: N818  (no error)

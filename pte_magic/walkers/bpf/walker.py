@@ -47,6 +47,8 @@ class BpfWalker(SharedMemoryWalker):
     """Walks any address space whose pagemap is open, by an eBPF program in the kernel."""
 
     name = NAME
+    sees = "raw entries of all levels, every bit"
+    by = "eBPF"
 
     def __init__(self) -> None:
         """Load the program and learn the kernel's layout from this process' own page tables.

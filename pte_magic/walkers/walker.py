@@ -1,0 +1,99 @@
+"""What every walker is: it takes an address space and a range, and returns raw entries; and what it says of itself."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from pte_magic.linux.address_bits import PLAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pte_magic.linux.address_space import AddressSpace
+    from pte_magic.walkers.entries import Entries
+
+NO_FRAMES = "no page frame numbers and swap locations"
+"""What a walker does not show to everybody."""
+
+
+class Walker(ABC):
+    """What reads page-table entries."""
+
+    name: ClassVar[str]
+    """The walker's name, as in the ``walker`` column."""
+    sees: ClassVar[str]
+    """What it can read, for `doctor`."""
+    by: ClassVar[str]
+    """By what it reads that, likewise."""
+    has_raw_entries: ClassVar[bool] = True
+    """Whether what it reads are entries, not what the kernel tells of them."""
+    frames_as_pagemap: ClassVar[bool] = False
+    """Whether it shows page frames to those only to whom the kernel shows them in the same /proc/PID/pagemap."""
+    encoding: str
+    """The format of its entries."""
+    address_bits = PLAIN
+    """How to read the bits for an address of the entries that were read last."""
+    closed: bool = False
+    """Whether it is of no use any more, as after `close` or a fork; then it raises WalkerClosedError."""
+
+    def __init__(self) -> None:
+        _all.add(self)
+
+    @classmethod
+    def make(cls, *, patient: bool = False) -> Self:
+        """Return one; `patient` if it is worth waiting for, as somebody has named it.
+
+        Raises:
+            WalkerUnavailableError: It cannot work here; says why and what to type.
+
+        """
+        del patient
+        return cls()
+
+    @classmethod
+    def to_prepare(cls) -> str:
+        """Return what takes so long before it can work that `doctor` does not do it, and what to type; or nothing."""
+        return ""
+
+    @classmethod
+    def why_no_frames(cls) -> str:
+        """Return why it shows this user no page frames, if it works and shows none, and what to type."""
+        return NO_FRAMES
+
+    @abstractmethod
+    def walk(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Entries:
+        """Return the entries of ``[start, end)``; with `tables` also those passed on the way, if it sees them.
+
+        Each entry at which the walk ends is one row, an empty one at whatever level it was met. Rows ascend, do not
+        overlap and cover the whole range, whatever happens meanwhile (see `overlaps`); the first and the last may cover
+        more.
+        """
+
+    @abstractmethod
+    def chunks(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Iterator[Entries]:
+        """Yield the same piece by piece, in bounded memory: joined, the pieces are what `walk` returns.
+
+        Nothing is held between two pieces: the loop's body may walk, too, and may leave the loop.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Unload it, when no walk is under way. The walker is of no use afterwards, if there was anything to unload."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """Forget all that it has in a forked child: it is the parent's."""
+
+
+_all: weakref.WeakSet[Walker] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    for one in list(_all):
+        one.abandon()
+
+
+os.register_at_fork(after_in_child=_in_child)
