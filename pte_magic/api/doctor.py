@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,8 @@ from pte_magic.errors import WalkerUnavailableError
 from pte_magic.errors.escapes import visible
 from pte_magic.linux.address_space import own
 from pte_magic.linux.hardware import PAGE_SIZE
+from pte_magic.views.html_table import of_frame
+from pte_magic.views.markup import escape
 
 if TYPE_CHECKING:
     from pte_magic.walkers.walker import Walker
@@ -42,8 +43,8 @@ class Report(pd.DataFrame):
 
     def _repr_html_(self) -> str:
         with pd.option_context("display.max_colwidth", None):
-            table = self.to_html(notebook=True)
-        return "\n".join([*(f"<p>{html.escape(line)}</p>" for line in self._sentence()), table])
+            table = of_frame(self)
+        return "\n".join([*(f"<p>{escape(line)}</p>" for line in self._sentence()), table])
 
     def _sentence(self) -> list[str]:
         return [self.attrs["sees"]] if "sees" in self.attrs else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pte_magic.views.markup import escape
-from pte_magic.views.svg_image import encoded
+from pte_magic.views.svg_image import encoded, pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,9 +17,10 @@ _NUMBERS, _SIDE, _NAMES, _GAP = 14, 22, 82, 6  # heights of a line's numbers, bi
 _LETTER = 8  # pixels of a name's letter, about
 _PAPER, _INK, _LINE = "#fff", "#111", "#999"  # it has a page of its own: text cannot fit light pages and dark ones
 _GROUNDS = {"cpu": "#cbdcf0", "linux": "url(#linux)"}
-_STRIPES = (
-    '<pattern id="linux" width="8" height="8" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
-    '<rect width="8" height="8" fill="#fff"/><rect width="5" height="8" fill="#f5d9b3"/></pattern>'
+_STRIPES = pattern(
+    "linux",
+    '<rect width="8" height="8" fill="#fff"/><rect width="5" height="8" fill="#f5d9b3"/>',
+    'patternTransform="rotate(45)"',
 )
 _FONT = f'font-family="ui-monospace, monospace" text-anchor="middle" fill="{_INK}"'
 

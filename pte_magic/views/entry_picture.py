@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pte_magic.formats.describe import READERS, hexadecimal
 from pte_magic.views.entry_drawing import drawn
+from pte_magic.views.html_table import cell, column_heads, row, row_head, table
 from pte_magic.views.markup import escape
 
 if TYPE_CHECKING:
@@ -78,15 +79,15 @@ def _row(entry: Description, high: int, differ: int, *, editable: bool) -> str:
     for part, top, bottom in pieces:
         for bit in range(top, bottom - 1, -1):
             look = _look(part, is_set=bool(entry.entry >> bit & 1), differs=bool(differ >> bit & 1))
-            numbers.append(f"<td>{bit}</td>")
-            bits.append(f'<td class="{look}" title="{_hint(part)}">{_bit(entry.entry, part, bit, editable)}</td>')
+            numbers.append(cell(str(bit)))
+            bits.append(cell(_bit(entry.entry, part, bit, editable), f'class="{look}" title="{_hint(part)}"'))
         span = top - bottom + 1
         narrow = " pte-narrow" if span * 2 < len(part.name) else ""
         name = f"<span>{escape(part.name)}</span>" if part.name else ""
-        names.append(f'<td class="pte-{part.by}{narrow}" colspan="{span}" title="{_hint(part)}">{name}</td>')
+        names.append(cell(name, f'class="pte-{part.by}{narrow}" colspan="{span}" title="{_hint(part)}"'))
     lines = (("number", numbers), ("bit", bits), ("name", names))
-    body = "".join(f'<tr class="pte-{name}">{"".join(cells)}</tr>' for name, cells in lines)
-    return f'<table role="presentation">{body}</table>'
+    body = (row(*cells, attributes=f'class="pte-{name}"') for name, cells in lines)
+    return table(body, attributes='role="presentation"')
 
 
 def _pieces(parts: tuple[Part, ...], high: int, low: int) -> Iterator[tuple[Part, int, int]]:
@@ -128,15 +129,14 @@ def _table(entry: Description, differ: int) -> str:
         says = f": {part.says}" if part.width > 1 and part.says and part.says != str(part.value) else ""
         mark = ' <span class="pte-differs">changed</span>' if differs else ""
         cells = (
-            f'<th scope="row" class="pte-mono">{part.bits}</th>',
-            f"<td><code>{escape(part.name) or '-'}</code></td>",
-            f'<td><span class="pte-mono">{value}</span>{escape(says)}{mark}</td>',
-            f"<td>{escape(part.meaning)}</td>",
-            f'<td class="pte-by pte-{part.by}">{READERS[part.by]}</td>',
+            row_head(part.bits, 'class="pte-mono"'),
+            cell(f"<code>{escape(part.name) or '-'}</code>"),
+            cell(f'<span class="pte-mono">{value}</span>{escape(says)}{mark}'),
+            cell(escape(part.meaning)),
+            cell(READERS[part.by], f'class="pte-by pte-{part.by}"'),
         )
-        rows.append(f"<tr>{''.join(cells)}</tr>")
-    names = "".join(f'<th scope="col">{name}</th>' for name in ("bits", "field", "value", "meaning", "read by"))
-    return f'<table class="pte-fields"><thead><tr>{names}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+        rows.append(row(*cells))
+    return table(rows, row(column_heads(("bits", "field", "value", "meaning", "read by"))), 'class="pte-fields"')
 
 
 def _sources(entry: Description) -> str:

@@ -17,6 +17,7 @@ from pte_magic.formats.describe import MOST_PAGES, describe
 from pte_magic.text.units import counted, size
 from pte_magic.views import entry_picture
 from pte_magic.views.headline import headline, shortened
+from pte_magic.views.html_table import of_frame
 from pte_magic.views.markup import escape, framed, scrolled
 
 if TYPE_CHECKING:
@@ -115,9 +116,7 @@ def html_table(table: pd.DataFrame, limit: int | None, label: str = "table of en
         if _is_size(str(name)) and isinstance(table.iloc[:, at].dtype, pd.StringDtype | np.dtypes.ObjectDType):
             values = [str(value).replace(" ", "\N{NO-BREAK SPACE}") for value in table.iloc[:, at]]
             table.isetitem(at, values)
-    made: str = table.to_html(max_rows=limit, na_rep=MISSING, notebook=True)
-    made = made.replace("<th></th>", "<td></td>", 1)  # above the index: no header of anything
-    return scrolled(made, label)
+    return scrolled(of_frame(table, max_rows=limit, na_rep=MISSING), label)
 
 
 def paragraph(lines: list[str]) -> str:

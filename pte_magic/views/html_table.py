@@ -44,7 +44,7 @@ def column_heads(words: Iterable[str]) -> str:
 
 
 def of_frame(frame: pd.DataFrame, **options: Any) -> str:
-    """Return a DataFrame as pandas' table, with options of ``to_html``; nothing is above its index but an empty cell."""
+    """Return a DataFrame as pandas' table, with options of ``to_html``; above its index is an empty cell."""
     made: str = frame.to_html(notebook=True, **options)
     return made.replace("<th></th>", cell(), 1)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from pte_magic.views.palette import Look
 
+_TILE = f'width="{palette.TILE}" height="{palette.TILE}"'
 _STROKE = 'fill="none" stroke-width="1.5" stroke-linecap="round"'
 
 
@@ -55,22 +56,27 @@ def swatch(look: Look) -> str:
     return image(f'<rect width="{side}" height="{side}" {filled(0)}/>', side, side, {0: look})
 
 
+def pattern(name: str, drawn: str, attributes: str = "") -> str:
+    """Return the definition of a pattern, a tile of `palette.TILE` pixels, with which ``url(#name)`` fills a shape."""
+    more = f" {attributes}" if attributes else ""
+    return f'<pattern id="{name}" {_TILE} patternUnits="userSpaceOnUse"{more}>{drawn}</pattern>'
+
+
 def _pattern(code: int, look: Look) -> str:
     """Return the definition of a look.
 
     An image does not know the colour of its page, which is what patterns have on a full colour: they are cut out of it.
     """
-    tile = f'width="{palette.TILE}" height="{palette.TILE}"'
     colors = _colors()
-    ground = f'<rect {tile} fill="{colors[look.ground]}"'
+    ground = f'<rect {_TILE} fill="{colors[look.ground]}"'
     if look.ink == "ink":
-        cut = f'<rect {tile} fill="#fff"/><path d="{look.pattern}" stroke="#000" {_STROKE}/>'
-        mask = f'<mask id="cut{code}" maskUnits="userSpaceOnUse" x="0" y="0" {tile}>{cut}</mask>'
+        cut = f'<rect {_TILE} fill="#fff"/><path d="{look.pattern}" stroke="#000" {_STROKE}/>'
+        mask = f'<mask id="cut{code}" maskUnits="userSpaceOnUse" x="0" y="0" {_TILE}>{cut}</mask>'
         drawn = f'{ground} mask="url(#cut{code})"/>'
     else:
         mask = ""
         drawn = f'{ground}/><path d="{look.pattern}" stroke="{colors[look.ink]}" {_STROKE}/>'
-    return f'{mask}<pattern id="look{code}" {tile} patternUnits="userSpaceOnUse">{drawn}</pattern>'
+    return mask + pattern(f"look{code}", drawn)
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from pte_magic.formats.describe import HIDDEN, Description, describe, hexadecima
 from pte_magic.linux import geometry
 from pte_magic.text.units import size
 from pte_magic.views import entry_picture
+from pte_magic.views.html_table import cells, column_heads, row, row_head, table
 from pte_magic.views.markup import KEYS, escape, framed, scrolled
 
 _SHORT, _ADDRESS = 32, 64  # bits of an address
@@ -117,19 +118,14 @@ class Translation:
 
     def html(self) -> str:
         """Return the way as HTML; each entry opens its picture."""
-        names = "".join(f'<th scope="col">{piece.name}</th>' for piece in self.pieces)
         rows = (
             ("bits", [f"{piece.low + piece.width - 1}:{piece.low}" for piece in self.pieces]),
             ("binary", [f"{piece.value:0{piece.width}b}" for piece in self.pieces]),
             ("value", [_number(piece) for piece in self.pieces]),
         )
-        body = "".join(
-            f'<tr><th scope="row">{name}</th>{"".join(f"<td>{word}</td>" for word in words)}</tr>'
-            for name, words in rows
-        )
-        head = f'<thead><tr><th scope="col">address</th>{names}</tr></thead>'
-        table = f'<table class="pte-address">{head}<tbody>{body}</tbody></table>'
-        address = scrolled(table, "the address, cut into indices")
+        head = row(column_heads(["address", *(piece.name for piece in self.pieces)]))
+        body = [row(row_head(name), cells(words)) for name, words in rows]
+        address = scrolled(table(body, head, 'class="pte-address"'), "the address, cut into indices")
         steps = "".join(
             f"<li><details><summary {KEYS}><code>{place}</code> of the table {where}: "
             f"<code>{hexadecimal(entry.entry, entry.width)}</code> <b>{entry.state}</b>, {escape(entry.says)}</summary>"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pte_magic.errors.escapes import visible
 from pte_magic.text import units
 from pte_magic.views import palette, svg_image
+from pte_magic.views.html_table import cell, cells, column_heads, row, row_head, table
 from pte_magic.views.markup import escape, framed
 
 if TYPE_CHECKING:
@@ -85,17 +86,16 @@ def html(history: History, *, still: bool = False) -> str:
     happened = "".join(
         f"<li><time>{_clock(event.time)}</time> {escape(event.words)}</li>" for event in history.events[-LINES:]
     )
-    top = "".join(f'<th scope="col">{word}</th>' for word in _HEAD[1:])
-    body = "".join(
-        f'<tr><td>{svg_image.swatch(kinds[at].look)}</td><th scope="row">{escape(row[0])}</th>'
-        f"{''.join(f'<td>{escape(word)}</td>' for word in row[1:])}</tr>"
-        for at, row in enumerate(_rows(history.events))
-    )
+    head = row(cell(), cell(), column_heads(_HEAD[1:]))
+    body = [
+        row(cell(svg_image.swatch(kind.look)), row_head(escape(words[0])), cells(words[1:]))
+        for kind, words in zip(kinds, _rows(history.events), strict=True)
+    ]
     now = f"; as it was at {time.strftime('%H:%M:%S')}" if still else ""
     parts = [
         f'<p>{escape(history.seen)}; <span class="pte-watch-state">{escape(history.state)}</span>{now}</p>',
         *_picture(kinds, history.events[-COLUMNS:]),
-        f"<table><thead><tr><td></td><td></td>{top}</tr></thead><tbody>{body}</tbody></table>",
+        table(body, head),
         f'<ol class="pte-watch-events">{happened}</ol>',
     ]
     return framed(f'<div class="pte-map pte-watch">{"".join(parts)}</div>', "map", "watch")

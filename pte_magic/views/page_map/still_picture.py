@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pte_magic.views import palette, svg_image
+from pte_magic.views.html_table import cell, cells, column_heads, row, table
 from pte_magic.views.markup import escape, framed
 from pte_magic.views.page_map import facts, layers
 
@@ -61,12 +62,11 @@ def html(layer: Layer, where: Spans) -> str:
     parts = [
         f"<p>{line}; {facts.scale(picture.per, layer)}</p>",
         _image(facts.summary(layer, where), picture),
-        _table(
-            facts.legend_head(layer),
-            [words for _, words in legend],
-            [f"<td>{svg_image.swatch(look)}</td>" for (_, look), _ in legend],
+        table(
+            (row(cell(svg_image.swatch(look)), cells(words)) for (_, look), words in legend),
+            row(cell(), column_heads(facts.legend_head(layer))),
         ),
-        _table(facts.run_head(layer), [run.words for run in runs]),
+        table((row(cells(run.words)) for run in runs), row(column_heads(facts.run_head(layer)))),
         *(f"<p>{more}</p>" for more in facts.more(total)),
     ]
     return framed(f'<div class="pte-map">{"".join(parts)}</div>', "map")
@@ -101,16 +101,6 @@ def _image(label: str, picture: Picture) -> str:
 def _squares(at: Iterable[int]) -> str:
     side = f"h{_SIDE}v{_SIDE}h-{_SIDE}z"
     return "".join(f"M{cell % COLUMNS * _STEP} {cell // COLUMNS * _STEP}{side}" for cell in at)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], before: Sequence[str] | None = None) -> str:
-    """Return a table of words, with a cell of HTML before each row."""
-    top = "".join(f'<th scope="col">{escape(word)}</th>' for word in head)
-    body = "".join(
-        f"<tr>{first}{''.join(f'<td>{escape(word)}</td>' for word in row)}</tr>"
-        for first, row in zip(before or [""] * len(rows), rows, strict=True)
-    )
-    return f"<table><thead><tr>{'<td></td>' if before else ''}{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -7,7 +7,7 @@ const GRID = 6; // cells from this size on have a gap between them
 const SEEN = 8; // the cursor is at least as large
 const HEIGHT = 320; // of the part in sight, at most
 const FAINT = 0.4; // patterns, where cells are smaller than GRID
-const TILE = 8; // of patterns: looks.TILE
+const TILE = 8; // of patterns: palette.TILE
 
 function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
