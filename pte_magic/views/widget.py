@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from abc import abstractmethod
+from abc import ABCMeta, abstractmethod
 from typing import Any
 
 import anywidget
@@ -12,7 +12,11 @@ import traitlets
 from pte_magic.views.markup import placed
 
 
-class View(anywidget.AnyWidget):
+class _Kind(traitlets.MetaHasTraits, ABCMeta):
+    """Of a class that has traits, and abstract methods: who leaves one of these out cannot be made."""
+
+
+class View(anywidget.AnyWidget, metaclass=_Kind):
     """A widget whose output in a notebook is what it shows as ``text/html`` and ``text/plain``.
 
     These are what there is to see where no kernel runs: in a notebook that was saved and opened again, in nbconvert's
