@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 from pte_magic import walkers
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.errors.escapes import visible
-from pte_magic.linux.address_space import own
+from pte_magic.linux import pagemap
 from pte_magic.linux.hardware import PAGE_SIZE
 from pte_magic.views.html_table import of_frame
 from pte_magic.views.markup import escape
@@ -102,5 +101,4 @@ def _was_tried(name: str) -> bool:
 def _frames_are_shown() -> bool:
     """Tell whether pagemap shows page frames to this process: it then gives one for a page that is surely there."""
     page = np.ones(PAGE_SIZE, np.uint8)
-    word = int.from_bytes(os.pread(own().fd, 8, page.ctypes.data // PAGE_SIZE * 8), "little")
-    return bool(word & ((1 << 55) - 1))
+    return bool(pagemap.own_word(page.ctypes.data) & pagemap.PLACE)

@@ -6,7 +6,6 @@ import ctypes
 import functools
 import gzip
 import mmap
-import os
 import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,8 +14,7 @@ import numpy as np
 
 from pte_magic.errors import PteMagicError
 from pte_magic.formats.swap_types import DOUBT
-from pte_magic.linux import hardware, kernel_text
-from pte_magic.linux.address_space import own
+from pte_magic.linux import hardware, kernel_text, pagemap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -242,8 +240,7 @@ def _tracks_soft_dirty() -> bool:
     with mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as page:
         page[0] = 1
         address = np.frombuffer(page, np.uint8).ctypes.data
-        word = int.from_bytes(os.pread(own().fd, 8, address // mmap.PAGESIZE * 8), "little")
-    return bool(word >> 55 & 1)
+        return bool(pagemap.own_word(address) & pagemap.SOFT_DIRTY)
 
 
 def _moves_between_nodes() -> bool:

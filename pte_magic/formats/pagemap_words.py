@@ -12,6 +12,7 @@ import numpy as np
 
 from pte_magic.formats.decode import Column, scatter, swap_columns
 from pte_magic.formats.field import KINDS, STATES, Field, Shape
+from pte_magic.linux.pagemap import BITS, GUARD, PLACE, PLACE_BITS, PRESENT, SWAP
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,12 +25,12 @@ _SWAP = frozenset({Shape.SWAP})
 _BOTH = _PRESENT | _SWAP
 
 FIELDS = (
-    Field("pfn", 0, 55, _PRESENT, "page frame number; 0 if not permitted", _SOURCE, "linux"),
+    Field("pfn", 0, PLACE_BITS, _PRESENT, "page frame number; 0 if not permitted", _SOURCE, "linux"),
     Field("swap_type", 0, 5, _SWAP, "which swap device; 0 if not permitted", _SOURCE, "linux"),
-    Field("swap_offset", 5, 50, _SWAP, "where on the swap device; 0 if not permitted", _SOURCE, "linux"),
+    Field("swap_offset", 5, PLACE_BITS - 5, _SWAP, "where on the swap device; 0 if not permitted", _SOURCE, "linux"),
     Field(
         "soft_dirty",
-        55,
+        BITS["soft_dirty"],
         1,
         _BOTH,
         "written since clear_refs was last reset",
@@ -38,16 +39,24 @@ FIELDS = (
         "soft_dirty",
         "soft_dirty",
     ),
-    Field("mmap_exclusive", 56, 1, _BOTH, "mapped only here (since 4.2)", _SOURCE, "linux", "mmap_exclusive"),
-    Field("uffd_wp", 57, 1, _BOTH, "write-protected by userfaultfd (since 5.13)", _SOURCE, "linux", "uffd_wp"),
-    Field("guard", 58, 1, _SWAP, "guard region (since 6.15)", _SOURCE, "linux"),
-    Field("file", 61, 1, _BOTH, "page of a file, or shared anonymous (since 3.5)", _SOURCE, "linux", "file"),
-    Field("swap", 62, 1, _SWAP, "swapped, or a special entry in the same layout", _SOURCE, "linux"),
-    Field("present", 63, 1, _PRESENT, "in memory", _SOURCE, "linux"),
+    Field(
+        "mmap_exclusive",
+        BITS["mmap_exclusive"],
+        1,
+        _BOTH,
+        "mapped only here (since 4.2)",
+        _SOURCE,
+        "linux",
+        "mmap_exclusive",
+    ),
+    Field(
+        "uffd_wp", BITS["uffd_wp"], 1, _BOTH, "write-protected by userfaultfd (since 5.13)", _SOURCE, "linux", "uffd_wp"
+    ),
+    Field("guard", BITS["guard"], 1, _SWAP, "guard region (since 6.15)", _SOURCE, "linux"),
+    Field("file", BITS["file"], 1, _BOTH, "page of a file, or shared anonymous (since 3.5)", _SOURCE, "linux", "file"),
+    Field("swap", BITS["swap"], 1, _SWAP, "swapped, or a special entry in the same layout", _SOURCE, "linux"),
+    Field("present", BITS["present"], 1, _PRESENT, "in memory", _SOURCE, "linux"),
 )
-
-PRESENT, SWAP, GUARD = (np.uint64(1 << bit) for bit in (63, 62, 58))
-_LOCATION = np.uint64((1 << 55) - 1)
 
 
 def columns(word: NDArray[np.uint64], protnone: NDArray[np.bool_], kernel: Kernel) -> dict[str, Column]:
@@ -69,7 +78,7 @@ def columns(word: NDArray[np.uint64], protnone: NDArray[np.bool_], kernel: Kerne
     for field in FIELDS:
         if field.column and (field.needs is None or field.needs in kernel.features):
             found[field.column] = Column(word & np.uint64(field.mask) != 0, ~mapped)
-    location = word & _LOCATION
+    location = word & PLACE
     hidden = location == 0  # frame 0 and offset 0 of device 0 are never a user's page
 
     state = np.full(n, STATES.index("none"), np.int8)

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pte_magic.linux import kernel_text
-from pte_magic.linux.address_space import own
+from pte_magic.linux import kernel_text, pagemap
 from pte_magic.linux.hardware import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -59,7 +58,6 @@ FLAGS = {
 """Bit numbers of what `flags` returns, named as the header names them (``KPF_LRU`` is ``lru``)."""
 
 _WORD = 8
-_PFN = (1 << 55) - 1  # of a word of pagemap
 _PAST_ALL = np.uint64(1 << 40)  # no physical address has more than 52 bits
 _NEAR = 8  # to read this many words more costs less than another call
 _AT_ONCE = 1 << 20  # frames: not to be deaf to interrupts
@@ -117,9 +115,9 @@ def tells_ksm() -> bool:
             page.madvise(mmap.MADV_UNMERGEABLE)
         page[0] = 1
         array = np.frombuffer(page, np.uint8)
-        word = int.from_bytes(os.pread(own().fileno(), _WORD, array.ctypes.data // PAGE_SIZE * _WORD), "little")
+        word = pagemap.own_word(array.ctypes.data)
         del array  # or the page could not be unmapped
-        found = flags(np.array([word & _PFN], np.uint64))
+        found = flags(np.array([word & pagemap.PLACE], np.uint64))
     return not int(found.values[0]) >> FLAGS["ksm"] & 1
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from pte_magic.linux import pagemap_scan, sizes
 from pte_magic.linux.geometry import LEVELS
 from pte_magic.linux.hardware import PAGE_SIZE
+from pte_magic.linux.pagemap import PRESENT, SWAP, words
 from pte_magic.walkers.entries import SPAN, Entries, join
 from pte_magic.walkers.walker import Walker
 from pte_magic.walkers.what_to_type import frames_by_helper
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 NAME = "pagemap"
 _WORDS = 1 << 17  # words read at once
-_MAPPED = np.uint64(3 << 62)  # PM_PRESENT | PM_SWAP
+_MAPPED = PRESENT | SWAP
 _UNKNOWN, _PTE = -1, LEVELS.index("pte")
 
 
@@ -76,7 +76,7 @@ class PagemapWalker(Walker):
         del tables
         if start >= end:
             return
-        _words(space, start, 1)  # a torn-down address space has no regions either
+        words(space, start, 1)  # a torn-down address space has no regions either
         parts: list[_Part] = []
         count = 0
         for part in _parts(space, start, end):
@@ -89,16 +89,16 @@ class PagemapWalker(Walker):
             yield self._checked(space, parts)
 
     def _checked(self, space: AddressSpace, parts: list[_Part]) -> Entries:
-        _words(space, 0, 1)  # gone meanwhile: what was found empty need not have been
+        words(space, 0, 1)  # gone meanwhile: what was found empty need not have been
         return self._entries_of(parts)
 
     def _entries_of(self, parts: list[_Part]) -> Entries:
         return Entries(
-            np.concatenate([np.empty(0, np.uint64), *(words for words, _, _ in parts)]),
+            np.concatenate([np.empty(0, np.uint64), *(part for part, _, _ in parts)]),
             np.concatenate([np.empty(0, SPAN), *(spans for _, spans, _ in parts)]),
             self.encoding,
             self.name,
-            np.concatenate([np.empty(0, np.bool_), *(np.full(len(words), protnone) for words, _, protnone in parts)]),
+            np.concatenate([np.empty(0, np.bool_), *(np.full(len(part), protnone) for part, _, protnone in parts)]),
         )
 
 
@@ -117,8 +117,8 @@ def _parts(space: AddressSpace, start: int, end: int) -> Iterator[_Part]:
             reached = piece_end
             continue
         protnone = region.permissions.startswith("---")
-        for words, spans in _read_region(space, region, first, piece_end, is_first=first == start):
-            yield words, spans, protnone
+        for found, spans in _read_region(space, region, first, piece_end, is_first=first == start):
+            yield found, spans, protnone
             last, size, count, _ = spans[-1].item()
             reached = last + size * count
 
@@ -207,7 +207,7 @@ def _read_huge(
 ) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.void]]]:
     """Yield words and spans of huge pages."""
     for first in range(start, end, _WORDS * size):
-        heads = [_words(space, address, 1) for address in range(first, min(end, first + _WORDS * size), size)]
+        heads = [words(space, address, 1) for address in range(first, min(end, first + _WORDS * size), size)]
         yield np.concatenate(heads), np.array([(first, size, len(heads), level)], SPAN)
 
 
@@ -216,12 +216,12 @@ def _read_pages(
 ) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.void]]]:
     """Yield words and spans, a run of pages at which nothing is mapped as one entry."""
     for first in range(start, end, _WORDS * PAGE_SIZE):
-        words = _words(space, first, min(_WORDS, (end - first) // PAGE_SIZE))
-        mapped = words & _MAPPED != 0
+        found = words(space, first, min(_WORDS, (end - first) // PAGE_SIZE))
+        mapped = found & _MAPPED != 0
         if mapped.all():
-            yield words, np.array([(first, PAGE_SIZE, len(words), level)], SPAN)
+            yield found, np.array([(first, PAGE_SIZE, len(found), level)], SPAN)
             continue
-        edges = np.concatenate(([0], np.flatnonzero(mapped[1:] != mapped[:-1]) + 1, [len(words)]))
+        edges = np.concatenate(([0], np.flatnonzero(mapped[1:] != mapped[:-1]) + 1, [len(found)]))
         at, pages = edges[:-1], np.diff(edges).astype(np.uint64)
         there = mapped[at]
         spans = np.empty(len(at), SPAN)
@@ -231,17 +231,4 @@ def _read_pages(
         spans["level"] = np.where(there, level, _UNKNOWN)
         kept = mapped.copy()
         kept[at] = True  # one word for a run of nothing
-        yield words[kept], spans
-
-
-def _words(space: AddressSpace, start: int, count: int) -> NDArray[np.uint64]:
-    """Read words of pagemap, ``uint64[count]``."""
-    words = np.empty(count, np.uint64)
-    view = words.view(np.uint8).data
-    done = 0
-    while done < len(view):
-        got = os.preadv(space.fileno(), [view[done:]], start // PAGE_SIZE * 8 + done)
-        if not got:
-            raise space.gone()
-        done += got
-    return words
+        yield found[kept], spans

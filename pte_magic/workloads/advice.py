@@ -8,10 +8,8 @@ import time
 from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pte_magic.errors import WorkloadError
-from pte_magic.linux import kernel_text
+from pte_magic.linux import kernel_text, pagemap
 from pte_magic.linux.address_space import own
 from pte_magic.linux.hardware import PAGE_SIZE
 from pte_magic.workloads.syscalls import Range, call, whole_pages
@@ -20,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
+    import numpy as np
     from numpy.typing import NDArray
 
 _MADV_PAGEOUT, _MADV_COLLAPSE = 21, 25  # asm-generic/mman-common.h; Python has no names for them
-_PRESENT, _FILE = np.uint64(1 << 63), np.uint64(1 << 61)  # Documentation/admin-guide/mm/pagemap.rst
 
 
 def page_out(array: np.ndarray[Any, Any], seconds: float = 10) -> None:
@@ -45,7 +43,7 @@ def page_out(array: np.ndarray[Any, Any], seconds: float = 10) -> None:
     until = time.monotonic() + seconds
     turns = _on_each_cpu()
     while (stay := _present(where)).any():
-        if not (stay & _FILE).all() and not _can_swap():
+        if not (stay & pagemap.FILE).all() and not _can_swap():
             message = "there is nowhere to swap to; as root, make a file of 256 MiB, then: mkswap FILE; swapon FILE"
             raise WorkloadError(message)
         if time.monotonic() > until:
@@ -90,9 +88,8 @@ def _on_cpu(cpu: int) -> Iterator[None]:
 
 def _present(where: Range) -> NDArray[np.uint64]:
     """Return the words of /proc/self/pagemap of those pages that are present."""
-    data = os.pread(own().fileno(), where.size // PAGE_SIZE * 8, where.start // PAGE_SIZE * 8)
-    words: NDArray[np.uint64] = np.frombuffer(data, np.uint64)
-    present: NDArray[np.uint64] = words[words & _PRESENT != 0]
+    words = pagemap.words(own(), where.start, where.size // PAGE_SIZE)
+    present: NDArray[np.uint64] = words[words & pagemap.PRESENT != 0]
     return present
 
 

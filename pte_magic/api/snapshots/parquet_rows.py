@@ -30,6 +30,7 @@ from pte_magic.api.snapshots.checks import must
 from pte_magic.formats.field import Shape
 from pte_magic.formats.format import frame_mask
 from pte_magic.linux.geometry import LEVELS
+from pte_magic.linux.pagemap import PLACE
 from pte_magic.walkers.entries import SPAN, Entries
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ _LEVELS = pa.array(LEVELS)
 def _frame(encoding: str, of: Format) -> tuple[np.uint64, np.uint64]:
     """Return the bits of the page frame, and by how much the next frame's are more, as a shift of its bytes."""
     if encoding == "pagemap":
-        return np.uint64((1 << 55) - 1), np.uint64(of.page_shift)
+        return PLACE, np.uint64(of.page_shift)
     return np.uint64(frame_mask(of, Shape.PAGE)), np.uint64(0)
 
 
