@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from pte_magic.linux import libc as system_calls
-from pte_magic.linux import sizes
+from pte_magic.linux import sizes, system_calls
 from pte_magic.text import units
 
 if TYPE_CHECKING:

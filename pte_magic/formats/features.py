@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import gzip
 import mmap
@@ -14,7 +13,7 @@ import numpy as np
 
 from pte_magic.errors import PteMagicError
 from pte_magic.formats.swap_types import DOUBT
-from pte_magic.linux import hardware, kernel_text, pagemap
+from pte_magic.linux import hardware, kernel_text, libc, pagemap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,9 +186,7 @@ def _of_arm64(has: Has, knows: Knows) -> dict[str, bool]:
 
 def _hardware_capabilities(which: int) -> int:
     """Return HWCAP or HWCAP2 of this process (arch/arm64/include/uapi/asm/hwcap.h)."""
-    libc = ctypes.CDLL(None)
-    libc.getauxval.restype = ctypes.c_ulong
-    return int(libc.getauxval(ctypes.c_ulong({1: 16, 2: 26}[which])))
+    return libc.getauxval({1: 16, 2: 26}[which])
 
 
 def _config() -> str:

@@ -13,16 +13,14 @@ from pathlib import Path
 
 from pte_magic.errors import NoProcError
 from pte_magic.helper.policy import HelperError
-from pte_magic.linux import kernel_text
-
-_libc = ctypes.CDLL(None, use_errno=True)
+from pte_magic.linux import kernel_text, libc, system_calls
 
 # linux/prctl.h
 _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 4, 24, 38
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _NOBODY_ELSE = 0xFFFFFFFE  # no user: -2 as an unsigned number is the last one that a file may belong to
 _CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h
-_CLOSE_RANGE, _CLOSE_RANGE_UNSHARE = 436, 2  # x86-64 and all newer tables; linux/close_range.h, since 5.9
+_CLOSE_RANGE_UNSHARE = 2  # linux/close_range.h, since 5.9
 
 _BLAS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 NO_THREADS = dict.fromkeys((*_BLAS, "NUMEXPR_NUM_THREADS"), "1") | {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
@@ -65,18 +63,22 @@ def drop() -> None:
         OSError: The kernel let it keep one.
 
     """
-    _check(_prctl(_PR_SET_NO_NEW_PRIVS, 1))
-    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    with suppress(OSError):
+        libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     for capability in range(64):
-        if _prctl(_PR_CAPBSET_DROP, capability) and ctypes.get_errno() in (EINVAL, EPERM):
-            break  # there are no more, or this is not root, which could not get any of them back
+        try:
+            libc.prctl(_PR_CAPBSET_DROP, capability)
+        except OSError as error:
+            if error.errno in (EINVAL, EPERM):
+                break  # there are no more, or this is not root, which could not get any of them back
     if os.geteuid() == 0:
         with suppress(OSError):  # this number does not exist in a user namespace
             os.setresuid(0, _NOBODY_ELSE, 0)
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    _check(_libc.capset(header, (ctypes.c_uint32 * 6)()))
+    header, none = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
+    libc.call("capset", ctypes.addressof(header), ctypes.addressof(none))
     # Nobody of the same user reads its memory, or takes its descriptors.
-    _check(_prctl(_PR_SET_DUMPABLE, 0))
+    libc.prctl(_PR_SET_DUMPABLE, 0)
     if left := held():
         message = f"capabilities {left:#x} could not be dropped"
         raise OSError(EPERM, message)
@@ -87,7 +89,7 @@ def own_files_again() -> None:
 
     seteuid(2) would wait for all threads, of which one may hang.
     """
-    _libc.setfsuid(os.getuid())
+    libc.call("setfsuid", os.getuid())
 
 
 def held() -> int:
@@ -103,14 +105,4 @@ def own_descriptors(first: int) -> None:
         OSError: The kernel refuses it.
 
     """
-    _check(_libc.syscall(_CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(0xFFFFFFFF), _CLOSE_RANGE_UNSHARE))
-
-
-def _prctl(option: int, argument: int) -> int:
-    result: int = _libc.prctl(option, *map(ctypes.c_ulong, (argument, 0, 0, 0)))
-    return result
-
-
-def _check(result: int) -> None:
-    if result == -1:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    system_calls.call("close_range", first, 0xFFFFFFFF, _CLOSE_RANGE_UNSHARE)

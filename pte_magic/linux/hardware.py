@@ -8,7 +8,7 @@ import os
 import re
 
 from pte_magic.errors import PteMagicError
-from pte_magic.linux import geometry, kernel_text
+from pte_magic.linux import geometry, kernel_text, libc
 
 FIVE_LEVELS = 5
 """What `levels` returns with LA57 of x86-64, or LPA2 of arm64 with 4 KiB pages, in use; else there are fewer."""
@@ -21,7 +21,6 @@ _ARM64_BITS = (52, 48, 47, 42, 39, 36)
 _X86_32_LIMITS = (0xC000_0000, 0xB000_0000, 0x8000_0000, 0x7800_0000, 0x4000_0000)
 """Where the kernel's half may begin on 32-bit x86 (PAGE_OFFSET, arch/x86/Kconfig)."""
 _MAP_PRIVATE, _MAP_ANONYMOUS, _MAP_NORESERVE, _MAP_FIXED_NOREPLACE = 0x2, 0x20, 0x4000, 0x10_0000  # asm-generic/mman.h
-_EEXIST = 17
 _TAG_SHIFT = 56  # of the byte that arm64 ignores in addresses of users
 
 
@@ -180,21 +179,26 @@ def _arm64_bits() -> int:
     return next((bits for bits in _ARM64_BITS if _mapped_at(1 << (bits - 1)) >> (bits - 1)), 48)
 
 
-def _mapped_at(address: int, flags: int = 0) -> int:
+def _mapped_at(address: int) -> int:
     """Return where the kernel maps a page if asked to do so at `address`; 0 if nowhere. It is unmapped at once."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mmap.restype = ctypes.c_void_p
-    kind = _MAP_PRIVATE | _MAP_ANONYMOUS | _MAP_NORESERVE | flags
-    place = libc.mmap(
-        ctypes.c_void_p(address), ctypes.c_size_t(PAGE_SIZE), ctypes.c_int(0), ctypes.c_int(kind), ctypes.c_int(-1),
-        ctypes.c_long(0),
-    )  # fmt: skip
-    if place in (None, ctypes.c_void_p(-1).value):
+    try:
+        return _mapped(address)
+    except OSError:
         return 0
-    libc.munmap(ctypes.c_void_p(place), ctypes.c_size_t(PAGE_SIZE))
-    return int(place)
+
+
+def _mapped(address: int, flags: int = 0) -> int:
+    kind = _MAP_PRIVATE | _MAP_ANONYMOUS | _MAP_NORESERVE | flags
+    place = libc.mmap(address, PAGE_SIZE, 0, kind)
+    libc.call("munmap", place, PAGE_SIZE)
+    return place
 
 
 def _is_users(address: int) -> bool:
     """Tell whether something may be mapped at `address`, or is."""
-    return _mapped_at(address, _MAP_FIXED_NOREPLACE) == address or ctypes.get_errno() == _EEXIST
+    try:
+        return _mapped(address, _MAP_FIXED_NOREPLACE) == address
+    except FileExistsError:
+        return True
+    except OSError:
+        return False

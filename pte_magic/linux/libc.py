@@ -1,23 +1,60 @@
-"""Numbers of system calls for which the C library has no function, by what programs of this process' kind call."""
+"""Functions of the C library that Python does not have; what they are given are whole numbers, also for addresses."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 
-from pte_magic.linux import hardware
-
-_POINTER = ctypes.sizeof(ctypes.c_void_p)
-_NUMBERS = {
-    "kcmp": {"x86_64": 312, "x86_32": 349, "arm64": 272},
-    "mbind": {"x86_64": 237, "x86_32": 274, "arm64": 235},
-    "move_pages": {"x86_64": 279, "x86_32": 317, "arm64": 239},
-    "set_mempolicy": {"x86_64": 238, "x86_32": 276, "arm64": 237},
-    "userfaultfd": {"x86_64": 323, "x86_32": 374, "arm64": 282},
-}
-"""asm/unistd_64.h and asm/unistd_32.h of x86, asm-generic/unistd.h of arm64. Newer calls have one number everywhere."""
+_library = ctypes.CDLL(None, use_errno=True)
+# Both are looked up now: in a forked child, another thread of the parent may have the loader's lock for ever.
+_mmap, _prctl = _library.mmap, _library.prctl
+_mmap.restype = ctypes.c_void_p
+_mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+_FAILED = ctypes.c_void_p(-1).value
 
 
-def number(name: str) -> int:
-    """Return the number of a system call. A 32-bit program has its own ones, also under a 64-bit kernel."""
-    machine = hardware.machine()
-    return _NUMBERS[name]["x86_32" if machine == "x86_64" and _POINTER == 4 else machine]  # noqa: PLR2004  (bytes)
+def call(name: str, *arguments: int) -> int:
+    """Call a function; return what it returned.
+
+    Raises:
+        OSError: It returned -1.
+
+    """
+    return _checked(_library[name](*map(ctypes.c_long, arguments)))
+
+
+def prctl(option: int, argument: int = 0) -> int:
+    """Have the kernel change something about this process or thread, of linux/prctl.h.
+
+    Raises:
+        OSError: It returned -1.
+
+    """
+    return _checked(_prctl(option, *map(ctypes.c_ulong, (argument, 0, 0, 0))))
+
+
+def mmap(address: int, size: int, protection: int, flags: int, fd: int = -1) -> int:
+    """Map memory, or the first bytes of a file; return where it is.
+
+    Raises:
+        OSError: Nothing was mapped.
+
+    """
+    place: int | None = _mmap(address, size, protection, flags, fd, 0)
+    if place is None or place == _FAILED:
+        _checked(-1)
+    return place or 0
+
+
+def getauxval(kind: int) -> int:
+    """Return a word of the auxiliary vector, of a kind of elf.h; 0 if there is none."""
+    function = _library["getauxval"]
+    function.restype = ctypes.c_ulong
+    found: int = function(ctypes.c_ulong(kind))
+    return found
+
+
+def _checked(result: int) -> int:
+    if result == -1:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result

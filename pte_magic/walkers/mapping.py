@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import mmap
-import os
 
 import numpy as np
 
+from pte_magic.linux import libc
+
 _MAP_FIXED = 0x10  # asm-generic/mman-common.h, and of all architectures here
-_FAILED = ctypes.c_void_p(-1).value
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.mmap.restype = ctypes.c_void_p
-_libc.mmap.argtypes = [
-    ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long,
-]  # fmt: skip
 
 
 def shared(fd: int, size: int) -> mmap.mmap:
@@ -45,6 +39,4 @@ def leave(memory: mmap.mmap) -> None:
 def _put(memory: mmap.mmap, flags: int, fd: int) -> None:
     protection = mmap.PROT_READ | mmap.PROT_WRITE
     at = np.frombuffer(memory, np.uint8).ctypes.data
-    if _libc.mmap(at, len(memory), protection, flags | _MAP_FIXED, fd, 0) == _FAILED:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
+    libc.mmap(at, len(memory), protection, flags | _MAP_FIXED, fd)

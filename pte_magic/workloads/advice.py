@@ -9,10 +9,10 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from pte_magic.errors import WorkloadError
-from pte_magic.linux import kernel_text, pagemap
+from pte_magic.linux import kernel_text, libc, pagemap
 from pte_magic.linux.address_space import own
 from pte_magic.linux.hardware import PAGE_SIZE
-from pte_magic.workloads.syscalls import Range, call, whole_pages
+from pte_magic.workloads.whole_pages import Range, whole_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ def page_out(array: np.ndarray[Any, Any], seconds: float = 10) -> None:
             message = f"{len(stay)} of {pages} pages stayed: another process maps them, or there is no room for them"
             raise WorkloadError(message)
         with next(turns):
-            call("madvise", *where, _MADV_PAGEOUT)
+            libc.call("madvise", *where, _MADV_PAGEOUT)
 
 
 def collapse(array: np.ndarray[Any, Any]) -> None:
@@ -65,7 +65,7 @@ def collapse(array: np.ndarray[Any, Any]) -> None:
         OSError: EINVAL from a kernel before 6.1, or where small pages were asked for; ENOMEM if there is no huge page.
 
     """
-    call("madvise", *whole_pages(array), _MADV_COLLAPSE)
+    libc.call("madvise", *whole_pages(array), _MADV_COLLAPSE)
 
 
 def _on_each_cpu() -> Iterator[AbstractContextManager[object]]:

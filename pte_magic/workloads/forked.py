@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import gc
 import multiprocessing
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from pte_magic.errors import WorkloadError
+from pte_magic.linux import libc
 from pte_magic.linux.interrupts import deferred
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_libc = ctypes.CDLL(None)  # loaded before a fork: the loader's lock may be held by another thread then
 
 
 class Forked:
@@ -125,7 +124,7 @@ def _how(returncode: int | None) -> str:
 def _serve(connection: Connection, function: Callable[..., Any], parent: int, *, inherits_files: bool) -> None:
     """Answer requests until there are no more. This is the child, which never returns."""
     try:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before that
             return
         gc.disable()  # what is collected may be a temporary directory of the parent

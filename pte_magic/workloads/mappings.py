@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pte_magic.errors import WorkloadError, arguments
-from pte_magic.linux import libc, sizes
+from pte_magic.linux import sizes, system_calls
 from pte_magic.linux.hardware import PAGE_SIZE
-from pte_magic.workloads.syscalls import call
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -187,5 +186,5 @@ def _bytes(memory: mmap.mmap) -> NDArray[np.uint8]:
     """
     view = np.frombuffer(memory, np.uint8)
     with suppress(OSError):  # ENOSYS, a kernel without nodes; EPERM, a container
-        call("syscall", libc.number("mbind"), view.ctypes.data, len(view), _MPOL_LOCAL, 0, 0, 0)
+        system_calls.call("mbind", view.ctypes.data, len(view), _MPOL_LOCAL, 0, 0, 0)
     return view

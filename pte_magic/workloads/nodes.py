@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pte_magic.errors import WorkloadError, arguments
-from pte_magic.linux import libc
+from pte_magic.linux import system_calls
 from pte_magic.linux.hardware import PAGE_SIZE
-from pte_magic.workloads.syscalls import call, whole_pages
+from pte_magic.workloads.whole_pages import whole_pages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,9 +56,8 @@ def _move_pages(array: np.ndarray[Any, Any], node: int | None) -> NDArray[np.int
     status = np.full(len(pages), -1, np.int32)
     target = None if node is None else np.full(len(pages), node, np.int32)
     at = 0 if target is None else target.ctypes.data
-    move_pages = libc.number("move_pages")  # libnuma has a function for it, the C library has not
     try:
-        call("syscall", move_pages, 0, len(pages), pages.ctypes.data, at, status.ctypes.data, _MPOL_MF_MOVE)
+        system_calls.call("move_pages", 0, len(pages), pages.ctypes.data, at, status.ctypes.data, _MPOL_MF_MOVE)
     except PermissionError as error:  # ENOSYS, EINVAL and so on are about nodes
         message = "move_pages(2) is not permitted here; a container needs --security-opt seccomp=unconfined for it"
         raise WorkloadError(message) from error

@@ -6,8 +6,9 @@ import mmap
 from typing import TYPE_CHECKING, Any, Self
 
 from pte_magic.errors import WorkloadError, arguments
+from pte_magic.linux import libc
 from pte_magic.linux.address_space import own
-from pte_magic.workloads.syscalls import Range, call, whole_pages
+from pte_magic.workloads.whole_pages import Range, whole_pages
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,14 +26,14 @@ class Protection:
     def __init__(self, array: np.ndarray[Any, Any], access: str) -> None:
         where, bits = whole_pages(array), _protection(access)
         self._array, self._before = array, _pieces(where)
-        call("mprotect", *where, bits)
+        libc.call("mprotect", *where, bits)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         for piece, bits in self._before:
-            call("mprotect", *piece, bits)
+            libc.call("mprotect", *piece, bits)
 
 
 def protect(array: np.ndarray[Any, Any], access: str) -> Protection:
@@ -74,7 +75,7 @@ class ProtectionKey:
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
         self._array, self._pieces = array, _pieces(whole_pages(array))
         try:
-            self.number = call("pkey_alloc", 0, 0)
+            self.number = libc.call("pkey_alloc", 0, 0)
         except OSError as error:
             message = f"this CPU or kernel gives no protection key: {error.strerror}; see 'pku' in /proc/cpuinfo"
             raise WorkloadError(message) from error
@@ -93,19 +94,19 @@ class ProtectionKey:
                 f'access {arguments.shown(access)} cannot be said by a protection key; type "rw", "r" or "" for none'
             )
             raise WorkloadError(message)
-        call("pkey_set", self.number, _DISABLE[access])
+        libc.call("pkey_set", self.number, _DISABLE[access])
 
     def close(self) -> None:
         """Give the key back; the memory is as it was. Harmless when done twice."""
         if self.number:
             self.allow("rw")
             self._put(0)
-            call("pkey_free", self.number)
+            libc.call("pkey_free", self.number)
             self.number = 0
 
     def _put(self, number: int) -> None:
         for piece, bits in self._pieces:
-            call("pkey_mprotect", *piece, bits, number)
+            libc.call("pkey_mprotect", *piece, bits, number)
 
     def __enter__(self) -> Self:
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from pte_magic.api.machine.mapped import mapped
 from pte_magic.errors import AccessDeniedError, NoAddressSpaceError, NoSuchProcessError, UnstableError
-from pte_magic.linux import hardware, libc, pagemap_scan
+from pte_magic.linux import hardware, pagemap_scan, system_calls
 from pte_magic.linux.address_space import AddressSpace, own
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from pte_magic.walkers.walker import Walker
 
 _T = TypeVar("_T")
-_libc = ctypes.CDLL(None)
 _KCMP_VM = 1  # linux/kcmp.h
 _TRIES = 3  # to look at a process that calls exec meanwhile
 
@@ -76,5 +74,7 @@ def borrowed(space: AddressSpace) -> bool:
     if own().pid != os.getpid():
         return False
     parent = int(space.status()["PPid"])
-    different: int = _libc.syscall(libc.number("kcmp"), space.thread, parent, _KCMP_VM, 0, 0)
-    return different == 0
+    try:
+        return system_calls.call("kcmp", int(space.thread), parent, _KCMP_VM, 0, 0) == 0
+    except OSError:
+        return False

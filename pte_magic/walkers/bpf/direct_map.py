@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from pte_magic.linux import hardware, kernel_text
+from pte_magic.linux import hardware, kernel_text, libc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,12 +83,9 @@ class Landmark:
         self.touched[:2] = True, False
 
     def __enter__(self) -> Self:
-        protect = ctypes.CDLL(None, use_errno=True).mprotect
         for page in np.flatnonzero(self.touched).tolist():
-            at = ctypes.c_void_p(self.start + page * hardware.PAGE_SIZE)
-            if protect(at, ctypes.c_size_t(hardware.PAGE_SIZE), mmap.PROT_READ | mmap.PROT_WRITE):
-                error = ctypes.get_errno()
-                raise OSError(error, os.strerror(error))
+            at = self.start + page * hardware.PAGE_SIZE
+            libc.call("mprotect", at, hardware.PAGE_SIZE, mmap.PROT_READ | mmap.PROT_WRITE)
             ctypes.memset(at, 1, 1)
         return self
 

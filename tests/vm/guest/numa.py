@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from handmade import PAGE, check, libc
 
-from pte_magic.linux.libc import number
+from pte_magic.linux.system_calls import number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

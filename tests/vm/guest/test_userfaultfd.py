@@ -29,8 +29,7 @@ from handmade import (
 from swapping import file_system, make_file, page_out, swap_off, swap_on
 from versions import release
 
-from pte_magic.linux import hardware
-from pte_magic.linux import libc as system_calls
+from pte_magic.linux import hardware, system_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

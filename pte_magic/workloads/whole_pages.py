@@ -1,9 +1,7 @@
-"""System calls that Python does not have, on the memory of an array."""
+"""The memory of an array that has its pages for itself, as system calls take it."""
 
 from __future__ import annotations
 
-import ctypes
-import os
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +9,6 @@ import numpy as np
 from pte_magic.errors import WorkloadError
 from pte_magic.errors.arguments import class_name
 from pte_magic.linux.hardware import PAGE_SIZE
-
-libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Range(NamedTuple):
@@ -25,19 +21,6 @@ class Range(NamedTuple):
     def end(self) -> int:
         """First address after it."""
         return self.start + self.size
-
-
-def call(name: str, *arguments: int) -> int:
-    """Call a function of the C library with whole numbers; return what it returned.
-
-    Raises:
-        OSError: It returned -1.
-
-    """
-    result: int = libc[name](*map(ctypes.c_long, arguments))
-    if result == -1:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return result
 
 
 def whole_pages(array: np.ndarray[Any, Any]) -> Range:
