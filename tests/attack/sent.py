@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 from handmade import PAGE, libc
 from test_forged_descriptors import FORGED
 
-from pte_magic.linux import libc as system_calls
+from pte_magic.linux import system_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable

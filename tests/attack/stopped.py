@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from turn import Turn
 
-    from pte_magic.walkers import Walker
     from pte_magic.walkers.entries import Entries
+    from pte_magic.walkers.walker import Walker
 
 WHAT = "stopped processes, by all walkers and pagemap"
 NEEDS_ROOT = "page frames"

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from turn import Turn
 
     from pte_magic.linux.address_space import AddressSpace
-    from pte_magic.walkers import Walker
+    from pte_magic.walkers.walker import Walker
 
 WHAT = "storms of mmap, munmap, mprotect, fork, huge pages"
 NEEDS_ROOT = ""
