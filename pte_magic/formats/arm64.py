@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from pte_magic.formats.field import HARD, LEAVES, Field, Shape
 from pte_magic.formats.format import Derived, Format, Rule
-from pte_magic.formats.x86_64 import UFFD, UFFD_WP
+from pte_magic.formats.x86_64 import FAULTS, NO_UFFD, NO_UFFD_WP, NOT_DEVMAP, NOT_EXCLUSIVE, NOT_SPECIAL, UFFD, UFFD_WP
 
 ARM, HWDEF = "Arm ARM D8.3", "arch/arm64/include/asm/pgtable-hwdef.h"
 PROT, PGTABLE = "arch/arm64/include/asm/pgtable-prot.h", "arch/arm64/include/asm/pgtable.h"
@@ -22,48 +22,97 @@ PROT, PGTABLE = "arch/arm64/include/asm/pgtable-prot.h", "arch/arm64/include/asm
 _TABLE, _SWAP = frozenset({Shape.TABLE}), frozenset({Shape.SWAP})
 _ANY = frozenset(Shape)
 _SOFT = LEAVES - HARD
+_GLOBAL = "global: in the TLB for every address space"
 
 VALID, TABLE, USER, RDONLY, NG = 1 << 0, 1 << 1, 1 << 6, 1 << 7, 1 << 11
 DBM, PXN, UXN, DIRTY, PROT_NONE, PMD_PRESENT_INVALID = 1 << 51, 1 << 53, 1 << 54, 1 << 55, 1 << 58, 1 << 59
 
 _COMMON = (
-    Field("valid", 0, 1, _ANY, "the CPU translates through this entry", ARM, column="present"),
-    Field("table", 1, 1, LEAVES | _TABLE, "above the last level: a table of the next one, not a block", ARM),
+    Field("valid", 0, 1, _ANY, "the CPU translates through this entry", ARM, column="present", zero=FAULTS),
+    Field(
+        "table", 1, 1, LEAVES | _TABLE, "not a block: the next table, or a page of the last level", ARM,
+        zero="a block: a huge page, not a table",
+    ),
     Field("attrindx", 2, 3, LEAVES, "memory type: which of MAIR_EL1", ARM),
-    Field("user", 6, 1, LEAVES, "user mode may read it, AP[1]", ARM),
-    Field("rdonly", 7, 1, LEAVES, "writes are not allowed now, AP[2]", ARM),
-    Field("af", 10, 1, LEAVES, "it has been used: access flag", ARM, column="accessed"),
-    Field("table_af", 10, 1, _TABLE, "it has been used, if the CPU has FEAT_HAFT", HWDEF),
-    Field("ng", 11, 1, HARD, "not global: only for this address space in the TLB", ARM),
-    Field("ng", 11, 1, _SOFT, "not global: only for this address space in the TLB", ARM, needs="prot_none58"),
+    Field(
+        "user", 6, 1, LEAVES, "user mode may read it, AP[1]", ARM, zero="reads and writes from user mode fault, AP[1]",
+    ),
+    Field("rdonly", 7, 1, LEAVES, "writes are not allowed now, AP[2]", ARM, zero="writes are allowed, AP[2]"),
+    Field(
+        "af", 10, 1, LEAVES, "it has been used: access flag", ARM, column="accessed",
+        zero="not used since the access flag was cleared",
+    ),
+    Field(
+        "table_af", 10, 1, _TABLE, "it has been used, if the CPU has FEAT_HAFT", HWDEF,
+        zero="not used, or the CPU does not have FEAT_HAFT",
+    ),
+    Field("ng", 11, 1, HARD, "not global: in the TLB for this address space only", ARM, zero=_GLOBAL),
+    Field(
+        "ng", 11, 1, _SOFT, "not global: in the TLB for this address space only", ARM, needs="prot_none58",
+        zero=_GLOBAL,
+    ),
     Field(
         "present_invalid", 11, 1, _SOFT, "in memory, though not valid: no access, or being split (since 6.10)", PROT,
-        "linux", needs="present_invalid",
+        "linux", needs="present_invalid", zero="not marked as in memory",
     ),
-    Field("gp", 50, 1, LEAVES, "guarded page: branches may only go to landing pads (BTI)", ARM, column="gp"),
-    Field("dbm", 51, 1, LEAVES, "a write clears rdonly (Linux: PTE_WRITE)", ARM, column="dbm"),
-    Field("cont", 52, 1, LEAVES, "one of a block side by side that the TLB may hold as one", ARM, column="cont"),
-    Field("pxn", 53, 1, LEAVES, "the kernel fetches no instructions", ARM, column="pxn"),
-    Field("uxn", 54, 1, LEAVES, "user mode fetches no instructions", ARM, column="uxn"),
-    Field("dirty", 55, 1, LEAVES, "written; kept here while read-only, or by the kernel alone", PROT, "linux"),
-    Field("special", 56, 1, LEAVES, "no struct page to count: zero page, device", PROT, "linux", "special"),
-    Field("devmap", 57, 1, LEAVES, "memory of a device (DAX, to 6.16)", PROT, "linux", "devmap", "devmap"),
-    Field("prot_none", 58, 1, _SOFT, "in memory, but no access allowed", PROT, "linux", None, "prot_none58"),
+    Field(
+        "gp", 50, 1, LEAVES, "guarded page: branches may only go to landing pads (BTI)", ARM, column="gp",
+        zero="not a guarded page",
+    ),
+    Field(
+        "dbm", 51, 1, LEAVES, "a write clears rdonly (Linux: PTE_WRITE)", ARM, column="dbm",
+        zero="a write does not clear rdonly",
+    ),
+    Field(
+        "cont", 52, 1, LEAVES, "part of a contiguous block that the TLB may hold as one", ARM, column="cont",
+        zero="not part of a contiguous block",
+    ),
+    Field(
+        "pxn", 53, 1, LEAVES, "instruction fetches of the kernel fault", ARM, column="pxn",
+        zero="the kernel may execute it",
+    ),
+    Field(
+        "uxn", 54, 1, LEAVES, "instruction fetches from user mode fault", ARM, column="uxn",
+        zero="user mode may execute it",
+    ),
+    Field(
+        "dirty", 55, 1, LEAVES, "written; kept here while read-only, or by the kernel alone", PROT, "linux",
+        zero="not marked here as written",
+    ),
+    Field(
+        "special", 56, 1, LEAVES, "no struct page to count: zero page, device", PROT, "linux", "special",
+        zero=NOT_SPECIAL,
+    ),
+    Field(
+        "devmap", 57, 1, LEAVES, "memory of a device (DAX, to 6.16)", PROT, "linux", "devmap", "devmap",
+        zero=NOT_DEVMAP,
+    ),
+    Field(
+        "prot_none", 58, 1, _SOFT, "in memory, but no access allowed", PROT, "linux", None, "prot_none58",
+        zero="not PROT_NONE",
+    ),
     Field(
         "pmd_present_invalid", 59, 1, _SOFT, "huge page in memory, though not valid (before 6.10)", PROT, "linux",
-        needs="prot_none58",
+        needs="prot_none58", zero="not marked as in memory",
     ),
-    Field("uffd_wp", 58, 1, LEAVES, UFFD_WP, PROT, "linux", "uffd_wp", "uffd_wp", unless="uffd_rwp"),
-    Field("uffd", 58, 1, LEAVES, UFFD, PROT, "linux", needs="uffd_rwp"),
+    Field("uffd_wp", 58, 1, LEAVES, UFFD_WP, PROT, "linux", "uffd_wp", "uffd_wp", unless="uffd_rwp", zero=NO_UFFD_WP),
+    Field("uffd", 58, 1, LEAVES, UFFD, PROT, "linux", needs="uffd_rwp", zero=NO_UFFD),
     Field("po_idx", 60, 3, LEAVES, "protection key: permission overlay (POE)", HWDEF, column="pkey", needs="poe"),
-    Field("table_pxn", 59, 1, _TABLE, "the kernel fetches no instructions from below", ARM, column="pxn"),
-    Field("table_uxn", 60, 1, _TABLE, "user mode fetches no instructions from below", ARM, column="uxn"),
-    Field("table_ap", 61, 2, _TABLE, "no access from user mode, no writes below", ARM),
     Field(
-        "swp_exclusive", 2, 1, _SWAP, "the anonymous page belongs to this process alone", PROT, "linux", "swp_exclusive"
+        "table_pxn", 59, 1, _TABLE, "instruction fetches of the kernel from below fault", ARM, column="pxn",
+        zero="the entries below decide what the kernel may execute",
     ),
-    Field("swp_uffd_wp", 3, 1, _SWAP, UFFD_WP, PROT, "linux", "uffd_wp", "uffd_wp", unless="uffd_rwp"),
-    Field("swp_uffd", 3, 1, _SWAP, UFFD, PROT, "linux", needs="uffd_rwp"),
+    Field(
+        "table_uxn", 60, 1, _TABLE, "instruction fetches of user mode from below fault", ARM, column="uxn",
+        zero="the entries below decide what user mode may execute",
+    ),
+    Field("table_ap", 61, 2, _TABLE, "limits below: bit 61 for no access from user mode, bit 62 for no writes", ARM),
+    Field(
+        "swp_exclusive", 2, 1, _SWAP, "the anonymous page belongs to this process alone", PROT, "linux",
+        "swp_exclusive", zero=NOT_EXCLUSIVE,
+    ),
+    Field("swp_uffd_wp", 3, 1, _SWAP, UFFD_WP, PROT, "linux", "uffd_wp", "uffd_wp", unless="uffd_rwp", zero=NO_UFFD_WP),
+    Field("swp_uffd", 3, 1, _SWAP, UFFD, PROT, "linux", needs="uffd_rwp", zero=NO_UFFD),
     Field("type", 6, 5, _SWAP, "which swap device, or which special entry", PGTABLE, "linux", needs="present_invalid"),
     Field("offset", 12, 50, _SWAP, "where on the swap device", PGTABLE, "linux", needs="present_invalid"),
     Field("type", 3, 5, _SWAP, "which swap device, or which special entry", PGTABLE, "linux", needs="prot_none58"),

@@ -73,7 +73,7 @@ class Part(NamedTuple):
         width: How many bits there are.
         value: What they hold, as it lies in the entry.
         says: What that says.
-        meaning: What these bits are for.
+        meaning: What these bits are for; of a single bit, what its value means.
         by: Who reads them, a key of `READERS`.
         source: Where that is written.
 
@@ -212,7 +212,7 @@ def _parts(  # noqa: PLR0913, PLR0917  (what a part may tell of)
             yield _unread(entry, end, above)
         value = field.value(entry)
         says = _says(field, entry, shape, state, kind, known, kernel)
-        yield Part(field.name, field.low, field.width, value, says, field.meaning, field.by, field.source)
+        yield Part(field.name, field.low, field.width, value, says, field.meant(entry), field.by, field.source)
         above = field.low
     if above:
         yield _unread(entry, 0, above)

@@ -81,13 +81,14 @@ class Field:
         low: Number of its lowest bit.
         width: How many bits it has.
         shapes: The entries that have it.
-        meaning: What it says, for a reader.
+        meaning: What its value says; of a single bit, what 1 says.
         source: Where that is written.
         by: Who reads it: ``"cpu"``, or ``"linux"`` for a bit that the hardware leaves to the system.
         column: The column of a frame that it fills, if any: a boolean one, or ``pkey``.
         needs: The feature of the kernel without which the bit has no such meaning, if any.
         address: Of bits of a page frame, the bit of the physical address that the lowest is; None of other fields.
         unless: The feature of the kernel with which the bit has another meaning, if any.
+        zero: What 0 says, of a single bit.
 
     """
 
@@ -102,6 +103,7 @@ class Field:
     needs: str | None = None
     address: int | None = None
     unless: str | None = None
+    zero: str = ""
 
     @property
     def mask(self) -> int:
@@ -111,3 +113,7 @@ class Field:
     def value(self, entry: int) -> int:
         """Return what the field holds in `entry`."""
         return (entry & self.mask) >> self.low
+
+    def meant(self, entry: int) -> str:
+        """Return what the field says in `entry`: of a single bit, the meaning of its value."""
+        return self.zero if self.width == 1 and not entry & self.mask else self.meaning

@@ -33,7 +33,7 @@ FIELDS = (
         BITS["soft_dirty"],
         1,
         _BOTH,
-        "written since clear_refs was last reset",
+        "written since clear_refs last cleared this bit",
         _SOURCE,
         "linux",
         "soft_dirty",

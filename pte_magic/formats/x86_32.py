@@ -12,7 +12,18 @@ from dataclasses import replace
 
 from pte_magic.formats.field import BIG, LEAVES, SMALL, TABLES, Field, Shape
 from pte_magic.formats.format import Format, Rule
-from pte_magic.formats.x86_64 import ACCESSED, DIRTY, INVERTED, MAPPED, PAT, PAT_FIELDS, PRESENT, SWAP64, TYPES
+from pte_magic.formats.x86_64 import (
+    ACCESSED,
+    DIRTY,
+    INVERTED,
+    MAPPED,
+    NOT_EXCLUSIVE,
+    PAT,
+    PAT_FIELDS,
+    PRESENT,
+    SWAP64,
+    TYPES,
+)
 from pte_magic.formats.x86_64 import FIELDS as FIELDS64
 
 SDM32, SDM_PAE = "Intel SDM 3A, 4.3", "Intel SDM 3A, 4.4"
@@ -24,7 +35,16 @@ _PAT_LARGE = 12  # the highest bit that all of x86 have
 _COMMON = (
     *(field for field in FIELDS64 if field.low <= _PAT_LARGE and field.name not in _NOT_HERE),
     Field(
-        "saved_dirty", 10, 1, LEAVES, "dirty, kept here while read-only", TYPES, "linux", "saved_dirty", "saved_dirty"
+        "saved_dirty",
+        10,
+        1,
+        LEAVES,
+        "dirty, kept here while read-only",
+        TYPES,
+        "linux",
+        "saved_dirty",
+        "saved_dirty",
+        zero="no dirty bit is kept here",
     ),
 )
 _COLUMNS = ("present", "rw", "user", "accessed", "dirty", "global", "special", "nx", "saved_dirty", "swp_exclusive")
@@ -32,7 +52,9 @@ _EXCLUSIVE = "the anonymous page belongs to this process alone (since 6.3)"
 
 
 def _swp_exclusive(source: str) -> Field:
-    return Field("swp_exclusive", 7, 1, _SWAP, _EXCLUSIVE, source, "linux", "swp_exclusive", "swp_exclusive")
+    return Field(
+        "swp_exclusive", 7, 1, _SWAP, _EXCLUSIVE, source, "linux", "swp_exclusive", "swp_exclusive", zero=NOT_EXCLUSIVE
+    )
 
 
 X86_32 = Format(
@@ -63,8 +85,24 @@ X86_PAE = Format(
             if field.name != "present"
         ),
         *(replace(field, source=SDM_PAE) for field in FIELDS64 if field.name in {"present", "nx"}),
-        Field("pwt", 3, 1, _ROOT, "page-level write-through of the table", SDM_PAE),
-        Field("pcd", 4, 1, _ROOT, "page-level cache disable of the table", SDM_PAE),
+        Field(
+            "pwt",
+            3,
+            1,
+            _ROOT,
+            "page-level write-through of the table",
+            SDM_PAE,
+            zero="no page-level write-through of the table",
+        ),
+        Field(
+            "pcd",
+            4,
+            1,
+            _ROOT,
+            "page-level cache disable of the table",
+            SDM_PAE,
+            zero="no page-level cache disable of the table",
+        ),
         Field("pfn", 12, 40, SMALL | TABLES, "page frame number: physical address / 4096", SDM_PAE, address=12),
         Field("pfn", 13, 39, BIG, "page frame number / 2; low bits of a huge frame are zero", SDM_PAE, address=13),
         _swp_exclusive(LEVELS3),

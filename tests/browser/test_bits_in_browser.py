@@ -76,7 +76,7 @@ def test_a_click_changes_a_bit_and_the_decoding_follows(jupyter: Jupyter) -> Non
         expect(rw).to_have_attribute("aria-pressed", "true")
         rw.click()
         expect(rw).to_have_attribute("aria-pressed", "false")
-        expect(output.get_by_role("status")).to_contain_text("bit 1, rw = 0. rw: writes are allowed (CPU")
+        expect(output.get_by_role("status")).to_contain_text("bit 1, rw = 0. rw: writes fault (CPU")
         expect(output.get_by_role("row", name="1 rw")).to_contain_text("changed")
         expect(output.get_by_text("nothing is written to any page table")).to_be_visible()
         assert notebook.text("print(hex(field.entry))") == f"{ENTRY & ~2:#x}"

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kernel_macros import KERNELS, swap_entry
 
+from pte_magic.formats import registry
 from pte_magic.formats.describe import describe
 from pte_magic.linux.geometry import LEVELS
+
+if TYPE_CHECKING:
+    from pte_magic.formats.field import Field
 
 entries = st.one_of(
     st.integers(0, (1 << 64) - 1),
@@ -115,3 +121,35 @@ def test_an_address_that_no_machine_has_is_said_to_be_that(entry: int, level: st
         says, _, option = describe(entry, level, kernel).says.partition(": decode(…, encryption_mask=")
         assert says.endswith(f" at physical address {place:#x}{beyond}{rest}")
         assert option == ("1 << 51) reads it like that" if "encryption" in rest else "")
+
+
+EACH_BIT = {
+    f"{name}-{field.name}-{number}": field
+    for name, form in registry.FORMATS.items()
+    for number, field in enumerate(form.fields)
+    if field.width == 1
+}
+
+
+@pytest.mark.parametrize("field", EACH_BIT.values(), ids=EACH_BIT)
+def test_a_bit_that_is_0_does_not_have_the_meaning_of_1(field: Field) -> None:
+    assert field.zero
+    assert field.zero != field.meaning
+    assert (field.meant(field.mask), field.meant(~field.mask)) == (field.meaning, field.zero)
+
+
+@given(entries, levels, kernels)
+def test_the_meaning_of_each_part_follows_its_value(entry: int, level: str, kernel: object) -> None:
+    table = kernel.format.fields  # type: ignore[attr-defined]  # as above
+    for part in describe(entry, level, kernel).parts:  # type: ignore[arg-type]
+        texts = {(field.meaning, field.zero) for field in table if field.name == part.name and field.width == 1}
+        if part.name and part.width == 1:
+            assert part.meaning in {text[1 - part.value] for text in texts}
+            assert part.meaning not in {text[part.value] for text in texts}
+
+
+def test_entries_that_are_not_present_fault() -> None:
+    said = {part.name: part.meaning for part in describe(0x153016064, "pte", KERNELS["6.18-4"]).parts}
+    assert (said["present"], said["rw"]) == ("the CPU faults", "writes fault")
+    said = {part.name: part.meaning for part in describe(0x153016067, "pte", KERNELS["6.18-4"]).parts}
+    assert (said["present"], said["rw"]) == ("the CPU translates through this entry", "writes are allowed")
