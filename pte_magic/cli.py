@@ -1,4 +1,4 @@
-"""The command ``pte-magic``: its words, and what they call."""
+"""The command ``pte-magic``: its subcommands and their options."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 def _positive(text: str) -> int:
     number = int(text) if text.isascii() and text.isdecimal() else 0
     if number < 1:
-        message = f"{text!r} is no number from 1 on"
+        message = f"{text!r} is not a number from 1 on"
         raise argparse.ArgumentTypeError(message)
     return number
 

@@ -1,1 +1,1 @@
-"""What users call: functions that return frames, and the classes of what they return."""
+"""The public functions and classes: walk, decode, stream, watch, doctor, frames and differences."""

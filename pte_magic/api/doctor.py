@@ -1,4 +1,4 @@
-"""Which walkers work here, what each can see, and what to type where one cannot."""
+"""`doctor`: the walkers that work here, what each can see, and what to type where one does not work."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SEEN = {
     (False, True): "page frames, but no raw entries",
     (False, False): "which pages are present, but no raw entries or page frames",
 }
-"""What somebody sees who sees raw entries, or not, and page frames, or not."""
+"""What a user sees: raw entries or not, and page frames or not."""
 
 
 class Report(pd.DataFrame):

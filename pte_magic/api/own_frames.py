@@ -1,7 +1,7 @@
-"""What the package's own kinds of DataFrame have in common: which columns they have, and when they are plain ones.
+"""`OwnFrame`, the base of the package's DataFrames: their columns, and when a result is a plain DataFrame.
 
-As geopandas does: what pandas makes of a frame is one of its kind as long as its columns say the same. Counts, means
-and whatever else goes by the name of a column are a plain DataFrame, which pandas shows as it shows any other.
+As in geopandas: a result of pandas is of the same class as long as its columns mean the same. Counts, means and other
+results under the name of a column are a plain DataFrame, which pandas shows like any other.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Progress bars: on a terminal or in a notebook, for what takes more than a second, and gone when it is done."""
+"""Progress bars in a terminal or a notebook, for work that takes more than a second; removed at the end."""
 
 from __future__ import annotations
 

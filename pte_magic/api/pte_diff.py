@@ -1,4 +1,4 @@
-"""`PteDiff`: what changed between two looks at entries, as a DataFrame with words for it; `PteDiffs` has several."""
+"""`PteDiff`: the changes between two walks, as a DataFrame with words for each; `PteDiffs` holds several."""
 
 from __future__ import annotations
 

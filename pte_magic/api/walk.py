@@ -1,4 +1,4 @@
-"""`walk` and `entries`: the way through everything, from what was named to a frame."""
+"""`walk` and `entries`: from a target to a frame of its entries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`watch`: looks at a target again and again, in a thread, and remembers what changed."""
+"""`watch`: walks a target again and again in a thread, and keeps what changed."""
 
 from __future__ import annotations
 

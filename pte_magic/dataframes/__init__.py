@@ -1,1 +1,1 @@
-"""Columns of entries, as plain functions on DataFrames."""
+"""Plain functions on DataFrames of entries: columns, runs, kinds, differences."""

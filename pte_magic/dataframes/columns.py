@@ -1,4 +1,4 @@
-"""The columns of a frame of page-table entries: their names and order, their dtypes, and pandas arrays for them."""
+"""The columns of a frame of page-table entries: names, order, dtypes, and pandas arrays for them."""
 
 from __future__ import annotations
 

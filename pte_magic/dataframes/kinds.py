@@ -1,4 +1,4 @@
-"""What the rows of a DataFrame are: entries, the translation of one address, or something else."""
+"""Kinds of DataFrames: entries, the translation of one address, or something else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entries joined with what the kernel knows of their page frames, and with the regions in which they lie."""
+"""Columns for `PteFrame.frames`: the kernel's data about page frames, and the region of each entry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pandas 3 has and pandas 2.3 has otherwise, which is all that 32-bit Debian has: PyPI has no wheels for it."""
+"""Differences between pandas 3 and pandas 2.3, which 32-bit Debian has: PyPI has no wheels for it."""
 
 from __future__ import annotations
 

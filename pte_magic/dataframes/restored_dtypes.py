@@ -1,7 +1,7 @@
-"""Columns as they were, of what came back from a file or from pandas with other dtypes: where nothing was lost.
+"""The original dtypes of columns that come back from a file or from pandas with others, where nothing was lost.
 
-CSV has no dtypes, other formats and libraries have not all of them. A column of numbers that became floats with more
-bits than these hold stays what it is: whoever needs it says so.
+CSV has no dtypes, and other formats and libraries do not have all of them. A column of numbers that became floats stays
+what it is if a float cannot hold all their bits; a method that needs the column then raises an error.
 """
 
 from __future__ import annotations

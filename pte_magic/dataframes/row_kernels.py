@@ -1,7 +1,7 @@
-"""Of which kernel each row of a frame is: what is needed to decode its entry goes with the row, as text.
+"""The kernel of each row of a frame, as text in the column ``format``: all that decoding the entry needs.
 
-`DataFrame.attrs` would not do: pandas forgets them where frames are merged, where those of two machines are joined, and
-whenever somebody makes a new DataFrame of one. A column survives all of that, and takes a byte a row.
+`DataFrame.attrs` are not enough: pandas loses them when frames are merged, when frames of two hosts are joined, and
+when a new DataFrame is made of one. A column survives all of that, and takes one byte per row.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Entries counted: neighbours that differ in nothing but their place as one row, and how many there are of what."""
+"""Runs of entries: neighbours that differ only in their place, as one row; and counts by state and size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can go wrong, said in one line with what to type instead.
+"""The errors of pte-magic: each message is one line that says what is wrong and what to type.
 
 Every exception keeps its constructor's arguments in ``args``, so it survives pickling between processes.
 """

@@ -1,4 +1,4 @@
-"""What people pass to public functions: numbers of numpy and pandas are numbers, and all else is told in one line."""
+"""Checks of arguments: numbers of numpy and pandas are numbers, and other values get a one-line error."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-r"""Text that cannot act on what shows it: characters that are not seen are written as Python writes them, ``\x1b``.
+r"""Escapes for invisible characters, such as ``\x1b``: an escaped text cannot act on what shows it.
 
-A name that a process, a file or a machine gave itself may hold what moves a terminal's cursor, ends a line or turns the
-order of letters around. Backslashes stay: so a text can be escaped twice without harm.
+A name that a process, a file or a host gave itself may contain characters that move a terminal's cursor, end a line or
+reverse the order of letters. Backslashes stay as they are, so a text can be escaped twice without harm.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Formats of page-table entries: what the bits mean, as data."""
+"""Formats of page-table entries as data: the meaning of each bit."""

@@ -1,13 +1,13 @@
-"""Page-table entries of arm64, as tables of bit fields; one a granule, with and without 52-bit addresses (LPA2).
+"""Page-table entries of arm64, as tables of bit fields: one per granule, with and without LPA2 (52-bit addresses).
 
 Sources: the Arm Architecture Reference Manual (DDI 0487), D8.3 ("Translation table descriptor formats"), and
 arch/arm64/include/asm/pgtable-hwdef.h, pgtable-prot.h and pgtable.h of Linux 6.1 to 7.2.
 
-Columns mean what they mean on x86: ``rw`` that writes are allowed now, ``dirty`` what ``pte_dirty()`` says, ``global``
-that the entry stays in the TLB when the address space changes. None of these is one bit here, so they are derived;
-the fields have the bits as they are, by the kernel's names. ``user`` is also of pages that user mode may only execute.
-A page that is clean and writable has ``dbm`` set and is not ``rw``: the first write, noticed by the hardware if it can
-(FEAT_HAFDBS), else by the kernel, makes it dirty and ``rw`` at once. Tables allow and forbid nothing but execution.
+Columns mean the same as on x86: ``rw`` that writes are allowed now, ``dirty`` what ``pte_dirty()`` says, ``global``
+that the entry stays in the TLB when the address space changes. None of these is a single bit of arm64, so they are
+derived; the fields are the raw bits, by the kernel's names. ``user`` is also set for pages that user mode may only
+execute. A clean, writable page has ``dbm`` set and is not ``rw``: the first write makes it dirty and ``rw`` at once,
+by the hardware if it can (FEAT_HAFDBS), else by the kernel. Entries that point to page tables limit only execution.
 """
 
 from __future__ import annotations

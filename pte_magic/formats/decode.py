@@ -1,6 +1,6 @@
-"""Raw entries to columns of values, on whole arrays at once.
+"""Raw entries decoded to columns of values, whole arrays at once.
 
-Everything follows from the table of a format, by `plan`.
+All of it follows from the bit fields of a format, by `plan`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""One entry, taken apart: each of its 64 bits belongs to a part that has a name, a value and a meaning.
+"""`describe`: one entry taken apart; each of its 64 bits belongs to a part with a name, a value and a meaning.
 
-Every picture of an entry shows these parts, and they come from the one table of fields.
+Every picture of an entry shows these parts, which come from the table of bit fields.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from pte_magic.formats.kernel import Kernel
 
 UNKNOWN = "unknown"
-"""The state of an entry of which none is known."""
+"""The state of an entry whose state is not known."""
 READERS = {"cpu": "CPU", "linux": "Linux", "nobody": "nobody"}
-"""Who reads a part, as a person would say it."""
+"""The readers of a part, in words."""
 
 _SAYS = {
     "none": "empty, nothing is mapped in these {size}",
@@ -40,7 +40,7 @@ _SAYS = {
     "marker": "marks an empty place: {kind}",
     "not_present": "not a swap entry, which would have other bits clear; it can be a page of the kernel's own that was "
     "made not present, at physical address {physical}",
-    UNKNOWN: "{kind}, which depends on {doubts}; a release as `uname -r` prints it may tell",
+    UNKNOWN: "{kind}, depending on {doubts}; name the release, as `uname -r` prints it",
 }
 _SAYS_HIDDEN = _SAYS | {
     "table": "points to the next table",
@@ -57,11 +57,11 @@ _SAYS_HIDDEN = _SAYS | {
 _BY_KIND = {"splitting", "not_present"}
 _SHADOW_STACK = ", of a shadow stack: calls and returns write to it, stores do not"
 MOST_PAGES = 1 << 32
-"""Of a swap device, at most: swap_info_struct.max is an unsigned int."""
+"""The most pages of a swap device: swap_info_struct.max is an unsigned int."""
 _C_BITS = {1 << 47, 1 << 51}
-"""Bits that AMD's processors have for memory encryption, and TDX for what is shared with the host."""
+"""Bits of memory encryption on AMD's processors; TDX has the same bits for memory shared with the host."""
 HIDDEN = "hidden"
-"""What is said of a page frame or swap location that was taken out of an entry."""
+"""The text for a page frame or swap location that was taken out of an entry."""
 
 
 class Part(NamedTuple):
@@ -72,10 +72,10 @@ class Part(NamedTuple):
         low: Number of the lowest bit.
         width: How many bits there are.
         value: What they hold, as it lies in the entry.
-        says: What that says.
+        says: The value in words.
         meaning: What these bits are for; of a single bit, what its value means.
-        by: Who reads them, a key of `READERS`.
-        source: Where that is written.
+        by: Their reader, a key of `READERS`.
+        source: The text that defines them.
 
     """
 
@@ -95,14 +95,14 @@ class Part(NamedTuple):
 
 
 class Description(NamedTuple):
-    """What an entry says.
+    """An entry in words.
 
     Attributes:
         entry: The raw entry.
-        level: Where it was found, one of ``LEVELS``.
+        level: Its level, one of ``LEVELS``.
         state: One of ``STATES``, or `UNKNOWN`.
         kind: One of ``KINDS``, or empty.
-        says: What it says, in some words.
+        says: The entry in a few words.
         parts: All its bits, the highest first.
         width: How many bits it has.
 
@@ -122,8 +122,8 @@ def describe(entry: int, level: str, kernel: Kernel, *, covers: int | None = Non
 
     Args:
         entry: The raw entry.
-        level: Where it was found, one of ``LEVELS``.
-        kernel: What the kernel that it comes from does with the bits.
+        level: Its level, one of ``LEVELS``.
+        kernel: The kernel that it comes from.
         covers: Bytes that it covers; by default those of its level.
 
     """

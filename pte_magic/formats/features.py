@@ -1,4 +1,4 @@
-"""What kernels do differently with the bits of entries, by name; and what the running one does, by looking at it."""
+"""Features of kernels that change the meaning of bits, by name, and their detection on the running kernel."""
 
 from __future__ import annotations
 

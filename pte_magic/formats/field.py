@@ -1,4 +1,4 @@
-"""The words in which a format of page-table entries is written down: shapes and bit fields."""
+"""`Shape` and `Field`: the parts of which the tables of bit fields consist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a format of page-table entries is made of, beside its bit fields: all that `decode`, as data."""
+"""`Format`: a format of page-table entries as data: its bit fields, and all else that `decode` needs."""
 
 from __future__ import annotations
 

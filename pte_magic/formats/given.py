@@ -1,4 +1,4 @@
-"""Raw entries, and the levels at which they were found, as people give them: in any form, or one line says why not."""
+"""Raw entries and levels that users pass, in any form; for others, one line says what is wrong."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Raw entries for those to whom the kernel tells no page frames: where a page is, is taken out of them.
+"""`hide`: takes page frame numbers and swap locations out of raw entries.
 
 /proc/PID/pagemap shows page frame numbers and swap locations to CAP_SYS_ADMIN only (``pagemap_read()``,
-fs/proc/task_mmu.c), as frames help Rowhammer. Whoever may walk, but not see those, gets entries through `hide`.
+fs/proc/task_mmu.c), as page frame numbers help Rowhammer attacks. Users who may walk, but not see these, get entries
+through `hide`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a kernel does with the bits of its entries: their format, and what the hardware leaves to the system."""
+"""`Kernel`: the meaning of bits in the entries of one kernel: their format, and the kernel's features."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The words of /proc/PID/pagemap, as one table of bit fields.
 
-Source: Documentation/admin-guide/mm/pagemap.rst and ``pte_to_pagemap_entry()``, fs/proc/task_mmu.c. They are what the
-kernel tells of an entry, not the entry: most of its bits are not among them.
+Source: Documentation/admin-guide/mm/pagemap.rst and ``pte_to_pagemap_entry()``, fs/proc/task_mmu.c. They are the
+kernel's summary of an entry, without most of its bits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is to be done to decode entries of a kernel: everything that follows from the tables, found out once."""
+"""The plan to decode entries of a kernel: everything that follows from the tables, computed once."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ ALIASES = {
     **dict.fromkeys(("i386", "i486", "i586", "i686"), "x86_32"),
     **dict.fromkeys(("amd64", "x64"), "x86_64"),
 }
-"""What people call them, beside other dashes and capitals."""
+"""Other names that people use; dashes and capitals do not matter."""
 
 
 def of(name: str) -> Format:

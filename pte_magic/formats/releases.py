@@ -1,4 +1,4 @@
-"""Releases of Linux by name, for entries of other machines: which are known, and whose configuration one is."""
+"""Releases of Linux by name, for entries of other hosts, and the distributions that configured them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pte_magic.errors.arguments import shown
 Release = tuple[int, int]
 
 OLDEST, NEWEST = (6, 1), (7, 2)
-"""The first and the last release whose sources were looked at."""
+"""The first and the last known release: their sources were read."""
 
 _NAME = re.compile(r"(\d{1,4})\.(\d{1,4})(?:[.+~_-]\S*)?", re.ASCII)
 _VENDORS = {
     "Debian": re.compile(r"[+.]deb\d+|\+bpo|\.0-\d+-(cloud-|rt-)?(amd64|arm64|686|686-pae)$"),
     "Fedora": re.compile(r"\.fc\d+"),
 }
-"""How the releases of distributions look, as ``uname -r`` prints them."""
+"""Patterns of the releases of distributions, as ``uname -r`` prints them."""
 
 _CONFIGURED = {
     ("device_private", "Debian"): (((6, 1), (6, 12), False), ((7, 2), (7, 2), True)),

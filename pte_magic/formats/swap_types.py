@@ -1,4 +1,4 @@
-"""The types of swap entries: which number is a swap device, and which a special entry.
+"""The types of swap entries: the numbers of swap devices, and those of special entries.
 
 The numbers are counted down from 31 at compile time (include/linux/swap.h), so they depend on the configuration and on
 the release: `tail` is that file's order, from ``MAX_SWAPFILES`` on.
@@ -12,15 +12,15 @@ from itertools import product
 _TYPES = 1 << 5  # MAX_SWAPFILES_SHIFT
 
 DOUBT = "?"
-"""Ends the name of a feature of which is not known whether the kernel has it."""
+"""The last letter in the name of a feature that the kernel may or may not have."""
 Meaning = tuple[str, str | None]
 UNKNOWN: Meaning = ("", None)
-"""What a type means of which that is not known."""
+"""The meaning of a type whose meaning is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class SwapTypes:
-    """What the types of swap entries mean to one kernel.
+    """The meanings of the types of swap entries in one kernel.
 
     Attributes:
         types: State and kind of each of the 32 types.

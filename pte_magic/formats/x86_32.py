@@ -1,9 +1,9 @@
-"""Page-table entries of 32-bit x86, without PAE and with it, as tables of bit fields.
+"""Page-table entries of 32-bit x86, with and without PAE, as tables of bit fields.
 
 Most bits are those of x86-64. Sources: the Intel SDM, volume 3A, sections 4.3 ("32-bit paging") and 4.4 ("PAE paging"),
-and arch/x86/include/asm/pgtable-2level.h, pgtable-3level.h and pgtable_types.h of Linux 6.1 to 7.2. There are no
-protection keys, no soft-dirty and no write-protection by userfaultfd, for which Linux has no bits here; without PAE
-entries have 32 bits, and there is nothing against executing either.
+and arch/x86/include/asm/pgtable-2level.h, pgtable-3level.h and pgtable_types.h of Linux 6.1 to 7.2. Linux has no
+bits here for protection keys, soft-dirty, and write-protection by userfaultfd. Without PAE, entries have 32 bits, and
+no bit that forbids execution.
 """
 
 from __future__ import annotations

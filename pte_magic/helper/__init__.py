@@ -1,1 +1,1 @@
-"""The helper: walks page tables for processes without privileges, on the strength of the descriptor they send it."""
+"""The helper: walks page tables for processes without privileges, by the pagemap descriptors that they send."""

@@ -1,4 +1,4 @@
-"""The memory for the answers to one client: the helper's own, to be read by the client, and given back in the end."""
+"""The memory for the answers to one client: it belongs to the helper, and the client reads it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""One client, from its greeting to its end, in a thread that has its own table of descriptors.
+"""`Connection`: one client, from greeting to end, in a thread with its own table of descriptors.
 
-Whatever is done with a descriptor that somebody sent may wait for its sender: closing a file of FUSE waits for its
-daemon, and not even SIGKILL ends that (``fuse_flush()`` of fs/fuse/file.c sets FORCE, ``request_wait_answer()`` of
+Every operation on a received descriptor may wait for its sender: closing a file of FUSE waits for its daemon, and not
+even SIGKILL ends that (``fuse_flush()`` of fs/fuse/file.c sets FORCE, ``request_wait_answer()`` of
 fs/fuse/dev.c). So a client that sends one has its own thread hang, and no other thread has the file in its table.
 """
 

@@ -1,4 +1,4 @@
-"""Turns: a lock that is given to those who wait in the order in which they came."""
+"""`Turns`: a lock that waiting threads get in the order in which they came."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``pte-magic install-module``: makes the walker of SystemTap ready for users without privileges."""
+"""``pte-magic install-module``: installs the module of the walker stap for users without privileges."""
 
 from __future__ import annotations
 

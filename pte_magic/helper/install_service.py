@@ -1,4 +1,4 @@
-"""``pte-magic install-service``: has systemd start the helper when somebody connects to its socket."""
+"""``pte-magic install-service``: lets systemd start the helper when a client connects to its socket."""
 
 from __future__ import annotations
 

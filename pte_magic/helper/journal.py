@@ -1,4 +1,4 @@
-"""What the helper says: lines on stderr, which systemd's journal reads."""
+"""Messages of the helper: lines on stderr, which systemd's journal reads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pte_magic.errors.escapes import visible
 
 WARNING, INFO = 4, 6  # syslog(3)
 AT_ONCE, A_SECOND = 4096, 20
-"""How many lines one account may cause: at once, and later on. What is left out is counted, and said."""
+"""Lines that one account may cause: at once, and later on. The number of dropped lines is logged."""
 
 
 class Budgets:

@@ -1,4 +1,4 @@
-"""The socket that the helper listens on: made by it, or by systemd."""
+"""`Listener`: the socket that the helper listens on, made by the helper or by systemd."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def _clear(directory: int, name: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise OSError(errno.EEXIST, "it exists and is no socket")
+        raise OSError(errno.EEXIST, "it exists and is not a socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:
         try:
             asking.connect(_within(directory, name))

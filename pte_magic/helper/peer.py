@@ -1,4 +1,4 @@
-"""Who is at the other end of a connection, as the kernel says."""
+"""`Peer`: the process at the other end of a connection, as the kernel reports it."""
 
 from __future__ import annotations
 

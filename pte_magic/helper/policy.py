@@ -1,4 +1,4 @@
-"""What the administrator decides: who may connect, who sees page frames, how much one client may take."""
+"""`Policy`: the settings of the administrator: who may connect, who sees page frames, and limits per client."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 GROUP = "pte-magic"
 """The group that may connect, if there is one of this name and nobody said which."""
 DEFAULT_GROUP = f"default: your own group if you typed sudo, else {GROUP} if there is such a group, else root's"
-"""What the commands' help says of that."""
+"""The text about it in the commands' help."""
 
 
 class HelperError(PteMagicError):

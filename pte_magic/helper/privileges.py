@@ -1,4 +1,4 @@
-"""What the helper gives up once its walker is loaded: running it takes no privilege at all."""
+"""Dropped privileges: once its walker is loaded, the helper gives up every capability."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CLOSE_RANGE_UNSHARE = 2  # linux/close_range.h, since 5.9
 
 _BLAS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 NO_THREADS = dict.fromkeys((*_BLAS, "NUMEXPR_NUM_THREADS"), "1") | {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
-"""What tells libraries that numpy and pandas import to start no threads: numpy's BLAS, numexpr, Arrow's jemalloc."""
+"""Variables that keep libraries of numpy and pandas from starting threads: BLAS, numexpr, Arrow's jemalloc."""
 
 
 def have_one_thread() -> None:

@@ -1,4 +1,4 @@
-"""Where the Python is that runs this, and who else can run or change it: a service will run it, too."""
+"""The place of the running Python, and the users who can run or change it: a service runs it, too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pte_magic.helper.policy import HelperError
 SERVE = (sys.executable, "-P", "-m", "pte_magic", "serve")
 """The command that serves; -P keeps the directory where it is run out of it."""
 HOW = "`sudo make service` in the source tree of pte-magic, which installs it in /opt/pte-magic"
-"""How to install where all may read, and only root may write."""
+"""The command that installs where all may read, and only root may write."""
 
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))  # what ProtectHome= hides
 _NOBODY = 65534

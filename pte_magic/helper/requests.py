@@ -1,4 +1,4 @@
-"""The helper's one walker, which all clients take turns with, and what it tells to whom."""
+"""Requests to the helper's walker, which all clients share, and the entries that each client may see."""
 
 from __future__ import annotations
 

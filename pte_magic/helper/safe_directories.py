@@ -1,4 +1,4 @@
-"""Directories in which nobody else can put another file into the place of one: opened, or made, step by step."""
+"""Directories in which no other user can replace a file: opened, or made, step by step."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The running system: its processor, its kernel, its processes, and what these tell in files and system calls."""
+"""The running system: its processor, kernel and processes, as files and system calls show them."""

@@ -1,14 +1,14 @@
-"""An address space is an open ``/proc/PID/pagemap``.
+"""`AddressSpace`: an open ``/proc/PID/pagemap``.
 
 The kernel decides at open time who may look (``pagemap_open()``, fs/proc/task_mmu.c: ptrace read access), and the open
-file holds that ``mm_struct``. So nothing here depends on a pid after it was opened: no reuse of pids, no race with
-``exec``, and a pid of a container's namespace is the pid that the notebook sees.
+file holds that ``mm_struct``. So nothing here depends on the pid afterwards: no reuse of pids, no race with ``exec``,
+and a pid of a container's namespace is the pid that the notebook sees.
 
-A process is not its first thread: when that has exited, /proc/PID has no pagemap and no maps any more, and those of the
-others, which live on in the same address space, are in /proc/PID/task/TID.
+A process may outlive its first thread. Then /proc/PID has no pagemap and no maps any more; the other threads live on in
+the same address space, and have these files in /proc/PID/task/TID.
 
-Pids are those of /proc. If it is of another pid namespace than this process is, as after ``unshare --pid --fork``, its
-numbers are not those of `os.getpid` and of children: what was opened says so.
+Pids are those of /proc. If /proc belongs to another pid namespace than this process, as after ``unshare --pid --fork``,
+its numbers are not those of `os.getpid` and of children; a warning says so.
 """
 
 from __future__ import annotations

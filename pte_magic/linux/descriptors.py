@@ -1,4 +1,4 @@
-"""Whether there are file descriptors left, and what to say if these, or threads, are used up."""
+"""The check for free file descriptors, and the errors where none is left, or no thread can be started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How an address is cut into indices of page tables, by the format of their entries. Data; no machine is looked at."""
+"""The geometry of page tables: how each format cuts an address into indices. Data; the host is not asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Facts about the running machine: its name, and read once, the format of its page tables and its address widths."""
+"""Facts about the running host: its name, the format of its page tables, and its address widths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pte_magic.errors import PteMagicError
 from pte_magic.linux import geometry, kernel_text, libc
 
 FIVE_LEVELS = 5
-"""What `levels` returns with LA57 of x86-64, or LPA2 of arm64 with 4 KiB pages, in use; else there are fewer."""
+"""The result of `levels` with LA57 of x86-64, or LPA2 of arm64 with 4 KiB pages, in use; else there are fewer."""
 
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 """Bytes of the smallest page."""
@@ -19,7 +19,7 @@ PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 _ARM64_BITS = (52, 48, 47, 42, 39, 36)
 """Widths of a virtual address that arm64 kernels may have (ARM64_VA_BITS, arch/arm64/Kconfig)."""
 _X86_32_LIMITS = (0xC000_0000, 0xB000_0000, 0x8000_0000, 0x7800_0000, 0x4000_0000)
-"""Where the kernel's half may begin on 32-bit x86 (PAGE_OFFSET, arch/x86/Kconfig)."""
+"""Possible beginnings of the kernel's part on 32-bit x86 (PAGE_OFFSET, arch/x86/Kconfig)."""
 _MAP_PRIVATE, _MAP_ANONYMOUS, _MAP_NORESERVE, _MAP_FIXED_NOREPLACE = 0x2, 0x20, 0x4000, 0x10_0000  # asm-generic/mman.h
 _TAG_SHIFT = 56  # of the byte that arm64 ignores in addresses of users
 

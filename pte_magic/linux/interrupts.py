@@ -1,4 +1,4 @@
-"""Interrupts (a notebook's Kernel -> Interrupt, a terminal's Ctrl-C) while something has to be cleaned up."""
+"""Interrupts (a notebook's Kernel -> Interrupt, a terminal's Ctrl-C) during cleanup."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What the kernel tells in text: /proc, /sys, uname(2). Read as bytes, cut at line feeds, and decoded here only.
+"""Text of the kernel: /proc, /sys, uname(2). Read as bytes, cut at line feeds, and decoded only here.
 
-A name of a process, a file, a cgroup or a machine is bytes, any but the zero byte, and often not UTF-8: a process' name
-is cut after 15 bytes, within a letter. So nothing is decoded before it is taken apart, and no line is cut by
-``str.splitlines``, which does so at ten characters. What is compared is bytes; what is shown, and kept in columns of
-frames, is what `shown` makes of them: printable text, which any terminal, Parquet, CSV and JSON take.
+The name of a process, a file, a cgroup or a host is bytes, any but the zero byte, and often not UTF-8: a process' name
+is cut after 15 bytes, even within a letter. So text is split before it is decoded, and never by ``str.splitlines``,
+which splits at ten characters. Comparisons use the bytes. Output and columns of frames use the result of `shown`:
+printable text, which any terminal, Parquet, CSV and JSON take.
 """
 
 from __future__ import annotations

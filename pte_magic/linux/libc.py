@@ -1,4 +1,4 @@
-"""Functions of the C library that Python does not have; what they are given are whole numbers, also for addresses."""
+"""Functions of the C library that Python does not have; their arguments are integers, also for addresses."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The bit by which entries of this machine say that memory is encrypted (AMD's C-bit), as walkers find it.
+"""The bit of memory encryption (AMD's C-bit) in entries of this host, as walkers find it.
 
-A walker sees it in entries of its own process' pages, or is told by the kernel; nothing else tells: which bit the CPU
-would use says nothing of whether it does, and in a virtual machine not even that much is sure.
+A walker sees it in entries of its own process' pages, or the kernel names it. There is no other source: the bit that
+the CPU would use says nothing about whether it is in use, and in a virtual machine even that bit is not certain.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _ADDRESS = 0x000F_FFFF_FFFF_F000
 """Bits of an entry that may be of a physical address, of x86-64, which is all that has such a bit."""
 
 walkers: list[Callable[[bool], int]] = []
-"""What returns the bit that the walkers have found, or 0; if it is told True, it makes walkers to find it.
+"""Functions that return the bit that walkers have found, or 0; with True, they make walkers to find it.
 
-`pte_magic.walkers` adds itself, so that formats, which nothing of a walker is known to, can ask.
+`pte_magic.walkers` adds itself, so that formats, which do not import walkers, can ask.
 """
 
 

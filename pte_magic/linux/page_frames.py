@@ -1,7 +1,7 @@
-"""What the kernel tells of page frames, whoever maps them: flags, map count, memory cgroup, NUMA node.
+"""The kernel's data about page frames: flags, map count, memory cgroup, NUMA node.
 
-Each function takes the numbers of page frames (units of the smallest page), in any order and as often as they come, and
-returns of each a value, and whether it is missing. What they tell is true now, not when a table was read.
+Each function takes page frame numbers (units of the smallest page), in any order and also repeatedly, and returns for
+each a value, and whether it is missing. The values are of now, not of the moment when a page table was read.
 
 Sources: fs/proc/page.c, include/uapi/linux/kernel-page-flags.h, Documentation/admin-guide/mm/pagemap.rst.
 """

@@ -1,8 +1,8 @@
-"""The PAGEMAP_SCAN ioctl on /proc/PID/pagemap: which pages of a range are there, as runs.
+"""The PAGEMAP_SCAN ioctl on /proc/PID/pagemap: the pages of a range that are there, as runs.
 
 Since Linux 6.7 (52526ca7fdb9 "fs/proc/task_mmu: implement IOCTL to get and optionally clear info about PTEs").
-Source: Documentation/admin-guide/mm/pagemap.rst, include/uapi/linux/fs.h. It is only asked here, never told to clear or
-write-protect anything.
+Source: Documentation/admin-guide/mm/pagemap.rst, include/uapi/linux/fs.h. It is only used to ask here, never to
+clear or write-protect anything.
 """
 
 from __future__ import annotations

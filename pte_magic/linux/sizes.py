@@ -1,4 +1,4 @@
-"""How large the pages of this machine are: the smallest ones, and those that an entry of an upper level maps."""
+"""Page sizes of this host: the smallest page, and those that entries of upper levels map."""
 
 from __future__ import annotations
 

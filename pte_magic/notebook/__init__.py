@@ -1,1 +1,1 @@
-"""The magics: a line is read, and what it asks for is called."""
+"""The magics ``%pte``, ``%%pte`` and ``%%stap``: they parse a line and call the API."""

@@ -1,4 +1,4 @@
-"""Before and after: looks at what was named, around something that happens to it."""
+"""Two walks of a target, before and after something happens to it, and their comparison."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ class Around:
         found = []
         if value is not None and name.isidentifier():
             if name not in namespace:
-                found.append(f"{name} was deleted; its memory was held until here, so it is not unmapped")
+                found.append(f"`{name}` was deleted; %%pte held its memory until now, so it is not unmapped")
             elif namespace[name] is not value:
-                found.append(f"{name} is another object now; compared is the memory of the one it was before")
+                found.append(f"`{name}` is another object now; the comparison is for the memory of the old one")
         try:
             if remapped := _remapped(self._regions, space.regions(), meant.ranges):
                 return found + remapped
             if value is not None and of_value(value, space).ranges != meant.ranges:
-                found.append(f"{name} has its data elsewhere now; compared are the addresses it had before")
+                found.append(f"`{name}` moved its data; the comparison is for the old addresses")
         except PteMagicError as error:  # such as of a released memoryview
             found.append(str(error))
         return found
@@ -134,7 +134,7 @@ def _remapped(before: Sequence[Region], after: Sequence[Region], ranges: Sequenc
     return [
         f"{what}: {size(sum(end - start for start, end in found))}, {found[0][0]:#014x}-{found[0][1]:#014x}"
         + (f" and {len(found) - 1} more" if len(found) > 1 else "")
-        for what, found in (("no longer mapped at all", gone), ("now another mapping", other))
+        for what, found in (("no longer mapped", gone), ("now another mapping", other))
         if found
     ]
 

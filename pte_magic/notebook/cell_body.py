@@ -1,4 +1,4 @@
-"""The body of a cell magic, run as IPython runs a cell: what it prints, shows and raises is the same as without it."""
+"""`Body`: the body of a cell magic, run as IPython runs a cell, with the same output, values and exceptions."""
 
 from __future__ import annotations
 

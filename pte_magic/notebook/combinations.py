@@ -1,4 +1,4 @@
-"""Which options of ``%pte`` go with which: what would have no effect is refused, in one line."""
+"""Combinations of the options of ``%pte``: options without an effect are refused in one line."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A magic's line: options come first, and the rest is what they are about, whatever Python is in it.
+"""The parser of a magic's line: options come first, and the rest is a target, which may be any Python.
 
-``argparse`` only checks the values of options: it takes lines apart as a shell does, which cuts ``b[:, -1]`` in two.
+``argparse`` only checks the values of options: it splits lines as a shell does, which would cut ``b[:, -1]`` in two.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What Tab offers after a magic's name: options and their values, variables, regions, and nothing that asks an object.
+"""Tab completion for the magics: options and their values, variables and regions.
 
-Only types are looked at: an attribute of an object may be a property, which runs code of somebody else.
+Only types are looked at: an attribute of an object may be a property, which would run code of its class.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a person typed into a magic, in Python."""
+"""Python expressions that a user typed into a magic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person named in a line, ``[PID] TARGET``: the object itself, its addresses, and where they are."""
+"""Targets typed in a line, ``[PID] TARGET``: the object itself, its addresses, and its address space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the values of the magics' options may be: each is checked by a function that ``argparse`` calls."""
+"""Types for the values of the magics' options: functions that ``argparse`` calls to check them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def name(text: str) -> str:
 
     """
     if not text.isidentifier() or keyword.iskeyword(text):
-        message = f"{text!r} is no name for a variable"
+        message = f"{text!r} is not a name for a variable"
         raise argparse.ArgumentTypeError(message)
     return text
 
@@ -33,6 +33,6 @@ def seconds(text: str) -> float:
     except ValueError:
         found = math.nan
     if not 0 < found < threading.TIMEOUT_MAX:
-        message = f"{text!r} is no number of seconds"
+        message = f"{text!r} is not a number of seconds"
         raise argparse.ArgumentTypeError(message)
     return found

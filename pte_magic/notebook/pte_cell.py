@@ -1,4 +1,4 @@
-"""The ``%%pte`` cell magic: looks at targets, runs the cell, looks again, and shows what changed."""
+"""The ``%%pte`` cell magic: walks targets, runs the cell, walks again, and shows what changed."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class DiffMagics(Magics):
                 try:
                     settle(looks, options.settle)
                 except KeyboardInterrupt:
-                    print("interrupted; compared is what there was by then")  # noqa: T201  (see _found)
+                    print("interrupted; the comparison is with the entries at that moment")  # noqa: T201  (see _found)
             found = self._found(looks, options)
             return found if is_shown else None
 
@@ -126,8 +126,8 @@ class DiffMagics(Magics):
                     unknown = command_line.unknown_letters(DiffMagics.difference, text, shell.user_ns)
                 raise UsageError(unknown or str(error)) from error
             message = (
-                f"{made[0]!r} is made by this cell, so there is nothing to look at before; "
-                "make it in a cell above, or type %%pte all"
+                f"this cell creates {made[0]!r}, so there is no 'before' to compare with; "
+                "create it in a cell above, or type %%pte all"
             )
             raise UsageError(message) from error
 

@@ -1,4 +1,4 @@
-"""The ``%%stap`` cell magic: runs a cell as SystemTap, shows what it prints while it runs, and returns it."""
+"""The ``%%stap`` cell magic: runs a cell as SystemTap, shows its output while it runs, and returns it."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _directory(text: str) -> Path:
 
 def _mebibytes(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= _LARGEST_BUFFER:
-        message = f"{text!r} is no number from 1 to {_LARGEST_BUFFER}"
+        message = f"{text!r} is not a number from 1 to {_LARGEST_BUFFER}"
         raise argparse.ArgumentTypeError(message)
     return int(text)
 

@@ -1,7 +1,7 @@
-"""Words of a line that somebody typed: where it may be cut without cutting brackets or quotes apart.
+"""Words of a typed line, cut only where no bracket or quote is open.
 
 A line need not be Python (``[heap]``, ``/tmp/it's``), so Python's own tokenizer, which refuses what it does not know,
-is no help here.
+is not used here.
 """
 
 from __future__ import annotations

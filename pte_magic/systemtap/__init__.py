@@ -1,1 +1,1 @@
-"""SystemTap: is it here, compile a script once, run it and always unload it. Knows nothing of page tables."""
+"""SystemTap: compiles a script once, runs it, and always unloads it. Nothing here is about page tables."""

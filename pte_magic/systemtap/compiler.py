@@ -1,4 +1,4 @@
-"""Runs the compilers of SystemTap, and ends them, whatever happens."""
+"""The compilers of SystemTap: run, and ended whatever happens."""
 
 from __future__ import annotations
 

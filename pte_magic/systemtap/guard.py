@@ -1,4 +1,4 @@
-"""Programs that do not outlive Python, not even when it is killed and cannot clean up."""
+"""`Guarded`: programs that do not outlive Python, not even when it is killed and cannot clean up."""
 
 from __future__ import annotations
 

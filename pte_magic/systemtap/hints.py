@@ -1,4 +1,4 @@
-"""What to type, by what SystemTap says."""
+"""Hints what to type, for messages of SystemTap."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Puts a module where members of the group stapusr may load it from: ``/lib/modules/RELEASE/systemtap``.
+"""Modules installed for members of the group stapusr: ``/lib/modules/RELEASE/systemtap``.
 
-SystemTap lets them load what lies there, and nothing else, if the directory and the module belong to root and nobody
+SystemTap lets them load modules from this directory only, and only if directory and module belong to root and nobody
 else may write to them (``check_stap_module_path()`` of staprun).
 """
 

@@ -1,4 +1,4 @@
-"""Compiles scripts to kernel modules, each once: what was compiled is kept until it has not been used for long."""
+"""The cache of compiled modules: each script is compiled once, and kept as long as it is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a compiled script: loads its module, reads what it prints, and unloads it, whatever happens."""
+"""`Run`: a module that is loaded, prints, and is unloaded, whatever happens."""
 
 from __future__ import annotations
 

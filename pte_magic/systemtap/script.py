@@ -1,4 +1,4 @@
-"""A script of SystemTap, with all that its module depends on."""
+"""`Script`: a script of SystemTap, with all that its module depends on."""
 
 from __future__ import annotations
 

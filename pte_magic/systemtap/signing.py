@@ -1,6 +1,6 @@
-"""Signs modules for kernels that take signed ones only, as they do under Secure Boot.
+"""Signatures of modules, for kernels that take signed modules only, as under Secure Boot.
 
-A signature is that of ``scripts/sign-file``, which comes with the kernel's headers (Documentation/admin-guide/
+Modules are signed by ``scripts/sign-file``, which comes with the kernel's headers (Documentation/admin-guide/
 module-signing.rst). The kernel trusts the key if its certificate was enrolled as a Machine Owner Key, with ``mokutil``.
 """
 

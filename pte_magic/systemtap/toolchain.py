@@ -1,4 +1,4 @@
-"""What of SystemTap is installed, and what this user may do with it."""
+"""The installed parts of SystemTap, and what this user may do with them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a person can name, and the addresses for which it stands."""
+"""Targets: everything that a user can name, and the addresses behind it."""

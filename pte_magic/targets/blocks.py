@@ -1,4 +1,4 @@
-"""Blocks of addresses at which something lies, as they are found one after the other."""
+"""`Blocks`: the blocks of addresses of an object, collected one after the other."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Where an object of the buffer protocol keeps its bytes, whatever their layout and type.
+"""Memory of objects with the buffer protocol, whatever their layout and type.
 
-Python's memoryview tells no address, and what does (numpy, ctypes) refuses some layouts, types or read-only memory.
+Python's memoryview gives no address; numpy and ctypes do, but refuse some layouts, types or read-only memory.
 Source: ``Py_buffer`` in Include/pybuffer.h, which is part of the stable ABI.
 """
 

@@ -1,7 +1,7 @@
-"""Where a tensor lies, by DLPack: also of element types that numpy does not know, such as bfloat16.
+"""Memory of tensors, by DLPack: also of element types that numpy does not know, such as bfloat16.
 
-Source: dlpack.h (``DLTensor``) and the Python specification of DLPack: ``__dlpack__()`` gives a capsule, named by what
-it holds, which frees that if nobody takes it over.
+Source: dlpack.h (``DLTensor``) and the Python specification of DLPack: ``__dlpack__()`` gives a capsule whose name
+says what it holds. It frees that if nobody takes it over.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What objects hold that have no memory of their own to show: as their public attributes say.
+"""Objects whose memory belongs to other objects, which their public attributes hold.
 
-No property of a class that is not known here is evaluated, and no method called that computes, copies or reads a file.
+No property of an unknown class is evaluated, and no method is called that computes, copies or reads a file.
 """
 
 from __future__ import annotations

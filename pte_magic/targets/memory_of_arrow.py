@@ -1,4 +1,4 @@
-"""Where Arrow's tables, arrays and values lie: of each buffer as much as the array has of it.
+"""Memory of Arrow's tables, arrays and values: of each buffer, the part that the array has of it.
 
 Source: Arrow's columnar format. `pyarrow.Array.buffers` gives whole buffers, of which a slice has a part only.
 """

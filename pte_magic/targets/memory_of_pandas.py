@@ -1,7 +1,7 @@
-"""What pandas' objects keep their data in: arrays of numpy, of Arrow, and of pandas itself.
+"""Memory of pandas' objects: their arrays of numpy, of Arrow, and of pandas itself.
 
-Where the data lies is in private attributes only: every public way to it may make a copy, whose pages would be the
-wrong answer, or keep something in the object that was asked, which would change it.
+Only private attributes lead to the data itself: every public way may make a copy, whose pages would be the wrong
+answer, or keep something in the object, which would change it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where PyTorch's tensors lie: also those that no protocol exports, such as sparse and quantised ones."""
+"""Memory of PyTorch's tensors, also of those that no protocol exports, such as sparse and quantised ones."""
 
 from __future__ import annotations
 

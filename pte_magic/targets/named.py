@@ -1,4 +1,4 @@
-"""A target with the words that named it, and the object, if it is one."""
+"""`Named`: a target with the words that named it, and the object, if there is one."""
 
 from __future__ import annotations
 

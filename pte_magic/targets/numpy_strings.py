@@ -1,4 +1,4 @@
-"""Where numpy's arrays of `numpy.dtypes.StringDType` keep their text.
+"""Memory of the text in numpy's arrays of `numpy.dtypes.StringDType`.
 
 An element is two words. A short text lies within; of a longer one the element has the size, and its offset in the
 arena that all arrays of this dtype object share, or, if it was put there later, its address.

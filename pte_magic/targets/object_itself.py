@@ -1,4 +1,4 @@
-"""Where the object itself lies that Python keeps: what is allocated in one piece around ``id()``."""
+"""Memory of the Python object itself: the one piece that is allocated around ``id()``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Where a Python object keeps its data: what is known of its class, then the protocols that libraries agreed on.
+"""`find`: the memory of a Python object's data, by its class, or by protocols that libraries agreed on.
 
-A look changes nothing. So no protocol is asked that may compute, copy or consume (``__array__``,
-``__arrow_c_stream__``), and of the others it has to be seen that they give the same memory twice.
+Looking at an object must not change it. So protocols that may compute, copy or consume (``__array__``,
+``__arrow_c_stream__``) are not used, and the others have to give the same memory twice.
 """
 
 from __future__ import annotations

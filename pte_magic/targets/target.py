@@ -1,4 +1,4 @@
-"""From what a person names to the addresses it stands for."""
+"""`Target`: the addresses that an address, a text or an object stands for."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def _check(address: int) -> None:
         return
     if address < 0 or address >= 1 << 64:
         message = (
-            f"{_hex(address)} is no 64-bit address; type one between 0 and {limit - 1:#x}, or a range as 0x0-0x1000"
+            f"{_hex(address)} is not a 64-bit address; type one between 0 and {limit - 1:#x}, or a range as 0x0-0x1000"
         )
     elif address >= (1 << 64) - limit:
         message = f"{address:#x} is a kernel address; user addresses end at {limit - 1:#x}"

@@ -1,1 +1,1 @@
-"""Words that people read and type: nothing here knows of page tables, or of Python objects."""
+"""Words that people read and type. Nothing here is about page tables, or about Python objects."""

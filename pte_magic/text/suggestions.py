@@ -1,4 +1,4 @@
-"""What somebody may have meant: the nearest of the names that there are."""
+"""Suggestions for mistyped names: the nearest names that exist."""
 
 from __future__ import annotations
 

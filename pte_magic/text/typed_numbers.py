@@ -1,6 +1,6 @@
 """Numbers as people type and paste them: oopses and /proc print hex without ``0x``, Python and `id` decimals.
 
-Nothing here knows names: who calls `number` has made sure that the text is not one that is defined.
+Nothing here knows names: the caller of `number` has made sure that the text is not a defined name.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ _PADDED = {8, 16}
 _LIKE_A_NAME = 8
 """Digits from which on a text that begins with a letter is a number: a shorter one is rather a name mistyped."""
 _LONGEST = 1000
-"""Digits from which on it is not a number of anybody's; Python refuses to read decimals of more than 4300."""
+"""Digits from which on it cannot be a number that somebody meant; Python refuses decimals of more than 4300."""
 
 
 class TypedNumber(NamedTuple):
-    """What a text stands for.
+    """The number that a text stands for.
 
     Attributes:
         value: The number.
-        note: How the text was read and what to type for the other reading, if there is one; else empty.
+        note: How the text was read, and what to type for the other reading; empty if there is no other.
 
     """
 

@@ -1,4 +1,4 @@
-"""Numbers with their units, or with what they count, as people write them."""
+"""Numbers with their units, or with the noun that they count."""
 
 from __future__ import annotations
 

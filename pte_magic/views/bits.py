@@ -1,4 +1,4 @@
-"""`BitField`: an entry as a picture that one can play with."""
+"""`BitField`: an interactive picture of an entry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A line below the cell that runs in a notebook: it is replaced while something goes on, and gone in the end."""
+"""A line below the running cell of a notebook: replaced while work goes on, and removed at the end."""
 
 from __future__ import annotations
 

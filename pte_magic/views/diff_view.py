@@ -1,4 +1,4 @@
-"""How a difference is shown: one line that counts, the bits that flipped by their names, the digits that changed."""
+"""The display of a difference: a headline with counts, the names of flipped bits, and the changed digits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An entry as a drawing, where its picture in HTML has lost its style: in a notebook that is not trusted, on GitHub."""
+"""An entry as an image, for places where its HTML loses its style: notebooks that are not trusted, GitHub."""
 
 from __future__ import annotations
 

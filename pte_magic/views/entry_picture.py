@@ -1,4 +1,4 @@
-"""An entry as a picture of the manuals' kind: its bits with their numbers, and below them the fields that they form."""
+"""An entry as a picture as in the manuals: its bits with their numbers, and the fields below them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a frame is shown: hex, sizes with units, bits as 0 and 1, and no columns that say nothing."""
+"""The display of a frame: hex, sizes with units, bits as 0 and 1, and empty columns hidden."""
 
 from __future__ import annotations
 
@@ -198,9 +198,9 @@ def telling(frame: pd.DataFrame, shape: str, constant: tuple[str, ...]) -> tuple
     same = {name: found[0] for name, found in values.items() if len(found) == 1}
     unset = [name for name in _unset_flags(frame) if name not in empty]
     if empty:
-        shape += f"; {len(empty)} of them missing throughout, not shown"
+        shape += f"; {counted(len(empty), 'empty column')} hidden"
     if unset:
-        shape += f"; {counted(len(unset), 'flag')} of page frames set nowhere, not shown"
+        shape += f"; {counted(len(unset), 'unset page-frame flag')} hidden"
     told = ", ".join(
         f"{name} {'without a name' if value == '' else visible(str(value))}" for name, value in same.items()
     )

@@ -1,4 +1,4 @@
-"""What is told of a whole range of entries: how many there are of what, and its runs where the rows are too many."""
+"""The headline of a frame: counts of entries by state and size; and runs where there are too many rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTML that stands alone: its style comes with it, and follows the theme of the page that it lands in."""
+"""HTML that stands alone: it brings its own style, which follows the theme of the page around it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""How the categories of a page map look: a letter in text, a colour *and* a pattern in pictures, so never colour alone.
+"""The looks of a page map's categories: a letter in text, a colour *and* a pattern in pictures.
 
-The one place where that is written down: text, SVG and JavaScript all render these.
+Colour alone never carries a meaning. Text, SVG and JavaScript all render these looks.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Drawings as images that stand alone: of all that shows something, ``<img>`` is what every reader of notebooks keeps.
+"""Drawings as images that stand alone: every reader of notebooks keeps ``<img>``.
 
-Inline SVG and style sheets are dropped by JupyterLab from a notebook that is not trusted, and by GitHub from all.
+JupyterLab drops inline SVG and style sheets from a notebook that is not trusted, and GitHub from all notebooks.
 """
 
 from __future__ import annotations

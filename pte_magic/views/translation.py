@@ -1,4 +1,4 @@
-"""`Translation`: how one virtual address becomes a physical one, table by table."""
+"""`Translation`: the way from a virtual address to a physical one, page table by page table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a watch has seen, as text and as HTML: what happened last, how much of what there was, and a picture of it."""
+"""The history of a watch, as text and as HTML: the last changes, the counts of entries, and a picture."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from pte_magic.views.palette import Look
 
 LINES = 8
-"""What happened last: so many lines."""
+"""Number of the last changes that are listed."""
 COLUMNS = 60
-"""Looks in the picture; a column each."""
+"""Number of looks in the picture; one column per look."""
 
 _STEP, _SIDE, _HEIGHT = 10, 8, 100  # of columns: from one to the next, width, height of the highest, in pixels
 _HEAD = ("", "entries now", "bytes now", "least", "most")

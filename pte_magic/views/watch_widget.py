@@ -1,4 +1,4 @@
-"""The live view of a watch: what it has seen, and buttons that pause and stop it."""
+"""The live view of a watch: its history, and buttons that pause and stop it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all widgets have in common: what a cell keeps of them is HTML and text, and needs none of them."""
+"""`View`, the base of all widgets: a cell keeps HTML and text of them, which need no widget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every walker returns: raw entries, and where they were found."""
+"""`Entries`: raw entries, and where they were found; every walker returns them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Whether an answer of the helper can be one: whoever listens at that path may say anything.
+"""Checks of the helper's answers: any program may listen at that path and send anything.
 
-What is looked at here is a copy, as who wrote it may go on writing.
+The checks look at a copy, as the sender may go on writing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The helper's walker: raw entries without privileges, read by ``pte-magic serve``, which has some.
+"""The helper's walker: raw entries without privileges, read by ``pte-magic serve``, which has them.
 
-What is sent is the open pagemap. Whoever the kernel let open it may look at that address space, and nobody else gets
-one; no pid is sent. Protocol: docs/helper.md.
+A request has the open pagemap, and no pid: the kernel lets only those open it who may look at that address space.
+Protocol: docs/helper.md.
 """
 
 from __future__ import annotations

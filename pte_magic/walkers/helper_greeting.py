@@ -1,7 +1,7 @@
-"""Connects to the helper, and takes its greeting: whoever listens at that path may say anything, or nothing.
+"""The connection to the helper, and its greeting: any program may listen at that path and send anything.
 
-One that does not greet in time is kept: systemd has a helper start when the first client connects, which takes a while
-on a busy machine. It is looked later, without waiting, whether it has greeted.
+A connection without a greeting in time is kept: systemd starts a helper when the first client connects, which takes a
+while on a busy host. Later walks check, without waiting, whether it has greeted.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Call:
         """Return what a greeting with so many descriptors says of the entries to come."""
         path = self.path
         if len(said) != GREETING.size or not said.startswith(MAGIC):
-            why = f"what listens at {path} is no helper of pte-magic" if said else f"the helper at {path} has ended"
+            why = f"what listens at {path} is not a helper of pte-magic" if said else f"the helper at {path} has ended"
             raise WalkerUnavailableError(NAME, f"{why}; type `{start_helper(path)}`")
         _, version, status, flags, size, mask = GREETING.unpack(said)
         if version != VERSION:

@@ -1,9 +1,9 @@
-"""What a notebook and the helper say to each other: docs/helper.md describes it. Both sides have the messages here.
+"""The messages between a client and the helper, for both sides; docs/helper.md describes them.
 
-A Unix socket of type SOCK_SEQPACKET. The helper greets who connects, and sends a descriptor of the memory for its
+A Unix socket of type SOCK_SEQPACKET. The helper greets each client, and sends a descriptor of the memory for its
 answers, which only the helper can write to. Then each request, with the descriptor of a pagemap, gets one answer. That
-memory has two areas, which answers use in turn: while a client reads one, the helper writes the next. How entries lie
-in an area is that of every walker in the kernel: `shared`.
+memory has two areas, which answers use in turn: while a client reads one, the helper writes the next. An area has the
+layout of every walker in the kernel: `shared_memory`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ANSWER = struct.Struct("=IIIIQQ")
 """Version, status, entries and spans, address from which the next request goes on, where their area begins."""
 
 AREAS = (0, MEMORY_BYTES)
-"""Where in the memory the areas begin, each laid out as the memory of a walker in the kernel."""
+"""The beginnings of the areas in the memory; each has the layout of a walker in the kernel."""
 MEMORY = len(AREAS) * MEMORY_BYTES
 """Bytes of the memory."""
 
@@ -53,7 +53,7 @@ class Status(IntEnum):
     UNSTABLE = 3
     """The tables at the address in the answer changed at every attempt to read them."""
     MALFORMED = 4
-    """The message is none of this protocol, or asks for no range of user addresses."""
+    """The message is not of this protocol, or does not ask for a range of user addresses."""
     VERSION = 5
     """The message is of another version; the answer says of which the helper is."""
     BUSY = 6

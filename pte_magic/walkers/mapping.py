@@ -1,4 +1,4 @@
-"""Memory that the kernel or the helper writes, mapped where a forked child can put other memory in its place."""
+"""Memory that the kernel or the helper writes, mapped so that a forked child can put other memory in its place."""
 
 from __future__ import annotations
 

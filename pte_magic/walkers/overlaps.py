@@ -1,13 +1,13 @@
-"""Rows that begin before the row above them ends, and what becomes of these.
+"""Overlapping rows, which begin before the row above them ends, and their removal.
 
-A walk is a step after the other. If a table that one step went through is taken away before the next, that one finds
-the entry that led to the table: empty, or a huge page. It belongs to all addresses that the table served, so also to
-some of which there are rows already. Those rows were right, and so is this one; but a result has one row an address.
+A walk takes many steps. The kernel may remove a page table between two steps. The next step then finds another entry in
+its place: an empty one, or a huge page. That entry covers all addresses of the page table, also some that have rows
+already. Those rows were right, and so is the new one; but a result has one row per address.
 
-What was read of the table is dropped, as if the walk had come a moment later. Rows that the caller has already cannot
-be. Then the rest of the addresses are empty entries of the levels below, as large as fit: an empty entry says that
-nothing is mapped at any address that it serves, so the same of a part of them. Of a huge page in the table's place that
-is true of the moment between the two: the kernel takes the one away before it puts the other there.
+The rows that were read from the page table are dropped, as if the walk had come a moment later. Rows that the caller
+has already cannot be dropped. Then the remaining addresses become empty entries of the levels below, as large as fit:
+an empty entry says that nothing is mapped at any of its addresses, so this also holds for a part of them. For a huge
+page in place of the page table, it was true in between: the kernel removes the page table before it maps the huge page.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The pagemap walker: what the kernel tells everybody about their own pages. No raw entries, no privileges."""
+"""The pagemap walker: the words that the kernel shows all users for their own pages. No raw entries, no privileges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a helper is waited for, which may be no helper at all, or stopped, or hang."""
+"""Timeouts for a helper, which may be missing, be stopped, or hang."""
 
 from __future__ import annotations
 

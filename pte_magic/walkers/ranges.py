@@ -1,4 +1,4 @@
-"""Reads the entries of several ranges, each entry once."""
+"""`each_once`: the entries of several ranges, each entry once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the walkers in the kernel have in common: memory that they write and Python reads, without a copy between."""
+"""The base of the walkers in the kernel: memory that they write and Python reads, without a copy between."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ TABLES = 1
 _ASKED = struct.Struct("=3Q2I")  # origin, start, end, fd, flags
 _ANSWERED, _ANSWERED_AT = struct.Struct("=Q16x2I"), 8  # start, n_entries, n_spans
 SPANS, SPANS_AT = 1 << 13, 4096
-"""How many spans there is room for, and where they begin."""
+"""The number of spans that there is room for, and their offset."""
 ENTRIES, ENTRIES_AT = (1 << 17) + 1024, SPANS_AT + SPANS * SPAN.itemsize
 """Entries, likewise."""
 MEMORY_BYTES = ENTRIES_AT + ENTRIES * 8
-"""How much memory there is."""
+"""The size of the memory."""
 
 _RESERVE = 1 << 19  # entries of a result made room for at once; grown when a walk finds more
 

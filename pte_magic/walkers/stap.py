@@ -1,8 +1,8 @@
 """The SystemTap walker: raw entries, read under the kernel's own locks by the module ``stap/pte_magic_walker.stp``.
 
-Needs SystemTap and the kernel's headers (then it is compiled once a kernel), or the module, made ready by the
-administrator; and root, or the groups of SystemTap. The module is loaded on first use and unloaded by `close`, at exit,
-or when this process dies. It shows page frames and swap locations to those only to whom /proc/PID/pagemap shows them.
+Needs SystemTap and the kernel's headers (then it is compiled once per kernel), or the module that the administrator
+installed; and root, or the groups of SystemTap. The module is loaded on first use, and unloaded by `close`, at exit, or
+when this process dies. It shows page frames and swap locations only to users to whom /proc/PID/pagemap shows them.
 """
 
 from __future__ import annotations

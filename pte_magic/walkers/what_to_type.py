@@ -1,4 +1,4 @@
-"""Commands that messages tell a person to type, in full: sudo's own PATH does not lead into a virtual environment."""
+"""Commands in messages, with their full path: sudo's own PATH does not lead into a virtual environment."""
 
 from __future__ import annotations
 

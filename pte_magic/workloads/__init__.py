@@ -1,7 +1,7 @@
-"""Things to look at: memory that was made in a known way, and a process that does to it what it is told.
+"""Memory made in a known way, to look at, and a child process that reads and writes it on request.
 
-Every array here is ``uint8``, a row a page: ``a[3, 0] = 1`` writes to page 3. Its memory is a mapping of its own that
-begins at a page, and is unmapped when the last array that looks at it is gone, not before: no view is left dangling.
+Every array here is ``uint8``, one row per page: ``a[3, 0] = 1`` writes to page 3. Its memory is a mapping of its own
+that begins at a page boundary. It is unmapped when the last array that uses it is gone, never before.
 
 >>> from pte_magic.workloads import fork_with, private_mapping
 >>> a = private_mapping(4)  # 4 pages that nobody has touched

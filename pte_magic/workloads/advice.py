@@ -1,4 +1,4 @@
-"""What the kernel is asked to do with memory at once: send it away, or make huge pages of it."""
+"""Requests to the kernel about memory, done at once: swap it out, or make huge pages of it."""
 
 from __future__ import annotations
 

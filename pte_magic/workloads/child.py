@@ -1,4 +1,4 @@
-"""`fork_with`: a child that holds still, writes or reads a page when it is told to, and never outlives its notebook."""
+"""`fork_with`: a child that waits, writes or reads a page on request, and never outlives its notebook."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A forked process that calls a function when it is told to; whatever happens to its parent, it is not left behind."""
+"""A forked process that calls a function on request, and never outlives its parent."""
 
 from __future__ import annotations
 

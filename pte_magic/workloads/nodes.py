@@ -1,4 +1,4 @@
-"""On which NUMA node, which processor's own memory, pages are, and how they get to another."""
+"""NUMA nodes, the memory of each processor: the node of each page, and how to move pages to another."""
 
 from __future__ import annotations
 

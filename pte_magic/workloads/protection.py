@@ -1,4 +1,4 @@
-"""Memory that may not be used as one likes: mprotect(2), and protection keys (pkeys(7))."""
+"""Memory with limited access: mprotect(2), and protection keys (pkeys(7))."""
 
 from __future__ import annotations
 

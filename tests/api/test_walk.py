@@ -139,7 +139,7 @@ MAPPED.close()
     ("arguments", "options", "message"),
     [
         (["nonsense"], {}, "'nonsense' is not an address, a START-END range, a region or a defined name; regions"),
-        ([-1], {}, "-0x1 is no 64-bit address"),
+        ([-1], {}, "-0x1 is not a 64-bit address"),
         ([LIMIT], {}, "is not canonical"),
         ([0xFFFF888000000000], {}, "0xffff888000000000 is a kernel address"),
         ([0x2000, 0x1000], {}, "0x2000-0x1000: the end lies before the start"),

@@ -99,7 +99,7 @@ def test_what_differs_between_distributions_is_not_known(release: str, arch: str
             assert all((kind or "").replace("swap", "swapped out") in says for _, kind in (without, with_))
             assert "CONFIG_DEVICE_PRIVATE" in says
     assert found["state"].isna().sum() in {7, 8}
-    assert "depends on CONFIG_DEVICE_PRIVATE" in repr(found)
+    assert "depending on CONFIG_DEVICE_PRIVATE" in repr(found)
     assert of_words(found.attrs["format"]) is of
 
 

@@ -57,5 +57,5 @@ def test_where_the_bit_has_two_meanings_it_is_not_called_write_protection(of: Ke
     assert "uffd_wp" not in found
     parts = {part.name: part for part in describe(entry, "pte", of).parts}
     (part,) = [parts[name] for name in ("uffd", "swp_uffd") if name in parts]
-    assert (part.value, "its region tells" in part.meaning) == (1, True)
+    assert (part.value, "the region tells from what" in part.meaning) == (1, True)
     assert not any("write-protected" in part.meaning for part in parts.values())

@@ -196,7 +196,7 @@ def test_a_killed_one_leaves_its_socket_s_file_only_which_the_next_replaces(own_
 @needs_root
 def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("precious")
-    assert "it exists and is no socket" in said("--socket", str(tmp_path / "file"))
+    assert "it exists and is not a socket" in said("--socket", str(tmp_path / "file"))
     assert (tmp_path / "file").read_text() == "precious"
 
 
@@ -211,8 +211,8 @@ def test_a_path_that_is_too_long_for_a_socket_is_told(tmp_path: Path) -> None:
 def test_bad_options_are_one_line_with_the_value() -> None:
     assert said("--group", "no-such-group").startswith("pte-magic: group 'no-such-group' does not exist; type ")
     assert said("--frames", "no-such-group").startswith("pte-magic: group 'no-such-group' does not exist; type ")
-    assert "'0' is no number from 1 on" in said("--max-clients", "0", status=2)
-    assert "'many' is no number from 1 on" in said("--max-rows", "many", status=2)
+    assert "'0' is not a number from 1 on" in said("--max-clients", "0", status=2)
+    assert "'many' is not a number from 1 on" in said("--max-rows", "many", status=2)
 
 
 @needs_root

@@ -138,8 +138,8 @@ def test_a_letter_is_subtracted_only_if_it_is_a_variable(letter: str) -> None:
         ("--walker bpf -w bpf a", "--walker is typed 2 times; type it once"),
         ("--tables --no-tables a", "--tables and --no-tables contradict each other; type one of them"),
         ("-tT a", "--tables and --no-tables contradict each other; type one of them"),
-        ("--every -1 a", "argument -e/--every: '-1' is no number of seconds"),
-        ("--every=x a", "argument -e/--every: 'x' is no number of seconds"),
+        ("--every -1 a", "argument -e/--every: '-1' is not a number of seconds"),
+        ("--every=x a", "argument -e/--every: 'x' is not a number of seconds"),
     ],
 )
 def test_a_wrong_option_is_one_line(line: str, message: str) -> None:

@@ -136,26 +136,26 @@ def test_a_cell_may_await(shell: Shell) -> None:
 def test_the_memory_of_a_name_that_is_deleted_is_held(shell: Shell) -> None:
     cell = shell.run("big = np.ones(1 << 20)\n%pte big;")
     cell = shell.run("%%pte big\nbig[0] = 2\ndel big")
-    assert cell.out.startswith("big was deleted; its memory was held until here, so it is not unmapped\n")
+    assert cell.out.startswith("`big` was deleted; %%pte held its memory until now, so it is not unmapped\n")
     assert cell.result.empty or "unmapped" not in " ".join(cell.result["change"])
     assert "big" not in shell.ip.user_ns
-    assert shell.run("%%pte m\nm = np.ones(9)").out.startswith("m is another object now; compared is the memory of")
+    assert shell.run("%%pte m\nm = np.ones(9)").out.startswith("`m` is another object now; the comparison is for the memory of")
 
 
 def test_memory_that_is_unmapped(shell: Shell) -> None:
     shell.run(f"n = mmap.mmap(-1, 4 * {PAGE}); n[0] = 1; where = np.frombuffer(n, np.uint8).ctypes.data")
     where = shell.ip.user_ns["where"]
     cell = shell.run("%%pte n\nn.close()")
-    assert cell.out.splitlines()[0] == f"no longer mapped at all: 16 KiB, {where:#014x}-{where + 4 * PAGE:#014x}"
+    assert cell.out.splitlines()[0] == f"no longer mapped: 16 KiB, {where:#014x}-{where + 4 * PAGE:#014x}"
     assert changed(cell) == {where: {"unmapped"}}
     shell.run(f"n = mmap.mmap(-1, 4 * {PAGE}, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)")
     cell = shell.run(f"%%pte n\nn.resize({1 << 20})")
-    assert "no longer mapped at all: 16 KiB" in cell.out or "now another mapping" in cell.out
+    assert "no longer mapped: 16 KiB" in cell.out or "now another mapping" in cell.out
 
 
 def test_data_that_moved(shell: Shell) -> None:
     shell.run("grows = bytearray(100)")
-    assert "grows has its data elsewhere now" in shell.run("%%pte grows\ngrows.extend(bytes(1 << 20))").out
+    assert "`grows` moved its data" in shell.run("%%pte grows\ngrows.extend(bytes(1 << 20))").out
 
 
 @needs_root
@@ -240,7 +240,7 @@ def test_waiting_ends_with_the_time_or_an_interrupt(shell: Shell, monkeypatch: p
     held = shell.ip.user_ns["held"]
     monkeypatch.setattr("pte_magic.notebook.before_after.time.sleep", interrupt)
     cell = shell.run("%%pte --settle 600 m\nm[0] = 1")
-    assert cell.out.startswith("interrupted; compared is what there was by then\n")
+    assert cell.out.startswith("interrupted; the comparison is with the entries at that moment\n")
     assert changed(cell) == {address(shell) + page * PAGE: {"mapped"} for page in (0, 1)}
 
 

@@ -50,7 +50,7 @@ def test_the_magic_watches(shell: Shell) -> None:
     [
         ("--watch --map a", "--map and --watch are different views; type one of them"),
         ("--every 2 a", "--every goes with --watch; type %pte --watch --every SECONDS TARGET"),
-        ("--watch --every never a", "argument -e/--every: 'never' is no number of seconds"),
+        ("--watch --every never a", "argument -e/--every: 'never' is not a number of seconds"),
         ("--watch --every 0.001 a", "every=0.001 is not a number of seconds; type one from 0.01 on"),
         ("--watch nonsense", "name 'nonsense' is not defined"),
     ],

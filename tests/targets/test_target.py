@@ -141,7 +141,7 @@ def test_a_text_that_is_far_too_long_is_told_in_a_short_line(text: str) -> None:
 def test_a_range_in_decimals_says_how_one_is_written(text: str) -> None:
     with pytest.raises(TargetError, match=rf"^'{text}' is not a range; type it in hex, such as 0x0-0x1000; "):
         pte_magic.walk(text)
-    with pytest.raises(TargetError, match=r" is no 64-bit address; .*, or a range as 0x0-0x1000$"):
+    with pytest.raises(TargetError, match=r" is not a 64-bit address; .*, or a range as 0x0-0x1000$"):
         targets.at(eval(text))  # noqa: S307  (as the magics do)
 
 
@@ -151,9 +151,9 @@ def test_a_range_in_decimals_says_how_one_is_written(text: str) -> None:
         (0x2000, 0x1000, "0x2000-0x1000: the end lies before the start"),
         (0x1000, 0x1000, "0x1000-0x1000 is empty; type START-END "),
         (0x1000, LIMIT + 1, f"{LIMIT:#x} is not canonical"),
-        (-PAGE, PAGE, f"-{PAGE:#x} is no 64-bit address"),
+        (-PAGE, PAGE, f"-{PAGE:#x} is not a 64-bit address"),
         (0, 1 << 64, "0xffffffffffffffff is a kernel address"),
-        (0, (1 << 64) + 1, "0x10000000000000000 is no 64-bit address"),
+        (0, (1 << 64) + 1, "0x10000000000000000 is not a 64-bit address"),
     ],
 )
 def test_ranges_that_cannot_be(start: int, end: int, message: str) -> None:

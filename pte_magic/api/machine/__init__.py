@@ -1,1 +1,1 @@
-"""All processes of this machine: what each maps, and whose each page frame is."""
+"""All processes of this host: the memory that each maps, and the owner of each page frame."""

@@ -1,4 +1,4 @@
-"""What entries map: memory by page size, and how many entries of all processes map each page frame."""
+"""Memory that entries map, by page size, and the number of entries that map each page frame."""
 
 from __future__ import annotations
 

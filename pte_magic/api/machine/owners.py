@@ -1,4 +1,4 @@
-"""Whose each page frame of the machine is: a process', several processes', the page cache's, the kernel's, nobody's."""
+"""The owner of each page frame: a process, several processes, the page cache, the kernel, or nobody."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All processes of this machine, a row each: what memory they have, on which pages, and what they share."""
+"""`machine`: all processes of this host, one row per process: memory by page size, shared and swapped memory."""
 
 from __future__ import annotations
 
@@ -266,7 +266,7 @@ def _headline(table: Processes) -> list[str]:
     by = "pss" if table["pss"].notna().all() else "resident"
     by_size = [name for name in table.columns if str(name).startswith(_RESIDENT)]
     huge = {name: f"on pages of {sizes.words(name.removeprefix(_RESIDENT))}" for name in by_size[1:2]}
-    total = "of which each frame counts once" if by == "pss" else "pages that several of them map counted for each"
+    total = "shared pages counted once" if by == "pss" else "shared pages counted for each process"
     parts = [
         units.counted(len(table), "process", "processes"),
         f"{units.size(int(table[by].sum()))} resident ({total})",

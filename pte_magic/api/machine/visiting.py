@@ -1,4 +1,4 @@
-"""One process after the other, while they come and go: who is there, and what it maps."""
+"""Access to the address space of one process after the other, while processes start and end."""
 
 from __future__ import annotations
 

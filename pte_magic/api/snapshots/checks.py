@@ -1,7 +1,7 @@
-"""Whether a file of a snapshot is what was written: everything in it is checked before it is used.
+"""Checks of a snapshot's file: everything in it is checked before it is used.
 
-A file may be damaged, and it may be somebody else's: what is read from it decides neither how much memory is taken, nor
-how long reading takes, and no bit of it may give other entries without a word.
+A file may be damaged, or come from somebody else. Its content must not decide how much memory or time reading takes,
+and a changed bit must not give other entries without an error.
 """
 
 from __future__ import annotations

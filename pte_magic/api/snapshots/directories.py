@@ -1,4 +1,4 @@
-"""Where the files of a snapshot lie: ``PATH/host=HOST/pid=PID/part-0.parquet``, and nothing that is nearly that."""
+"""The paths of a snapshot's files: ``PATH/host=HOST/pid=PID/part-0.parquet``; other names are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is to be known of a process' entries to decode them later, and elsewhere: kept with them as JSON."""
+"""`Facts`: the origin of a process' entries, kept with them as JSON, to decode them later and on another host."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The footer of a Parquet file, which says where all else is: whether it is what was written, without taking it apart.
+"""The footer of a Parquet file, and a checksum that shows damage before pyarrow parses it.
 
-Whatever takes a damaged footer apart may do anything: pyarrow 26 ends the process on some (``std::terminate``). So
-since version 3 of the layout the file has these bytes after the ``PAR1`` that it begins with, where readers of Parquet
-never look, as they find each page by its offset:
+A parser of a damaged footer may do anything: pyarrow 26 ends the process on some (``std::terminate``). So since version
+3 of the layout, the file has these bytes after the ``PAR1`` at its beginning. Readers of Parquet never look there, as
+they find each page by its offset:
 
 ======  =====  ================================================================================
 offset  bytes
@@ -11,8 +11,8 @@ offset  bytes
 8       4      CRC-32 of the footer and of the eight bytes after it, little-endian
 ======  =====  ================================================================================
 
-A file of an older version begins with a page there. Of those it is only known that pyarrow 26 raises in all that
-`reading` asks of it, whichever bit of the footer was flipped; a bit of an entry may be another one without a word.
+A file of an older version has a page there. For those files, pyarrow 26 raises an error in all calls of `reading`,
+whichever bit of the footer was flipped; a flipped bit of an entry is not noticed.
 """
 
 from __future__ import annotations

@@ -1,20 +1,20 @@
 """Entries as rows of a Parquet file, and back.
 
-A row is a run of entries of one level, side by side, that are all empty, or map page frames side by side with the same
-bits: so few rows stand for many entries, and writing takes less time than reading the entries did.
+A row is a run of neighbouring entries of one level that are all empty, or map consecutive page frames with the same
+bits. So a few rows hold many entries, and writing takes less time than reading the entries did.
 
 ==============  ==========================  ======================================================================
 ``vaddr``       uint64                      first address that the run covers
 ``size``        uint64                      bytes that it covers
 ``count``       uint32                      entries that it stands for
-``level``       dictionary of strings       pgd, p4d, pud, pmd or pte; null where pagemap does not tell
+``level``       dictionary of strings       pgd, p4d, pud, pmd or pte; null where pagemap does not say
 ``entry``       uint64                      the first raw entry, in the encoding that the metadata name
 ``protnone``    bool                        pagemap only, else null: the pages lie in a region that allows no access
 ==============  ==========================  ======================================================================
 
-If the bits of the page frame in ``entry`` are 0, as of an empty entry or where frames are hidden, all entries of the
-run are the same. Otherwise the next one is that of the next frame: in raw entries ``size / count`` more, in words of
-pagemap that many pages more. A row group is one piece of a walk.
+If the bits of the page frame in ``entry`` are 0, as in an empty entry or where page frames are hidden, all entries of
+the run are the same. Otherwise each entry maps the next page frame: a raw entry is ``size / count`` more than the one
+before, a word of pagemap that many pages more. A row group is one piece of a walk.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads the file of one process, or a part of it."""
+"""The reader of a process' file: opens it, checks it, and reads all or a part of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Snapshot`: entries as frames, of which only what is asked for is read."""
+"""`Snapshot`: a saved data set, whose entries are read only when they are needed."""
 
 from __future__ import annotations
 

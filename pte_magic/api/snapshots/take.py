@@ -1,4 +1,4 @@
-"""`snapshot`: the entries of many processes, to a Parquet data set."""
+"""`snapshot`: writes the entries of many processes to a Parquet data set."""
 
 from __future__ import annotations
 

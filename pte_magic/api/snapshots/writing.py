@@ -1,4 +1,4 @@
-"""Writes the entries of one process to a file, which is there when it is complete."""
+"""The writer of a process' file, which gets its name when it is complete."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Two frames compared: their addresses laid upon each other, values before and after, and the words for changes."""
+"""The comparison of two frames: common addresses, values before and after, and words for the changes."""

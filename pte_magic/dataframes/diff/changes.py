@@ -1,4 +1,4 @@
-"""Which words each row of a difference has: column by column, from the codes before and after."""
+"""The words of each row of a difference, from the values before and after, column by column."""
 
 from __future__ import annotations
 

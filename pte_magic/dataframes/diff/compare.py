@@ -1,4 +1,4 @@
-"""The rows of a difference: every piece of addresses to which something happened, and the words for it."""
+"""`compare`: the rows of a difference, one per piece of addresses that changed, with words for the change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bits by which entries before and after differ, by the names that they have in them."""
+"""The names of the bits that differ between two entries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values before and after, of each piece of addresses that two frames cover, as plain numbers."""
+"""Values before and after, as plain numbers, for each piece of addresses that two frames cover."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two frames laid upon each other: the smallest pieces of addresses, and which row of either covers each."""
+"""The smallest pieces of addresses that two frames cover, and the row of each frame that covers a piece."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Neighbours to which the same happened, as one row."""
+"""Runs of a difference: neighbouring rows with the same change, merged into one row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns of a frame as plain numbers, -1 where nothing is known."""
+"""Columns of a frame as plain numbers, -1 for missing values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words for what changed between two entries, as one table, and how they are found for many entries at once."""
+"""The words for changes between two entries, as one table, and the lookup for many entries at once."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "cache": CACHES,
     "pkey": tuple(map(str, range(16))),
 }
-"""What the codes of a column mean, where that is not `NO_YES`; a missing value has the code -1."""
+"""The meanings of a column's codes, where they are not `NO_YES`; a missing value has the code -1."""
 
 COLUMNS = tuple(dict.fromkeys(word.column for word in WORDS))
 

@@ -1,4 +1,4 @@
-"""A cell of SystemTap: Python's values are put in, and each place in the script can be found in the cell again."""
+"""`Cell`: a cell of SystemTap with Python's values; each place in the script maps back to the cell."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAME = "pte_magic_cell"
 """Of the module made of a cell."""
 
 C_FILE = "C of the cell"
-"""What the C compiler takes embedded C's lines for; they have the numbers of the cell's."""
+"""The file name of embedded C for the C compiler; its line numbers are those of the cell."""
 
 # What says how a $name is meant, or is not looked into. A target variable's member, element or pretty-printed form
 # ($x->y, $x[0], $x$) is none of Python's names.

@@ -1,4 +1,4 @@
-"""What SystemTap says about a cell: the cell's own lines and columns, without noise, and what to type."""
+"""SystemTap's messages about a cell: with the cell's lines and columns, without noise, and with what to type."""
 
 from __future__ import annotations
 

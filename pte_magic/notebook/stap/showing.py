@@ -1,4 +1,4 @@
-"""Runs a module and shows what it prints while it runs."""
+"""`play`: runs a module and shows its output while it runs."""
 
 from __future__ import annotations
 

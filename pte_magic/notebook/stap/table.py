@@ -1,4 +1,4 @@
-"""What a script printed as a table, as a DataFrame."""
+"""`table`: the output of a script as a DataFrame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Python's values as SystemTap has them: whole numbers of 64 bits, and texts."""
+"""Python's values in SystemTap's types: whole numbers of 64 bits, and texts."""
 
 from __future__ import annotations
 

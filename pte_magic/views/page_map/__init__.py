@@ -1,1 +1,1 @@
-"""Page maps: ranges of addresses, or of physical memory, as pictures with a cell for each entry."""
+"""Page maps: ranges of addresses, or physical memory, as pictures with a square per entry."""

@@ -1,4 +1,4 @@
-"""What the colours of a page map can mean, and which entries then look alike."""
+"""The colourings of a page map, and the entries that look alike in each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a page map says in words. Text, HTML and the widget all say it with these, so none knows more than another."""
+"""The words of a page map. Text, HTML and the widget all use these, so that all say the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a page map shows, as arrays: runs of entries of one category, and where the entries are."""
+"""The data of a page map, as arrays: runs of entries of one category, and the places of the entries."""
 
 from __future__ import annotations
 

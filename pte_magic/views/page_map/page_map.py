@@ -1,4 +1,4 @@
-"""The page map: a range as a picture, one cell an entry. What crosses to the browser are runs, not entries."""
+"""`PageMap`: a range as a picture, one square per entry. The browser gets runs, not entries."""
 
 from __future__ import annotations
 

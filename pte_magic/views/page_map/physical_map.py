@@ -1,4 +1,4 @@
-"""Physical memory as a picture, by owner: a cell is a run of page frames, in the colour of who has most of it."""
+"""`PhysicalMap`: physical memory by owner; a square is a run of page frames, in the colour of their main owner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page map where nothing moves: as text, and as HTML with an image. The same cells and the same facts in both."""
+"""The page map where nothing moves: as text, and as HTML with an image. Both have the same squares and facts."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The eBPF walker: its program, what it is told of this machine, and how it is loaded."""
+"""The eBPF walker: its program, the constants for it, and its loader."""

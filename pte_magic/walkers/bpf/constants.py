@@ -1,4 +1,4 @@
-"""What the eBPF program is told of this machine's page tables: `machine` in walk.bpf.c, one program for all of them."""
+"""Constants of this host's page tables for the eBPF program: `machine` in walk.bpf.c, one program for all formats."""
 
 from __future__ import annotations
 

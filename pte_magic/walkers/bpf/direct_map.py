@@ -1,6 +1,6 @@
-"""Where the kernel's direct map of physical memory may begin, and pages by which a guess proves right.
+"""Possible places of the kernel's direct map of physical memory, and pages that prove a guess right.
 
-No symbol is needed for it: kernels without KALLSYMS_ALL do not name data.
+It needs no symbols: kernels without KALLSYMS_ALL do not name data.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ZONES = Path("/proc/zoneinfo")
 PAGES = 64
-"""How many pages a `Landmark` has."""
+"""Number of pages of a `Landmark`."""
 
 _ALIGNED = 1 << 29
 _UNTAGGED = 0xFF << 56
