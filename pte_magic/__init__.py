@@ -118,7 +118,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
-    """Take the magics away again and unload what was loaded into the kernel, for ``%unload_ext pte_magic``."""
+    """Remove the magics and unload what was loaded into the kernel, for ``%unload_ext pte_magic``."""
     with deferred():
         from pte_magic.notebook.extension import unload  # noqa: PLC0415  (at the top, IPython would be needed for walk())
 

@@ -30,31 +30,31 @@ def decode(
 ) -> pte_frame.PteFrame:
     """Decode raw entries; no process is needed.
 
-    A column of a frame, such as ``frame.entry``, has the frame's `attrs`, and is read as these say that it has to be,
-    unless `arch`, `release` or `encryption_mask` is named.
+    A column of a frame, such as ``frame.entry``, is decoded as the frame's `attrs` say, unless `arch`, `release` or
+    `encryption_mask` is named.
 
     Args:
         entry: One raw entry, or an array of them.
-        level: The level at which they were found: ``"pgd"``, ``"p4d"``, ``"pud"``, ``"pmd"`` or ``"pte"``, as far as
-            the format has it; or a level for each, such as ``frame.level``.
-        arch: The format, by default the running kernel's: ``"x86_64"``, ``"x86_32"`` (also ``"i386"``), ``"x86_pae"``,
-            ``"arm64_4k"`` (also ``"arm64"``), ``"arm64_4k_lpa2"``, ``"arm64_16k"``, ``"arm64_16k_lpa2"`` or
-            ``"arm64_64k"``.
-        release: The kernel that they come from, such as ``"6.1"``, or all that ``uname -r`` prints there: that may tell
-            how the kernel is configured.
-        encryption_mask: Of x86-64, the bit by which entries of that machine say that memory is encrypted (AMD's C-bit),
-            such as ``1 << 51``; 0 if there is none. By default the bit that walkers find on this machine, and none if
-            the entries come from another.
+        level: Their level: ``"pgd"``, ``"p4d"``, ``"pud"``, ``"pmd"`` or ``"pte"``, if the format has it; or one level
+            for each entry, such as ``frame.level``.
+        arch: The format of the entries, by default the running kernel's: ``"x86_64"``, ``"x86_32"`` (also ``"i386"``),
+            ``"x86_pae"``, ``"arm64_4k"`` (also ``"arm64"``), ``"arm64_4k_lpa2"``, ``"arm64_16k"``,
+            ``"arm64_16k_lpa2"`` or ``"arm64_64k"``.
+        release: The kernel that they come from, such as ``"6.1"``, or the output of ``uname -r`` there, which may also
+            name the distribution, and so the configuration.
+        encryption_mask: For x86-64, the bit of memory encryption (AMD's C-bit) in entries of that host, such as
+            ``1 << 51``; 0 without encryption. By default the bit that walkers find on this host, and 0 if the entries
+            come from another host.
 
     Returns:
-        One row an entry, without the columns of where it was found. Bits whose meaning depends on the kernel are read
-        as the running kernel does. If a release is named, or another format than its own, they are read as a kernel of
-        that release, or of the newest known, that is configured as distributions do. Where these differ, ``state`` is
-        missing, unless the release tells whose it is. It is also missing in entries that Linux makes for no process;
-        ``kind`` is then ``not_present``, as the kernel's own pages are like that if it made them not present.
+        One row per entry, without addresses and other columns of a walk. Bits whose meaning depends on the kernel are
+        decoded as for the running kernel. If `release` or another format is named, they are decoded as for a kernel of
+        that release, or of the newest known one, with the configuration of distributions. Where distributions differ,
+        ``state`` is missing, unless the release names the distribution. It is also missing for entries that Linux never
+        makes for a process; ``kind`` is then ``not_present``, as the kernel makes such entries for its own pages.
 
     Raises:
-        TargetError: No entry of that format, no such level, no such format, no release that is known, or no such bit.
+        TargetError: The entry, level, format, release or bit does not exist or is not known.
 
     """
     is_named = not (arch is None and release is None and encryption_mask is None)
@@ -70,7 +70,7 @@ def decode(
 
 
 def _meant_kernel(name: str, release: Any, raw: NDArray[np.uint64], encryption_mask: object) -> Kernel:
-    """Return what is to be known of the kernel that somebody names by format and release."""
+    """Return the kernel that a user names by format and release."""
     named_here = release is None or (issubclass(type(release), str) and str.strip(release) == platform.release())
     here = named_here and name == hardware.encoding()
     if encryption_mask is None:

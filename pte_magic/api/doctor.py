@@ -28,9 +28,9 @@ _SEEN = {
 
 
 class Report(pd.DataFrame):
-    """A DataFrame that shows its texts in full: what to type is of no use when it is cut.
+    """A DataFrame that shows its texts in full, as commands to type must not be cut.
 
-    What this user sees, in one sentence, comes first: `attrs` has it as ``sees``.
+    A sentence above it says what this user sees; `attrs` has it as ``sees``.
     """
 
     @property
@@ -50,13 +50,13 @@ class Report(pd.DataFrame):
 
 
 def doctor() -> pd.DataFrame:
-    """Tell what this user sees, and which walkers work here.
+    """Return which walkers work here, and what this user sees.
 
     Returns:
-        A table, shown with a sentence before it that says what `walk` gives: raw entries, page frames, both or neither.
-        A row a walker, the one that sees most first; ``walker="auto"`` takes the first that works. Columns ``walker``;
-        ``works`` (boolean, ``<NA>`` if it would have to be compiled to find out); ``sees``, what it can read; ``note``,
-        why it does not work or what it cannot see, and what to type.
+        A frame with one row per walker, the one that sees most first; ``walker="auto"`` takes the first that works. A
+        sentence above it says what `walk` shows: raw entries, page frames, both or neither. Columns: ``walker``;
+        ``works`` (boolean, ``<NA>`` if only compiling its module would show that); ``sees``, what it can read;
+        ``note``, why it does not work or what it cannot see, and what to type.
 
     """
     rows: list[tuple[type[Walker], object, str]] = []
@@ -87,7 +87,7 @@ def _shows_frames(kind: type[Walker], *, as_pagemap: bool) -> bool:
 
 
 def _sentence(kind: type[Walker], *, known: bool, frames: bool) -> str:
-    """Say what this user sees by a walker; it is not `known` if that would have to be compiled first."""
+    """Return the sentence about a walker; `known` is false if its module would have to be compiled first."""
     seen = f"You see {_SEEN[kind.has_raw_entries, frames]}, by {kind.by} (walker {kind.name})"
     return f"{seen}." if known else f"{seen}, if its module can be compiled, which the next walk tries."
 
@@ -99,6 +99,6 @@ def _was_tried(name: str) -> bool:
 
 
 def _frames_are_shown() -> bool:
-    """Tell whether pagemap shows page frames to this process: it then gives one for a page that is surely there."""
+    """Tell whether pagemap shows page frames to this process: it then shows one for a page that is present."""
     page = np.ones(PAGE_SIZE, np.uint8)
     return bool(pagemap.own_word(page.ctypes.data) & pagemap.PLACE)

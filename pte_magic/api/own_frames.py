@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class OwnFrame(pd.DataFrame):
-    """A DataFrame whose columns have names and dtypes of their own. A subclass says which."""
+    """A DataFrame whose columns have fixed names and dtypes, which a subclass defines."""
 
     # The dtypes of columns, by name; of others, text or categories of whatever there is, nothing is asked.
     _TYPES: ClassVar[Mapping[str, Any]] = {}
@@ -36,11 +36,11 @@ class OwnFrame(pd.DataFrame):
 
     @classmethod
     def _wanted(cls, name: Any) -> Any:
-        """Return the dtype that a column of this name has; None if nothing is asked of it."""
+        """Return the dtype that a column of this name must have; None for any dtype."""
         return cls._TYPES.get(name)
 
     def _unfit(self) -> list[Any]:
-        """Return the columns that have not the dtype that those of their name have."""
+        """Return the columns that do not have the dtype that their name requires."""
         return [
             name for name, dtype in zip(self.columns, self.dtypes, strict=True) if not fits(dtype, self._wanted(name))
         ]
@@ -75,7 +75,7 @@ class OwnFrame(pd.DataFrame):
 
     @classmethod
     def _own(cls, plain: pd.DataFrame) -> Any:
-        """Return a frame of this kind that has the data of a DataFrame, if these are such; else the DataFrame."""
+        """Return the data of a DataFrame as a frame of this class if its columns fit; else the DataFrame."""
         return cls._of_manager(plain._mgr, plain.axes)  # noqa: SLF001  (what pandas has for subclasses)
 
     @classmethod
@@ -101,7 +101,7 @@ class OwnFrame(pd.DataFrame):
         return self._of_manager(mgr, axes)
 
     def __finalize__(self, other: Any, method: str | None = None, **options: Any) -> Any:
-        """Take over what is no data; pandas calls this of whatever it makes of a frame."""
+        """Take over `attrs`; pandas calls this for each result that it makes of a frame."""
         made: Any = super()
         made.__finalize__(other, method=method, **options)
         parts = getattr(other, "input_objs", getattr(other, "objs", None))  # pandas 3, pandas 2
@@ -116,7 +116,7 @@ class OwnFrame(pd.DataFrame):
         return self
 
     def _is_of(self, grouped: pd.DataFrame) -> bool:
-        """Tell whether this is one of the groups, or what was made of each, and no number for each of them."""
+        """Tell whether this is one group, or a result with rows per group, and not one number per group."""
         if self.columns.equals(grouped.columns) and self.index.names == grouped.index.names:
             return True
         return None in self.index.names and self.columns.isin(list(self._WHOLE)).sum() == len(self._WHOLE)
@@ -124,14 +124,14 @@ class OwnFrame(pd.DataFrame):
     def to_string(self, *args: Any, formatters: Any = None, **options: Any) -> Any:
         """Return the frame as text, as `pandas.DataFrame.to_string` does, addresses and entries in hex.
 
-        Columns for which there are `formatters` are formatted by these.
+        Columns with `formatters` are formatted by these.
         """
         return super().to_string(*args, formatters=frame_view.merged(self, formatters, options), **options)
 
     def to_html(self, *args: Any, formatters: Any = None, **options: Any) -> Any:
         """Return the frame as HTML, as `pandas.DataFrame.to_html` does, addresses and entries in hex.
 
-        Columns for which there are `formatters` are formatted by these.
+        Columns with `formatters` are formatted by these.
         """
         return super().to_html(*args, formatters=frame_view.merged(self, formatters, options), **options)
 

@@ -46,12 +46,12 @@ class Bar:
             )
 
     def update(self, count: float = 1) -> None:
-        """Tell that one more is done, or more."""
+        """Add to the number of those done."""
         with deferred():
             self._bar.update(count)
 
     def set_postfix_str(self, text: str) -> None:
-        """Show a text behind the bar."""
+        """Show a text after the bar."""
         with deferred():
             self._bar.set_postfix_str(text)
 
@@ -67,10 +67,10 @@ def bar(what: str, total: float, unit: str, form: str | None = None) -> Bar:
     """Return a bar, to be used as a context manager. In a pipe or a file it prints nothing.
 
     Args:
-        what: Stands before the bar.
-        total: How many there are.
-        unit: Of what.
-        form: What the bar tells, in tqdm's words (``bar_format``); by default all that tqdm has to say.
+        what: The text before the bar.
+        total: The number of units when it is full.
+        unit: Name of the unit.
+        form: The parts of the bar, as tqdm's ``bar_format``; by default tqdm's own.
 
     """
     return Bar(what, total, unit, form)

@@ -18,10 +18,10 @@ from pte_magic.views.markup import escape
 
 
 class PteDiff(OwnFrame):
-    """What changed from one frame to another: one row an entry that changed, in ascending order of address.
+    """The changes from one frame to another: one row per changed entry, in ascending order of address.
 
-    Where the two frames have entries of different sizes, the smaller ones are the rows, except where many became one:
-    that is one row. Columns, in this order:
+    Where the two frames have entries of different sizes, each of the smaller ones is a row, except where many entries
+    became one: that is one row. Columns, in this order:
 
     ================= ================  ============================================================================
     ``vaddr``         uint64            first address that changed
@@ -29,23 +29,23 @@ class PteDiff(OwnFrame):
     ``level``         ordered category  level of the smaller of the two entries, or of the one that others became
     ``before``        UInt64            raw entry before; missing if unknown, not looked at, or several that became one
     ``after``         UInt64            raw entry after; missing if unknown or not looked at
-    ``flipped``       UInt64            bits that are not the same; missing if one of the two is
-    ``change``        str               what that means, in words, comma-separated: ``write-protected, dirty``
+    ``flipped``       UInt64            bits that differ; missing if ``before`` or ``after`` is missing
+    ``change``        str               the change in words, comma-separated: ``write-protected, dirty``
     ``state_before``  category          states as of `PteFrame`; missing if not looked at, or several became one
     ``state_after``   category
     ``pfn_before``    UInt64            page frame numbers of this row, also within a huge page
     ``pfn_after``     UInt64
-    ``level_before``  ordered category  level of the entry that covered it
+    ``level_before``  ordered category  level of the entry that covered these addresses
     ``level_after``   ordered category
-    ``format_before`` category          what is needed to decode entries, as of `PteFrame`
+    ``format_before`` category          all that decoding the entry needs, as of `PteFrame`
     ``format_after``  category
     ================= ================  ============================================================================
 
-    ``attrs`` say how many entries were ``compared`` and how many of these had ``changed``, and have the frames'
-    ``encryption_mask``, if there is one. If frames do not show all of their entries, they say in words what can be
-    ``seen``. What is unknown on either side is no change; if one of the frames was read without page frame numbers,
-    ``before`` and ``after`` both are. Addresses that only one of the two frames covers are rows, too, unless there was
-    nothing: an empty entry often covers more than was asked for.
+    ``attrs`` have the number of entries that were ``compared`` and that have ``changed``, and the frames'
+    ``encryption_mask``, if there is one. If the frames do not show all bits of their entries, ``seen`` says in words
+    what they show. A value that is missing on either side does not count as a change. If one of the frames was read
+    without page frame numbers, ``before`` and ``after`` both have none. Addresses that only one of the two frames
+    covers are rows, too, unless the entry is empty: an empty entry often covers more than the target.
     """
 
     __module__ = "pte_magic"
@@ -56,7 +56,7 @@ class PteDiff(OwnFrame):
     _MADE_BY = ".diff()"
 
     def __init__(self, data: Any = None, *args: Any, **options: Any) -> None:
-        """Make a difference of what pandas takes, such as of one that came back from a file.
+        """Make a difference of any data that pandas takes, such as one that came back from a file.
 
         Args:
             data: As of pandas.
@@ -70,12 +70,12 @@ class PteDiff(OwnFrame):
         self.attrs = restored_dtypes.attrs(data, self)
 
     def runs(self) -> PteDiff:
-        """Merge neighbours of the same size to which the same happened: the same words, and the same bits flipped.
+        """Merge neighbours of the same size with the same change: the same words, and the same flipped bits.
 
         Returns:
-            The first row of each run, with two columns more after ``size``: ``entries`` (int64), how many it stands
-            for, and ``bytes`` (uint64), how much they cover; runs that continue each other are one. Of page frames and
-            places in swap, which are others in each row, it has those of the first.
+            The first row of each run, with two more columns after ``size``: ``entries`` (int64), the number of entries
+            in the run, and ``bytes`` (uint64), the bytes that they cover. Runs that continue each other are merged.
+            Page frames and places in swap, which differ in each row, are those of the first.
 
         """
         self._need("runs()", *NEEDED)
@@ -83,11 +83,11 @@ class PteDiff(OwnFrame):
         return found
 
     def summary(self) -> pd.DataFrame:
-        """Count entries and bytes by what happened to them.
+        """Count entries and bytes by change.
 
         Returns:
             Index ``change``, columns ``entries`` (int64) and ``bytes`` (uint64), the most entries first. Entries that
-            point to tables cover nothing themselves.
+            point to page tables cover nothing themselves.
 
         """
         self._need("summary()", "change", "size", "state_before", "state_after")
@@ -109,7 +109,7 @@ class PteDiff(OwnFrame):
 
 
 class PteDiffs(dict[str, PteDiff]):
-    """The differences of several targets, `PteDiff` by the text that named each."""
+    """The differences of several targets: a dict of `PteDiff`, by the text that named each."""
 
     __module__ = "pte_magic"
 
@@ -124,17 +124,17 @@ class PteDiffs(dict[str, PteDiff]):
 
 
 def compare(before: pd.DataFrame, after: pd.DataFrame) -> PteDiff:
-    """Tell what changed from one frame to another.
+    """Return the changes from one frame to another.
 
     Args:
-        before: A `PteFrame` of one process, an entry a row.
+        before: A `PteFrame` of one process, one row per entry.
         after: The same or other addresses, later or of another process.
 
     Returns:
         The difference.
 
     Raises:
-        TargetError: A frame lacks addresses or states, has runs for rows, or covers an address twice.
+        TargetError: A frame lacks addresses or states, has one row per run, or covers an address twice.
 
     """
     found = compared(before, after)

@@ -35,11 +35,11 @@ _WALKERS: Any = pd.CategoricalDtype(list(walkers.NAMES))  # the same for all, so
 
 
 class PteFrame(OwnFrame):
-    """Page-table entries, one row an entry, in ascending order of address.
+    """Page-table entries, one row per entry, in ascending order of address.
 
-    A frame is a DataFrame: select, group, join and save it like any other. What is made of it is a `PteFrame` as long
-    as its rows are entries and its columns have these dtypes; counts, sums and the like are plain DataFrames. Of what
-    came back from a file, `PteFrame(found)` makes one again. Columns, in this order:
+    A frame is a DataFrame: select, group, join and save it like any other. A result is a `PteFrame` as long as its rows
+    are entries and its columns have these dtypes; counts, sums and the like are plain DataFrames. `PteFrame(data)`
+    makes a frame of data that came back from a file. Columns, in this order:
 
     ==================  ================  ==========================================================================
     ``vaddr``           uint64            first address that the entry covers
@@ -47,30 +47,29 @@ class PteFrame(OwnFrame):
     ``level``           ordered category  pgd, p4d, pud, pmd or pte
     ``entry``           UInt64            the raw entry; missing if the walker cannot read it
     ``state``           category          none, table, present, protnone, swap, migration, device, hwpoison or marker
-    ``kind``            category          what exactly a special entry is, such as migration_write or guard
+    ``kind``            category          kind of a special entry, such as migration_write or guard
     ``pfn``             UInt64            page frame number (units of the smallest page), L1TF inversion undone
-    `columns.BOOLEANS`  boolean           bits of the entry; missing where it has no such bit or nobody can know
+    `columns.BOOLEANS`  boolean           bits of the entry; missing if it has no such bit or the walker cannot read it
     ``mapped``          UInt64            bytes that the hardware may hold as one translation (arm64's contiguous bit)
-    ``cache``           category          memory type: what the PAT index selects, assuming Linux' full PAT; arm64: MAIR
+    ``cache``           category          memory type that the PAT index selects in Linux' full PAT; arm64: MAIR
     ``pkey``            UInt8             protection key
     ``swap_type``       UInt8             number of the swap device or of the special entry
     ``swap_offset``     UInt64            where on the swap device, in pages; the content of a special entry
-    ``host``            category          name of the machine
+    ``host``            category          name of the host
     ``pid``             int64             process, in the pid namespace of the walk
-    ``walker``          category          what read the entry
-    ``format``          category          what its kernel does with bits, and all else that is needed to decode it
+    ``walker``          category          the walker that read the entry
+    ``format``          category          format of the entry and features of its kernel, which decoding needs
     ==================  ================  ==========================================================================
 
-    What an architecture does not have is no column: arm64 has ``uxn``, ``pxn`` and ``cont`` where x86-64 has ``nx`` and
-    ``soft_dirty``.
+    A frame has only the columns of its architecture: arm64 has ``uxn``, ``pxn`` and ``cont`` where x86-64 has ``nx``
+    and ``soft_dirty``.
 
     `pandas.concat` of frames of several hosts makes ``host`` a column of text; with ``union_categories=True`` (pandas
-    3.1) it remains a category, which takes a byte a row instead of twenty.
+    3.1) it remains a category, which takes one byte per row instead of twenty.
 
-    `decode` makes frames without the columns that a mere value does not have. `attrs` of a frame of a single address
-    hold this ``address``, and of raw entries, their ``format`` and what their kernel does with it. The column
-    ``format`` says the same of each row, and more; so frames of several machines may be one, and what cannot be known
-    of rows of several kernels, or of unknown ones, is refused.
+    `decode` makes frames without the columns of a walk. `attrs` of a frame of a single address hold this ``address``,
+    and of raw entries, their ``format`` and the features of their kernel. The column ``format`` says the same for each
+    row, and more. So frames of several hosts can be joined; methods that need one known kernel refuse such frames.
     """
 
     __module__ = "pte_magic"
@@ -81,7 +80,7 @@ class PteFrame(OwnFrame):
     _MADE_BY = "pte_magic.walk()"
 
     def __init__(self, data: Any = None, *args: Any, **options: Any) -> None:
-        """Make a frame of entries of what pandas takes; columns get the dtypes that they had, where nothing was lost.
+        """Make a frame of entries of any data that pandas takes; columns get their dtypes, where no value was lost.
 
         Args:
             data: As of pandas, such as what `pandas.read_parquet` or `pandas.read_csv` returned.
@@ -95,14 +94,15 @@ class PteFrame(OwnFrame):
         self.attrs = restored_dtypes.attrs(data, self)
 
     def runs(self) -> PteFrame:
-        """Merge neighbours that differ in nothing but their address and in frames that follow each other.
+        """Merge neighbours that differ only in address and consecutive page frames.
 
         Returns:
-            The first entry of each run, with two columns more after ``size``: ``entries`` (int64), how many it stands
-            for, and ``bytes`` (uint64), how much they cover. Runs that continue each other are one.
+            The first entry of each run, with two more columns after ``size``: ``entries`` (int64), the number of
+            entries in the run, and ``bytes`` (uint64), the bytes that they cover. Runs that continue each other are
+            merged.
 
         Raises:
-            TargetError: The frame lacks ``vaddr`` or ``size``, or a column has not the dtype that it was made with.
+            TargetError: The frame lacks ``vaddr`` or ``size``, or a column has another dtype than `walk` gave it.
 
         """
         self._need("runs()", *columns.WHERE)
@@ -115,43 +115,43 @@ class PteFrame(OwnFrame):
         Returns:
             Index ``state`` and ``size`` (bytes that an entry covers; of contiguous ones the whole block, ``mapped``; 0
             for states that map nothing), columns ``entries`` (int64) and ``bytes`` (uint64). Entries that point to
-            tables cover nothing themselves, and a run counts as all that it stands for.
+            page tables cover nothing themselves, and a run counts as all its entries.
 
         Raises:
-            TargetError: The frame lacks ``state`` or ``size``, or a column has not the dtype that it was made with.
+            TargetError: The frame lacks ``state`` or ``size``, or a column has another dtype than `walk` gave it.
 
         """
         self._need("summary()", "state", "size")
         return runs.summary(self)
 
     def frames(self) -> PteFrame:
-        """Join each entry with what the kernel knows of its page frame, and with the region in which it lies.
+        """Join each entry with the kernel's data about its page frame, and with its region.
 
-        Both are asked for now: of a frame that the kernel has moved or freed since the walk, the columns say what it is
-        now, and regions are those of the process that has this pid now. An entry that maps more than a page is told of
-        its first frame.
+        Both are read now: for a page frame that the kernel has moved or freed since the walk, the columns show what it
+        is now, and regions are those of the process that has this pid now. For an entry that maps more than a page,
+        they show its first page frame.
 
         Returns:
-            The same rows, with these columns more (or anew) at the end:
+            The same rows, with these columns (added or replaced) at the end:
 
             ===============  ========  ==============================================================================
-            ``map_count``    UInt64    how many page-table entries map the frame: see `page_frames.map_count`
+            ``map_count``    UInt64    page-table entries that map the page frame: see `page_frames.map_count`
             ``node``         UInt16    NUMA node: see `page_frames.node`
             ``cgroup``       category  path of the memory cgroup that is charged for it, as in /proc/PID/cgroup; its
                                        inode if it has no path here: see `page_frames.cgroup`
             ``region``       category  name of the region in /proc/PID/maps, empty if it has none; missing outside of
                                        regions, where an empty entry covers several, and of a process that has gone
             ``permissions``  category  the region's, such as ``rw-p``
-            ``page_flags``   UInt64    what /proc/kpageflags says: see `page_frames.flags`
-            ``kpf_…``        boolean   flags that are often asked for, ``kpf_anon`` for KPF_ANON; ``kpf_ksm`` is
-                                       missing where the kernel tells it wrong: see `page_frames.tells_ksm`
+            ``page_flags``   UInt64    the word of /proc/kpageflags: see `page_frames.flags`
+            ``kpf_…``        boolean   flags that are often needed, ``kpf_anon`` for KPF_ANON; ``kpf_ksm`` is missing
+                                       where the kernel reports it wrong: see `page_frames.tells_ksm`
             ===============  ========  ==============================================================================
 
-            Without a frame's number they are missing; all but ``node`` and the region also without the right to read
-            /proc/kpageflags, which is root's.
+            Without a page frame number they are missing. All but ``node`` and the region also need the right to read
+            /proc/kpageflags, which only root has.
 
         Raises:
-            TargetError: The frame lacks addresses or frames, has runs for rows, or is of another host.
+            TargetError: The frame lacks addresses or page frames, has one row per run, or is of another host.
 
         Example:
             >>> pte_magic.walk("all").frames().groupby("region", observed=True)["kpf_thp"].mean()  # doctest: +SKIP
@@ -165,11 +165,11 @@ class PteFrame(OwnFrame):
         return found
 
     def bits(self, row: int | None = None) -> BitField:
-        """Return a picture of one raw entry, which decodes whatever its bits are changed to.
+        """Return a picture of one raw entry; click a bit to change it, and the decoding follows.
 
         Args:
-            row: Which entry, counted from 0; from the end if negative. By default the first one at which a translation
-                ends, or else the first.
+            row: The number of the row, from 0; from the end if negative. By default the first entry at which a
+                translation ends, or else the first.
 
         Raises:
             TargetError: There is no such row, or it has no raw entry.
@@ -189,12 +189,12 @@ class PteFrame(OwnFrame):
         return BitField(int(entry), str(self["level"].iloc[at]), kernel=row_kernels.of_all(self.iloc[[at]]))
 
     def _place(self, row: Any) -> int:
-        """Return which row is meant, counted from either end; by default the first at which a translation ends."""
+        """Return the number of the row, counted from either end; by default the first at which a translation ends."""
         if row is None:
             row = int((self["state"] != "table").to_numpy().argmax()) if len(self) and "state" in self.columns else 0
         at = index(row)
         if at is None:
-            message = f"row {shown(row)} is not a number of a row; type one from 0 to {len(self) - 1}"
+            message = f"row {shown(row)} is not a row number; type one from 0 to {len(self) - 1}"
             raise TargetError(message)
         if not -len(self) <= at < len(self):
             message = f"row {shown(at)} does not exist; the frame has {len(self)}"
@@ -204,13 +204,13 @@ class PteFrame(OwnFrame):
     def map(  # type: ignore[override]  # without a function, it is ours
         self, func: Callable[[Any], Any] | str | None = None, na_action: Any = None, **options: Any
     ) -> Any:
-        """Return a picture of all entries, a cell an entry; with a function, do as `pandas.DataFrame.map` does.
+        """Return a picture of all entries, one square per entry; with a function, do as `pandas.DataFrame.map` does.
 
         Args:
-            func: What pandas is to call with each value; of the picture the same as ``color``.
+            func: The function that pandas calls with each value; for the picture the same as ``color``.
             na_action: Of pandas.
-            options: Of pandas; of the picture ``color``: what its colours mean, ``"state"`` (the default), ``"size"``,
-                ``"contiguity"`` of page frames, or the name of a boolean column.
+            options: Of pandas; for the picture ``color``, the meaning of its colours: ``"state"`` (the default),
+                ``"size"``, ``"contiguity"`` of page frames, or the name of a boolean column.
 
         Raises:
             TargetError: There is no such column, or the entries have no addresses.
@@ -225,7 +225,7 @@ class PteFrame(OwnFrame):
         return PageMap(self, **({"color": func} | options if func is not None else options))
 
     def translation(self) -> Translation:
-        """Return a picture of how one address is translated, table by table.
+        """Return a picture of the translation of one address, page table by page table.
 
         Raises:
             TargetError: The frame is not that of a single address, or has no raw entries.
@@ -242,7 +242,7 @@ class PteFrame(OwnFrame):
     @overload
     def diff(self, periods: int = 1, axis: Any = 0) -> PteFrame: ...
     def diff(self, periods: Any = 1, axis: Any = 0) -> Any:
-        """Tell what changed from this frame to another one, walked later or in another process.
+        """Return the changes from this frame to another one, walked later or in another process.
 
         Args:
             periods: The frame after, also one that came back from a file. With a number, this is
@@ -250,10 +250,10 @@ class PteFrame(OwnFrame):
             axis: Of `pandas.DataFrame.diff`.
 
         Returns:
-            One row an entry that changed, with the flipped bits and words: see `PteDiff`.
+            One row per changed entry, with the flipped bits and words: see `PteDiff`.
 
         Raises:
-            TargetError: A frame lacks addresses or states, has runs for rows, or covers an address twice.
+            TargetError: A frame lacks addresses or states, has one row per run, or covers an address twice.
 
         Example:
             >>> before = pte_magic.walk(a)  # doctest: +SKIP
@@ -269,14 +269,14 @@ class PteFrame(OwnFrame):
 def build(
     entries: Entries, kernel: Kernel, *, pid: int, host: str | None = None, hosts: tuple[str, ...] = ()
 ) -> PteFrame:
-    """Make a frame of what a walker found.
+    """Make a frame of the entries that a walker found.
 
     Args:
-        entries: What it found.
-        kernel: What the kernel that they come from does with their bits.
-        pid: Whose they are.
-        host: Of which machine; of this one if None.
-        hosts: Of which machines others are that this frame will be joined with, so that all are of one dtype.
+        entries: The entries.
+        kernel: The kernel that they come from.
+        pid: Their process.
+        host: Their host; this one if None.
+        hosts: Hosts of other frames that will be joined with this one, so that all have one dtype.
 
     """
     host = host or hardware.host()
@@ -314,7 +314,7 @@ def build(
 
 
 def of_columns(found: dict[str, decode.Column], level: NDArray[np.int8], kernel: Kernel) -> PteFrame:
-    """Make a frame of decoded entries of a kernel that were found nowhere."""
+    """Make a frame of decoded entries without addresses."""
     found = {**found, "level": decode.Column(level)}
     told = row_kernels.column(kernel, len(level))
     plain = pd.DataFrame(columns.arrays(found, len(level), kernel) | {row_kernels.COLUMN: told})

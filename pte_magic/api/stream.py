@@ -27,16 +27,16 @@ def stream(
 ) -> Iterator[PteFrame]:
     """Yield the page-table entries behind a target as frames of bounded size, in ascending order of address.
 
-    Together they are what `walk` returns, but each is read when it is asked for: what changes meanwhile is in the later
-    ones and not in the earlier. The loop's body may walk, too. In a forked child it goes on with the address space that
-    it began with, the parent's.
+    Together they are the result of `walk`, but each is read when the loop gets to it: later frames show changes that
+    happened meanwhile, earlier ones do not. The loop's body may walk, too. In a forked child, the stream goes on with
+    the address space of the parent.
 
     Args:
         target: As of `walk`.
         end: As of `walk`.
         pid: As of `walk`.
         walker: As of `walk`.
-        rows: How many rows a frame has at most; a row takes about 100 bytes.
+        rows: The most rows of a frame; a row takes about 100 bytes.
 
     Returns:
         A generator. Closing it, or leaving it to itself, closes the address space.

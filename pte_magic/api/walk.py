@@ -29,13 +29,13 @@ def walk(
 
     Args:
         target: An address (int), an object (its memory: anything with the buffer protocol, ``__array_interface__``,
-            DLPack or Arrow, and what it has of these in public attributes; else the object at ``id()``, of which a
-            warning tells), or a text: an address, ``"START-END"``, a region's name from
+            DLPack or Arrow, itself or in public attributes; else the object at ``id()``, and a warning says so), or a
+            text: an address, ``"START-END"``, a region's name from
             /proc/PID/maps such as ``"[heap]"`` or ``"libc"``, or ``"all"``.
-        end: First address not asked for, if `target` is the first one asked for.
-        pid: Whose page tables, by its number in /proc; this process' own if None.
+        end: First address after the range, if `target` is the first address of a range.
+        pid: The process, by its number in /proc; this process if None.
         walker: ``"auto"`` for the best that works here, or a name (see `doctor`).
-        tables: Also the entries passed on the way. By default only for a single address: its whole translation.
+        tables: Also return the entries on the way, which point to page tables. By default only for a single address.
 
     Returns:
         One row for each entry at which the walk ends. An empty entry is one row, at whatever level it was met.
@@ -98,7 +98,7 @@ def resolve(target: Any, end: int | None, space: AddressSpace) -> Target:
 
 
 def meant_by(target: object, end: int | None, space: AddressSpace) -> Target:
-    """Resolve a target, and tell the caller of the public function what was done to it."""
+    """Resolve a target, and warn the caller of the public function if it was changed."""
     meant = resolve(target, end, space)
     if meant.note:
         warnings.warn(meant.note, stacklevel=3)
@@ -115,7 +115,7 @@ def walk_target(
 
 
 def built(found: Entries, meant: Target, space: AddressSpace) -> pte_frame.PteFrame:
-    """Make the frame of what was `read`."""
+    """Make the frame of entries that were `read`."""
     made = pte_frame.build(found, kernel.running(found.address_bits), pid=space.pid)
     if meant.address is not None:
         made.attrs["address"] = meant.address

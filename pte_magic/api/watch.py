@@ -43,7 +43,7 @@ _SHARE = 4  # looks may take a quarter of the time, however long one takes
 
 
 class Look(NamedTuple):
-    """What a watch saw when something had changed."""
+    """The entries that a watch saw when something had changed."""
 
     entries: Entries
     event: Event
@@ -52,9 +52,9 @@ class Look(NamedTuple):
 class Watch:
     """Looks at a target every so often, until it is stopped. Made by `watch`.
 
-    It is stopped by `stop`, by its view's button or when the last of its views is closed, at the end of a ``with``
-    statement or of a loop over it, when its process exits, when nobody holds it any more, by ``%unload_ext``, and when
-    Python ends. Its object is held as long as it is.
+    These stop it: `stop`, its view's button, closing the last of its views, the end of a ``with`` statement or of a
+    loop over it, the exit of its process, deleting the last reference to it, ``%unload_ext``, and the end of Python. It
+    holds the target's object.
     """
 
     __module__ = "pte_magic"
@@ -63,7 +63,7 @@ class Watch:
         """Take the first look, and start.
 
         Args:
-            target: What to look at; its address space is copied.
+            target: The target; its address space is copied.
             every: Seconds between two looks.
             walker: Name of the walker.
 
@@ -102,7 +102,7 @@ class Watch:
 
     @property
     def paused(self) -> bool:
-        """Whether it looks no more for now; may be set."""
+        """True while it does not look; may be set."""
         return self._paused
 
     @paused.setter
@@ -114,7 +114,7 @@ class Watch:
 
     @property
     def running(self) -> bool:
-        """Whether it was not stopped yet."""
+        """True until it is stopped."""
         return not self._end.is_set()
 
     @property
@@ -129,7 +129,7 @@ class Watch:
             raise descriptors.no_thread(to="look") from error
 
     def stop(self) -> None:
-        """Take a last look, and stop. What was seen stays; harmless when done twice."""
+        """Take a last look, and stop. The looks are kept; a second call does nothing."""
         if threading.current_thread() is self._thread:  # its own view was told that it has ended
             return
         was_running = self.running
@@ -142,7 +142,7 @@ class Watch:
         self._finish()
 
     def abandon(self) -> None:
-        """End it in a forked child: the thread that looks is the parent's, and may have had the locks."""
+        """End it in a forked child: the thread that looks is the parent's, and may have held the locks."""
         self._changed = threading.Condition(Lock())
         self._gone.detach()
         if self.running:
@@ -156,7 +156,7 @@ class Watch:
         """Return all entries of all looks at which something had changed, and of the first one.
 
         Returns:
-            A `PteFrame` with a column more, the first: ``time``, when the look was taken (datetime64[ns, UTC]).
+            A `PteFrame` with one more column, the first: ``time``, when the look was taken (datetime64[ns, UTC]).
 
         """
         with self._changed:
@@ -169,7 +169,7 @@ class Watch:
         return pd.concat(frames, ignore_index=True)
 
     def counts(self) -> pd.DataFrame:
-        """Return how many entries there were of each kind, over time.
+        """Return the number of entries of each kind, over time.
 
         Returns:
             Index ``time`` (datetime64[ns, UTC]); a column (int64) for each state and size of page that was seen.
@@ -182,7 +182,7 @@ class Watch:
         return pd.DataFrame(rows, index=index.as_unit("ns")).fillna(0).astype("int64")
 
     def history(self) -> History:
-        """Return what is shown of it."""
+        """Return the history that its view shows."""
         with self._changed:
             events = [look.event for look in self._looks][-COLUMNS:]
             changes = self._number - 1
@@ -195,7 +195,7 @@ class Watch:
         return History(f"watch of {self._target.text}: {seen}{dropped}", state, events)
 
     def __iter__(self) -> Iterator[PteFrame]:
-        """Yield what there is now and, whenever something changes, what there is then; stop in the end."""
+        """Yield the entries now, and again after each change; stop in the end."""
         seen = 0
         try:
             while True:
@@ -230,11 +230,11 @@ class Watch:
 
     @property
     def _number(self) -> int:
-        """How many looks found something new, also those that were forgotten."""
+        """The number of looks that found a change, also those that were forgotten."""
         return self._forgotten + len(self._looks)
 
     def _look(self) -> None:
-        """Look once, and remember what is there if it is not what was there before."""
+        """Look once, and remember the entries if they changed."""
         entries = walk.read(self._target.meant, self._space, self._walker, tables=False)
         if self._looks and same(entries, self._looks[-1].entries):
             return
@@ -287,9 +287,9 @@ def watch(
 ) -> Watch:
     """Look at a target again and again, in a thread, and remember what changed.
 
-    In a notebook, the result is a live view. A look that finds the raw entries that were there before costs their
-    comparison and nothing else; however long one takes, looks take a quarter of the time at most. What this process
-    does in order to look may change entries of its own heap and stack.
+    In a notebook, the result is a live view. A look without changes costs only a walk and a comparison of raw entries.
+    Looks take a quarter of the time at most, however long one takes. Looking may change entries of this process' own
+    heap and stack.
 
     Args:
         target: As of `pte_magic.walk`.
@@ -299,8 +299,8 @@ def watch(
         walker: As of `pte_magic.walk`.
 
     Returns:
-        A `Watch`. Its ``frame()`` has all that was seen, ``counts()`` the numbers; a loop over it gets a frame at each
-        change; ``stop()``, or the end of a ``with`` statement, ends it.
+        A `Watch`. Its ``frame()`` has all entries that it saw, ``counts()`` their numbers; a loop over it gets a frame
+        at each change; ``stop()``, or the end of a ``with`` statement, ends it.
 
     Raises:
         PteMagicError: Says in one line what is wrong, and what to type.
@@ -332,7 +332,7 @@ def stop_all() -> None:
 
 
 def _keep_looking(found: weakref.ref[Watch], end: threading.Event, every: float) -> None:
-    """Be the thread of a watch, until it ends."""
+    """Run in the thread of a watch, until it ends."""
     pause = every
     while not end.wait(pause):
         watch = found()

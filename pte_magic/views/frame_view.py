@@ -178,7 +178,7 @@ def _remarks(frame: pd.DataFrame) -> list[str]:
         found.append(f"row {frame.index[row]}: {said.says}")
     if len(rows) > _REMARKS:
         more = len(rows) - _REMARKS
-        found.append(f"{counted(more, 'row')} more {'is' if more == 1 else 'are'} odd")
+        found.append(f"{counted(more, 'more row')} {'is' if more == 1 else 'are'} odd")
     return found
 
 

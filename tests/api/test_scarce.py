@@ -91,7 +91,7 @@ watching.stop_all()
 with pte_magic.watch(a) as seen:
     assert seen.running
 """)
-    assert out.startswith("no thread can be started that would look: ")
+    assert out.startswith("no thread for the watch can be started: ")
     assert len(out.splitlines()) == 1
 
 

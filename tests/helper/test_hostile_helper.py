@@ -86,9 +86,9 @@ def pipe() -> int:
 
 GREETINGS: dict[str, tuple[bytes, Callable[[Path], list[int]], str]] = {
     "nothing": (b"", lambda _: [], "has ended"),
-    "half": (hello()[:16], lambda _: [memory()], "is no helper of pte-magic"),
-    "more": (hello() + b"x", lambda _: [memory()], "is no helper of pte-magic"),
-    "magic": (hello(magic=b"ptf\0"), lambda _: [memory()], "is no helper of pte-magic"),
+    "half": (hello()[:16], lambda _: [memory()], "is not a helper of pte-magic"),
+    "more": (hello() + b"x", lambda _: [memory()], "is not a helper of pte-magic"),
+    "magic": (hello(magic=b"ptf\0"), lambda _: [memory()], "is not a helper of pte-magic"),
     "version": (hello(version=MOST), lambda _: [memory()], f"speaks version {MOST}"),
     "status": (hello(status=99), lambda _: [memory()], r"failed \(status 99\)"),
     "failed": (hello(status=Status.FAILED), lambda _: [memory()], r"failed \(status 7\)"),

@@ -134,7 +134,7 @@ def test_where_no_helper_listens_the_walker_says_what_to_type(monkeypatch: pytes
 @pytest.mark.parametrize(
     ("greeting", "message"),
     [
-        (b"hello", "is no helper of pte-magic"),
+        (b"hello", "is not a helper of pte-magic"),
         (GREETING.pack(MAGIC, 1, 0, 0, 0, 0), "speaks version 1 of the protocol, this package 2"),
         (GREETING.pack(MAGIC, VERSION, Status.BUSY, 0, 0, 0), "as many clients as it may"),
         (GREETING.pack(MAGIC, VERSION, Status.FAILED, 0, 0, 0), r"failed \(status 7\)"),

@@ -316,8 +316,8 @@ def test_one_is_shown_in_the_singular() -> None:
     many = made([page << 12 | 0x67 for page in range(1, 101)])
     assert "shown as 1 run of neighbours" in repr(many)
     odd = repr(pte_magic.decode([2] * 4))
-    assert "1 row more is odd" in odd
-    assert "2 rows more are odd" in repr(pte_magic.decode([2] * 5))
+    assert "1 more row is odd" in odd
+    assert "2 more rows are odd" in repr(pte_magic.decode([2] * 5))
     assert [counted(n, "process", "processes") for n in (0, 1, 2000)] == ["0 processes", "1 process", "2,000 processes"]
     for n, said in ((1, "2 levels for 1 entry; "), (3, "2 levels for 3 entries; ")):
         with pytest.raises(PteMagicError, match=said):

@@ -30,16 +30,16 @@ _BLOCKS = 1 << 22  # of a GiB each: no physical address has more than 52 bits
 
 
 class Mapped(NamedTuple):
-    """What some entries of one process map.
+    """The memory that some entries of one process map.
 
     Attributes:
         size: Bytes of each page, ``uint64[n]``.
         pfn: First page frame of each, ``uint64[n]``.
-        framed: Whether the page frames are told.
-        leveled: Whether the sizes are sure: not where huge pages are not told from their parts.
-        contiguous: Bytes by entries with the contiguous bit.
+        framed: True if the page frames are visible.
+        leveled: True if the sizes are certain: false where huge pages cannot be told from small ones.
+        contiguous: Bytes mapped by entries with the contiguous bit.
         swapped: Bytes that are swapped out.
-        tables: Page tables that were passed on the way: those of the levels pud, pmd and pte.
+        tables: Page tables on the way: those of the levels pud, pmd and pte.
 
     """
 
@@ -53,14 +53,14 @@ class Mapped(NamedTuple):
 
 
 def mapped(entries: Entries, zeros: NDArray[np.void] | None = None) -> Mapped:
-    """Return what entries of one process map.
+    """Return the memory that entries of one process map.
 
-    As in the kernel's resident sizes, neither zero pages count, nor what has no ``struct page``: a device's registers,
-    [vvar]. Pages of hugetlb do, which the kernel counts elsewhere.
+    As in the kernel's resident sizes, zero pages do not count, nor does memory without a ``struct page``: a device's
+    registers, [vvar]. Pages of hugetlb count, which the kernel counts elsewhere.
 
     Args:
-        entries: One or more, with those that point to tables if the walker sees them.
-        zeros: Of the walker pagemap, whose words do not tell: where zero pages are, see `scan.zeros`.
+        entries: One or more, with those that point to page tables if the walker sees them.
+        zeros: For the walker pagemap, whose words do not show it: the zero pages, see `pagemap_scan.zeros`.
 
     """
     there = entries.entry != 0  # most are empty
@@ -105,9 +105,9 @@ def _true(column: Column) -> NDArray[np.bool_]:
 
 
 class MapCounts:
-    """How many entries map each page frame, of those that were added.
+    """The number of entries that map each page frame, of the entries that were added.
 
-    Four bytes a frame, in pieces of 1 MiB for each GiB of physical memory of which a frame was added.
+    Four bytes per page frame, in pieces of 1 MiB for each GiB of physical memory with a counted page frame.
     """
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ class MapCounts:
         self._counts = np.zeros((1, _BLOCK), np.uint32)
 
     def add(self, what: Mapped) -> None:
-        """Count one entry more for each frame that is mapped."""
+        """Count one more entry for each mapped page frame."""
         blocks = np.unique(what.pfn // np.uint64(_BLOCK))
         new = blocks[self._place[blocks] == 0]
         if len(new):
@@ -129,7 +129,7 @@ class MapCounts:
             table[row] += times.astype(np.uint32)[:, None]
 
     def of(self, pfn: NDArray[np.uint64]) -> NDArray[np.uint32]:
-        """Return the count of each frame, ``uint32[n]``, at least 1: it was found mapped, if only later."""
+        """Return the count of each page frame, ``uint32[n]``, at least 1: it is mapped, if only since then."""
         return np.maximum(self._counts.ravel()[self._index(pfn)], 1)
 
     def _index(self, pfn: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -138,7 +138,7 @@ class MapCounts:
 
 
 def by_size(what: Mapped) -> Iterator[tuple[int, NDArray[np.uint64]]]:
-    """Yield sizes of pages in bytes, and the first frames of pages of that size: a bounded number of frames at once."""
+    """Yield page sizes in bytes, and the first page frames of pages of that size: a bounded number at once."""
     for size in np.unique(what.size).tolist():
         pfn = what.pfn[what.size == size]
         step = _BLOCK * PAGE_SIZE // size
@@ -147,7 +147,7 @@ def by_size(what: Mapped) -> Iterator[tuple[int, NDArray[np.uint64]]]:
 
 
 def frames(what: Mapped) -> Iterator[NDArray[np.uint64]]:
-    """Yield all frames that are mapped, a bounded number at once."""
+    """Yield all mapped page frames, a bounded number at once."""
     for size, pfn in by_size(what):
         within = np.arange(size // PAGE_SIZE, dtype=np.uint64)
         yield (pfn[:, None] + within).ravel()

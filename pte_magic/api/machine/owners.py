@@ -34,11 +34,11 @@ _SHARED = np.uint16((1 << 16) - 1)  # instead of a process' number
 
 
 class Owners(NamedTuple):
-    """Whose the page frames from 0 on are.
+    """The owners of the page frames from 0 on.
 
     Attributes:
         names: The owners.
-        codes: Of each frame an index into `names`, ``uint8[n]``.
+        codes: For each page frame an index into `names`, ``uint8[n]``.
 
     """
 
@@ -47,23 +47,23 @@ class Owners(NamedTuple):
 
 
 def owners(pids: Sequence[int], names: Sequence[str], reader: Walker) -> Owners:
-    """Find out whose each page frame is.
+    """Find the owner of each page frame.
 
-    A frame is the process' that maps it; nobody of these maps what is in the page cache, or the kernel's. Three bytes
-    are held for each frame of the machine.
+    A page frame belongs to the process that maps it; page frames that no process maps belong to the page cache, the
+    kernel or nobody. Takes three bytes per page frame of the host.
 
     Args:
-        pids: Processes to look at; the others are known by the kernel's word that somebody maps a page.
-        names: How the first of them are called.
-        reader: What walks them.
+        pids: Processes to walk; the kernel's map counts show the pages of other processes.
+        names: Names of the first of them.
+        reader: The walker.
 
     Raises:
-        TargetError: Page frames, or what the kernel knows of them, are not told to this user.
+        TargetError: This user does not see page frames, or the kernel's data about them.
 
     """
     kinds = [_kind(flags) for flags in _flags()]
     if not kinds or not visiting.sees_frames(reader):
-        message = "a picture of physical memory needs page frames and /proc/kpageflags, which are root's to read"
+        message = "a picture of physical memory needs page frames and /proc/kpageflags, which only root can read"
         raise TargetError(message)
     kind = np.concatenate(kinds)
     kind[~_memory(len(kind))] = _NONE
@@ -83,7 +83,7 @@ def owners(pids: Sequence[int], names: Sequence[str], reader: Walker) -> Owners:
 
 
 def _flags() -> Iterator[NDArray[np.uint64]]:
-    """Yield the flags of all frames, in order."""
+    """Yield the flags of all page frames, in order."""
     for first in itertools.count(0, _AT_ONCE):
         values, missing = page_frames.flags(np.arange(first, first + _AT_ONCE, dtype=np.uint64))
         if not missing.all():
@@ -93,7 +93,7 @@ def _flags() -> Iterator[NDArray[np.uint64]]:
 
 
 def _memory(count: int) -> NDArray[np.bool_]:
-    """Tell of the first frames which are memory: in a hole, frames may have flags, which then are all zero."""
+    """Tell which of the first page frames are memory: in a hole, flags may exist, but are all zero."""
     is_ram = np.zeros(count, np.bool_)
     for found in filter(None, map(_RAM.match, kernel_text.lines(kernel_text.read("/proc/iomem")))):
         is_ram[int(found[1], 16) // PAGE_SIZE : int(found[2], 16) // PAGE_SIZE + 1] = True
@@ -101,7 +101,7 @@ def _memory(count: int) -> NDArray[np.bool_]:
 
 
 def _kind(flags: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    """Return whose frames are that nobody looked at maps, by their flags: an index into `KINDS`."""
+    """Return the owner, by their flags, of page frames that no walked process maps: an index into `KINDS`."""
 
     def has(name: str) -> NDArray[np.bool_]:
         found: NDArray[np.bool_] = flags & np.uint64(1 << page_frames.FLAGS[name]) != 0
@@ -121,7 +121,7 @@ def _kind(flags: NDArray[np.uint64]) -> NDArray[np.uint8]:
 
 
 def _claim(space: AddressSpace, reader: Walker, number: NDArray[np.uint16], mine: int) -> None:
-    """Write a process' number to the frames that it maps; those that another one maps, too, are shared."""
+    """Write a process' number to the page frames that it maps, or `shared` if another process maps them, too."""
     if visiting.borrowed(space):
         return
     for piece in visiting.pieces(space, reader):

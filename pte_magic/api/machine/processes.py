@@ -43,26 +43,26 @@ class Processes(OwnFrame):
     ================  ========  ====================================================================================
     ``pid``           int64     process, in the pid namespace of /proc
     ``name``          str       its own, as in /proc/PID/comm; see `kernel_text.shown`
-    ``user``          str       whose it is: effective user, by number if that has no name
+    ``user``          str       effective user; its number if it has no name
     ``resident``      UInt64    bytes of the pages that it maps
-    ``resident_4k``   UInt64    of these, bytes on pages of 4 KiB, however large the folio is that they are part of
-    ``resident_2m``   UInt64    on pages of 2 MiB, by an entry each
+    ``resident_4k``   UInt64    of these, bytes on pages of 4 KiB, whatever the size of their folio
+    ``resident_2m``   UInt64    on pages of 2 MiB, one entry per page
     ``resident_1g``   UInt64    on pages of 1 GiB, likewise
-    ``contiguous``    UInt64    arm64 only: bytes of whichever size whose entries have the contiguous bit, so that the
+    ``contiguous``    UInt64    arm64 only: bytes on pages of any size whose entries have the contiguous bit: the
                                 hardware may hold several of them as one translation
-    ``huge_share``    Float64   share of the resident bytes that is on pages larger than the smallest, from 0 to 1
+    ``huge_share``    Float64   share of the resident bytes on pages larger than the smallest, from 0 to 1
     ``swapped``       UInt64    bytes that its entries say are swapped out
     ``page_tables``   UInt64    bytes of its page tables of the levels pte, pmd and pud
     ``pss``           UInt64    proportional set size: each page divided by the number of entries that map it
-    ``uss``           UInt64    unique set size: bytes of frames that no other entry maps
-    ``host``          category  name of the machine
-    ``walker``        category  what read the entries
+    ``uss``           UInt64    unique set size: bytes of page frames that no other entry maps
+    ``host``          category  name of the host
+    ``walker``        category  the walker that read the entries
     ================  ========  ====================================================================================
 
-    The columns of sizes are named as the machine's pages are large: ``resident_16k`` and ``resident_32m`` where the
-    smallest have 16 KiB. Missing is what could not be known: without page frames ``pss`` and ``uss``, without raw
-    entries ``page_tables`` and ``contiguous``.
-    ``attrs["left_out"]`` has, by pid, why a process is no row: it may not be looked at, or would not hold still.
+    The names of the size columns follow the host's page sizes: ``resident_16k`` and ``resident_32m`` where the smallest
+    page has 16 KiB. Values that the walker cannot see are missing: without page frames ``pss`` and ``uss``, without raw
+    entries ``page_tables`` and ``contiguous``. ``attrs["left_out"]`` says for each pid without a row why it has none:
+    this user may not look at it, or its page tables changed again and again.
     """
 
     __module__ = "pte_magic"
@@ -85,16 +85,16 @@ class Processes(OwnFrame):
     ) -> Any:
         """Return a picture of physical memory by owner, as it is now; with a function, do as `pandas.DataFrame.map`.
 
-        A cell is a run of page frames, in the colour of who has most of it: one of the first processes of this table,
-        other processes, several at once, the page cache, the kernel, or nobody. The legend counts frame by frame.
+        A square is a run of page frames, in the colour of their main owner: one of the first processes of this frame,
+        another process, several processes, the page cache, the kernel, or nobody. The legend counts page frames.
 
         Args:
-            func: What pandas is to call with each value.
+            func: The function that pandas calls with each value.
             na_action: Of pandas.
             options: Of pandas.
 
         Raises:
-            TargetError: Page frames are not told to this user, or the table is none of this machine.
+            TargetError: This user does not see page frames, or the processes are not of this host.
 
         """
         if callable(func):
@@ -108,7 +108,7 @@ class Processes(OwnFrame):
             from pte_magic.views.page_map import physical_map  # noqa: PLC0415  (widgets take as long to import as all else)
 
         if set(self["host"]) != {hardware.host()}:
-            message = "this is not a table of processes of this machine; type pte_magic.machine().map()"
+            message = "these are not the processes of this host; type pte_magic.machine().map()"
             raise TargetError(message)
         first = self.iloc[: len(palette.PROCESSES)]
         names = [f"{name} (pid {pid})" for name, pid in zip(first["name"], first["pid"], strict=True)]
@@ -134,22 +134,22 @@ class Processes(OwnFrame):
 
 
 def machine(*, walker: str = "auto") -> Processes:
-    """Tell what memory every process of this machine has, from its page-table entries.
+    """Return the memory of every process of this host, from its page-table entries.
 
-    Each process is walked twice, piece by piece: first to count for each page frame by how many entries it is mapped,
-    then for its row. So a row is of one walk, and no more is held than a piece and four bytes for each page frame that
-    anybody maps: at most a thousandth of the memory of the machine.
+    Each process is walked twice, piece by piece: first to count the entries that map each page frame, then for its row.
+    So a row is of one walk, and the memory needed is one piece, and four bytes for each mapped page frame: at most a
+    thousandth of the host's memory.
 
     ``resident`` is what the kernel calls Rss, plus pages of hugetlb, which the kernel counts elsewhere. ``pss`` is
-    computed as the kernel computes Pss; what processes map that are not seen here, such as those outside of this pid
-    namespace, counts as not shared. The kernel's ``Swap`` of smaps also counts shared memory, of which entries say
-    nothing. Its ``VmPTE`` also counts the table that it keeps ready for each anonymous huge page, which maps nothing.
+    computed as the kernel computes Pss, but mappings of invisible processes, such as those outside of this pid
+    namespace, do not count as shared. The kernel's ``Swap`` of smaps also counts shared memory, which entries do not
+    show. Its ``VmPTE`` also counts the page table that it keeps ready for each anonymous huge page, which maps nothing.
 
     Args:
         walker: ``"auto"`` for the best that works here, or a name (see `doctor`).
 
     Returns:
-        A row a process that has an address space; kernel threads have none, nor have processes that ended meanwhile.
+        One row per process with an address space: kernel threads, and processes that ended meanwhile, have none.
 
     Raises:
         PteMagicError: The walker does not exist, or cannot work here.
@@ -192,7 +192,7 @@ def _row(space: AddressSpace, reader: Walker, counts: MapCounts | None) -> dict[
 
 
 class _Tally:
-    """What was found of one process up to now, in bytes."""
+    """The sums of one process up to now, in bytes."""
 
     def __init__(self, counts: MapCounts | None) -> None:
         self._counts = counts
@@ -260,7 +260,7 @@ def _table(rows: list[dict[str, Any]], walker: str, left_out: dict[int, str]) ->
 
 
 def _headline(table: Processes) -> list[str]:
-    """Return the line above the table, if it has what that tells."""
+    """Return the line above the table, if the columns for it are there."""
     if not set(table.columns) >= _NEEDED or not table.columns.is_unique or table._unfit():  # noqa: SLF001  (a part of it)
         return []
     by = "pss" if table["pss"].notna().all() else "resident"

@@ -24,16 +24,16 @@ _TRIES = 3  # to look at a process that calls exec meanwhile
 
 
 def sees_frames(reader: Walker) -> bool:
-    """Tell whether a walker is told page frames here."""
+    """Tell whether a walker sees page frames here."""
     here = np.ones(1)
     page = here.ctypes.data & -hardware.PAGE_SIZE
     return mapped(reader.walk(own(), page, page + hardware.PAGE_SIZE)).framed
 
 
 def with_space(pid: int, left_out: dict[int, str], do: Callable[[AddressSpace], _T]) -> _T | None:
-    """Do something with the address space of a process; None if it has none. Why it cannot be done goes to `left_out`.
+    """Call a function with the address space of a process; None if it has none. `left_out` gets errors.
 
-    A process that calls exec meanwhile has another address space, so there is another try.
+    A process that calls exec meanwhile has another address space, so it is tried again.
     """
     why = ""
     for _ in range(_TRIES):
@@ -59,7 +59,7 @@ def with_space(pid: int, left_out: dict[int, str], do: Callable[[AddressSpace], 
 
 
 def pieces(space: AddressSpace, reader: Walker) -> Iterator[Mapped]:
-    """Yield what an address space maps, a bounded number of entries at once."""
+    """Yield the memory that an address space maps, a bounded number of entries at once."""
     end = hardware.user_limit()
     zeros = pagemap_scan.zeros(space) if reader.encoding == "pagemap" else None
     for entries in reader.chunks(space, 0, end, tables=True):
@@ -69,7 +69,7 @@ def pieces(space: AddressSpace, reader: Walker) -> Iterator[Mapped]:
 def borrowed(space: AddressSpace) -> bool:
     """Tell whether a process still uses the address space of its parent, as between vfork and exec.
 
-    Not of pids of another pid namespace than this process is in, by which kcmp(2) knows nobody, or somebody else.
+    False for pids of another pid namespace, which kcmp(2) does not know, or takes for another process.
     """
     if own().pid != os.getpid():
         return False

@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KEY = b"pte_magic_groups"
-"""Under which name the row groups are told in the metadata of a file, since version 3 of the layout."""
+"""The name of the row groups in the metadata of a file, since version 3 of the layout."""
 MOST = 1 << 20
-"""Entries, and rows, of a row group: it is one piece of a walk, which has about a tenth of that."""
+"""The most entries, and rows, of a row group: it is one piece of a walk, which has about a tenth of that."""
 _MOST_BYTES = 64 * MOST
 _TOP = 1 << 57  # no user address is higher
 _LONGEST = 200  # characters of what pyarrow says
 
 
 class Group(NamedTuple):
-    """What a row group has, written after all of them."""
+    """The facts about a row group, written after all row groups."""
 
     first: int
     """The first address that it covers."""
@@ -47,7 +47,7 @@ class Group(NamedTuple):
 
 @contextmanager
 def readable(path: Path) -> Iterator[Any]:
-    """Open a regular file for reading, and close it; a pipe would keep whoever opens it waiting.
+    """Open a regular file for reading, and close it; opening a pipe would wait for ever.
 
     Raises:
         TargetError: It is not a regular file, or cannot be opened.
@@ -70,7 +70,7 @@ def readable(path: Path) -> Iterator[Any]:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Say of whatever goes wrong that the file is damaged: pyarrow raises many things, and numpy others.
+    """Turn every error into the one that says that the file is damaged: pyarrow and numpy raise many kinds.
 
     Raises:
         TargetError: Something went wrong.
@@ -112,17 +112,19 @@ def packed(groups: Sequence[Group]) -> dict[bytes, bytes]:
 
 
 def unpacked(metadata: dict[bytes, bytes]) -> list[Group]:
-    """Return the row groups that metadata tell of."""
+    """Return the row groups that the metadata describe."""
     groups = [Group(*group) for group in json.loads(metadata[KEY])]
-    must(all(isinstance(number, int) for group in groups for number in group), "a row group is not told in numbers")
+    must(
+        all(isinstance(number, int) for group in groups for number in group), "a row group is not described by numbers"
+    )
     return groups
 
 
 def bounded(group: Any) -> None:
-    """Check what a file says of the size of a row group, before memory is taken for it.
+    """Check the size of a row group that a file states, before memory is allocated for it.
 
-    What it says of columns is not asked for: where that is damaged, pyarrow raises if it reads them, but ends the
-    process if it is asked.
+    The size of columns is not asked for: where it is damaged, pyarrow raises an error when it reads them, but ends the
+    process when it is asked.
     """
     must(group.num_rows <= MOST, f"a row group has {group.num_rows:,} rows")
     size = group.total_byte_size
@@ -130,9 +132,9 @@ def bounded(group: Any) -> None:
 
 
 def consistent(vaddr: NDArray[np.uint64], size: NDArray[np.uint64], count: NDArray[np.uint32], page: int) -> None:
-    """Check that rows ascend, do not overlap, and stand for entries of whole pages, not too many."""
-    must(len(count) and count.all(), "a row stands for no entry")
-    must(int(count.sum(dtype=np.uint64)) <= MOST, "its rows stand for too many entries")
+    """Check that rows ascend, do not overlap, and hold entries of whole pages, not too many."""
+    must(len(count) and count.all(), "a row has no entries")
+    must(int(count.sum(dtype=np.uint64)) <= MOST, "its rows have too many entries")
     each, rest = np.divmod(size, count.astype(np.uint64))
     must(not rest.any() and each.all() and not (each % page).any(), "entries of a row are not whole pages")
     must(size.max() <= _TOP and vaddr.max() < _TOP, "a row lies above all addresses")

@@ -22,7 +22,7 @@ _SHOWN = 200  # characters
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """Where the entries of one process are."""
+    """The file with the entries of one process."""
 
     path: Path
     host: str
@@ -30,22 +30,22 @@ class File:
 
 
 def of_host(path: Path) -> Path:
-    """Return where this machine's files lie in a data set.
+    """Return the directory of this host's files in a data set.
 
-    The name is as it is shown, which every reader of such a data set takes for text. It has 64 bytes at most, and if an
-    escape for each of them makes it too long for a file, it is the bytes themselves: `load` makes the same of both.
+    The name is printable text, which every reader of such a data set accepts. It has 64 bytes at most. If their escapes
+    make it too long for a file name, it is the bytes themselves: `load` reads both.
     """
     name = quote(hardware.host(), safe="")
     return path / f"host={name if len(name) <= _LONGEST else quote(kernel_text.host(), safe='')}"
 
 
 def of_process(directory: Path, pid: int) -> Path:
-    """Return what the file of a process is called in the directory of its machine."""
+    """Return the path of a process' file in the directory of its host."""
     return directory / f"pid={pid}" / NAME
 
 
 def shown(path: Path) -> str:
-    """Return a path as an error shows it: one that no file system takes may have any length."""
+    """Return a path as an error shows it, cut: a path that no file system takes may have any length."""
     text = str(path)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]} … {text[-_SHOWN // 2 :]}"
 
@@ -79,7 +79,7 @@ def files(path: Path) -> list[File]:
 
 
 def _below(directory: Path, begin: str) -> list[Path]:
-    """Return what lies in a directory and is called so."""
+    """Return the files in a directory that have such a name."""
     try:
         return sorted(one for one in directory.iterdir() if one.name.startswith(begin))
     except (FileNotFoundError, NotADirectoryError):
@@ -92,7 +92,7 @@ def _below(directory: Path, begin: str) -> list[Path]:
 def _host(directory: Path) -> str:
     name = unquote_to_bytes(kernel_text.exact(directory.name.removeprefix("host=")))
     if not name:
-        message = f"{directory} is not named after a machine; a snapshot has directories host=HOST/pid=PID"
+        message = f"{directory} is not named after a host; a snapshot has directories host=HOST/pid=PID"
         raise TargetError(message)
     return kernel_text.shown(name)
 

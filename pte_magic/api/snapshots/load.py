@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def load(path: str | os.PathLike[str]) -> Snapshot:
-    """Open what `snapshot` wrote, of one machine or of several. No rows are read before they are asked for.
+    """Open the data set that `snapshot` wrote, of one host or of several. Rows are read only when they are needed.
 
     Args:
         path: The directory.
 
     Returns:
-        `Snapshot.frame` gives entries as `walk` does, of all or of a part, `Snapshot.stream` in frames of bounded
-        size, and `Snapshot.processes` tells what there is.
+        `Snapshot.frame` gives entries as `walk` does, all or a part of them, `Snapshot.stream` in frames of bounded
+        size, and `Snapshot.processes` lists the processes.
 
     Raises:
         TargetError: There is no snapshot.

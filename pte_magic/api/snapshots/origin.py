@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pte_magic.walkers.entries import Entries
 
 KEY = b"pte_magic"
-"""Under which name they are in the metadata of a Parquet file's schema."""
+"""The name of the facts in the metadata of a Parquet file's schema."""
 VERSION = 3
 """Of the layout of a file; one of version 1 is of x86-64, and says no format."""
 CHECKED = 3
@@ -40,21 +40,21 @@ def _is_bit(mask: int, encoding: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Where entries come from.
+    """The origin of entries.
 
     Attributes:
         time: When they were read, in UTC, ISO 8601.
-        host: Name of the machine.
+        host: Name of the host.
         pid: The process, in the pid namespace of the snapshot.
         release: Of the kernel, as ``uname -r`` says.
         machine: As ``uname -m`` says.
-        walker: What read them.
+        walker: The walker that read them.
         encoding: Their format, as of `Entries`.
         levels: Of page tables, 2 to 5.
-        features: What the kernel does with the bits: of `formats.features.FEATURES`, those that it has.
+        features: The features of the kernel, of `formats.features.FEATURES`.
         address_bits: As of `Entries`; in the file, `encryption_mask` and `frames_hidden` stand for them.
         version: Of the layout of the file.
-        format: Of the entries of the machine, also where the encoding is that of pagemap.
+        format: Of the host's entries, also where the encoding is that of pagemap.
 
     """
 
@@ -73,7 +73,7 @@ class Facts:
 
     @classmethod
     def of(cls, found: Entries, pid: int) -> Self:
-        """Return those of entries that were just read on this machine."""
+        """Return the facts of entries that were just read on this host."""
         return cls(
             datetime.now(UTC).isoformat(),
             hardware.host(),
@@ -98,11 +98,11 @@ class Facts:
 
         """
         told = json.loads(text)
-        must(isinstance(told, dict), "it does not tell where its entries come from")
+        must(isinstance(told, dict), "it does not say where its entries come from")
         told = {"format": "x86_64", **told}
         must(
             set(told) == {*cls.__slots__, *AddressBits._fields} - {"address_bits"},
-            "it does not tell where its entries come from",
+            "it does not say where its entries come from",
         )
         for names, kind in ((_WORDS, str), (_NUMBERS, int), (("frames_hidden",), bool), (("features",), list)):
             for name in names:
@@ -129,6 +129,6 @@ class Facts:
 
     @property
     def kernel(self) -> Kernel:
-        """What the kernel that the entries come from does with their bits."""
+        """The kernel that the entries come from."""
         features = frozenset(self.features)
         return kernels.known(self.format, self.levels, features, self.address_bits)

@@ -31,7 +31,7 @@ _PIECE = 1 << 20
 
 
 def reserve(file: Any) -> None:
-    """Leave place for the checksum in a new file of pyarrow that a Parquet writer has begun."""
+    """Reserve space for the checksum in a new file of pyarrow that a Parquet writer has begun."""
     must(file.tell() == _PLACE, "a Parquet writer begins with other bytes")
     file.write(_MARK + bytes(4))
 
@@ -59,7 +59,7 @@ def sealed(file: IO[bytes]) -> bool:
 
 
 def _checksum(file: IO[bytes]) -> int:
-    """Return the CRC-32 of the footer and of what tells its length."""
+    """Return the CRC-32 of the footer and of its length."""
     size = file.seek(0, os.SEEK_END)
     must(size >= _PLACE + _TAIL, "it has no footer")
     file.seek(-_TAIL, os.SEEK_END)

@@ -62,7 +62,7 @@ _LEVELS = pa.array(LEVELS)
 
 
 def _frame(encoding: str, of: Format) -> tuple[np.uint64, np.uint64]:
-    """Return the bits of the page frame, and by how much the next frame's are more, as a shift of its bytes."""
+    """Return the bits of the page frame, and the distance to the next page frame, as a shift of its bytes."""
     if encoding == "pagemap":
         return PLACE, np.uint64(of.page_shift)
     return np.uint64(frame_mask(of, Shape.PAGE)), np.uint64(0)
@@ -81,7 +81,7 @@ class Columns:
     protnone: NDArray[np.bool_] | None
 
     def checksum(self) -> int:
-        """Return that of all."""
+        """Return the checksum of all columns."""
         every = (self.vaddr, self.size, self.count, self.level, self.entry, self.protnone)
         return checks.checksum([column for column in every if column is not None])
 
@@ -102,7 +102,7 @@ def table(found: Columns) -> Any:
 
 
 def of_entries(found: Entries, of: Format) -> Columns:
-    """Return entries as columns, a row a run; `of` is the format of their machine's entries."""
+    """Return entries as columns, one row per run; `of` is the format of their host's entries."""
     spans = found.spans
     ends = np.cumsum(spans["count"], dtype=np.int64)
     first = _firsts(found, spans, ends, of)
@@ -156,7 +156,7 @@ def columns(rows: Any, facts: Facts) -> Columns:
         level = place[named.indices.fill_null(len(place) - 1).to_numpy()]
     protnone = None
     if facts.encoding == "pagemap":
-        must(not rows["protnone"].null_count, "it is not told which regions allow no access")
+        must(not rows["protnone"].null_count, "it does not say which regions allow no access")
         protnone = rows["protnone"].to_numpy().astype(np.bool_)
     checks.consistent(vaddr, size, count, 1 << facts.kernel.format.page_shift)
     return Columns(vaddr, size, count, level, entry, protnone)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pte_magic.walkers.entries import Entries
 
 _LIMITS = {"thrift_string_size_limit": 64 << 20, "thrift_container_size_limit": 1 << 20}
-"""Of what describes a file: far above that of any snapshot."""
+"""Bytes of a file's metadata: far above those of any snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ class Opened:
     """The file of one process.
 
     Attributes:
-        facts: Where its entries come from.
-        size: How many bytes it has.
+        facts: The origin of its entries.
+        size: Its size in bytes.
 
     """
 
@@ -41,7 +41,7 @@ class Opened:
     _groups: list[Group] | None
 
     def chunks(self, start: int, end: int) -> Iterator[Entries]:
-        """Yield the entries in ``[start, end)``, a row group at a time; the others are not read.
+        """Yield the entries in ``[start, end)``, one row group at a time; the others are not read.
 
         Raises:
             TargetError: The file is damaged.
@@ -67,7 +67,7 @@ class Opened:
 
 @contextmanager
 def opened(path: Path, pid: int) -> Iterator[Opened]:
-    """Open the file of a process, and tell where its entries come from.
+    """Open the file of a process, and return it with the origin of its entries.
 
     Raises:
         TargetError: It is not one of a snapshot, or of another process, or damaged.

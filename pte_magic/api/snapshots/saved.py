@@ -29,17 +29,17 @@ _EVERYTHING = 1 << 57
 
 
 class Snapshot:
-    """Entries of many processes, as they were; made by `load`.
+    """Saved entries of many processes; made by `load`.
 
     Attributes:
-        path: The directory that they lie in.
+        path: The directory of the data set.
 
     """
 
     __module__ = "pte_magic"
 
     def __init__(self, path: Path) -> None:
-        """Look which files there are.
+        """List the files.
 
         Raises:
             TargetError: None, or some that `snapshot` never writes.
@@ -49,11 +49,11 @@ class Snapshot:
         self._files = directories.files(path)
 
     def processes(self) -> pd.DataFrame:
-        """Tell what there is, without reading entries.
+        """List the processes, without reading entries.
 
         Returns:
-            A row a process, by ``host`` and ``pid``: ``time`` (datetime64, UTC) at which it was read, ``kernel`` (its
-            release), ``walker``, ``bytes`` (int64, of its file).
+            One row per process, by ``host`` and ``pid``: ``time`` (datetime64, UTC) at which it was read, ``kernel``
+            (its release), ``walker``, ``bytes`` (int64, of its file).
 
         """
         told, sizes = [], []
@@ -75,16 +75,16 @@ class Snapshot:
     def frame(
         self, *, host: str | None = None, pid: int | None = None, start: int | None = None, end: int | None = None
     ) -> PteFrame:
-        """Return entries as `walk` would have at that time, on that machine.
+        """Return entries as `walk` would have at that time, on that host.
 
         Args:
-            host: Of this machine only.
-            pid: Of this process only.
-            start: First address asked for.
-            end: First address not asked for, after `start`.
+            host: Only entries of this host.
+            pid: Only entries of this process.
+            start: First address.
+            end: First address after the range.
 
         Raises:
-            TargetError: There is no such machine or process.
+            TargetError: There is no such host or process.
 
         """
         files, asked = self._of(host, pid), _range(start, end)
@@ -111,14 +111,14 @@ class Snapshot:
         end: int | None = None,
         rows: int = ROWS,
     ) -> Iterator[PteFrame]:
-        """Yield the same as frames of bounded size, each of one process: the way through what does not fit in memory.
+        """Yield the same as frames of bounded size, each of one process, for data that does not fit in memory.
 
         Args:
             host: As of `frame`.
             pid: As of `frame`.
             start: As of `frame`.
             end: As of `frame`.
-            rows: How many rows a frame has at most; a row takes about 100 bytes.
+            rows: The most rows of a frame; a row takes about 100 bytes.
 
         Raises:
             TargetError: As of `frame`, at once.
@@ -128,7 +128,7 @@ class Snapshot:
         return _streamed(self._of(host, pid), *_range(start, end), rows)
 
     def _of(self, host: str | None, pid: int | None) -> list[File]:
-        host = None if host is None else arguments.text(host, "host", "type the name of a machine")
+        host = None if host is None else arguments.text(host, "host", "type the name of a host")
         pid = None if pid is None else arguments.process(pid)
         found = [file for file in self._files if host in (None, file.host) and pid in (None, file.pid)]
         if not found:

@@ -54,28 +54,28 @@ def snapshot(
     walker: str = "auto",
     private: bool = True,
 ) -> pd.DataFrame:
-    """Write the page-table entries of whole processes to a Parquet data set, a file a process.
+    """Write the page-table entries of whole processes to a Parquet data set, one file per process.
 
     The files are ``PATH/host=HOST/pid=PID/part-0.parquet``, which pandas, Dask and DuckDB read with ``host`` and
-    ``pid`` as columns; `load` gives them back as frames. What is written is raw entries, in the columns that
+    ``pid`` as columns; `load` gives them back as frames. The files have raw entries, in the columns that
     `api.snapshots.parquet_rows` describes. Time, kernel, walker and format are JSON in each schema's metadata, under
-    ``pte_magic``. Several machines may write to the same directory. A file gets its name when it is complete, so
-    whatever interrupts leaves whole ones.
+    ``pte_magic``. Several hosts may write to the same directory. A file gets its name when it is complete, so
+    after an interrupt there are only whole files.
 
     Args:
-        path: A directory, which is made, and has no snapshot of this machine yet.
-        pids: Whose entries: this process' own if None, a pid, several, or ``"all"``.
+        path: A directory, which is made; it must not have a snapshot of this host.
+        pids: The processes: this one if None, a pid, several pids, or ``"all"``.
         walker: As of `walk`.
-        private: Nobody but this user may read it (mode 0600, in directories of 0700): addresses and page frames help
-            who attacks a process or a machine. Otherwise the umask decides; a directory that exists stays as it is.
+        private: Only this user may read the files (mode 0600, in directories of 0700): addresses and page frames help
+            attackers of a process or a host. Otherwise the umask decides; an existing directory stays as it is.
 
     Returns:
-        A row a process, by ``pid``: ``rows`` (int64, entries), ``bytes`` (int64, of its file), ``seconds`` (float64)
-        and ``error`` (str, missing if there was none). Of ``"all"``, kernel threads and zombies have no row.
+        One row per process, by ``pid``: ``rows`` (int64, entries), ``bytes`` (int64, of its file), ``seconds``
+        (float64) and ``error`` (str, missing if there was none). Of ``"all"``, kernel threads and zombies have no row.
 
     Raises:
         PteMagicError: Says in one line what is wrong, and what to type. If one of several processes cannot be read,
-            that is told in its row.
+            its row says so.
         KeyboardInterrupt: Says how many processes were written.
 
     Example:
@@ -128,7 +128,7 @@ def _make(directory: Path, mode: int, made: list[Path]) -> None:
             made.append(one)
     except FileExistsError:
         where = directories.shown(directory)
-        message = f"{where} exists; name a directory without a snapshot of this machine, or remove that one"
+        message = f"{where} exists; name a directory without a snapshot of this host, or remove that one"
         raise TargetError(message) from None
     except OSError as error:
         message = (
@@ -150,7 +150,7 @@ def _wanted(pids: int | Iterable[int] | str | None) -> list[int]:
 
 
 def _several(pids: Any, what: str) -> list[Any] | None:
-    """Return what somebody's iterable gives; None if it is not one, as an array without dimensions.
+    """Return the items of an iterable; None if it is not one, such as an array without dimensions.
 
     Raises:
         TargetError: It raises while it is gone through, or does not end.
@@ -166,14 +166,14 @@ def _several(pids: Any, what: str) -> list[Any] | None:
         message = f"pids={arguments.shown(pids)} raises {type(error).__name__}; {what}"
         raise TargetError(message) from error
     if len(found) > _MOST:
-        message = f"pids={arguments.shown(pids)} has more than {_MOST:,} pids, and no machine does; {what}"
+        message = f"pids={arguments.shown(pids)} has more than {_MOST:,} pids, and no host has so many; {what}"
         raise TargetError(message)
     return found
 
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """What became of a process."""
+    """The result for one process."""
 
     pid: int
     rows: int = 0
@@ -184,7 +184,7 @@ class _Done:
 
 
 class _Work:
-    """The threads that write, and how far they came."""
+    """The threads that write, and their progress."""
 
     def __init__(self, reader: Walker, directory: Path, write: Callable[..., int], *, skips: bool) -> None:
         self._reader = reader
@@ -197,7 +197,7 @@ class _Work:
         self._rows = 0  # of all threads, and only shown: a count that is lost does no harm
 
     def all_of(self, pids: list[int]) -> list[_Done]:
-        """Write a file for each process; return what became of them, those left out that have no address space."""
+        """Write a file for each process; return the results, without processes that have no address space."""
         done: list[_Done] = []
         pool = ThreadPoolExecutor(min(_THREADS, len(os.sched_getaffinity(0))))
         try:
@@ -227,12 +227,12 @@ class _Work:
             raise descriptors.no_thread(to="write") from error
 
     def stop(self) -> None:
-        """Have `all_of` return soon, with what was written until then. It may be called by the handler of a signal."""
+        """Let `all_of` return soon, with the files written until then. A signal handler may call it."""
         self._told_to_stop = True
         self._done.put(None)  # which may be done at any moment, as no lock of Python's can be taken
 
     def _one(self, pid: int) -> None:
-        """Write one process; this is a thread's task, and it always tells what became of it."""
+        """Write one process; this is a thread's task, and it always returns a result."""
         rows, size, skipped = 0, 0, self._skips
         error: Exception | None = None
         began = time.perf_counter()
@@ -254,7 +254,7 @@ class _Work:
 
 
 def _raise_if_fatal(done: _Done) -> None:
-    """Raise what no other process would be spared, such as a full disk."""
+    """Raise errors that every other process would meet, too, such as a full disk."""
     if done.error and not isinstance(done.error, PteMagicError):
         if isinstance(done.error, OSError):
             message = f"pid {done.pid} cannot be written: {_in_words(done.error)}"
@@ -263,7 +263,7 @@ def _raise_if_fatal(done: _Done) -> None:
 
 
 def _in_words(error: OSError) -> str:
-    """Return what is wrong with files or descriptors; whatever library says it."""
+    """Return an error of files or descriptors in words, whichever library raised it."""
     code = error.errno or 0
     if code == errno.EFBIG:
         return f"a file may have {resource.getrlimit(resource.RLIMIT_FSIZE)[0]:,} bytes (`ulimit -f`)"

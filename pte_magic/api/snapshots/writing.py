@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Stopped(Exception):  # noqa: N818  (no error)
-    """It was told to stop; nothing was written."""
+    """It was stopped; nothing was written."""
 
 
 def write(
@@ -34,17 +34,17 @@ def write(
     """Write the file of one process.
 
     Args:
-        walker: What reads its entries.
+        walker: The walker that reads its entries.
         space: Its address space.
-        directory: This machine's.
-        went_on: Called with the number of entries read since the last call; tells whether to go on.
-        private: Nobody else may read it, else who may is as the umask says.
+        directory: The directory of this host.
+        went_on: Called with the number of entries read since the last call; returns whether to go on.
+        private: Only this user may read it; else the umask decides.
 
     Returns:
-        How many bytes the file has.
+        The size of the file in bytes.
 
     Raises:
-        Stopped: It was told to stop.
+        Stopped: It was stopped.
         PteMagicError: The process has ended, or its tables do not hold still.
         OSError: Of the file system.
 

@@ -123,7 +123,7 @@ def test_a_directory_that_is_not_named_after_a_process_is_said(name: str, place:
 
 def test_a_directory_that_is_not_named_after_a_machine_is_said(place: Path) -> None:
     place.parent.rename(place.parents[1] / "host=")
-    assert "is not named after a machine" in refused(lambda: pte_magic.load(place.parents[1]))
+    assert "is not named after a host" in refused(lambda: pte_magic.load(place.parents[1]))
 
 
 def test_each_process_is_there_once(place: Path) -> None:

@@ -208,7 +208,7 @@ def test_a_process_that_ends_while_it_is_read_leaves_no_file(walker: str, tmp_pa
 
 def test_a_second_snapshot_is_refused_and_the_first_one_stays(pid: int, tmp_path: Path) -> None:
     pte_magic.snapshot(tmp_path, pid)
-    with pytest.raises(TargetError, match="exists; name a directory without a snapshot of this machine"):
+    with pytest.raises(TargetError, match="exists; name a directory without a snapshot of this host"):
         pte_magic.snapshot(tmp_path, pid)
     assert len(pte_magic.load(tmp_path).frame())
 
