@@ -41,7 +41,7 @@ _OF_PAGEMAP = ("file", "mmap_exclusive")
 BOOLEANS = tuple(
     dict.fromkeys((*(name for found in FORMATS.values() for name in found.columns), *_OF_PAGEMAP)),
 )
-"""Columns of dtype boolean that frames may have, named as the kernel names the bits."""
+"""Columns of dtype boolean that frames may have, with the kernel's names of the bits."""
 
 WHERE = ("vaddr", "size")
 _ORIGIN = ("host", "pid", "walker", row_kernels.COLUMN)
@@ -54,11 +54,11 @@ TYPES: dict[str, Any] = {
     **dict.fromkeys(("map_count", "page_flags"), pd.UInt64Dtype()),
     **dict.fromkeys(BOOLEANS, pd.BooleanDtype()),
 }
-"""Dtypes that columns of a frame of entries have, by name; of others, such as host, nothing is asked."""
+"""Dtypes of the columns of a frame of entries, by name; others, such as host, may have any."""
 
 
 def fits(dtype: Any, wanted: Any) -> bool:
-    """Tell whether a column of some dtype may be one for which another one is wanted."""
+    """Tell whether a column of a dtype fits where another dtype is required."""
     if isinstance(wanted, pd.CategoricalDtype):
         return isinstance(dtype, pd.CategoricalDtype)
     return wanted is None or bool(dtype == wanted) or bool(dtype == getattr(wanted, "numpy_dtype", wanted))
@@ -66,7 +66,7 @@ def fits(dtype: Any, wanted: Any) -> bool:
 
 @functools.cache
 def decoded(kernel: Kernel) -> tuple[str, ...]:
-    """Return the columns of what entries of a kernel say, in order; what its architecture lacks is no column."""
+    """Return the columns that decoded entries of a kernel have, in order; only those of its format."""
     found = kernel.format
     names = (
         *("level", "entry", "state", "kind", "pfn"),
@@ -84,7 +84,7 @@ def names(kernel: Kernel) -> tuple[str, ...]:
 
 
 def arrays(found: dict[str, Column], n: int, kernel: Kernel) -> dict[str, Any]:
-    """Make pandas arrays of decoded columns; those that were not decoded are missing throughout."""
+    """Make pandas arrays of decoded columns; columns that were not decoded are empty."""
     made: dict[str, Any] = {}
     # One allocation for all that is missing.
     absent = [name for name in decoded(kernel) if name not in found and name not in _CATEGORIES]
@@ -107,9 +107,10 @@ def arrays(found: dict[str, Column], n: int, kernel: Kernel) -> dict[str, Any]:
 
 
 def translated(frame: pd.DataFrame) -> NDArray[np.uint64]:
-    """Return how many bytes the hardware may hold as the translation that each entry is of, ``uint64[n]``.
+    """Return the bytes that the hardware may hold as one translation with each entry, ``uint64[n]``.
 
-    The block of entries, where a format lets some form one (``mapped``); else, and where nobody knows, what it covers.
+    These are the bytes of its contiguous block, where the format has such blocks (``mapped``); else those that it
+    covers.
     """
     size: NDArray[np.uint64] = frame["size"].to_numpy(np.uint64)
     if "mapped" not in frame.columns:
@@ -118,10 +119,10 @@ def translated(frame: pd.DataFrame) -> NDArray[np.uint64]:
 
 
 def pages(frame: pd.DataFrame) -> NDArray[np.uint64]:
-    """Return how many of the smallest pages each entry covers, which page frames are counted in, ``uint64[n]``.
+    """Return the number of smallest pages (the unit of page frame numbers) that each entry covers, ``uint64[n]``.
 
     Raises:
-        TargetError: Nobody knows of which machine an entry is.
+        TargetError: The host of an entry is not known.
 
     """
     size: NDArray[np.uint64] = frame["size"].to_numpy(np.uint64)
@@ -133,10 +134,10 @@ def pages(frame: pd.DataFrame) -> NDArray[np.uint64]:
 
 
 def page_size(frame: pd.DataFrame) -> int:
-    """Return the bytes of the smallest page, which page frames are counted in, of the machine that a frame is of.
+    """Return the size of the smallest page, the unit of page frame numbers, on the host of a frame.
 
     Raises:
-        TargetError: Its entries are of several, or nobody knows.
+        TargetError: Its entries are of hosts with several page sizes, or of unknown ones.
 
     """
     codes, kernels = row_kernels.known(frame)
@@ -146,9 +147,9 @@ def page_size(frame: pd.DataFrame) -> int:
 
 
 def _unsaid(frame: pd.DataFrame) -> int:
-    """Return the bits of an address below a page where rows do not tell of which kernel they are.
+    """Return the bits of an address below a page, for rows whose kernel is not known.
 
-    An entry of the lowest level covers a page; else this is said of this machine only.
+    An entry of the lowest level covers a page; without one, the page size of this host is returned.
     """
     level = frame["level"].array if "level" in frame.columns else ()
     if isinstance(level, pd.Categorical) and tuple(level.categories) == LEVELS:
@@ -157,14 +158,14 @@ def _unsaid(frame: pd.DataFrame) -> int:
             return int(frame["size"].iloc[lowest[0]]).bit_length() - 1
     if "host" in frame.columns and set(frame["host"].dropna()) <= {hardware.host()}:
         return hardware.PAGE_SIZE.bit_length() - 1
-    message = "these entries do not tell of which kernel they are, so nobody knows how large its pages are; keep the "
+    message = "the kernel of these entries is not known, so its page size is not known either; keep the "
     message += f"column {row_kernels.COLUMN!r} of the frame that pte_magic.walk() returned"
     raise TargetError(message)
 
 
 @functools.cache
 def places(kernel: Kernel) -> dict[str, NDArray[np.intp]]:
-    """Return where each column is among all, as pandas' internals want it."""
+    """Return the place of each column, as pandas' internals need it."""
     return {name: np.array([i]) for i, name in enumerate(names(kernel))}
 
 

@@ -29,12 +29,12 @@ def is_translation(frame: pd.DataFrame) -> bool:
 
 
 def can_be_counted(frame: pd.DataFrame) -> bool:
-    """Tell whether a frame has rows, and where they are and their states are known of all."""
+    """Tell whether a frame has rows, all with known addresses and states."""
     return len(frame) > 0 and has(frame, COUNTED) and not frame["state"].isna().any()
 
 
 def has(frame: pd.DataFrame, columns: dict[str, str]) -> bool:
-    """Tell whether a frame has columns of these names and dtypes, and no others that entries have are changed."""
+    """Tell whether a frame has columns of these names and dtypes, and other columns of entries are unchanged."""
     if not frame.columns.is_unique:
         return False
     found = {str(name): str(dtype) for name, dtype in frame.dtypes.items()}
@@ -53,13 +53,13 @@ def is_chain(frame: pd.DataFrame) -> bool:
 
 
 def is_one(names: Iterable[Any], dtypes: Iterable[Any], says: frozenset[str], wanted: Callable[[Any], Any]) -> bool:
-    """Tell whether columns are those of a kind of frame.
+    """Tell whether columns are those of a class of frames.
 
     Args:
         names: Their names.
         dtypes: Their dtypes.
-        says: Names of which a frame of that kind has one at least.
-        wanted: Returns the dtype that a column of some name has; None if nothing is asked of it.
+        says: Names of which a frame of that class has at least one.
+        wanted: Returns the dtype that a column of some name must have; None for any.
 
     """
     found = dict(zip(names := list(names), dtypes, strict=True))

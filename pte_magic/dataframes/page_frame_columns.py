@@ -45,13 +45,13 @@ FLAGS = (
     "idle",
     "pgtable",
 )
-"""Flags that are columns, after ``kpf_``; ``page_flags`` has the others, too: see `page_frames.FLAGS`."""
+"""Flags that become columns, named ``kpf_…``; ``page_flags`` has all: see `page_frames.FLAGS`."""
 
 _NEEDED = ("vaddr", "size", "pfn", "host", "pid")
 
 
 def join(frame: pd.DataFrame) -> Any:
-    """Do what `PteFrame.frames` says; what is returned is of the frame's kind."""
+    """Do what `PteFrame.frames` says; the result has the class of the frame."""
     _check(frame)
     pfn: Any = frame["pfn"].array
     known = ~np.asarray(pfn.isna())
@@ -77,19 +77,21 @@ def _check(frame: pd.DataFrame) -> None:
         message += "; call it on what pte_magic.walk() returned"
         raise TargetError(message)
     if is_counted(frame):
-        message = "this frame has a row a run, and frames() tells of each entry; call it on the frame before .runs()"
+        message = (
+            "this frame has one row per run, and frames() needs one row per entry; call it on the frame before .runs()"
+        )
         raise TargetError(message)
     others = set(frame["host"].dropna().unique()) - {hardware.host()}
     if others:
         message = (
-            f"these entries are of the host {min(others)!r}, and {hardware.host()!r} knows nothing of its page frames"
+            f"these entries are of the host {min(others)!r}, and {hardware.host()!r} does not know its page frames"
         )
         message += "; call frames() there"
         raise TargetError(message)
 
 
 def _spread(told: Told, known: NDArray[np.bool_]) -> Told:
-    """Return what was told of some rows for all of them."""
+    """Return the values of some rows for all rows."""
     if known.all():
         return told
     values, missing = np.zeros(len(known), np.uint64), np.ones(len(known), np.bool_)
@@ -108,7 +110,7 @@ def _bit(flags: Told, bit: int) -> BooleanArray:
 
 
 def _groups(inodes: Told) -> pd.Categorical:
-    """Return the paths of memory cgroups; of one that cannot be found, its inode."""
+    """Return the paths of memory cgroups; the inode where a path cannot be found."""
     values, missing = inodes
     codes, found = pd.factorize(values[~missing], sort=True)
     at = np.full(len(values), -1)
@@ -143,7 +145,7 @@ def _regions_of(pid: int) -> list[Region]:
 
 
 def _only(regions: Sequence[Region], first: NDArray[np.uint64], last: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Return which region has addresses of ``first`` to ``last``, ``int64[n]``; -1 where it is none, or several."""
+    """Return the region that has addresses of ``first`` to ``last``, ``int64[n]``; -1 for none or several."""
     end = np.array([region.end - 1 for region in regions], np.uint64)
     start = np.array([region.start for region in regions], np.uint64)
     begin = np.searchsorted(end, first)  # the first region that does not end before

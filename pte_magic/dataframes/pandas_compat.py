@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["TEXT", "from_blocks"]
 
 TEXT: Any = pd.StringDtype(na_value=np.nan)
-"""The dtype of a column of text: what pandas 3 calls ``str``, which means objects before."""
+"""The dtype of a column of text: ``str`` in pandas 3, which meant objects before."""
 
 try:
     # The usual constructor takes half a millisecond for thirty columns, this one a tenth.
@@ -26,7 +26,7 @@ except ImportError:
         """Return a frame of arrays, each with the places of its columns.
 
         Args:
-            blocks: A numpy array has a row a column, ``[places, rows]``; an array of pandas is one column.
+            blocks: A numpy array has one row per column, ``[places, rows]``; an array of pandas is one column.
             index: Of the frame's rows.
             columns: Names of the columns, by place.
 

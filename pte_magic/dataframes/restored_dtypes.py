@@ -26,7 +26,7 @@ _TRUTH = {True: True, False: False, "True": True, "False": False}
 
 
 def restored(frame: pd.DataFrame, types: Mapping[str, Any]) -> pd.DataFrame:
-    """Return a frame whose columns of some names have their dtypes, as far as that loses nothing."""
+    """Return a frame whose columns have their dtypes again, where no value would be lost."""
     if not frame.columns.is_unique:
         return frame
     other = {name: dtype for name, dtype in types.items() if name in frame.columns and frame[name].dtype != dtype}
@@ -44,7 +44,7 @@ def restored(frame: pd.DataFrame, types: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def attrs(data: Any, frame: pd.DataFrame) -> dict[Any, Any]:
-    """Return the `attrs` of a frame that was made of some data: those of the data, and what its rows tell."""
+    """Return the `attrs` of a frame made of some data: those of the data, and those that its rows show."""
     found = deepcopy(data.attrs) if isinstance(data, pd.DataFrame) else {}
     if row_kernels.COLUMN in frame.columns and frame.columns.is_unique and "entry" in frame.columns:
         try:
@@ -57,7 +57,7 @@ def attrs(data: Any, frame: pd.DataFrame) -> dict[Any, Any]:
 
 
 def _names(column: pd.Series[Any]) -> Any:
-    """Return a column of the same few texts in all rows as categories."""
+    """Return a column of few different texts as categories."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column.array
     try:
@@ -97,7 +97,7 @@ def _integers(column: pd.Series[Any], dtype: Any) -> Any:
 
 
 def _whole(value: Any) -> int:
-    """Return the number that a value certainly is."""
+    """Return a value as a whole number if it certainly is one."""
     if isinstance(value, (bool, np.bool_)) or (
         isinstance(value, (float, np.floating)) and not abs(float(value)) < _EXACT
     ):

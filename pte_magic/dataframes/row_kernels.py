@@ -40,17 +40,17 @@ def column(kernel: Kernel, n: int) -> pd.Categorical:
 
 
 def attrs(kernel: Kernel) -> dict[Any, Any]:
-    """Return what `attrs` say of a frame that is of one kernel throughout."""
+    """Return the `attrs` of a frame whose entries are all of one kernel."""
     return {"format": kernel.words} | {name: value for name, value in kernel.address_bits._asdict().items() if value}
 
 
 def known(frame: pd.DataFrame, name: str = COLUMN) -> tuple[NDArray[np.intp], list[Kernel | None]]:
-    """Return the kernels of which a frame has entries, and of each row which one it is of, ``intp[n]``.
+    """Return the kernels of a frame's entries, and the kernel of each row, ``intp[n]``.
 
-    A kernel is None where the row does not tell, nor the frame. Frames of older versions have it in their `attrs` only.
+    A kernel is None where neither row nor frame names it. Frames of older versions have it in their `attrs` only.
 
     Raises:
-        TargetError: Somebody wrote something else into the column.
+        TargetError: The column has another content.
 
     """
     if name not in frame.columns:
@@ -71,10 +71,10 @@ def _factorized(words: pd.Series[Any]) -> tuple[NDArray[Any], Sequence[Any]]:
 
 
 def of_all(frame: pd.DataFrame) -> Kernel:
-    """Return the one kernel of which all entries of a frame are.
+    """Return the kernel of all entries of a frame.
 
     Raises:
-        TargetError: They are of several, or nobody knows.
+        TargetError: They are of several kernels, or of an unknown one.
 
     """
     found = known(frame)[1]
@@ -86,14 +86,14 @@ def of_all(frame: pd.DataFrame) -> Kernel:
     if not found or found[0] is None:
         if not len(frame):
             return kernels.running()
-        message = "these entries do not tell of which kernel they are, so nobody can decode them; keep the column "
+        message = "the kernel of these entries is not known, so they cannot be decoded; keep the column "
         message += f"{COLUMN!r} of the frame that pte_magic.walk() returned"
         raise TargetError(message)
     return found[0]
 
 
 def labels(found: Sequence[Kernel | None]) -> list[str]:
-    """Return what kernels are called so that one can tell them apart: their formats, and in what else they differ."""
+    """Return names that tell kernels apart: their formats, and other differences."""
     told = [kernel.told.split() if kernel else ["an unknown one"] for kernel in found]
     short = [words[0] for words in told]
     if len(set(short)) < len(short):
@@ -103,9 +103,9 @@ def labels(found: Sequence[Kernel | None]) -> list[str]:
 
 
 def shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame that says of which format its rows are as briefly as one can tell them apart.
+    """Return a frame with the shortest text in the column ``format`` that tells its rows apart.
 
-    Without the column, if that is the format of this machine throughout.
+    Without the column, if all rows have the format of this host.
     """
     if not frame.columns.is_unique:
         return frame
@@ -122,10 +122,10 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def carried(frame: pd.DataFrame, parts: Sequence[Any]) -> None:
-    """Have each row of what `pandas.concat` made of some frames say of which kernel it is, as it did in its own.
+    """Keep the kernel of each row in the result of `pandas.concat`.
 
-    pandas makes a category of several frames text, which takes a hundred bytes a row; and a frame of older versions
-    tells it for all its rows in its `attrs`.
+    pandas makes text of categories of several frames, which takes a hundred bytes per row; and frames of older versions
+    have the kernel of all their rows in their `attrs` only.
     """
     frames = [part for part in parts if isinstance(part, pd.DataFrame)]
     if not frame.columns.is_unique or sum(map(len, frames)) != len(frame) or len(frames) < len(parts):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COUNTS = ("entries", "bytes")
-"""The columns of runs that entries do not have."""
+"""The columns that only runs have."""
 
 
 def is_counted(frame: pd.DataFrame) -> bool:
@@ -22,7 +22,7 @@ def is_counted(frame: pd.DataFrame) -> bool:
 
 
 def counts(frame: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-    """Return how many entries each row stands for, and how many bytes these cover."""
+    """Return the number of entries of each row, and the bytes that they cover."""
     size = frame["size"].to_numpy(np.uint64)
     if "entries" in frame.columns:
         entries = frame["entries"].to_numpy(np.int64)
@@ -74,7 +74,7 @@ def _continues(frame: pd.DataFrame) -> NDArray[np.bool_]:
 
 
 def _moves(frame: pd.DataFrame, entries: NDArray[np.int64]) -> dict[str, NDArray[np.uint64]]:
-    """Return by how much the numbers of neighbours differ in a run: those of page frames, and of pages in swap."""
+    """Return the distance between neighbours in a run: of page frame numbers, and of pages in swap."""
     if not {"pfn", "swap_offset"} & set(frame.columns):
         return {}
     step = (columns.pages(frame) * entries.astype(np.uint64))[:-1]
@@ -91,7 +91,7 @@ def _moves(frame: pd.DataFrame, entries: NDArray[np.int64]) -> dict[str, NDArray
 
 
 def _plain(column: pd.Series[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Return a column as numbers that are equal where its values are, and which are missing."""
+    """Return a column as numbers that are equal where its values are equal, and the missing ones."""
     array: Any = column.array
     missing = np.asarray(column.isna(), np.bool_)
     if isinstance(array, pd.Categorical):

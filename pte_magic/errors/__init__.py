@@ -21,7 +21,7 @@ class PteMagicError(Exception):
 
 
 class TargetError(PteMagicError, ValueError):
-    """The target names no memory that can be walked."""
+    """The target does not name memory that can be walked."""
 
     __module__ = "pte_magic"
 
@@ -36,7 +36,7 @@ class NoSuchProcessError(PteMagicError, ProcessLookupError):
         self.pid = pid
 
     def __str__(self) -> str:
-        return f"pid {self.pid}: no such process; `ps -e` lists the pids that this machine has"
+        return f"pid {self.pid}: no such process; `ps -e` lists the pids of this host"
 
 
 class AccessDeniedError(PteMagicError, PermissionError):
@@ -50,7 +50,7 @@ class AccessDeniedError(PteMagicError, PermissionError):
 
     def __str__(self) -> str:
         return (
-            f"pid {self.pid}: permission denied; /proc/{self.pid}/pagemap opens for whoever may ptrace the process: "
+            f"pid {self.pid}: permission denied; /proc/{self.pid}/pagemap opens only for users who may ptrace the process: "
             "its own user (see /proc/sys/kernel/yama/ptrace_scope) or root"
         )
 
@@ -70,7 +70,7 @@ class NoAddressSpaceError(PteMagicError):
 
 
 class NoProcError(PteMagicError):
-    """There is no /proc, or it is of a pid namespace that this process is not in."""
+    """There is no /proc, or it belongs to another pid namespace."""
 
     __module__ = "pte_magic"
 
@@ -97,11 +97,13 @@ class WalkerUnavailableError(PteMagicError):
 
 
 class WalkerClosedError(WalkerUnavailableError):
-    """The walker was closed, by `walkers.close`, by ``%unload_ext``, or as it was that of the parent of a fork."""
+    """The walker was closed: by `walkers.close`, by ``%unload_ext``, or in a forked child."""
 
     __module__ = "pte_magic"
 
-    def __init__(self, walker: str, why: str = "this one was closed; call pte_magic.walkers.get() for another") -> None:
+    def __init__(
+        self, walker: str, why: str = "this walker was closed; call pte_magic.walkers.get() for another"
+    ) -> None:
         super().__init__(walker, why)
 
 
@@ -117,13 +119,13 @@ class UnstableError(PteMagicError):
 
     def __str__(self) -> str:
         return (
-            f"pid {self.pid}: the tables at {self.address:#x} changed at every attempt to read them; "
+            f"pid {self.pid}: the page tables at {self.address:#x} changed at every attempt to read them; "
             "stop the process (`kill -STOP`) or try again"
         )
 
 
 class MissingPackageError(PteMagicError, ImportError):
-    """A package that is needed for this only is not installed."""
+    """An optional package is not installed."""
 
     __module__ = "pte_magic"
 
@@ -137,7 +139,7 @@ class MissingPackageError(PteMagicError, ImportError):
 
 
 class SystemTapError(PteMagicError):
-    """SystemTap refused a script, or the kernel the module made of it; the message is what they said, line by line."""
+    """SystemTap refused a script, or the kernel refused its module; the message has their words, line by line."""
 
     __module__ = "pte_magic"
 
@@ -146,19 +148,19 @@ class SystemTapError(PteMagicError):
 
 
 class WorkloadError(PteMagicError, ValueError):
-    """Memory or a process for an experiment cannot be made as asked, or is no more."""
+    """Memory or a process for an experiment cannot be made as requested, or has ended."""
 
     __module__ = "pte_magic"
 
 
 class ResourceError(PteMagicError):
-    """Something that is needed is used up: descriptors, threads, room on a disk. The message says what."""
+    """A resource is used up: descriptors, threads, disk space. The message says which."""
 
     __module__ = "pte_magic"
 
 
 def said(error: BaseException) -> str:
-    """Return what somebody else's error says, its first line and cut; its class if it says nothing, or fails to."""
+    """Return the text of a foreign error: its first line, cut; its class if there is no text."""
     try:
         words = str.strip(str(error)).partition("\n")[0]
     except Exception:  # noqa: BLE001  (somebody else's __str__)
@@ -168,7 +170,7 @@ def said(error: BaseException) -> str:
 
 
 def _line(text: str) -> str:
-    """Return the text of an error on one line: of a very long one its beginning, and its end, which says what to do."""
+    """Return the text of an error on one line; a long text is cut in the middle, as its end says what to type."""
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
     return visible(text)

@@ -21,9 +21,9 @@ _NAME = type.__dict__["__name__"].__get__  # a metaclass may have its own idea
 
 
 def shown(value: Any) -> str:
-    """Return a value as an error shows it: short, on one line; of what is large, what it is.
+    """Return a value as an error shows it: short, on one line; a large value by its kind.
 
-    No code of the value runs: a subclass is shown as what it is made of.
+    No code of the value runs: a subclass is shown as its base class.
     """
     if issubclass(type(value), np.generic) and not issubclass(type(value), _PLAIN):
         value = np.generic.item(value)
@@ -43,12 +43,12 @@ def shown(value: Any) -> str:
 
 
 def class_name(value: object) -> str:
-    """Return the name of a value's class as messages have it: not too long, and all of it can be seen."""
+    """Return the name of a value's class as messages show it: not too long, with all letters visible."""
     return visible(_cut(_NAME(type(value))))
 
 
 def plain(value: Any) -> Any:
-    """Return a text of a subclass, which may compare as it likes, as a str; all else as it is."""
+    """Return a text of a subclass, whose comparisons may be anything, as a str; other values unchanged."""
     return str.__str__(value) if issubclass(type(value), str) else value
 
 
@@ -59,17 +59,17 @@ def _cut(text: str) -> str:
 def integer(
     value: Any, name: str, what: str, *, least: int | None = None, error: type[PteMagicError] = TargetError
 ) -> int:
-    """Return a whole number as an int of Python.
+    """Return a whole number as Python's int.
 
     Args:
-        value: What was passed: an int, or what Python and numpy take for one. A bool is not one.
-        name: Of the parameter.
-        what: What to type instead, as in "type 1234, for example".
-        least: The smallest that is allowed.
-        error: What is raised.
+        value: The argument: an int, or a value that Python and numpy take for one. A bool is not.
+        name: Name of the parameter.
+        what: The advice what to type, as in "type 1234, for example".
+        least: The smallest allowed number.
+        error: The class of the error.
 
     Raises:
-        PteMagicError: It is not a whole number, is smaller, or has more than 128 bits.
+        PteMagicError: It is not a whole number, too small, or has more than 128 bits.
 
     """
     number = index(value)
@@ -83,7 +83,7 @@ def integer(
 
 
 def index(value: Any) -> int | None:
-    """Return what Python and numpy take for a whole number as an int; None for all else, also for a bool."""
+    """Return a value that Python and numpy take for a whole number as an int; else None. A bool is not."""
     if issubclass(type(value), (bool, np.bool_)):
         return None
     try:
@@ -107,15 +107,15 @@ def process(value: Any) -> int:
 
 
 def rows(value: Any) -> int:
-    """Return how many rows a frame is to have. Raises as `integer`."""
-    return integer(value, "rows", "a frame has one row at least; type rows=100000, for example", least=1)
+    """Return a number of rows. Raises as `integer`."""
+    return integer(value, "rows", "a frame has at least one row; type rows=100000, for example", least=1)
 
 
 def seconds(value: Any, name: str, least: float, below: float) -> float:
     """Return a number of seconds.
 
     Raises:
-        TargetError: It is not a number, or not from `least` on and below `below`.
+        TargetError: It is not a number, below `least`, or not below `below`.
 
     """
     found = math.nan
@@ -131,7 +131,7 @@ def seconds(value: Any, name: str, least: float, below: float) -> float:
 
 
 def text(value: Any, name: str, what: str) -> str:
-    """Return a text, as a str and nothing else.
+    """Return a text as a plain str.
 
     Raises:
         TargetError: It is not a text; `what` says what to type.
@@ -144,7 +144,7 @@ def text(value: Any, name: str, what: str) -> str:
 
 
 def flag(value: Any, name: str, what: str, *, error: type[PteMagicError] = TargetError) -> bool:
-    """Return whether something is meant: Python's True or False, or numpy's.
+    """Return a flag: Python's True or False, or numpy's.
 
     Raises:
         PteMagicError: It is neither; `what` says what to type.

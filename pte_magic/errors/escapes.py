@@ -16,12 +16,12 @@ _BYTES = range(0xDC80, 0xDD00)  # what os.fsdecode() makes of bytes that are not
 
 
 def visible(text: str) -> str:
-    """Return a text of one line with an escape for each character that is not seen."""
+    """Return a text of one line with an escape for each invisible character."""
     return text if text.isprintable() else "".join(map(_visible, text))
 
 
 def visible_lines(text: str) -> str:
-    """Return a text of several lines with an escape for each character that is not seen, but line feed and tab."""
+    """Return a text of several lines with an escape for each invisible character except line feed and tab."""
     return "".join(letter if letter in "\n\t" else _visible(letter) for letter in text)
 
 

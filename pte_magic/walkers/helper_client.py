@@ -75,7 +75,7 @@ class HelperWalker(SharedMemoryWalker):
     @classmethod
     def why_no_frames(cls) -> str:
         """Return what makes this user one of those who see page frames."""
-        return f"{NO_FRAMES}, which are for a group; to make it yours, type `{show_frames()}`"
+        return f"{NO_FRAMES}, which only members of a group see; to choose your own group, type `{show_frames()}`"
 
     def close(self) -> None:
         """Close the connection, when no walk is under way, or it has waited for an answer for a while.

@@ -47,7 +47,7 @@ def show_frames() -> str:
 
 def frames_by_helper() -> str:
     """Return what to type where a walker shows page frames to those only to whom pagemap does."""
-    return f"{NO_FRAMES} without CAP_SYS_ADMIN; a helper tells them, type `{show_frames()}`"
+    return f"{NO_FRAMES} without CAP_SYS_ADMIN; a helper can show them, type `{show_frames()}`"
 
 
 def _as_root(program: list[str], *words: str) -> str:

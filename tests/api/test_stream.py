@@ -91,7 +91,7 @@ def test_a_temporary_is_held_until_the_stream_ends() -> None:
     ("arguments", "options", "message"),
     [
         (["nonsense"], {}, "'nonsense' is not an address"),
-        (["all"], {"rows": 0}, "rows=0 is not a whole number from 1 on; a frame has one row at least"),
+        (["all"], {"rows": 0}, "rows=0 is not a whole number from 1 on; a frame has at least one row"),
         (["all"], {"walker": "gdb"}, "walker 'gdb' does not exist"),
         (["all"], {"pid": 1 << 30}, "pid 1073741824: no such process"),
     ],

@@ -213,7 +213,7 @@ def test_of_a_process_that_has_gone_frames_are_told_and_regions_are_not(new_map:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda table: table.runs(), "this frame has a row a run, and frames() tells of each entry; "),
+        (lambda table: table.runs(), "this frame has one row per run, and frames() needs one row per entry; "),
         (lambda table: table.drop(columns=["vaddr", "pid"]), "this frame has no vaddr, pid; call it on what"),
         (lambda _: pte_magic.decode(0x8000000153016067), "this frame has no vaddr, size, host, pid; call it on what"),
         (

@@ -160,7 +160,7 @@ def test_views_are_never_empty_of_a_sudden(raw_walker: str, address: int) -> Non
             return str(error)
 
     with forked(go_on) as child:
-        assert child.step().endswith("this one was closed; call pte_magic.walkers.get() for another")
+        assert child.step().endswith("this walker was closed; call pte_magic.walkers.get() for another")
     assert sum(len(piece) for piece in pieces)
 
 

@@ -23,7 +23,7 @@ _NONE, _TABLE, _SWAP, _PROTNONE = (STATES.index(name) for name in ("none", "tabl
 
 
 def told(ground: Ground) -> tuple[NDArray[np.intp], list[str]]:
-    """Return which combination of words each row has, and the combinations; ``""`` if nothing changed."""
+    """Return the combination of words of each row, and all combinations; ``""`` if nothing changed."""
     found: list[Told] = []
     said = np.zeros(len(ground.starts), np.bool_)
     for column in COLUMNS:
@@ -63,14 +63,14 @@ def _kind(ground: Ground) -> Told:
 
 
 def _permission(ground: Ground, column: str) -> Told:
-    """Compare what is allowed; not where no access is at all, on one side: its bits mean nothing to the CPU."""
+    """Compare permissions, except where one side allows no access at all: its bits mean nothing to the CPU."""
     before, after = ground.rows(column)
     same = (ground.state.before == _PROTNONE) == (ground.state.after == _PROTNONE)
     return tell(column, np.where(same, before, -1), after)
 
 
 def _size(ground: Ground) -> Told:
-    """Compare the sizes of pages; what maps nothing has none, and without a level nobody knows it."""
+    """Compare page sizes; entries that map nothing have none, and without a level it is not known."""
     covers = ground.covers
     maps = covers.differ
     for state, level in zip(ground.pieces("state"), ground.pieces("level"), strict=True):
@@ -97,7 +97,7 @@ def _swap_place(ground: Ground) -> Told:
 
 
 def _dirty(ground: Ground) -> Told:
-    """Compare what the kernel calls dirty: a read-only entry keeps the bit elsewhere (``pte_dirty()``)."""
+    """Compare the kernel's dirty state: a read-only entry keeps the bit elsewhere (``pte_dirty()``)."""
     dirty, saved = ground.pieces("dirty"), ground.pieces("saved_dirty")
     before, after = (np.where(one >= 0, np.maximum(one, other), -1) for one, other in zip(dirty, saved, strict=True))
     return tell("dirty", ground.uniform(before), ground.first(after))

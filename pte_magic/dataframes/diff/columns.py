@@ -19,12 +19,12 @@ TYPES: Mapping[str, Any] = {
     **dict.fromkeys(("level_before", "level_after"), columns.TYPES["level"]),
     **dict.fromkeys(("state_before", "state_after"), columns.TYPES["state"]),
 }
-"""Their dtypes, by name."""
+"""Dtypes of the columns, by name."""
 SAYS = frozenset({"vaddr", "before", "after", "flipped"})
-"""Of these a difference has one at least."""
+"""A difference has at least one of these columns."""
 _SHOWN = SAYS | {"size", "change", "level", "level_before", "level_after", "state_before", "state_after"}
 
 
 def is_whole(frame: pd.DataFrame) -> bool:
-    """Tell whether a frame has all that is shown of a difference."""
+    """Tell whether a frame has all columns that the display of a difference needs."""
     return set(frame.columns) >= _SHOWN and is_one(frame.columns, frame.dtypes, SAYS, TYPES.get)

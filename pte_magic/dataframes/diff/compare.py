@@ -31,7 +31,7 @@ _NONE = STATES.index("none")
 
 
 def compare(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of `pte_magic.api.pte_diff.PteDiff`, with how many entries were compared and how many changed."""
+    """Return the rows of `pte_magic.api.pte_diff.PteDiff`, and the numbers of compared and changed entries."""
     ends, tables = pieces.side(before, "before")
     ends_after, tables_after = pieces.side(after, "after")
     kernel, kernel_after = _kernels(before, after)
@@ -64,9 +64,9 @@ def compare(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
 
 
 def _seen(before: pd.DataFrame, after: pd.DataFrame, *kernels: Kernel | None) -> str:
-    """Return what two frames can show changes of, if that is not all of their entries; empty if it is.
+    """Return in words which part of entries two frames can compare; empty if it is all of each entry.
 
-    What only one of them shows cannot be compared either.
+    A part that only one of them shows cannot be compared.
     """
     bare = [frame for frame in (before, after) if _has_bare(frame)]
     walkers = {str(name) for frame in bare if "walker" in frame.columns for name in frame["walker"].dropna().unique()}
@@ -77,15 +77,15 @@ def _seen(before: pd.DataFrame, after: pd.DataFrame, *kernels: Kernel | None) ->
 
 
 def _has_bare(frame: pd.DataFrame) -> bool:
-    """Tell whether a frame has entries of which only some bits are known."""
+    """Tell whether a frame has entries with some unknown bits."""
     return bool((~entries(frame)[1]).any())
 
 
 def _kernels(before: pd.DataFrame, after: pd.DataFrame) -> tuple[Kernel | None, Kernel | None]:
-    """Return of which kernels the two frames are, None where nothing depends on it.
+    """Return the kernels of the two frames, None where nothing depends on it.
 
     Raises:
-        TargetError: One of them is of several kernels, nobody knows of which, or their entries are no two of a kind.
+        TargetError: A frame is of several kernels or of an unknown one, or the two have different formats.
 
     """
     found: list[Kernel | None] = []
@@ -101,13 +101,13 @@ def _kernels(before: pd.DataFrame, after: pd.DataFrame) -> tuple[Kernel | None, 
     one, other = found
     if one and other and one.format is not other.format:
         message = f"the frame before has entries of {one.format.name}, the frame after of {other.format.name}; "
-        message += "compare those of machines of one kind"
+        message += "compare frames of one format"
         raise TargetError(message)
     return one, other
 
 
 def _ends(before: pd.DataFrame, after: pd.DataFrame, ends: Side, ends_after: Side) -> tuple[Ground, int]:
-    """Lay the entries at which walks ended upon each other; return also how many are in both frames."""
+    """Match the entries at which walks ended; return also the number of those in both frames."""
     laid = pieces.pieces(ends, ends_after)
     both = (laid.before >= 0) & (laid.after >= 0)
     keep = ~(both & _same(before, after, laid))
@@ -120,7 +120,7 @@ def _ends(before: pd.DataFrame, after: pd.DataFrame, ends: Side, ends_after: Sid
 
 
 def _same(before: pd.DataFrame, after: pd.DataFrame, laid: Pieces) -> NDArray[np.bool_]:
-    """Tell which pieces certainly did not change: everything follows from the raw entry and its level."""
+    """Tell which pieces certainly did not change: raw entry and level are the same."""
     (raw, known), (raw_after, known_after) = entries(before), entries(after)
     found: NDArray[np.bool_] = taken(known, laid.before, 0) & taken(known_after, laid.after, 0)
     found &= taken(raw, laid.before, 0) == taken(raw_after, laid.after, 0)
@@ -129,7 +129,7 @@ def _same(before: pd.DataFrame, after: pd.DataFrame, laid: Pieces) -> NDArray[np
 
 
 def _sticks_out(frame: pd.DataFrame, row: Rows, both: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tell which pieces lie in an empty entry that covers more than the other frame, which has some of it."""
+    """Tell which pieces lie in an empty entry that covers more addresses than the other frame."""
     empty = codes(frame, "state") == _NONE
     shared = np.zeros(len(frame), np.bool_)
     shared[row[both]] = True
@@ -138,7 +138,7 @@ def _sticks_out(frame: pd.DataFrame, row: Rows, both: NDArray[np.bool_]) -> NDAr
 
 
 def _starts(after: pd.DataFrame, laid: Pieces) -> Rows:
-    """Return where rows of the difference start: pieces that became one, larger entry are one."""
+    """Return the starts of rows of the difference: pieces that became one larger entry are one row."""
     joined = (laid.before >= 0) & (laid.after >= 0) & (taken(codes(after, "state"), laid.after) != _NONE)
     joined &= taken(after["size"].to_numpy(), laid.after, 0) > laid.size
     goes_on = joined[1:] & joined[:-1] & (laid.after[1:] == laid.after[:-1])
@@ -147,7 +147,7 @@ def _starts(after: pd.DataFrame, laid: Pieces) -> Rows:
 
 
 def _changed(ground: Ground) -> pd.DataFrame:
-    """Return the rows of what changed."""
+    """Return the rows that changed."""
     key, words = told(ground)
     rows = np.flatnonzero(np.array([bool(said) for said in words])[key])
     raw = ground.raw

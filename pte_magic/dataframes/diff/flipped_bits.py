@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _WIDTH = 64
 _PLACES = frozenset({"pfn", "pfn_high", "offset"})
-"""Fields that say where a page is: from one page to the next, other bits of them flip."""
+"""Fields with the place of a page: their flipped bits differ from page to page."""
 
 
 class _Kind(NamedTuple):
@@ -35,9 +35,9 @@ class _Kind(NamedTuple):
 
 
 def names(diff: pd.DataFrame) -> list[str]:
-    """Return for each row the bits that flipped: ``+`` if it was set, ``-`` if it was cleared; empty if none is known.
+    """Return the flipped bits of each row: ``+`` for a set bit, ``-`` for a cleared one; empty if none is known.
 
-    A bit has the name that it has in the entry in which it is set. A field of many bits has no sign.
+    A bit is named as in the entry in which it is set. A field of several bits has no sign.
     """
     signs: list[dict[str, str]] = [{} for _ in range(len(diff))]
     lowest: dict[str, int] = {}
@@ -58,7 +58,7 @@ def names(diff: pd.DataFrame) -> list[str]:
 def changes(diff: pd.DataFrame) -> NDArray[np.bool_]:
     """Tell for each row but the first whether other bits flipped than in the row before it, ``bool[n-1]``.
 
-    Bits of a page frame or of a place in swap do not count: these differ in neighbours to which the same happened.
+    Bits of a page frame or of a place in swap do not count: they differ between neighbours with the same change.
     """
     keys = {sign: np.zeros(len(diff), np.uint64) for sign in "-+"}
     for sign, rows, bits, found in _kinds(diff):
@@ -75,7 +75,7 @@ def changes(diff: pd.DataFrame) -> NDArray[np.bool_]:
 
 
 def _kinds(diff: pd.DataFrame) -> Iterator[_Kind]:
-    """Yield the rows of which the flipped bits are known, by what their entries before and then after are."""
+    """Yield the rows with known flipped bits, by the kind of their entries before, then after."""
     known = diff["flipped"].notna().to_numpy(np.bool_)
     flipped = diff["flipped"].to_numpy(np.uint64, na_value=0)
     for when, sign in (("before", "-"), ("after", "+")):
@@ -96,7 +96,7 @@ def _kinds_of(  # noqa: PLR0913, PLR0917  (columns of the same rows)
     level: NDArray[np.int8],
     kernel: Kernel | None,
 ) -> Iterator[_Kind]:
-    """Yield rows with entries of one kernel; if nobody knows which, their bits have no names."""
+    """Yield rows with entries of one kernel; if it is not known, their bits have no names."""
     if kernel is None:
         yield _Kind(sign, rows, bits, [])
         return

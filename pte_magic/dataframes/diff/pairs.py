@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def alike(
     before: pd.DataFrame, after: pd.DataFrame, kernel: Kernel | None, kernel_after: Kernel | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return two frames, both without page frame numbers in their entries if one of them is: they tell nothing."""
+    """Return two frames, both without page frame numbers if one of them has none: they cannot be compared."""
     is_hidden = [bool(one and one.frames_hidden) for one in (kernel, kernel_after)]
     if is_hidden[0] == is_hidden[1]:
         return before, after
@@ -52,7 +52,7 @@ class Pair(NamedTuple):
 
     @property
     def differ(self) -> Bools:
-        """Whether both are known, and are not the same."""
+        """True where both are known and differ."""
         changed: Bools = (self.before != self.after) & (self.before >= 0) & (self.after >= 0)
         return changed
 
@@ -68,15 +68,15 @@ class Raw(NamedTuple):
 
 @dataclass(frozen=True)
 class Ground:
-    """Pieces of addresses, and the two frames whose rows cover them. A row of the difference is one piece or several.
+    """Pieces of addresses, and the two frames whose rows cover them. A row of the difference is one or more pieces.
 
     Attributes:
         before: The frame before.
         after: The frame after.
         laid: The pieces, with the rows of both frames.
         starts: The first piece of each row of the difference, ``intp[rows]``.
-        added: Of entries that point to tables: those that were certainly not there before, ``bool[rows]``.
-        removed: The same of after.
+        added: Of entries that point to page tables, those that certainly did not exist before, ``bool[rows]``.
+        removed: The same, for after.
 
     """
 
@@ -92,13 +92,13 @@ class Ground:
         return Pair(taken(codes(self.before, name), self.laid.before), taken(codes(self.after, name), self.laid.after))
 
     def rows(self, name: str) -> Pair:
-        """Return a column's values for each row; missing where pieces that became one differed."""
+        """Return a column's values for each row; missing where the pieces of a row differ."""
         found = self.pieces(name)
         return Pair(self.uniform(found.before), self.first(found.after))
 
     @cached_property
     def merges(self) -> bool:
-        """Whether there are rows of several pieces."""
+        """True if there are rows of several pieces."""
         return len(self.starts) < len(self.laid.first)
 
     def first(self, values: NDArray[Any]) -> NDArray[Any]:
@@ -106,19 +106,19 @@ class Ground:
         return values[self.starts] if self.merges else values
 
     def uniform(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return the value that all pieces of a row have, else -1."""
+        """Return the common value of all pieces of a row, else -1."""
         if not self.merges:
             return values
         least = np.minimum.reduceat(values, self.starts)
         return np.where(least == np.maximum.reduceat(values, self.starts), least, -1)
 
     def any(self, found: Bools) -> Bools:
-        """Tell for each row whether something is true of any of its pieces."""
+        """Tell for each row whether it is true for any of its pieces."""
         return np.logical_or.reduceat(found, self.starts) if self.merges else found
 
     @cached_property
     def count(self) -> Rows:
-        """How many pieces each row has."""
+        """The number of pieces of each row."""
         return np.diff(np.append(self.starts, len(self.laid.first)))
 
     @cached_property
@@ -128,7 +128,7 @@ class Ground:
 
     @cached_property
     def covers(self) -> Pair:
-        """Bytes that the entries cover, of each piece."""
+        """Bytes that the entries of each piece cover."""
         sizes = (frame["size"].to_numpy().astype(np.int64) for frame in (self.before, self.after))
         return Pair(*(taken(size, row) for size, row in zip(sizes, (self.laid.before, self.laid.after), strict=True)))
 
@@ -155,7 +155,7 @@ class Ground:
         return Pair(self.uniform(before), self.first(after)), changed
 
     def _at_the_piece(self, found: NDArray[np.int64], frame: pd.DataFrame, row: Rows) -> NDArray[np.int64]:
-        """Return the frames of the pieces themselves, which may lie within a huge page."""
+        """Return the page frames of the pieces themselves, which may lie within a huge page."""
         first = taken(frame["vaddr"].to_numpy(), row)
         if np.array_equal(first, self.laid.first):
             return found
@@ -164,7 +164,7 @@ class Ground:
 
     @cached_property
     def raw(self) -> Raw:
-        """Raw entries of each row; not known of several that became one."""
+        """Raw entries of each row; unknown for several that became one."""
         (before, known), (after, known_after) = entries(self.before), entries(self.after)
         row, row_after = self.first(self.laid.before), self.first(self.laid.after)
         return Raw(

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     Rows = NDArray[np.intp]
 
 NEEDED = ("vaddr", "size", "state")
-"""Columns without which entries cannot be laid upon each other."""
+"""Columns that matching entries needs."""
 
 
 class Side(NamedTuple):
-    """Where the entries of a frame are, in ascending order: rows that point to tables, or the others."""
+    """The places of a frame's entries, in ascending order: those that point to page tables, or the others."""
 
     row: Rows
     first: NDArray[np.uint64]
@@ -38,7 +38,7 @@ class Pieces(NamedTuple):
         first: First address, uint64.
         size: Bytes, uint64.
         before: The row of the frame before that covers it, -1 if none does.
-        after: The same of the frame after.
+        after: The same for the frame after.
 
     """
 
@@ -53,10 +53,10 @@ class Pieces(NamedTuple):
 
 
 def side(frame: pd.DataFrame, when: str) -> tuple[Side, Side]:
-    """Return the entries at which the walk ended, and those that point to tables, of the frame before or after.
+    """Return the entries at which the walk ended, and those that point to page tables, of the frame before or after.
 
     Raises:
-        TargetError: The frame lacks what is needed, its rows are runs, or several processes are in it.
+        TargetError: The frame lacks a column, its rows are runs, or it has several processes.
 
     """
     missing = [name for name in NEEDED if name not in frame.columns]
@@ -70,7 +70,7 @@ def side(frame: pd.DataFrame, when: str) -> tuple[Side, Side]:
             message += "give it that dtype when it is read or made, as pte_magic.walk() does"
             raise TargetError(message)
     if is_counted(frame):
-        message = f"the frame {when} has runs, not entries; compare frames as they are before .runs()"
+        message = f"the frame {when} has runs, not entries; compare frames before .runs()"
         raise TargetError(message)
     depth = codes(frame, "level")
     first, size = (frame[name].to_numpy(np.uint64) for name in ("vaddr", "size"))
@@ -92,7 +92,7 @@ def side(frame: pd.DataFrame, when: str) -> tuple[Side, Side]:
 
 
 def pieces(before: Side, after: Side) -> Pieces:
-    """Lay the entries at which walks ended upon each other; a piece is as large as the smaller of the two."""
+    """Match the entries at which walks ended; a piece has the size of the smaller one."""
     if np.array_equal(before.first, after.first) and np.array_equal(before.end, after.end):
         return Pieces(before.first, before.end - before.first, before.row, after.row)
     cuts = _union(before.first, before.end, after.first, after.end)
@@ -105,7 +105,7 @@ def pieces(before: Side, after: Side) -> Pieces:
 def _union(*ascending: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return the different numbers of several arrays, in ascending order.
 
-    Theirs are in order, which a stable sort makes use of: `numpy.unique` takes twenty times as long.
+    The arrays are sorted, and a stable sort uses that: `numpy.unique` takes twenty times as long.
     """
     found: NDArray[np.uint64] = np.sort(np.concatenate(ascending), kind="stable")
     new: NDArray[np.uint64] = found[np.append(np.ones(min(len(found), 1), np.bool_), found[1:] != found[:-1])]
@@ -113,7 +113,7 @@ def _union(*ascending: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _at(one: Side, address: NDArray[np.uint64]) -> Rows:
-    """Return which entry covers each address, -1 if none does."""
+    """Return the entry that covers each address, -1 if none does."""
     if not len(one.row):
         return np.full(len(address), -1, np.intp)
     at = np.searchsorted(one.first, address, side="right") - 1
@@ -127,7 +127,7 @@ def _covering(one: Side, address: NDArray[np.uint64]) -> Rows:
 
 
 def tables(before: Side, after: Side) -> Pieces:
-    """Lay the entries that point to tables upon each other, level by level."""
+    """Match the entries that point to page tables, level by level."""
     keys = [_keys(one) for one in (before, after)]
     union = _union(*keys)
     rows, sizes = [], np.zeros(len(union), np.uint64)
@@ -146,9 +146,9 @@ def _keys(one: Side) -> NDArray[np.uint64]:
 
 
 def shows_none(tables: Pieces, other: Side, missing: Rows) -> NDArray[np.bool_]:
-    """Tell of tables that a frame does not have whether it shows that there were none, ``bool[n]``.
+    """Tell for missing page tables whether the frame shows that they did not exist, ``bool[n]``.
 
-    It does where a single entry covers all that the table would; else it was made without ``tables=True``.
+    It does where a single entry covers all addresses of the page table; else it was made without ``tables=True``.
     """
     at = _at(other, tables.first)
     found = (missing < 0) & (at >= 0)

@@ -13,11 +13,11 @@ from pte_magic.dataframes.diff import flipped_bits
 
 _SAME = ("change", "level", "state_before", "state_after", "level_before", "level_after")
 NEEDED = (*WHERE, *_SAME, "before", "after", "flipped")
-"""Columns that a difference has of which runs are made."""
+"""Columns of a difference that runs need."""
 
 
 def merged(diff: pd.DataFrame) -> Any:
-    """Do what `PteDiff.runs` says; what is returned is of the difference's kind."""
+    """Do what `PteDiff.runs` says; the result has the class of the difference."""
     first, size = diff["vaddr"].to_numpy(), diff["size"].to_numpy()
     starts = np.ones(len(diff), np.bool_)
     starts[1:] = (first[1:] != first[:-1] + runs.counts(diff)[1][:-1]) | (size[1:] != size[:-1])

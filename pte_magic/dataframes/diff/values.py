@@ -19,7 +19,7 @@ _NUMBERS = ("pfn", "swap_type", "swap_offset")
 
 
 def codes(frame: pd.DataFrame, name: str) -> NDArray[Any]:
-    """Return a column as plain numbers, ``int8[n]`` or ``int64[n]``, -1 where missing or if there is none."""
+    """Return a column as plain numbers, ``int8[n]`` or ``int64[n]``, -1 where missing or without the column."""
     if name not in frame.columns:
         return np.full(len(frame), -1, np.int8)
     column: Any = frame[name].array

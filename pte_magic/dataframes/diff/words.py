@@ -20,7 +20,7 @@ ANY = "*"
 
 
 class Word(NamedTuple):
-    """What is said if a column changed from one value to another; ``{before}`` and ``{after}`` are the values."""
+    """The words for a column that changed from one value to another; ``{before}`` and ``{after}`` are the values."""
 
     column: str
     before: str
@@ -105,10 +105,10 @@ WORDS = (
     Word("file", "yes", "no", "anonymous page"),
     Word("bits", "no", "yes", "other bits"),  # if there is nothing else to say
 )
-"""All words. Of a column, the first line that fits is taken; columns are told in this order. No words have a comma."""
+"""All words. The first line of a column that fits is taken, in the order of columns here. No word has a comma."""
 
 NOT_LOOKED = tuple(word.words for word in WORDS if word.column == "looked")
-"""Words that tell of no change."""
+"""Words that do not mean a change."""
 
 NO_YES = ("no", "yes")
 VALUES: dict[str, tuple[str, ...]] = {
@@ -123,7 +123,7 @@ COLUMNS = tuple(dict.fromkeys(word.column for word in WORDS))
 
 
 class Told(NamedTuple):
-    """Which words each row has for one column: their number from 1 on, 0 for none; ``uint8[n]``."""
+    """The words of each row for one column: their number from 1 on, 0 for none; ``uint8[n]``."""
 
     number: NDArray[np.uint8]
     words: tuple[str, ...]
@@ -131,7 +131,7 @@ class Told(NamedTuple):
 
 @functools.cache
 def _matrix(column: str, values: tuple[str, ...]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """Return by code before and code after the number of the words; the last row and column, index -1, have none."""
+    """Return the number of the words, by the codes before and after; the last row and column, index -1, have none."""
     table = np.zeros((len(values) + 1, len(values) + 1), np.uint8)
     words: list[str] = []
     lines = [word for word in WORDS if word.column == column]
@@ -148,7 +148,7 @@ def _matrix(column: str, values: tuple[str, ...]) -> tuple[NDArray[np.uint8], tu
 
 
 def tell(column: str, before: NDArray[Any], after: NDArray[Any], values: tuple[str, ...] | None = None) -> Told:
-    """Find the words for codes of a column, -1 where missing, which is no change."""
+    """Find the words for codes of a column; -1 stands for a missing value, which is not a change."""
     table, words = _matrix(column, values or VALUES.get(column, NO_YES))
     number = np.zeros(len(before), np.uint8)
     changed = np.flatnonzero(before != after)
@@ -157,7 +157,7 @@ def tell(column: str, before: NDArray[Any], after: NDArray[Any], values: tuple[s
 
 
 def differs(column: str, changed: NDArray[np.bool_]) -> Told:
-    """Find the words for a column of which only matters whether it changed."""
+    """Find the words for a column whose value does not matter, only whether it changed."""
     return Told(changed.view(np.uint8), _matrix(column, NO_YES)[1])
 
 
@@ -165,7 +165,7 @@ def joined(told: Sequence[Told], n: int) -> tuple[NDArray[np.intp], list[str]]:
     """Put the words of all columns together, once for each combination.
 
     Returns:
-        The combination that each row has, ``intp[n]``, and what it is in words, comma-separated; ``""`` for none.
+        The combination of each row, ``intp[n]``, and the combinations in words, comma-separated; ``""`` for none.
 
     """
     key, combinations = np.zeros(n, np.intp), [""]

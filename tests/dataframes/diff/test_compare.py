@@ -201,7 +201,7 @@ def test_rows_may_be_in_any_order() -> None:
     [
         (
             lambda table: table.runs(),
-            "the frame after has runs, not entries; compare frames as they are before .runs()",
+            "the frame after has runs, not entries; compare frames before .runs()",
         ),
         (lambda table: table.drop(columns="vaddr"), "the frame after has no column 'vaddr'; compare frames as "),
         (lambda table: pd.concat([table, table]), f"{START:#x} is covered by several rows of the frame after; select "),

@@ -97,7 +97,7 @@ def test_another_process_is_the_target(shell: Shell) -> None:
         assert run(shell, cells.COUNT, "-x child.pid", times=1, child=child).result == counted(1, child.pid)
         assert run(shell, cells.COUNT, f"-x {child.pid}", times=1).result == counted(1, child.pid)
     cell = run(shell, cells.COUNT, f"-x {child.pid}", times=1)
-    assert cell.err == f"UsageError: pid {child.pid}: no such process; `ps -e` lists the pids that this machine has\n"
+    assert cell.err == f"UsageError: pid {child.pid}: no such process; `ps -e` lists the pids of this host\n"
 
 
 def test_an_error_while_it_runs_is_in_the_cells_words(shell: Shell) -> None:
