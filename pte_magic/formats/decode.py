@@ -29,14 +29,14 @@ _HARD = np.array([shape in HARD for shape in Shape])
 
 
 class Column(NamedTuple):
-    """Values, and which of them are missing (None: none is)."""
+    """Values, and a mask of the missing ones (None: no value is missing)."""
 
     values: NDArray[Any]
     missing: NDArray[np.bool_] | None = None
 
 
 def octets(entry: NDArray[np.uint64], kernel: Kernel) -> list[NDArray[np.uint8]]:
-    """Return the octets of entries, the lowest first; those that are looked at several times side by side in memory."""
+    """Return the octets of entries, the lowest first; those that are needed several times are contiguous in memory."""
     apart = entry.view(np.uint8).reshape(-1, 8)
     often = shape_table(kernel).octets
     return [apart[:, i].copy() if i in often else apart[:, i] for i in range(8)]
@@ -62,7 +62,7 @@ def shapes(
 
 
 def shape(entry: NDArray[np.uint64], level: NDArray[np.int8], kernel: Kernel) -> Shape:
-    """Return how the bits of the first entry are to be read."""
+    """Return the shape of the first entry."""
     return Shape(int(shapes(entry, level, octets(entry, kernel), kernel)[0]))
 
 
@@ -86,7 +86,7 @@ def _frames(
 
 
 def _whole(bits: NDArray[np.uint64], kernel: Kernel) -> NDArray[np.uint64]:
-    """Move bits of page frames that lie elsewhere in the address to where they are there."""
+    """Move bits of page frame numbers to their place in the address."""
     for mask, left in moved(kernel):
         bits = bits & ~mask | (bits & mask) << left
     return bits
@@ -97,11 +97,11 @@ def columns(entry: NDArray[np.uint64], level: NDArray[np.int8], kernel: Kernel) 
 
     Args:
         entry: Raw entries, ``uint64[n]``, contiguous.
-        level: Where each was found, ``int8[n]``, indices into ``LEVELS``.
-        kernel: What the kernel that they come from does with the bits.
+        level: Their levels, ``int8[n]``, indices into ``LEVELS``.
+        kernel: The kernel that they come from.
 
     Returns:
-        The columns that these entries have, by name. A column that none of them has is left out.
+        The columns of these entries, by name. A column that no entry has is left out.
 
     """
     if not len(entry):
@@ -134,7 +134,7 @@ def _tell_special(  # noqa: PLR0913, PLR0917  (what `columns` has found out)
     todo: Plan,
     kernel: Kernel,
 ) -> None:
-    """Add what only some entries say: their kinds, and all of those that are not present."""
+    """Add the columns that only some entries have: kinds, and those of entries that are not present."""
     if todo.splitting:
         found["kind"] = Column(np.where(shape == Shape.INVALID_HUGE, SPLITTING, np.int8(-1)))
     if todo.swaps:
@@ -172,7 +172,7 @@ def _picked(column: PickColumn, byte: list[NDArray[np.uint8]], shape: NDArray[np
 
 
 class Swap(NamedTuple):
-    """Where type and offset of swap entries are: bits from the lowest up, and what turns the offset's."""
+    """The places of type and offset in swap entries: bits from the lowest up, and the mask that inverts the offset."""
 
     type: np.uint64
     offset: np.uint64
@@ -183,7 +183,7 @@ class Swap(NamedTuple):
 
 @functools.cache
 def swap(kernel: Kernel) -> Swap:
-    """Return where a kernel's swap entries have type and offset (``__swp_type()``, ``__swp_offset()``)."""
+    """Return the places of type and offset in a kernel's swap entries (``__swp_type()``, ``__swp_offset()``)."""
     found = {field.name: field for field in fields(kernel) if Shape.SWAP in field.shapes}
     kind, offset = found["type"], found["offset"]
     flips = ~np.uint64(0) if kernel.format.swap_inverted else np.uint64(0)
@@ -209,7 +209,7 @@ def _decode_swap(found: dict[str, Column], entry: NDArray[np.uint64], rows: NDAr
 
 
 def scatter(found: dict[str, Column], part: dict[str, Column], rows: NDArray[np.intp], n: int) -> None:
-    """Lay the columns of some rows into those of all `n`."""
+    """Put the columns of some rows into the columns of all `n` rows."""
     for name, column in part.items():
         if name not in found:
             codes = name in ("state", "kind")
@@ -224,7 +224,7 @@ def scatter(found: dict[str, Column], part: dict[str, Column], rows: NDArray[np.
 def _decode_not_present(
     found: dict[str, Column], entry: NDArray[np.uint64], rows: NDArray[np.intp], kernel: Kernel
 ) -> None:
-    """Tell of entries that are in no layout of Linux' which page of its own the kernel may have made not present."""
+    """Add the page of the kernel's own for entries without a layout of Linux, if it may have made it not present."""
     part = {"kind": Column(np.full(len(rows), NOT_PRESENT, np.int8))}
     if not kernel.frames_hidden:
         odd = entry[rows]
@@ -236,14 +236,14 @@ def _decode_not_present(
 
 @functools.cache
 def _marks(kernel: Kernel) -> NDArray[np.bool_]:
-    """Return which types of swap entries say in the bits of their offset what they mark."""
+    """Return the types of swap entries whose offset has the kind of marker in its bits."""
     return np.array([found == ("marker", None) for found in kernel.swap.types])
 
 
 def swap_columns(
     found: dict[str, Column], kind_of: NDArray[np.uint8], offset: NDArray[np.uint64], kernel: Kernel
 ) -> None:
-    """Add what type and offset of swap entries say: ``state``, ``kind`` and ``pfn``."""
+    """Add ``state``, ``kind`` and ``pfn``, by type and offset of swap entries."""
     swap = kernel.swap
     state = np.array([STATES.index(state) if state else -1 for state, _ in swap.types], np.int8)[kind_of]
     kind = np.array([KINDS.index(kind) if kind else -1 for _, kind in swap.types], np.int8)[kind_of]

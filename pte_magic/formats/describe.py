@@ -31,12 +31,12 @@ _SAYS = {
     "none": "empty, nothing is mapped in these {size}",
     "table": "points to the next table, at physical address {physical}",
     "present": "maps {size} at physical address {physical}",
-    "splitting": "being split or changed, not there for the CPU now: {size} in memory at physical address {physical}",
+    "splitting": "being split or changed, not present for the CPU now: {size} in memory at physical address {physical}",
     "protnone": "no access is allowed to these {size}, which are in memory at physical address {physical}",
     "swap": "swapped out, to page {swap_offset} of swap device {swap_type}",
-    "migration": "on the way from page frame {pfn} to another",
+    "migration": "moving from page frame {pfn} to another",
     "device": "in a device's memory, page frame {pfn}",
-    "hwpoison": "page frame {pfn} is broken, the hardware says",
+    "hwpoison": "page frame {pfn} is broken, as the hardware reported",
     "marker": "marks an empty place: {kind}",
     "not_present": "not a swap entry, which would have other bits clear; it can be a page of the kernel's own that was "
     "made not present, at physical address {physical}",
@@ -45,12 +45,12 @@ _SAYS = {
 _SAYS_HIDDEN = _SAYS | {
     "table": "points to the next table",
     "present": "maps {size}",
-    "splitting": "being split or changed, not there for the CPU now: {size} in memory",
+    "splitting": "being split or changed, not present for the CPU now: {size} in memory",
     "protnone": "no access is allowed to these {size}, which are in memory",
     "swap": "swapped out",
-    "migration": "on the way from one page frame to another",
+    "migration": "moving from one page frame to another",
     "device": "in a device's memory",
-    "hwpoison": "its page frame is broken, the hardware says",
+    "hwpoison": "its page frame is broken, as the hardware reported",
     "not_present": "not a swap entry, which would have other bits clear; it can be a page of the kernel's own that was "
     "made not present",
 }
@@ -148,7 +148,7 @@ def describe(entry: int, level: str, kernel: Kernel, *, covers: int | None = Non
 
 
 def _possible(values: dict[str, Any], kernel: Kernel) -> str:
-    """Return what an entry without a kind may be: all that its type may mean, where that is in doubt."""
+    """Return the possible kinds of an entry without a known kind: all meanings that its type may have."""
     kind_of = values.get("swap_type")
     meanings = () if kind_of is None else kernel.swap.possible[kind_of]
     if len(meanings) < 2:  # noqa: PLR2004  (in doubt)
@@ -157,27 +157,27 @@ def _possible(values: dict[str, Any], kernel: Kernel) -> str:
 
 
 def _impossible(state: str, values: dict[str, Any], unit: int, kernel: Kernel) -> str:
-    """Return what speaks against an entry: places that do not exist on any machine; frames are of `unit` bytes."""
+    """Return why an entry is impossible: its place does not exist on any host; page frames have `unit` bytes."""
     if state == "swap" and (values.get("swap_offset") or 0) >= MOST_PAGES:
-        return "; no swap device has as many pages"
+        return "; no swap device has so many pages"
     memory = kernel.format.memory_bits
     physical = (values.get("pfn") or 0) << kernel.format.page_shift
     high = physical >> memory << memory
     if not high:
         return ""
-    beyond = f"; no machine has memory above {size(1 << memory)}"
+    beyond = f"; no host has memory above {size(1 << memory)}"
     inverted = (physical ^ kernel.physical_mask) // unit * unit
     if inverted < 1 << memory:
-        return f"{beyond}, and with the bits of the frame inverted it is {inverted:#x}"
+        return f"{beyond}; with inverted page frame bits it is {inverted:#x}"
     if high in _C_BITS and not kernel.encryption_mask:
         bit = high.bit_length() - 1
-        says = f"bit {bit} can be memory encryption's, and the address {physical ^ high:#x}"
+        says = f"bit {bit} may be memory encryption, with the address {physical ^ high:#x}"
         return f"{beyond}; {says}: decode(…, encryption_mask=1 << {bit}) reads it like that"
     return beyond
 
 
 def hexadecimal(entry: int, width: int) -> str:
-    """Return an entry of so many bits as one writes it."""
+    """Return an entry of `width` bits in hex."""
     return f"{entry:#0{2 + width // 4}x}"
 
 
@@ -189,7 +189,7 @@ def _value(column: decode.Column) -> Any:
 
 
 def _words(values: dict[str, Any], kernel: Kernel) -> dict[str, str]:
-    """Return the numbers that an entry holds in some encoding, as one writes them."""
+    """Return the numbers in an entry, as text."""
     words = {name: f"{values[name]:#x}" for name in ("pfn", "swap_offset") if values.get(name) is not None}
     if "pfn" in words:
         words["physical"] = f"{values['pfn'] << kernel.format.page_shift:#x}"
@@ -203,7 +203,7 @@ def _words(values: dict[str, Any], kernel: Kernel) -> dict[str, str]:
 def _parts(  # noqa: PLR0913, PLR0917  (what a part may tell of)
     entry: int, shape: Shape, state: str, kind: str, known: dict[str, str], kernel: Kernel
 ) -> Iterator[Part]:
-    """Yield the parts, the highest first, and between them what nobody reads."""
+    """Yield the parts, the highest first, with the unread bits between them."""
     above = kernel.format.bits
     read_as = Shape.PAGE if shape == Shape.NOT_PRESENT else shape
     for field in sorted((field for field in fields(kernel) if read_as in field.shapes), key=lambda field: -field.low):
@@ -248,7 +248,7 @@ def _says(  # noqa: PLR0913, PLR0917  (as above)
 
 
 def _type_says(value: int, state: str, kind: str, known: dict[str, str]) -> str:
-    """Return what the type of a swap entry is of."""
+    """Return the meaning of the type of a swap entry."""
     if state == "swap":
         return f"swap device {value}" if "swap_type" in known else HIDDEN
     return known["kind"] if state == UNKNOWN else kind or state

@@ -27,16 +27,16 @@ BTF = Path("/sys/kernel/btf/vmlinux")
 
 
 class Feature(NamedTuple):
-    """Something that not all kernels do.
+    """A difference between kernels.
 
     Attributes:
-        meaning: What that is.
-        formats: How the names of the formats of those that may do it begin.
-        since: The first release that does it, or None for all before `until`.
-        until: The first release that no longer does it, or None.
-        usual: Whether a kernel of such a release does it if it is configured as distributions do.
-        earlier: Formats whose kernels do it usually since another release.
-        differs: The first release since which all distributions do it, if before it some do and some do not.
+        meaning: The difference in words.
+        formats: The first letters of the formats whose kernels may have it.
+        since: The first release with it, or None for all before `until`.
+        until: The first release without it, or None.
+        usual: True if a kernel of such a release has it in the configuration of distributions.
+        earlier: Formats whose kernels usually have it since another release.
+        differs: The first release since which all distributions have it, if some had it earlier.
 
     """
 
@@ -84,7 +84,7 @@ FEATURES = {
 
 
 def of_release(encoding: str, release: Release) -> frozenset[str]:
-    """Return what a kernel of some release does, if it is configured as distributions do."""
+    """Return the features of a release's kernel in the configuration of distributions."""
     return frozenset(
         name
         for name, found in FEATURES.items()
@@ -96,9 +96,9 @@ def of_release(encoding: str, release: Release) -> frozenset[str]:
 
 
 def of_named(encoding: str, named: Named) -> frozenset[str]:
-    """Return what a kernel of a release that somebody named does.
+    """Return the features of the kernel of a named release.
 
-    A feature in which distributions differ ends in `DOUBT` if the name does not tell whose kernel it is.
+    A feature in which distributions differ ends in `DOUBT` if the name does not include the distribution.
     """
     found = set(of_release(encoding, named.release))
     for name, feature in FEATURES.items():
@@ -111,11 +111,11 @@ def of_named(encoding: str, named: Named) -> frozenset[str]:
 
 @functools.cache
 def running() -> frozenset[str]:
-    """Return what the running kernel does; looked up once."""
+    """Return the features of the running kernel; looked up once."""
     config, knows, encoding = _config(), _names(), hardware.encoding()
 
     def has(option: str, name: str) -> bool:
-        """Ask the configuration if it is to be had, else whether the kernel has a function that needs the option."""
+        """Check the configuration if it can be read, else a function of the kernel that needs the option."""
         return f"\nCONFIG_{option}=y\n" in config if config else knows(name)
 
     features = _of_all(has, knows)
@@ -190,7 +190,7 @@ def _hardware_capabilities(which: int) -> int:
 
 
 def _config() -> str:
-    """Return the kernel's configuration, or nothing if it is not to be had."""
+    """Return the kernel's configuration; empty if it cannot be read."""
     release = platform.release()
     try:
         return "\n" + gzip.decompress(kernel_text.read("/proc/config.gz")).decode(errors="backslashreplace")
@@ -209,7 +209,7 @@ def _config() -> str:
 
 
 def _names() -> Callable[[str], bool]:
-    """Return a test whether the kernel has a function, type or enumerator of some name; its users may all ask that."""
+    """Return a test for a function, type or enumerator of the kernel by name; no privilege is needed."""
     try:
         btf = kernel_text.read(BTF)
     except OSError:
@@ -219,7 +219,7 @@ def _names() -> Callable[[str], bool]:
 
 
 def _symbols() -> bytes:
-    """Return the names of the kernel's symbols, which are there without CAP_SYSLOG, too; only the addresses are zero.
+    """Return the names of the kernel's symbols; without CAP_SYSLOG, only their addresses are zero.
 
     Raises:
         PteMagicError: They cannot be read, as where /proc has only processes (``subset=pid``).
@@ -228,12 +228,12 @@ def _symbols() -> bytes:
     try:
         return kernel_text.read("/proc/kallsyms")
     except OSError as error:
-        message = f"what this kernel does with bits is told by {BTF} or /proc/kallsyms, and neither can be read"
+        message = f"the meaning of this kernel's bits is in {BTF} or /proc/kallsyms, and neither can be read"
         raise PteMagicError(message) from error
 
 
 def _tracks_soft_dirty() -> bool:
-    """Tell whether a page that was just written is soft-dirty: it always is where the kernel tracks it."""
+    """Tell whether a page is soft-dirty just after a write: it always is where the kernel tracks it."""
     with mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as page:
         page[0] = 1
         address = np.frombuffer(page, np.uint8).ctypes.data

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 
 class Shape(enum.IntEnum):
-    """How the bits of an entry are to be read. The same bit means different things in different shapes."""
+    """The layout of an entry's bits. The same bit means different things in different shapes."""
 
     EMPTY = 0
     """All bits zero: nothing is mapped."""
     TABLE = 1
-    """Points to the table of the next level."""
+    """Points to the page table of the next level."""
     PAGE = 2
     """Maps one page of the smallest size."""
     HUGE = 3
@@ -26,9 +26,9 @@ class Shape(enum.IntEnum):
     SWAP = 7
     """Not present: a swap entry, or one of the kernel's special entries in the same layout."""
     ROOT = 8
-    """Points to the table of the next level and has no bits for what is allowed below (PAE's PDPTE)."""
+    """Points to the page table of the next level, and has no permission bits (PAE's PDPTE)."""
     NOT_PRESENT = 9
-    """Not present, with bits that are 0 in every swap entry: Linux makes none for a process.
+    """Not present, with bits that are 0 in every swap entry: Linux never makes such an entry for a process.
 
     A page of the kernel's own that was made not present looks like that: its bits stay (``set_memory_np()``,
     debug_pagealloc, KFENCE).
@@ -42,7 +42,7 @@ BIG = frozenset({Shape.HUGE, Shape.PROTNONE_HUGE, Shape.INVALID_HUGE})
 LEAVES = SMALL | BIG
 """Shapes that name the page frame of a page of memory."""
 TABLES = frozenset({Shape.TABLE, Shape.ROOT})
-"""Shapes that name the page frame of a table."""
+"""Shapes that name the page frame of a page table."""
 HARD = frozenset({Shape.PAGE, Shape.HUGE})
 """Leaves through which the hardware translates."""
 
@@ -66,9 +66,9 @@ KINDS = (
     "not_present",
     "shadow_stack",
 )
-"""Categories of the ``kind`` column: what exactly a special entry is, in the kernel's words.
+"""Categories of the ``kind`` column: the kind of a special entry, in the kernel's words.
 
-The last two are no special entries: ``shadow_stack`` is of a page that only calls and returns write to.
+The last two are not special entries: ``shadow_stack`` is a page that only calls and returns write to.
 """
 
 
@@ -82,11 +82,11 @@ class Field:
         width: How many bits it has.
         shapes: The entries that have it.
         meaning: What its value says; of a single bit, what 1 says.
-        source: Where that is written.
-        by: Who reads it: ``"cpu"``, or ``"linux"`` for a bit that the hardware leaves to the system.
+        source: The text that defines it.
+        by: Its reader: ``"cpu"``, or ``"linux"`` for a bit that the hardware leaves to the system.
         column: The column of a frame that it fills, if any: a boolean one, or ``pkey``.
         needs: The feature of the kernel without which the bit has no such meaning, if any.
-        address: Of bits of a page frame, the bit of the physical address that the lowest is; None of other fields.
+        address: For bits of a page frame number, the bit of the physical address for the lowest; else None.
         unless: The feature of the kernel with which the bit has another meaning, if any.
         zero: What 0 says, of a single bit.
 

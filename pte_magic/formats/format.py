@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class Rule(NamedTuple):
-    """How to tell the shape of an entry that is not empty; the first rule that holds tells it.
+    """A rule for the shape of an entry that is not empty; the first rule that fits decides.
 
     Attributes:
-        where: The levels at which it holds: ``"last"``, ``"upper"`` for all others, ``"top"`` or ``"any"``.
-        mask: The bits that tell.
-        value: What they hold.
-        shape: What the entry is then.
-        needs: The feature of the kernel without which the rule does not hold, if any.
+        where: The levels at which it applies: ``"last"``, ``"upper"`` for all others, ``"top"`` or ``"any"``.
+        mask: The bits that decide.
+        value: Their value.
+        shape: The shape of the entry then.
+        needs: The feature of the kernel without which the rule does not apply, if any.
 
     """
 
@@ -41,8 +41,8 @@ class Derived(NamedTuple):
         column: Its name.
         shapes: The entries that have it.
         terms: Masks and values.
-        needs: The feature of the kernel without which it is not derived like that, if any.
-        unless: The feature with which it is not, if any.
+        needs: The feature of the kernel that this needs, if any.
+        unless: The feature of the kernel with which this does not apply, if any.
 
     """
 
@@ -61,24 +61,24 @@ class Format:
     are those of swap entries.
 
     Attributes:
-        name: As of `Entries`, a key of `geometry.GEOMETRIES`.
+        name: Its name, as in `Entries`; a key of `geometry.GEOMETRIES`.
         fields: Its bit fields; those of one shape do not overlap, for any kernel.
-        rules: How shapes are told from each other.
+        rules: The rules for shapes.
         columns: Names of the boolean columns that its entries may fill, in a frame's order.
-        caches: What each value of the bits of the fields in `cache_fields`, the first lowest, selects, if anything.
-        cache_fields: Their names.
-        physmem_bits: ``MAX_PHYSMEM_BITS`` by feature of the kernel, of which the first that it has counts.
-        derived: Columns that are not just a bit.
-        inverted: Shapes of which the frame's bits are inverted.
-        swap_inverted: Whether the offset of swap entries is inverted.
-        contiguous: How many entries side by side may be one translation for the hardware, if they say so; of the last
-            level first, then of those above it.
-        bits: Of an entry.
+        caches: The memory type for each value of the bits of `cache_fields`, the first field lowest, if any.
+        cache_fields: Names of the fields that select the memory type.
+        physmem_bits: ``MAX_PHYSMEM_BITS`` by feature of the kernel; the first feature that it has counts.
+        derived: Columns that are not a single bit.
+        inverted: Shapes with inverted bits of the page frame number.
+        swap_inverted: True if the offset of swap entries is inverted.
+        contiguous: The number of neighbouring entries with the contiguous bit that may be one translation for the
+            hardware: at the last level, then at those above it.
+        bits: The number of bits of an entry.
         numbers: Names of the columns of numbers that its entries may fill, beside those that all formats have.
         optional: Columns that a kernel's frames have only if it has a feature.
-        shadow_stack: Of the page of a shadow stack that the hardware translates, bits and what they hold; the kernel
-            has such pages if it has the feature ``shadow_stack``.
-        memory_bits: How wide the addresses of all machines' memory are, at most; `bits` if nobody knows.
+        shadow_stack: Bits of a shadow stack's page, and their value; the kernel has such pages if it has the feature
+            ``shadow_stack``.
+        memory_bits: The most bits of a physical memory address on any host; `bits` if it is not known.
 
     """
 
@@ -104,16 +104,16 @@ class Format:
 
     @property
     def page_shift(self) -> int:
-        """How many bits of an address are the offset in the smallest page."""
+        """The number of bits of the offset in the smallest page."""
         return geometry.GEOMETRIES[self.name].page_shift
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """Names of all levels that its tables may have, top down."""
+        """Names of all levels that its page tables may have, top down."""
         return geometry.names(geometry.GEOMETRIES[self.name].most)
 
 
 @functools.cache
 def frame_mask(of: Format, shape: Shape) -> int:
-    """Return the bits of a page frame in entries of a shape, encrypted memory's bit among them."""
+    """Return the bits of the page frame number in entries of a shape, with the bit of memory encryption."""
     return sum(field.mask for field in of.fields if field.address is not None and shape in field.shapes)

@@ -31,14 +31,14 @@ def number(value: Any, bits: int) -> int:
 
 
 def entries(given: Any, bits: int) -> NDArray[np.uint64]:
-    """Return raw entries, ``uint64[n]``: of a number, or of an array, Series or list of them, whatever its shape.
+    """Return raw entries, ``uint64[n]``, from a number, or an array, Series or list of any shape.
 
     Args:
         given: The numbers.
-        bits: How many an entry has.
+        bits: The number of bits of an entry.
 
     Raises:
-        TargetError: One of them is not a number of so many bits; floats are not, as they have lost bits.
+        TargetError: One of them is not a number of so many bits; floats are refused, as they have lost bits.
 
     """
     kind = type(given)  # never __class__, which may be anything
@@ -75,7 +75,7 @@ def _array(given: Any) -> NDArray[Any]:
 
 
 def _one(value: Any, at: int, n: int, bits: int) -> int:
-    """Return the entry `at` of `n`; if it is not one, the error says which it is."""
+    """Return the entry `at` of `n`; the error for a wrong one names its number."""
     try:
         return number(value, bits)
     except TargetError as error:
@@ -98,11 +98,11 @@ def levels(given: Any, n: int, known: tuple[str, ...]) -> NDArray[np.int8]:
 
     Args:
         given: The name of one level for all, or a name for each.
-        n: How many entries there are.
-        known: Names of the levels that the format has.
+        n: The number of entries.
+        known: Names of the levels of the format.
 
     Raises:
-        TargetError: There is no such level, or there are not as many names as entries.
+        TargetError: There is no such level, or the numbers of names and entries differ.
 
     """
     try:

@@ -29,13 +29,13 @@ _PTE = LEVELS.index("pte")
 def hide(entry: NDArray[np.uint64], level: NDArray[np.int8], kernel: Kernel) -> None:
     """Take page frame numbers and swap locations out of raw entries, in place.
 
-    Afterwards each page frame number reads as 0, its inversion undone, and so does the number of a swap device; the
-    bits of the offset of a swap entry are all ones, inverted or not. The types of special entries stay, and what a
-    marker marks, as they tell no place. No entry becomes empty by it, or looks like one of another state.
+    Afterwards each page frame number reads as 0, with its inversion undone, and so does the number of a swap device.
+    All bits of the offset of a swap entry are ones, inverted or not. The types of special entries and the kinds of
+    markers stay, as they do not name a place. No entry becomes empty, or looks like one of another state.
 
     Args:
         entry: Raw entries, ``uint64[n]``, contiguous.
-        level: Where each was found, ``int8[n]``, indices into ``LEVELS``.
+        level: Their levels, ``int8[n]``, indices into ``LEVELS``.
         kernel: The kernel that they come from.
 
     """
@@ -54,7 +54,7 @@ def hide(entry: NDArray[np.uint64], level: NDArray[np.int8], kernel: Kernel) -> 
 
 @functools.cache
 def _masks(kernel: Kernel) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Return by shape which bits of an entry stay, and which are set then, ``uint64[shapes]`` each."""
+    """Return by shape the bits of an entry that stay, and the bits that are set then, ``uint64[shapes]`` each."""
     cleared, filled = np.full(len(Shape), ~np.uint64(0)), np.zeros(len(Shape), np.uint64)
     for shape in LEAVES | TABLES:
         frame = frame_mask(kernel.format, shape) & ~kernel.encryption_mask

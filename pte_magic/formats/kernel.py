@@ -34,14 +34,14 @@ _FEWEST = 2  # levels of page tables
 
 @dataclass(frozen=True, slots=True, eq=False)  # by identity: plans to decode are kept by kernel
 class Kernel:
-    """What one kernel does with the bits of its entries; needed to decode them. `known` makes one.
+    """The meaning of bits in one kernel's entries, which decoding needs. `known` makes one.
 
     Attributes:
         format: The format of its entries.
-        levels: How many levels of page tables it uses.
-        features: Of `features.FEATURES`, those that it has.
-        swap: What its types of swap entries mean.
-        address_bits: How the bits for an address of its entries are to be read.
+        levels: The number of levels of its page tables.
+        features: Its features, of `features.FEATURES`.
+        swap: The types of its swap entries.
+        address_bits: How to read the address bits of its entries.
 
     """
 
@@ -63,26 +63,26 @@ class Kernel:
 
     @property
     def physical_mask(self) -> int:
-        """Bits of an entry for a page that may belong to a physical address; of x86-64 12 to 51, without the C-bit."""
+        """Bits of an entry for a page that may belong to a physical address; on x86-64 12 to 51, without the C-bit."""
         return frame_mask(self.format, Shape.PAGE) & ~self.encryption_mask
 
     @property
     def shifts(self) -> dict[str, int]:
-        """By level in use, top down, how many bits of an address lie below what an entry of it selects."""
+        """The number of address bits below an entry's index, for each level in use, top down."""
         return geometry.shifts(self.format.name, self.levels)
 
     def shift(self, level: str) -> int:
-        """Return how many bits of an address lie below what an entry of a level selects, also of one not in use."""
+        """Return the number of address bits below the index of a level, also of one not in use."""
         return (geometry.shifts(self.format.name, len(self.format.levels)) | self.shifts)[level]
 
     @property
     def words(self) -> str:
-        """Format, levels and features in one line, from which `of_words` makes it again."""
+        """Format, levels and features in one line; `of_words` reads it."""
         return _words(self)
 
     @property
     def told(self) -> str:
-        """`words`, and what else an entry of it needs to be decoded; `of_told` makes it again. Each row has this."""
+        """`words`, and all else that decoding an entry needs; `of_told` reads it. Each row has this text."""
         return _told(self)
 
     def also(self, address_bits: AddressBits) -> Kernel:
@@ -108,7 +108,7 @@ def _words(kernel: Kernel) -> str:
 
 @functools.cache
 def fields(kernel: Kernel) -> tuple[Field, ...]:
-    """Return the fields that entries of `kernel` have: those whose feature it has, the C-bit where it lies."""
+    """Return the fields of `kernel`'s entries: those whose feature it has, with the C-bit in its place."""
     found = []
     for field in kernel.format.fields:
         if field.needs == "encryption":
@@ -123,14 +123,14 @@ def fields(kernel: Kernel) -> tuple[Field, ...]:
 
 @functools.cache
 def running(address_bits: AddressBits = PLAIN) -> Kernel:
-    """Return what the running kernel does with the bits; looked up once."""
+    """Return the kernel with these `features.FEATURES`, format and levels of page tables.
     return known(hardware.encoding(), hardware.levels(), look.running(), address_bits)
 
 
 def known(encoding: str, levels: int, features: frozenset[str], address_bits: AddressBits = PLAIN) -> Kernel:
     """Return what a kernel with these `features.FEATURES`, format and levels of page tables does with the bits.
 
-    There is one object for each, so that what follows from it is found out once.
+    There is one object for each, so that plans and tables are made only once.
 
     Raises:
         TargetError: There is no such format.
@@ -157,10 +157,10 @@ def of_words(words: str, address_bits: AddressBits = PLAIN) -> Kernel:
 
 @functools.cache
 def of_told(told: str) -> Kernel:
-    """Return the kernel of which a row's ``format`` tells: see `Kernel.told`.
+    """Return the kernel that a row's ``format`` names: see `Kernel.told`.
 
     Raises:
-        TargetError: It tells of none, or of a format, a number of levels or a bit of encryption that there is not.
+        TargetError: It does not name a kernel, or the format, its number of levels or its bit of encryption does not exist.
 
     """
     try:
@@ -183,7 +183,7 @@ def depths(encoding: str) -> range:
 
 @functools.cache
 def of_release(encoding: str, release: Release = NEWEST, address_bits: AddressBits = PLAIN) -> Kernel:
-    """Return what a kernel of another machine does, if it is configured as distributions do.
+    """Return a kernel of another host, in the configuration of distributions.
 
     Raises:
         TargetError: There is no such format.
@@ -195,7 +195,7 @@ def of_release(encoding: str, release: Release = NEWEST, address_bits: AddressBi
 
 
 def encryption_bit(encoding: str, given: object) -> int:
-    """Return the bit that somebody says entries of a format say by that memory is encrypted, in place; 0 for none.
+    """Return the bit of memory encryption that a user named for entries of a format, in place; 0 for none.
 
     Raises:
         TargetError: It is not one bit of an address, or entries of that format have no such bit.
@@ -210,10 +210,10 @@ def encryption_bit(encoding: str, given: object) -> int:
 
 
 def here(entries: NDArray[np.uint64] | None = None, *, frames_hidden: bool = False) -> Kernel:
-    """Return the running kernel, with the bit of memory encryption that walkers find on this machine.
+    """Return the running kernel, with the bit of memory encryption that walkers find on this host.
 
     Args:
-        entries: Raw entries of this machine, if there are any: see `memory_encryption.mask`.
+        entries: Raw entries of this host, if there are any: see `memory_encryption.mask`.
         frames_hidden: As of `Kernel`.
 
     """
@@ -221,10 +221,10 @@ def here(entries: NDArray[np.uint64] | None = None, *, frames_hidden: bool = Fal
 
 
 def of_name(encoding: str, release: object, address_bits: AddressBits = PLAIN) -> Kernel:
-    """Return what a kernel of another machine does, as far as the name of its release tells.
+    """Return a kernel of another host, by the name of its release.
 
     Raises:
-        TargetError: There is no such format, or no such release is known.
+        TargetError: The format or release is not known.
 
     """
     name = registry.of(encoding).name
@@ -240,12 +240,12 @@ def reading(encoding: str, address_bits: AddressBits = PLAIN) -> Kernel:
 
 
 def of_frame(attrs: Mapping[Any, Any]) -> Kernel:
-    """Return what the kernel that entries come from does with their bits; they are in a frame with these ``attrs``.
+    """Return the kernel of entries in a frame with these ``attrs``.
 
-    The running one, if the frame does not say: pandas forgets attrs where frames of several kernels are joined.
+    The running one, if the frame does not say: pandas loses attrs where frames of several kernels are joined.
 
     Raises:
-        TargetError: They say something else: anybody may write into them.
+        TargetError: They have another content: users may write to them.
 
     """
     words = attrs.get("format")
@@ -258,6 +258,6 @@ def of_frame(attrs: Mapping[Any, Any]) -> Kernel:
     except (ValueError, TypeError, AttributeError, LookupError, TargetError):
         told = {name: attrs[name] for name in ("format", "encryption_mask", "frames_hidden") if name in attrs}
         which = ", ".join(f"attrs[{name!r}] = {shown(value)}" for name, value in told.items())
-        message = f"{which} does not tell how entries are to be read; leave attrs as pte_magic.walk() made them"
+        message = f"{which} does not say how to read entries; leave attrs as pte_magic.walk() made them"
         raise TargetError(message) from None
     return running(bits) if "encryption_mask" in attrs else here(frames_hidden=bits.frames_hidden)

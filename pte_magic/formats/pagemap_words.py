@@ -64,11 +64,11 @@ def columns(word: NDArray[np.uint64], protnone: NDArray[np.bool_], kernel: Kerne
 
     Args:
         word: The words, ``uint64[n]``.
-        protnone: Whether each lies in a region that allows no access, ``bool[n]``: pagemap calls such pages present.
-        kernel: What the kernel that they come from does with the bits.
+        protnone: True for those in a region that allows no access, ``bool[n]``: pagemap calls such pages present.
+        kernel: The kernel that they come from.
 
     Returns:
-        The columns that pagemap knows, by name.
+        The columns that pagemap has, by name.
 
     """
     n = len(word)

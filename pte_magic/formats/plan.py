@@ -43,7 +43,7 @@ STATE = np.array(
 
 
 class Pick(NamedTuple):
-    """Bits of one octet of an entry, moved to where they are wanted: right by `right`, left if that is negative."""
+    """Bits of one octet of an entry, moved to their place: right by `right`, left if that is negative."""
 
     octet: int
     right: int
@@ -73,7 +73,7 @@ class Bit(NamedTuple):
 
 
 class BitColumn(NamedTuple):
-    """How to read the bit of a boolean column: where it is, and where in entries of other shapes."""
+    """The bit of a boolean column: its place, and its places in entries of other shapes."""
 
     name: str
     bit: Bit
@@ -82,7 +82,7 @@ class BitColumn(NamedTuple):
 
 
 class DerivedColumn(NamedTuple):
-    """How to derive a boolean column: it is true if any of the masks has its value."""
+    """A derived boolean column: it is true if any of the masks has its value."""
 
     name: str
     terms: tuple[tuple[np.uint64, np.uint64], ...]
@@ -90,7 +90,7 @@ class DerivedColumn(NamedTuple):
 
 
 class PickColumn(NamedTuple):
-    """How to put a number together from the bits of small and of big leaves; ``values`` are what it stands for."""
+    """A number made of the bits of small and of big leaves; ``values`` are its meanings."""
 
     name: str
     small: tuple[Pick, ...]
@@ -101,7 +101,7 @@ class PickColumn(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done to decode entries that have just some shapes."""
+    """The steps to decode entries that have only some shapes."""
 
     bits: tuple[BitColumn, ...]
     derived: tuple[DerivedColumn, ...]
@@ -120,13 +120,13 @@ class Plan:
 
 
 def lacking(present: Collection[Shape], have: Collection[Shape]) -> NDArray[np.bool_] | None:
-    """Return by shape what is missing if only some have it; None if all that are there have it."""
+    """Return by shape if a value is missing; None if all present shapes have it."""
     return None if set(present) <= set(have) else np.array([shape not in have for shape in Shape])
 
 
 @functools.cache
 def plan(kernel: Kernel, there: int) -> Plan:
-    """Return the plan for entries of the shapes whose bits (1 << shape) are set in `there`."""
+    """Return the plan for entries of the shapes in the mask `there` (1 << shape)."""
     present = frozenset(shape for shape in Shape if there >> shape & 1)
     of = kernel.format
     found = [field for field in fields(kernel) if field.shapes & present]
@@ -200,7 +200,7 @@ def _pick_columns(kernel: Kernel, found: list[Field], present: frozenset[Shape])
 
 
 def _picks(those: Iterable[Field]) -> tuple[Pick, ...]:
-    """Return how to put fields beside each other, the first one lowest."""
+    """Return the picks that put fields beside each other, the first one lowest."""
     at, picks, last = 0, [], None
     for field in those:
         if last is not None and last.octet == field.low >> 3 and (field.low & 7) - at == last.right:  # goes on
@@ -213,15 +213,15 @@ def _picks(those: Iterable[Field]) -> tuple[Pick, ...]:
 
 
 class ShapeTable(NamedTuple):
-    """How to tell shapes: the bits that tell, and the shape of each of their combinations.
+    """The lookup of shapes: the bits that decide, and the shape of each of their combinations.
 
     Attributes:
-        picks: Of the bits that tell, the lowest first, so that they become bits 0, 1, … of a key.
-        upper: Bit of the key that says that the entry is above the last level.
-        top: That it is of the topmost table; 0 if that does not matter.
-        nonzero: That it is not empty.
+        picks: Picks of the bits that decide, the lowest first; they become bits 0, 1, … of a key.
+        upper: Bit of the key for entries above the last level.
+        top: Bit of the key for entries of the topmost page table; 0 if that does not matter.
+        nonzero: Bit of the key for entries that are not empty.
         shapes: The shape by key, ``uint8``.
-        octets: Octets of entries that are looked at several times.
+        octets: Octets that are needed several times.
 
     """
 
@@ -235,7 +235,7 @@ class ShapeTable(NamedTuple):
 
 @functools.cache
 def shape_table(kernel: Kernel) -> ShapeTable:
-    """Return how to tell the shapes of a kernel's entries."""
+    """Return the lookup of shapes for a kernel's entries."""
     rules = [rule for rule in kernel.format.rules if rule.needs is None or rule.needs in kernel.features]
     told = 0
     for rule in rules:
@@ -265,7 +265,7 @@ def _first(rules: list[Rule], entry: int, where: set[str]) -> Shape:
 
 @functools.cache
 def sizes(kernel: Kernel) -> NDArray[np.uint64]:
-    """Return how many bytes an entry of each of ``LEVELS`` covers, ``uint64[levels]``; of level -1, nothing."""
+    """Return the bytes that an entry of each of ``LEVELS`` covers, ``uint64[levels]``; 0 for level -1."""
     return np.array(
         [1 << kernel.shift(level) if level in kernel.format.levels else 0 for level in (*LEVELS, "")], np.uint64
     )
@@ -273,7 +273,7 @@ def sizes(kernel: Kernel) -> NDArray[np.uint64]:
 
 @functools.cache
 def blocks(kernel: Kernel) -> NDArray[np.uint64]:
-    """Return of how many bytes an entry with the contiguous bit is one translation, as `sizes`."""
+    """Return the bytes of the translation of an entry with the contiguous bit, as `sizes`."""
     found = sizes(kernel).copy()
     for name, count in zip(reversed(kernel.shifts), kernel.format.contiguous, strict=False):
         found[LEVELS.index(name)] *= np.uint64(count)
@@ -282,7 +282,7 @@ def blocks(kernel: Kernel) -> NDArray[np.uint64]:
 
 @functools.cache
 def moved(kernel: Kernel) -> tuple[tuple[np.uint64, np.uint64], ...]:
-    """Return the bits of page frames that lie elsewhere in the address, and how far left they go there."""
+    """Return the bits of page frame numbers with another place in the address, and the distance to the left."""
     return tuple(
         {
             (np.uint64(field.mask), np.uint64(field.address - field.low))

@@ -28,7 +28,7 @@ def of(name: str) -> Format:
     """Return the format of a name.
 
     Raises:
-        TargetError: There is none.
+        TargetError: There is no such format.
 
     """
     plain = str.strip(name).lower().replace("-", "_") if issubclass(type(name), str) else ""

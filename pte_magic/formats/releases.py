@@ -32,11 +32,11 @@ Of amd64 and arm64 alike, from /boot/config of Debian's 6.1, 6.12 and 7.2, and F
 
 
 class Named(NamedTuple):
-    """A release that somebody named.
+    """A release that a user named.
 
     Attributes:
         release: Its first two numbers.
-        vendor: Whose kernel it is, a key of `_VENDORS`, if the name tells.
+        vendor: Its distribution, a key of `_VENDORS`, if the name includes it.
 
     """
 
@@ -44,7 +44,7 @@ class Named(NamedTuple):
     vendor: str | None
 
     def configured(self, feature: str) -> bool | None:
-        """Tell whether the kernel is configured with a feature; None if nobody knows."""
+        """Tell whether the kernel is configured with a feature; None if it is not known."""
         for first, last, has in _CONFIGURED.get((feature, self.vendor or ""), ()):
             if first <= self.release <= last:
                 return has
@@ -55,7 +55,7 @@ def named(text: Any) -> Named:
     """Return the release that a text names: ``"6.1"``, or all that ``uname -r`` prints.
 
     Raises:
-        TargetError: It names none, or one before or after those that are known.
+        TargetError: It does not name a release, or one before or after the known ones.
 
     """
     found = _NAME.fullmatch(str.strip(text)) if issubclass(type(text), str) else None

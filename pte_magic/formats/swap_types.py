@@ -24,9 +24,9 @@ class SwapTypes:
 
     Attributes:
         types: State and kind of each of the 32 types.
-        marker_bits: Kinds that the low bits of a marker's offset stand for, lowest first.
-        pfn_bits: How many low bits of an offset hold a page frame number (``SWP_PFN_BITS``).
-        possible: What each type may mean, more than one thing where that depends on a feature in doubt.
+        marker_bits: Kinds of the low bits in a marker's offset, lowest first.
+        pfn_bits: The number of low bits of an offset that hold a page frame number (``SWP_PFN_BITS``).
+        possible: The possible meanings of each type: several where they depend on a feature in doubt.
 
     """
 
@@ -40,8 +40,8 @@ def swap_types(features: frozenset[str], pfn_bits: int) -> SwapTypes:
     """Return the types of a kernel with these features.
 
     Args:
-        features: Of `pte_magic.formats.features.FEATURES`; those in doubt end in `DOUBT`.
-        pfn_bits: How wide a page frame number may be: ``MAX_PHYSMEM_BITS - PAGE_SHIFT``, asm/sparsemem.h.
+        features: Features, of `pte_magic.formats.features.FEATURES`; those in doubt end in `DOUBT`.
+        pfn_bits: The most bits of a page frame number: ``MAX_PHYSMEM_BITS - PAGE_SHIFT``, asm/sparsemem.h.
 
     """
     doubts: list[tuple[tuple[str, ...], ...]] = [((name,), ()) for name in _ASKED if name + DOUBT in features]

@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST = 1 << 16
-"""Blocks into which one array is taken apart at most."""
+"""The most blocks of one array."""
 
 
 class NotOfUsersError(ValueError):
-    """An object says that it lies where no memory of a process is."""
+    """An object says that it lies where a process cannot have memory."""
 
 
 class Blocks:
-    """What was found: blocks, and what is to be said of them.
+    """The blocks of an object, and notes about them.
 
     Attributes:
-        found: First address and first address not used of each block; none is empty.
-        notes: What a person has to know who looks at them, each once.
+        found: First address of each block, and first address after it; no block is empty.
+        notes: Notes for the user about them, each once.
 
     """
 
@@ -36,7 +36,7 @@ class Blocks:
         self.notes: dict[str, None] = {}
 
     def add(self, start: int, size: int) -> None:
-        """Add a block of `size` bytes; nothing if it has none.
+        """Add a block of `size` bytes, unless it is empty.
 
         Raises:
             NotOfUsersError: No process can have memory there.
@@ -51,12 +51,12 @@ class Blocks:
         self.notes[note] = None
 
     def join(self, other: Blocks) -> None:
-        """Add what another one found, and said."""
+        """Add blocks and notes of another one."""
         self.found += other.found
         self.notes |= other.notes
 
     def add_strided(self, start: int, shape: Sequence[int], strides: Sequence[int], size: int) -> None:
-        """Add the elements of a view: as one block, but without the gaps in which whole pages can lie.
+        """Add the elements of a view: as one block, but without gaps of whole pages.
 
         Args:
             start: Address of the element at index 0, 0, ….
@@ -82,7 +82,9 @@ class Blocks:
         count = prod(many for _, many in gaps)
         if count > MOST:
             self.add(start, size + sum((many - 1) * step for step, many in gaps))
-            self.say(f"its elements are {count:,} blocks with other memory between; shown is all from first to last")
+            self.say(
+                f"its elements are {count:,} blocks with other memory between; all memory from first to last is shown"
+            )
         else:
             starts = np.array([start], np.uint64)
             for step, many in gaps:
@@ -90,7 +92,7 @@ class Blocks:
             self.add_scattered(starts, starts + np.uint64(size))
 
     def add_scattered(self, starts: NDArray[np.uint64], ends: NDArray[np.uint64]) -> None:
-        """Add many blocks; those between which no page lies become one.
+        """Add many blocks; blocks without a page between them are merged.
 
         Raises:
             NotOfUsersError: No process can have memory there.

@@ -54,11 +54,11 @@ def has(thing: object) -> bool:
 
 @contextmanager
 def exported(thing: object, found: Blocks) -> Iterator[None]:
-    """Add where an object's bytes lie; they are exported until the end of the ``with`` statement.
+    """Add the addresses of an object's bytes, which are exported until the end of the ``with`` statement.
 
     Raises:
         TargetError: They lie behind pointers, row by row.
-        Exception: Of the object's own.
+        Exception: An error of the object.
 
     """
     buffer = _Buffer()
@@ -66,7 +66,7 @@ def exported(thing: object, found: Blocks) -> Iterator[None]:
     try:
         many, start = range(buffer.ndim), buffer.buf or 0
         if buffer.suboffsets and any(buffer.suboffsets[axis] >= 0 for axis in many):
-            message = f"the {class_name(thing)} has its rows behind pointers; name one of them"
+            message = f"the {class_name(thing)} has pointers to its rows; name one row"
             raise TargetError(message)
         if buffer.shape and buffer.strides:
             strides = [buffer.strides[axis] for axis in many]

@@ -60,7 +60,7 @@ class VersionedTensor(ctypes.Structure):
 
 
 def check_device(thing: Any) -> None:
-    """Refuse what does not lie in this process.
+    """Refuse memory that is not in this process.
 
     Raises:
         TargetError: It lies in the memory of a device.
@@ -72,7 +72,7 @@ def check_device(thing: Any) -> None:
 
 
 def elsewhere(thing: object, where: str) -> TargetError:
-    """Return the error for what lies in the memory of a device."""
+    """Return the error for a tensor in the memory of a device."""
     return TargetError(
         f"the {class_name(thing)} lies in the memory of {where}, which this process' page tables do not map; "
         "copy it to the CPU first, such as by x.cpu()"
@@ -81,10 +81,10 @@ def elsewhere(thing: object, where: str) -> TargetError:
 
 @contextmanager
 def exported(thing: Any, found: Blocks) -> Iterator[None]:
-    """Add where a tensor's elements lie; they are exported until the end of the ``with`` statement.
+    """Add the addresses of a tensor's elements, which are exported until the end of the ``with`` statement.
 
     Raises:
-        TargetError: It would be a copy that was exported.
+        TargetError: The export would be a copy.
         Exception: The object does not export this tensor.
 
     """
@@ -97,7 +97,7 @@ def exported(thing: Any, found: Blocks) -> Iterator[None]:
     if _is_valid(capsule, _VERSIONED):
         versioned = VersionedTensor.from_address(_get_pointer(capsule, _VERSIONED))
         if versioned.flags & _COPIED:
-            message = f"the {class_name(thing)} exports a copy of its elements by DLPack, and no protocol else"
+            message = f"the {class_name(thing)} exports only a copy of its elements, by DLPack"
             raise TargetError(message)
         is_packed = not versioned.flags & _PADDED
         tensor = versioned.dl_tensor

@@ -54,7 +54,7 @@ _NAMED = 4  # attributes that a note names at most
 
 
 def referent(thing: Any) -> Any:
-    """Return what a weak proxy stands for, or else the object.
+    """Return the referent of a weak proxy; other objects are returned unchanged.
 
     Raises:
         ReferenceError: It is gone.
@@ -72,15 +72,15 @@ def referent(thing: Any) -> Any:
 
 
 def is_a(kind: type, module: str, name: str) -> bool:
-    """Tell whether a class is, or derives from, one of a module that need not be imported, or not yet to its end."""
+    """Tell whether a class is, or derives from, a class of a module that need not be imported yet."""
     found = getattr(sys.modules.get(module), name, None)
     return isinstance(found, type) and issubclass(kind, found)
 
 
 def own(thing: object, name: str) -> Any:
-    """Return an object's attribute if no code runs for it, as of a property or `__getattr__`; else None.
+    """Return an object's attribute if no code runs for it, as for a property or `__getattr__`; else None.
 
-    Also ``vars()`` would leave something behind: the dictionary that objects have only when they are asked for it.
+    ``vars()`` would leave something behind, too: the dictionary that objects get only when it is asked for.
     """
     found = type(of_class(type(thing), name))
     if found is not types.MemberDescriptorType and hasattr(found, "__get__"):  # that one only reads a slot
@@ -92,7 +92,7 @@ def own(thing: object, name: str) -> Any:
 
 
 def of_class(kind: type, name: str) -> Any:
-    """Return what a class has under a name, as it is written there; None if nothing."""
+    """Return the raw attribute of a class; None if it has none of that name."""
     return next((_MEMBERS(base)[name] for base in mro(kind) if name in _MEMBERS(base)), None)
 
 
@@ -103,7 +103,7 @@ def mro(kind: type) -> tuple[type, ...]:
 
 
 def parts(thing: Any, found: Blocks) -> Iterator[Any]:
-    """Yield what holds an object's data, each to be looked at before the next; nothing if that is not known."""
+    """Yield the holders of an object's data, each to be used before the next; nothing if they are not known."""
     kind = type(thing)
     if issubclass(kind, io.BytesIO):
         yield from _of_bytes(thing)
@@ -126,7 +126,7 @@ def parts(thing: Any, found: Blocks) -> Iterator[Any]:
 def _open(shared: Any) -> memoryview:
     view: memoryview | None = own(shared, "_buf")
     if view is None:
-        message = f"the {class_name(shared)} was closed, so it is mapped no more"
+        message = f"the {class_name(shared)} was closed, so it is not mapped any more"
         raise TargetError(message)
     return view
 
@@ -160,7 +160,7 @@ def _of_variable(variable: Any) -> Any:
 
 
 def _of_attributes(thing: Any, found: Blocks) -> Iterator[Any]:
-    """Yield the arrays that an object has in its public attributes; no property is evaluated."""
+    """Yield the arrays in an object's public attributes; no property is evaluated."""
     values = {name: value for name, value in _attributes(thing) if not name.startswith("_") and _is_data(value)}
     if values:
         more = ", …" if len(values) > _NAMED else ""
@@ -170,7 +170,7 @@ def _of_attributes(thing: Any, found: Blocks) -> Iterator[Any]:
 
 
 def _attributes(thing: Any) -> Iterator[tuple[str, Any]]:
-    """Yield names and values of attributes, as far as data is among them."""
+    """Yield names and values of attributes with data."""
     kind, held = type(thing), [one for one in _referred(thing) if _is_data(one)]
     if _DICTIONARY(kind) and held:
         # Names are in the code that sets them; only if that is not all, the dictionary is asked for, which stays.
@@ -191,7 +191,7 @@ def _attributes(thing: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _referred(thing: Any) -> Iterator[Any]:
-    """Yield what an object refers to, with what dictionaries among it do, as one may be that of its attributes."""
+    """Yield the objects that an object refers to, and those in its dictionaries, which may hold its attributes."""
     for one in gc.get_referents(thing):
         yield from one.values() if type(one) is dict else [one]
 

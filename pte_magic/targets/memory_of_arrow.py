@@ -25,7 +25,7 @@ _INLINE = 12  # bytes of a text that lie within its view
 
 
 def look(thing: Any, found: Blocks) -> bool:
-    """Add where something of pyarrow lies; false if it is none of what lies in buffers."""
+    """Add the addresses of an object of pyarrow; false if it has no buffers."""
     arrow: Any = sys.modules.get("pyarrow")
     kind = type(thing)
     if not hasattr(arrow, "UnionArray"):  # not imported, or only half
@@ -48,7 +48,7 @@ def look(thing: Any, found: Blocks) -> bool:
 
 
 def _array(array: Any, found: Blocks) -> None:
-    """Add an array: of a nested one also its children, as far as they belong to it."""
+    """Add an array, and the used parts of its children if it is nested."""
     array = _stored(array)
     kind, count, buffers = _name(array.type), len(array), array.buffers()
     if kind == "DICTIONARY":
@@ -90,7 +90,7 @@ def _runs(array: Any, found: Blocks) -> None:
 
 
 def _offsets(array: Any, found: Blocks) -> tuple[int, int]:
-    """Add the offsets of texts or lists, and return where the first begins and the last ends."""
+    """Add the offsets of texts or lists, and return the first start and the last end."""
     wide = 8 if _name(array.type).startswith("LARGE") else 4
     numbers = _numbers(array.buffers()[1], f"<i{wide}", array.offset, len(array) + 1, found)
     return int(numbers[0]), int(numbers[-1])
@@ -108,7 +108,7 @@ def _views(array: Any, found: Blocks) -> None:
 
 
 def _fields(array: Any, found: Blocks) -> None:
-    """Add the children of a structure; what pyarrow returns of them is sliced as it is."""
+    """Add the children of a structure; pyarrow returns them sliced like the structure."""
     for at in range(array.type.num_fields):
         _array(array.field(at), found)
 
@@ -128,7 +128,7 @@ def _dense_union(array: Any, found: Blocks) -> None:
 
 
 def _used(child: Any, starts: NDArray[Any], ends: NDArray[Any], found: Blocks) -> None:
-    """Add what is used of a child: from the first to the last of its values that is."""
+    """Add the used part of a child: from its first used value to the last."""
     if len(starts):
         first = int(starts.min())
         _array(_slice(child, first, int(ends.max()) - first), found)
@@ -140,7 +140,7 @@ def _slice(array: Any, first: int, count: int) -> Any:
 
 
 def _stored(array: Any) -> Any:
-    """Return what an array of an extension type is stored as, without asking its class, which is anybody's."""
+    """Return the storage of an array of an extension type, without asking its class, which may be foreign."""
     arrow: Any = sys.modules["pyarrow"]
     while issubclass(type(array), arrow.ExtensionArray):
         array = arrow.ExtensionArray.storage.__get__(array)
@@ -155,7 +155,7 @@ def _numbers(buffer: Any, dtype: Any, first: int, count: int, found: Blocks) -> 
 
 
 def _bits(buffer: Any, first: int, count: int, width: int, found: Blocks) -> None:
-    """Add the bytes in which values of `width` bits lie; there need not be a buffer."""
+    """Add the bytes of values of `width` bits; the buffer may be missing."""
     if buffer is not None and count:
         start, _ = _part(buffer)
         begin, end = first * width // 8, -(-(first + count) * width // 8)

@@ -23,9 +23,9 @@ _ATTRIBUTES = ("_data", "_mask", "_left", "_right", "_pa_array", "_sparse_values
 
 
 def parts(thing: Any) -> list[Any] | None:
-    """Return the arrays that hold the data of an object, and of its index; None if it is not known of pandas.
+    """Return the arrays that hold the data of an object, and of its index; None if it is not an object of pandas.
 
-    Of a `pandas.DataFrame` they are what `pandas.DataFrame.memory_usage` counts: not the labels of columns.
+    For a `pandas.DataFrame` they are those that `pandas.DataFrame.memory_usage` counts: not the labels of columns.
     """
     kind = type(thing)
     if issubclass(kind, (pd.DataFrame, pd.Series)):
@@ -49,7 +49,7 @@ def _of_index(index: Any) -> list[Any]:
 
 
 def _of_array(array: Any) -> Iterator[Any]:
-    """Yield what an extension array, of pandas or of somebody else, is made of."""
+    """Yield the parts of an extension array, of pandas or of another library."""
     kind = type(array)
     ndarray = _own(array, "_ndarray")  # numpy's own, times, codes of categories
     if issubclass(type(ndarray), np.ndarray):
@@ -67,7 +67,7 @@ def _of_array(array: Any) -> Iterator[Any]:
 
 
 def _own(array: Any, name: str) -> Any:
-    """Return an attribute as `holders.own`, or one that a class of pandas has as a member in C."""
+    """Return an attribute as `holders.own` does, or a member in C of a class of pandas."""
     found = holders.of_class(type(array), name)
     if type(found) is types.GetSetDescriptorType and found.__objclass__.__module__.startswith("pandas."):
         return found.__get__(array)

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def look(thing: Any, found: Blocks) -> bool:
-    """Add where a tensor's elements, or the parts of a sparse one, lie; false if it is not a tensor.
+    """Add the addresses of a tensor's elements, or of the parts of a sparse one; false if it is not a tensor.
 
     Raises:
-        TargetError: It has no memory, or not here.
+        TargetError: It has no memory, or not in this process.
 
     """
     torch: Any = sys.modules.get("torch")

@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 
 class Named(NamedTuple):
-    """What was named. Whoever has this holds the object, so its memory is not free again when it is looked at.
+    """A named target. It holds a reference to the object, so its memory is not freed before the walk.
 
     Attributes:
         text: All the words.
-        name: The words that name the target, without a pid.
-        value: The object, if these are a Python expression; else None.
+        name: The words without a pid.
+        value: The object, if they are a Python expression; else None.
         meant: Its addresses.
-        space: Where they are; open.
+        space: Their address space, open.
 
     """
 

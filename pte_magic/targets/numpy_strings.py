@@ -33,7 +33,7 @@ class _Text(ctypes.Structure):
 
 
 def add_text(array: NDArray[Any], found: Blocks) -> None:
-    """Add where the text of an array's elements lies, as far as it does not lie within them."""
+    """Add the addresses of text that is not within an array's elements."""
     if not array.size:
         return
     words = np.asarray(_Raw(array)).view([("at", _WORD), ("size", _WORD)])  # little-endian, as all machines we know
@@ -50,7 +50,7 @@ def add_text(array: NDArray[Any], found: Blocks) -> None:
 
 
 class _Raw:
-    """The elements as bytes; numpy itself gives no such view of them."""
+    """The elements as bytes; numpy itself has no such view of them."""
 
     def __init__(self, array: NDArray[Any]) -> None:
         self.__array_interface__ = {

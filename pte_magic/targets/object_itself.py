@@ -20,7 +20,7 @@ _POINTER = ctypes.sizeof(ctypes.c_void_p)
 
 
 def add(thing: Any, found: Blocks) -> None:
-    """Add where an object lies, and say what does not lie there."""
+    """Add the addresses of the object itself, and a note about data that is elsewhere."""
     kind: Any = type(thing)
     members = map(type.__dict__["__dict__"].__get__, mro(kind))  # a metaclass may have its own ideas
     sizes = [known["__sizeof__"] for known in members if "__sizeof__" in known]
@@ -44,7 +44,7 @@ def add(thing: Any, found: Blocks) -> None:
 
 
 def _characters(text: Any, copy: str) -> tuple[int, int]:
-    """Return address and bytes of the text of an object of a subclass of str; only str itself has it inline.
+    """Return address and size of the text of a subclass of str; only str itself has it inline.
 
     The address is the last member of PyUnicodeObject (Include/cpython/unicodeobject.h).
     """
@@ -55,7 +55,7 @@ def _characters(text: Any, copy: str) -> tuple[int, int]:
 
 
 def _what_else(thing: object) -> str:
-    """Return what is to be said of the data of an object that keeps it where nobody finds it; empty if nothing."""
+    """Return the note about an object's data that cannot be found; empty if there is none."""
     kind = type(thing)
     names = {name for base in mro(kind) for name in type.__dict__["__dict__"].__get__(base)}
     if "__array__" in names:
@@ -63,9 +63,9 @@ def _what_else(thing: object) -> str:
     if "__arrow_c_stream__" in names:
         return "its data is elsewhere, or made when pyarrow.table() asks for it, perhaps only once"
     if issubclass(kind, io.IOBase):  # it is an Iterator, but what it gives may be there, as io.StringIO's text
-        return "what it reads or has written is elsewhere"
+        return "the data that it reads or writes is elsewhere"
     if {"__iter__", "__next__"} <= names or kind is range:
-        return "its items are made when somebody asks for them"
+        return "its items are made on demand"
     if "__iter__" in names:
         return "its items are elsewhere"
     # One without references, such as a datetime, may hold all of its value. Its class is not what it refers to, and
@@ -74,4 +74,4 @@ def _what_else(thing: object) -> str:
         one is not kind and (type(one) is not dict or len(one) > ("__module__" in one))
         for one in gc.get_referents(thing)
     )
-    return "what it refers to is elsewhere" if refers else ""
+    return "the objects that it refers to are elsewhere" if refers else ""

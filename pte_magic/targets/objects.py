@@ -37,12 +37,12 @@ _POINTERS = "zZPO"  # ctypes' characters for c_char_p, c_wchar_p, c_void_p, py_o
 
 
 class Memory(NamedTuple):
-    """Where an object's data is.
+    """The memory of an object's data.
 
     Attributes:
-        blocks: First address and first address not used of each block.
-        note: What a person has to know who looks at them: what is not there, or that they are not the data.
-        is_itself: They are not the object's data, which nobody finds, but what Python keeps at ``id()``.
+        blocks: First address of each block, and first address after it.
+        note: A note for the user: data that is not in these blocks, or that they are not the data.
+        is_itself: True if the data cannot be found, and these are the object itself, at ``id()``.
 
     """
 
@@ -52,11 +52,10 @@ class Memory(NamedTuple):
 
 
 def find(thing: object) -> Memory:
-    """Find out where an object's data lies.
+    """Find the memory of an object's data.
 
     Raises:
-        TargetError: The object has no memory, or it is not in this process (a GPU's), or it is made anew whenever it
-            is asked for.
+        TargetError: The object has no memory, or it is not in this process (a GPU's), or each access makes new data.
 
     """
     found = Blocks()
@@ -78,24 +77,24 @@ def find(thing: object) -> Memory:
         message = f"the {class_name(thing)} holds 0 bytes, so there is no page to look at"
         if issubclass(type(thing), pd.RangeIndex):
             message = (
-                "the RangeIndex has no array: it is a start, a stop and a step, of which values are made when needed"
+                "the RangeIndex has no array: it is a start, a stop and a step, from which values are made when needed"
             )
         raise TargetError(message)
     return Memory(found.found, "; ".join(found.notes), is_itself)
 
 
 def memory(thing: object) -> list[tuple[int, int]]:
-    """Return first address and first address not used of each block of memory that holds the object's data.
+    """Return first address, and first address after it, of each block of memory with the object's data.
 
     Raises:
-        TargetError: As of `find`.
+        TargetError: As for `find`.
 
     """
     return find(thing).blocks
 
 
 def _look(thing: Any, found: Blocks) -> bool:
-    """Add where an object's data lies; false if that is not known, or the object itself is all there is."""
+    """Add the addresses of an object's data; false if they are not known, or it is the object itself."""
     kind = type(thing)  # never __class__, which may be anything
     if issubclass(kind, np.ndarray):
         _array(thing, found)
@@ -111,19 +110,19 @@ def _look(thing: Any, found: Blocks) -> bool:
 
 
 def _all(parts: Iterable[Any], found: Blocks) -> bool | None:
-    """Add where parts of an object lie; false if that is not known of any, None if there are none."""
+    """Add the addresses of an object's parts; false if none is known, None if there are no parts."""
     is_known = None
     for part in parts:
         if _look(part, found):
             is_known = True
         else:
-            found.say(f"what its {class_name(part)} holds is elsewhere")
+            found.say(f"the data of its {class_name(part)} is elsewhere")
             is_known = is_known or False
     return is_known
 
 
 def _array(array: np.ndarray[Any, Any], found: Blocks) -> None:
-    """Add where the elements of an array of numpy lie, what says which of them are valid, and texts."""
+    """Add the addresses of a numpy array's elements, of its mask, and of texts."""
     plain = np.ndarray.view(array, np.ndarray)  # a subclass may have its own idea of everything
     found.add_strided(plain.ctypes.data, plain.shape, plain.strides, plain.itemsize)
     if plain.dtype.kind == "T":
@@ -137,7 +136,7 @@ def _array(array: np.ndarray[Any, Any], found: Blocks) -> None:
 
 
 def _protocols(thing: Any, found: Blocks) -> bool:
-    """Ask an object by the protocols that it takes part in; false if there is none that may be asked."""
+    """Ask an object by its protocols; false if it has none that may be asked."""
     if _has(thing, "__dlpack_device__"):
         dlpack.check_device(thing)
     elif _has(thing, "__cuda_array_interface__"):
@@ -145,7 +144,7 @@ def _protocols(thing: Any, found: Blocks) -> bool:
     if buffers.has(thing):
         _twice(thing, buffers.exported, found)
         if _is_pointer(type(thing)):
-            found.say(f"the {class_name(thing)} itself; what it points to is elsewhere")
+            found.say(f"the {class_name(thing)} itself; the memory that it points to is elsewhere")
     elif _has(thing, "__array_interface__"):
         _twice(thing, _interface, found)
     elif _has(thing, "__dlpack__"):
@@ -160,7 +159,7 @@ def _protocols(thing: Any, found: Blocks) -> bool:
 
 
 def _has(thing: object, name: str) -> bool:
-    """Tell whether an object has an attribute, without asking it: some have all, and make them up."""
+    """Tell whether an object has an attribute, without asking it: some objects make up every attribute."""
     found = holders.of_class(type(thing), name)
     # One that is made at first need, and then kept, would change the object.
     if found is None or isinstance(found, functools.cached_property):
@@ -175,10 +174,10 @@ def _is_pointer(kind: Any) -> bool:
 
 
 def _twice(thing: object, exported: Callable[[Any, Blocks], AbstractContextManager[None]], found: Blocks) -> None:
-    """Add what an object exports, if it exports the same again while the first export is held.
+    """Add the exported memory of an object, if a second export gives the same while the first is held.
 
     Raises:
-        TargetError: It makes something new whenever it is asked.
+        TargetError: Each export makes new data.
 
     """
     first, second = Blocks(), Blocks()
@@ -186,8 +185,8 @@ def _twice(thing: object, exported: Callable[[Any, Blocks], AbstractContextManag
         is_same = first.found == second.found
     if not is_same:
         message = (
-            f"the {class_name(thing)} makes its data anew whenever it is asked for, so there is no memory of it to "
-            "look at; keep what it gives, such as a = numpy.asarray(x), and look at that"
+            f"the {class_name(thing)} makes new data at each access, so there is no memory to "
+            "look at; keep its data, such as a = numpy.asarray(x), and look at that"
         )
         raise TargetError(message)
     found.join(first)
@@ -202,7 +201,7 @@ def _interface(thing: Any, found: Blocks) -> Iterator[None]:
 
 
 class _Interface:
-    """An object with nothing but numpy's protocol, so that numpy asks by no other."""
+    """An object with only numpy's protocol, so that numpy uses no other."""
 
     def __init__(self, given: object) -> None:
         self.__array_interface__ = given

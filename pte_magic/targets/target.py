@@ -28,9 +28,10 @@ class Target(NamedTuple):
     """Addresses to walk.
 
     Attributes:
-        ranges: First address and first address not meant, multiples of the page size, ascending, disjoint.
-        address: The one address that was named, of which to show how it is translated, level by level; else None.
-        note: What was done to the addresses, or is not at them, for the user to know; empty if nothing.
+        ranges: First address, and first address after it, of each range: multiples of the page size, ascending,
+            disjoint.
+        address: The address, if a single one was named, to show its translation level by level; else None.
+        note: A note for the user: how the addresses were changed, or data that is not there; empty if there is none.
 
     """
 
@@ -63,7 +64,7 @@ def between(start: int, end: int) -> Target:
 
 
 def checked(target: Target) -> Target:
-    """Return a target that somebody made, if all its addresses are users'.
+    """Return a target made by a caller, if all its addresses are user addresses.
 
     Raises:
         TargetError: They are not, or a range is empty.
@@ -89,7 +90,7 @@ def of_object(thing: object) -> Target:
 
 
 def together(parts: Sequence[tuple[str, Target]]) -> Target:
-    """Return the target that is several ones of one address space, by the texts that name them."""
+    """Return several targets of one address space as one, by the texts that name them."""
     notes = "; ".join(f"{text}: {part.note}" for text, part in parts if part.note)
     return Target(_merged(pages for _, part in parts for pages in part.ranges), None, notes)
 
@@ -98,7 +99,7 @@ def parse(text: str, space: AddressSpace) -> Target | None:
     """Return the target that a text names: an address, a range, a region's name or ``all``.
 
     Returns:
-        None if it is none of these; in a notebook it may be a Python expression.
+        None if it is something else; in a notebook it may be a Python expression.
 
     """
     typed, text = text, text.strip()
@@ -126,7 +127,7 @@ def region_names(space: AddressSpace) -> list[str]:
 
 
 def unknown(text: str, space: AddressSpace) -> TargetError:
-    """Return the error for a text that names nothing."""
+    """Return the error for a text that does not name a target."""
     if near := did_you_mean(text, region_names(space)):
         return TargetError(f"{arguments.shown(text)} is not a region of pid {space.pid}{near}")
     names = ", ".join(region_names(space)[:6])
@@ -137,7 +138,7 @@ def unknown(text: str, space: AddressSpace) -> TargetError:
 
 
 def _merged(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Return ranges in ascending order, those that overlap or touch as one."""
+    """Return ranges in ascending order; overlapping or adjacent ranges are merged."""
     merged: list[tuple[int, int]] = []
     for start, end in sorted(ranges):
         if merged and start <= merged[-1][1]:
@@ -150,9 +151,9 @@ def _merged(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
 def _called(text: str, space: AddressSpace) -> list[Region]:
     """Return the regions that a text names, in order of address.
 
-    The kernel's own, ``[heap]`` or ``heap``, go before files, as any file may be called ``[heap]``; then come paths,
-    then names of files, then ``libc`` for ``libc.so.6``. Compared are bytes; where these find nothing, names are
-    compared as they are shown, so what is shown can be typed.
+    The kernel's own names, ``[heap]`` or ``heap``, go before files, as any file may be called ``[heap]``; then come
+    paths, then file names, then ``libc`` for ``libc.so.6``. Bytes are compared first, then names as they are shown, so
+    a shown name can be typed.
     """
     if not text:
         return []
@@ -174,20 +175,20 @@ def _called(text: str, space: AddressSpace) -> list[Region]:
 
 
 def _file(path: bytes) -> bytes:
-    """Return what follows the last slash of a path. The kernel's own names, and memfds', may have some, and stay."""
+    """Return the part after the last slash of a path. Names of the kernel and of memfds may have slashes, and stay."""
     if path.startswith(_MEMFD):
         return path.removeprefix(b"/")
     return path.rpartition(b"/")[2] if path.startswith(b"/") else path
 
 
 def _hex(address: int) -> str:
-    """Return an address as a message has it; what is far too long for one is cut."""
+    """Return an address as messages show it; a number that is far too long is cut."""
     text = f"{address:#x}"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _check(address: int) -> None:
-    """Refuse what is no user address."""
+    """Refuse an address that is not a user address."""
     limit = user_limit()
     if 0 <= address < limit:
         return

@@ -19,7 +19,7 @@ _BETTER = 0.05  # by which the nearest is the only one that is meant
 def did_you_mean(word: str, names: Iterable[str], *, similar: float = _SIMILAR) -> str:
     """Return ``; did you mean 'NAME'?``, with the nearest name or two; empty if none is near.
 
-    Names that differ in upper and lower case only, and those of which the word is the beginning, are near in any case.
+    Names that differ only in upper and lower case, and names that begin with the word, are always near.
     """
     if len(word) > _LONGEST:
         return ""
@@ -38,7 +38,7 @@ def did_you_mean(word: str, names: Iterable[str], *, similar: float = _SIMILAR) 
 
 
 def undefined(error: NameError, known: Iterable[str]) -> str:
-    """Return what to say of a name that is not defined: which one of the `known` and of Python's own may be meant."""
+    """Return the message for an undefined name, with a suggestion from the `known` names and Python's own."""
     name = error.name or ""
     near = did_you_mean(
         name, [one for one in known if one not in _IPYTHONS and one.startswith("_") <= name.startswith("_")]

@@ -32,22 +32,22 @@ class TypedNumber(NamedTuple):
 
 
 def number(text: str, *, digits_are_hex: bool, bits: int = 64) -> TypedNumber | None:
-    """Return the number that a text is, in the base in which people write it; None if it is not just a number.
+    """Return the number in a text, in the base in which people write it; None if it is not just a number.
 
     ==========================  ========================================================
-    ``0x67``, ``0o147``         what the prefix says, as in Python
+    ``0x67``, ``0o147``         by the prefix, as in Python
     ``800fffffa7598063``        hex: a letter among the digits, ``153016e7`` included
     ``ffff888000000000``        hex, from 8 digits on; shorter ones, as ``c0de``, are names
-    ``00400000``                hex, as what has leading zeros is in /proc/PID/maps
-    ``106923061``               either: `digits_are_hex` tells, and the note how it was read
+    ``00400000``                hex, like numbers with leading zeros in /proc/PID/maps
+    ``106923061``               either: `digits_are_hex` decides, and a note says so
     ``1_000``                   decimal, as in Python
     ==========================  ========================================================
 
     Args:
         text: The text.
-        digits_are_hex: Whether digits from 0 to 9 alone are hex where that has no more than `bits`; else they are
+        digits_are_hex: True if digits from 0 to 9 alone are hex, where that has no more than `bits`; else they are
             decimal, as `id` and Python show numbers.
-        bits: How wide the number may be.
+        bits: The most bits of the number.
 
     """
     text = text.strip()
@@ -78,5 +78,5 @@ def _prefixed(text: str) -> TypedNumber | None:
 
 
 def is_hex(text: str) -> bool:
-    """Tell whether a text has nothing but digits of hexadecimal numbers, without a prefix."""
+    """Tell whether a text has only hexadecimal digits, without a prefix."""
     return _HEX.fullmatch(text) is not None

@@ -7,7 +7,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 def counted(number: int, one: str, many: str = "") -> str:
-    """Return a number with what it counts: ``1 entry``, ``1,024 entries``; `many` is `one` with an s by default."""
+    """Return a number with its noun: ``1 entry``, ``1,024 entries``; `many` is `one` with an s by default."""
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 

@@ -27,7 +27,7 @@ class Entry(traitlets.TraitType[int, int]):
     default_value = 0
 
     def validate(self, obj: Any, value: Any) -> int:
-        """Take numbers of Python and of numpy, and texts: as the browser sends them, or as one types them in %pte."""
+        """Take numbers of Python and of numpy, and texts, as the browser sends them or a user types them in %pte."""
         width: int = obj._width  # noqa: SLF001  (a trait is a part of its widget)
         typed = typed_numbers.number(value, digits_are_hex=True, bits=width) if isinstance(value, str) else None
         number = typed.value if typed else arguments.index(value)
@@ -44,12 +44,12 @@ def _to_hex(value: int, widget: Any) -> str:
 class BitField(View):
     """An entry as a picture of its bits, and a table of its fields.
 
-    Click a bit, or type an entry, and the decoding follows. What is changed is a number in Python and nothing else: no
-    page table is ever written to.
+    Click a bit, or type an entry, and the decoding follows. This changes only a number in Python: nothing is ever
+    written to a page table.
 
     Attributes:
         entry: The raw entry, an int; observe it, or link it to other widgets. In the browser it is a text in hex.
-        level: Where it was found: pgd, p4d, pud, pmd or pte.
+        level: Its level: pgd, p4d, pud, pmd or pte.
 
     """
 
@@ -73,11 +73,11 @@ class BitField(View):
 
         Args:
             entry: The raw entry.
-            level: Where it was found.
-            kernel: What the kernel that it comes from does with the bits; by default the running one.
+            level: Its level.
+            kernel: The kernel that it comes from; by default the running one.
 
         Raises:
-            TargetError: No entry of the kernel's format, or no such level.
+            TargetError: It is not an entry of the kernel's format, or there is no such level.
 
         """
         width = (kernel or kernels.running()).format.bits
@@ -90,7 +90,7 @@ class BitField(View):
 
     @property
     def description(self) -> Description:
-        """What the entry says, and its parts."""
+        """The entry in words, and its parts."""
         return describe(self.entry, self.level, self._kernel)
 
     def text(self) -> str:
@@ -98,7 +98,7 @@ class BitField(View):
         return entry_picture.text(self.description, differ=self._differ)
 
     def html(self) -> str:
-        """Return the picture as HTML, which cannot be clicked at."""
+        """Return the picture as HTML, without interaction."""
         return framed(entry_picture.html(self.description, differ=self._differ), "bits")
 
     @property

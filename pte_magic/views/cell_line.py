@@ -14,7 +14,7 @@ _MOVES = re.compile(r"[\r\n]|\x1b\[A")  # of the terminal's cursor
 
 
 class _Line(anywidget.AnyWidget):
-    """The line in the page: a model without a view, as an output of the cell could not be taken away again."""
+    """The line in the page: a model without a view, as an output of the cell could not be removed again."""
 
     _esm = script("cell_line")
     text = traitlets.Unicode().tag(sync=True)
@@ -22,9 +22,9 @@ class _Line(anywidget.AnyWidget):
 
 
 class CellLine:
-    """A file that shows below the cell what is written to it, in place of what was written before.
+    """A file whose last line is shown below the cell.
 
-    Of the bar that tqdm has for notebooks, an output would be saved, which finds no model when it is opened again.
+    tqdm's own bar for notebooks would leave a saved output, which finds no model when the notebook is opened again.
     """
 
     encoding = "utf-8"
@@ -33,7 +33,7 @@ class CellLine:
         self._line: _Line | None = None
 
     def write(self, text: str) -> None:
-        """Show a line; one without words takes it away."""
+        """Show a line; an empty one removes it."""
         line = _MOVES.sub("", text).rstrip()
         if line and self._line is None:
             self._line = _Line(cell=_cell())
@@ -49,7 +49,7 @@ class CellLine:
 
 
 def _cell() -> str:
-    """Return the id of the cell that runs; empty if the front end does not tell."""
+    """Return the id of the running cell; empty if the front end does not send it."""
     from IPython import get_ipython  # noqa: PLC0415  (in a notebook it is there)
 
     shell: Any = get_ipython()

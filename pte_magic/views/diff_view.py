@@ -66,7 +66,7 @@ def _changed(changed: int, attrs: dict[Any, Any]) -> str:
 
 
 def _shown(diff: pd.DataFrame) -> tuple[pd.DataFrame, int | None, list[str]]:
-    """Return the table of words that is shown, how many rows pandas is to print, and the lines below it."""
+    """Return the table of texts to show, the number of rows that pandas prints, and the lines below it."""
     notes = [f"[{frame_view.shape_of(diff)}]"]
     limit = pd.get_option("display.max_rows")
     rows = diff

@@ -28,11 +28,11 @@ _FONT = f'font-family="ui-monospace, monospace" text-anchor="middle" fill="{_INK
 def drawn(
     entry: Description, differ: int, pieces: Callable[[tuple[Part, ...], int, int], Iterator[tuple[Part, int, int]]]
 ) -> str:
-    """Return an entry as an ``<img>``: its bits with their numbers, and below them the fields that they form.
+    """Return an entry as an ``<img>``: its bits with their numbers, and the fields below them.
 
     Args:
         entry: The entry.
-        differ: Bits that are to be pointed at.
+        differ: Bits to mark.
         pieces: Yields the parts that have bits in a line, with their highest and lowest one there.
 
     """

@@ -18,11 +18,11 @@ _ROW = 16  # bits in a row of the picture; one, two or four rows beside each oth
 
 
 def text(entry: Description, *, differ: int = 0) -> str:
-    """Return an entry as text: what it says, then a line a field, and where that is written.
+    """Return an entry as text: a headline, then one line per field, and the sources.
 
     Args:
         entry: The entry.
-        differ: Bits that are to be pointed at.
+        differ: Bits to mark.
 
     """
     lines = [headline(entry), "    bits  field          value"]
@@ -36,7 +36,7 @@ def text(entry: Description, *, differ: int = 0) -> str:
 
 
 def sources(entry: Description) -> dict[str, list[str]]:
-    """Return where the meaning of its fields is written, with their names."""
+    """Return the sources of the fields' meanings, with the names of the fields."""
     found: dict[str, list[str]] = {}
     for part in entry.parts:
         if part.source:
@@ -45,17 +45,17 @@ def sources(entry: Description) -> dict[str, list[str]]:
 
 
 def headline(entry: Description) -> str:
-    """Return the line above everything else."""
+    """Return the line at the top."""
     kind = f" ({entry.kind})" if entry.kind else ""
     return f"{entry.level} entry {hexadecimal(entry.entry, entry.width)}: {entry.state}{kind}, {entry.says}"
 
 
 def html(entry: Description, *, differ: int = 0, editable: bool = False) -> str:
-    """Return an entry as HTML: what it says, the picture, a table of the fields, and where that is written.
+    """Return an entry as HTML: a headline, the picture, a table of the fields, and the sources.
 
     Args:
         entry: The entry.
-        differ: Bits that are to be pointed at.
+        differ: Bits to mark.
         editable: Make a button of each bit.
 
     """
@@ -103,7 +103,7 @@ def _look(part: Part, *, is_set: bool, differs: bool) -> str:
 
 
 def _hint(part: Part) -> str:
-    """Return what appears when the mouse rests on a bit."""
+    """Return the text that appears when the mouse rests on a bit."""
     if not part.name:
         return f"bits {part.bits}: {escape(part.meaning)}" if part.width > 1 else escape(part.meaning)
     return escape(f"{part.name}: {part.meaning} ({READERS[part.by]}; {part.source})")

@@ -39,13 +39,13 @@ _CONSTANT = ("cache", "pkey", "host", "pid", "walker", "node", "cgroup", "region
 
 
 def formatters(frame: pd.DataFrame) -> dict[Any, Callable[[Any], str]]:
-    """Return what formats the values of columns, for pandas' ``to_string`` and ``to_html``; the others are pandas'."""
+    """Return the formatters of columns for pandas' ``to_string`` and ``to_html``; pandas formats the others."""
     found = {name: _formatter(str(name), dtype) for name, dtype in zip(frame.columns, frame.dtypes, strict=True)}
     return {name: form for name, form in found.items() if form}
 
 
 def merged(frame: pd.DataFrame, theirs: Any, options: Mapping[str, Any]) -> Any:
-    """Return formatters for a frame: those that somebody gave, as pandas takes them, and ours for other columns."""
+    """Return formatters for a frame: the caller's, as pandas takes them, and ours for other columns."""
     ours = formatters(frame)
     if theirs is None:
         return ours
@@ -59,7 +59,7 @@ def merged(frame: pd.DataFrame, theirs: Any, options: Mapping[str, Any]) -> Any:
 
 
 def _formatter(name: str, dtype: Any) -> Callable[[Any], str] | None:
-    """Return what formats the values of a column that has this name and dtype; None if pandas does that best."""
+    """Return the formatter of a column with this name and dtype; None if pandas formats it."""
     if str(dtype).lower() == "uint64":  # else it is no address or size, whatever its name
         if name in _HEX:
             return lambda value: _number(value, lambda found: format(found, _HEX[name]))
@@ -79,7 +79,7 @@ def _is_size(name: str) -> bool:
 
 
 def _number(value: Any, form: Callable[[int], str]) -> str:
-    """Format a number; whatever else somebody put into the column is shown as it is."""
+    """Format a number; other values in the column are shown unchanged."""
     if pd.isna(value):
         return MISSING
     return form(int(value)) if isinstance(value, (int, float, np.number)) else visible(str(value))
@@ -111,7 +111,7 @@ def html(frame: pd.DataFrame) -> str | None:
 
 
 def html_table(table: pd.DataFrame, limit: int | None, label: str = "table of entries") -> str:
-    """Return what `words` made as an HTML table of at most `limit` rows; a size keeps its unit beside it."""
+    """Return the result of `words` as an HTML table of at most `limit` rows; a size keeps its unit beside it."""
     for at, name in enumerate(table.columns):
         if _is_size(str(name)) and isinstance(table.iloc[:, at].dtype, pd.StringDtype | np.dtypes.ObjectDType):
             values = [str(value).replace(" ", "\N{NO-BREAK SPACE}") for value in table.iloc[:, at]]
@@ -125,7 +125,7 @@ def paragraph(lines: list[str]) -> str:
 
 
 def _leaf(frame: pd.DataFrame) -> Description | None:
-    """Return the entry at which the translation of a single address ends, taken apart; None of anything else."""
+    """Return the last entry of a single address' translation, taken apart; None for other frames."""
     if not is_chain(frame):
         return None
     try:
@@ -137,15 +137,15 @@ def _leaf(frame: pd.DataFrame) -> Description | None:
 
 
 def shape_of(frame: pd.DataFrame) -> str:
-    """Return how many rows and columns there are, in words as of pandas."""
+    """Return the numbers of rows and columns, in pandas' words."""
     rows, columns = frame.shape
     return f"{rows} row{'s' * (rows != 1)} x {columns} column{'s' * (columns != 1)}"
 
 
 def _worth_showing(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Return what of a frame is shown: not the columns that say nothing, and runs, if there are many rows.
+    """Return the shown part of a frame: without empty columns, and runs if there are many rows.
 
-    The lines that go below it say what is not shown.
+    The lines below it say what is hidden.
     """
     shape = shape_of(frame)
     whole, frame = frame, row_kernels.shown(frame)
@@ -158,7 +158,7 @@ def _worth_showing(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _remarks(frame: pd.DataFrame) -> list[str]:
-    """Return a line for each of the first entries that were decoded by hand and are odd: of no state, or no place."""
+    """Return a line for each of the first odd entries that a user decoded: without a state, or an impossible place."""
     places = ("entry", "pfn", "swap_offset")
     if "vaddr" in frame.columns or any(str(frame.dtypes.get(name)) != "UInt64" for name in places):
         return []
@@ -183,12 +183,12 @@ def _remarks(frame: pd.DataFrame) -> list[str]:
 
 
 def telling(frame: pd.DataFrame, shape: str, constant: tuple[str, ...]) -> tuple[pd.DataFrame, list[str]]:
-    """Return the columns of a frame that tell something of each row; and lines for the others, first the shape.
+    """Return the columns of a frame with a value per row; and lines for the others, first the shape.
 
     Args:
-        frame: What is to be shown.
-        shape: What is said of its shape.
-        constant: Columns that are shown below the table if their value is the same throughout.
+        frame: The frame to show.
+        shape: The text for its shape.
+        constant: Columns to show below the table if all their values are the same.
 
     """
     if not frame.columns.is_unique:
@@ -208,13 +208,13 @@ def telling(frame: pd.DataFrame, shape: str, constant: tuple[str, ...]) -> tuple
 
 
 def _unset_flags(frame: pd.DataFrame) -> list[Any]:
-    """Return the flags of page frames, of which there are many, that are set in no row."""
+    """Return the page-frame flags that no row has set."""
     flags = [name for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.BooleanDtype)]
     return [name for name in flags if str(name).startswith("kpf_") and not frame[name].any()]
 
 
 def ends(frame: pd.DataFrame) -> tuple[pd.DataFrame, int | None]:
-    """Cut what pandas would not print out of a long frame; return how many rows it is to print."""
+    """Cut the rows out of a long frame that pandas would not print; return the number of rows to print."""
     limit = pd.get_option("display.max_rows")
     if not limit or len(frame) <= limit:
         return frame, None
@@ -224,7 +224,7 @@ def ends(frame: pd.DataFrame) -> tuple[pd.DataFrame, int | None]:
 
 
 def words(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame of what is printed for each value; where pandas knows best what that is, of the values."""
+    """Return a frame with the text for each value; columns that pandas formats keep their values."""
     columns: dict[Any, Any] = {}
     for at, (name, dtype) in enumerate(zip(frame.columns, frame.dtypes, strict=True)):
         form, column = _formatter(str(name), dtype), frame.iloc[:, at]

@@ -24,9 +24,9 @@ _TOLD = (*(state for state in STATES if state not in {"none", "table"}), "none",
 
 
 def headline(frame: pd.DataFrame) -> list[str]:
-    """Return the line about a range: its entries and bytes, and how many there are of what.
+    """Return the line about a range: its entries and bytes, and counts by state and size.
 
-    No line for the translation of a single address, whose few rows say it all, or if what is counted is missing.
+    There is no line for the translation of a single address, which has few rows, or if a column is missing.
     """
     if not _is_range(frame):
         return []
@@ -54,7 +54,7 @@ def headline(frame: pd.DataFrame) -> list[str]:
 
 
 def _sizes(frame: pd.DataFrame) -> tuple[NDArray[np.intp], NDArray[np.uint64], NDArray[np.uint64]]:
-    """Return which kind of size each entry has, ``intp[n]``; and of each kind what it covers, and its block's size."""
+    """Return the kind of size of each entry, ``intp[n]``; and for each kind its size, and the size of its block."""
     covers, block = frame["size"].to_numpy(np.uint64), translated(frame)
     (of_size, sizes), (of_block, blocks) = pd.factorize(covers), pd.factorize(block)
     which, kinds = pd.factorize(of_size * len(blocks) + of_block)
@@ -66,14 +66,14 @@ def _is_range(frame: pd.DataFrame) -> bool:
 
 
 def shown_as(runs: int) -> str:
-    """Return the line that says that runs are shown instead of rows, and how to see these."""
+    """Return the line that says that runs are shown, and how to see all rows."""
     return f"shown as {counted(runs, 'run')} of neighbours; pandas.options.display.max_rows = None shows all rows"
 
 
 def shortened(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Return what is to be shown of a frame: its runs if pandas would not print all rows; and the line that says so.
+    """Return the rows to show: runs if pandas would not print all rows; and the line that says so.
 
-    Rows of which something would be lost stay rows: runs already, objects that somebody added, an index with a meaning.
+    Frames that runs would not show completely keep their rows: runs, added objects, an index with a meaning.
     """
     limit = pd.get_option("display.max_rows")
     if not limit or len(frame) <= limit or is_counted(frame) or not has(frame, MERGED):

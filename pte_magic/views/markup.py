@@ -11,16 +11,16 @@ from pte_magic.errors.escapes import visible
 __all__ = ["KEYS", "STATIC", "escape", "framed", "module", "placed", "script", "scrolled", "style"]
 
 STATIC = Path(__file__).with_name("static")
-"""Style sheets, and the scripts of widgets."""
+"""The directory of style sheets and of widgets' scripts."""
 KEYS = 'data-lm-suppress-shortcuts="true"'
-"""Of whatever can have the focus: its keys are its own. For JupyterLab, ``x`` would mean to cut the cell.
+"""The attribute of elements with focus that keeps their keys: in JupyterLab, ``x`` would cut the cell.
 
-It looks at the very element that has the focus; one around it does not do.
+JupyterLab looks at the element with the focus itself; an attribute of a parent has no effect.
 """
 
 
 def escape(text: str) -> str:
-    """Return a text of one line as HTML, with an escape for what cannot be seen: see `escapes.visible`."""
+    """Return a text of one line as HTML, with escapes for invisible characters: see `escapes.visible`."""
     return html.escape(visible(text))
 
 
@@ -36,7 +36,7 @@ def script(*names: str) -> str:
 
 
 def module(code: str) -> str:
-    """Return the module of a widget, of code with a function ``live({model, el})`` that returns what ends it."""
+    """Return a widget's module: code with a function ``live({model, el})`` that returns the function that ends it."""
     return f"{code}\n{script('place')}"
 
 
@@ -47,14 +47,14 @@ def framed(body: str, *sheets: str) -> str:
 
 
 def placed(body: str, name: str) -> str:
-    """Return HTML as what stands where the live picture of a model will be, if there is one: see place.js.
+    """Return HTML in the place where the live picture of a model will be, if there is one: see place.js.
 
-    Its name is a class, which is kept even of a notebook that is not trusted.
+    Its name is a class, which is kept even in a notebook that is not trusted.
     """
     return f'<div class="pte-magic-place pte-magic-{name}">{body}</div>'
 
 
 def scrolled(table: str, label: str) -> str:
-    """Return a wide table that is scrolled in a box of its own, by the mouse and by the keyboard."""
+    """Return a wide table in a box that scrolls by mouse and by keyboard."""
     box = f'tabindex="0" {KEYS} role="group" aria-label="{label}" style="overflow-x: auto; max-width: 100%"'
     return f"<div {box}>{table}</div>"

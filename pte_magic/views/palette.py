@@ -12,14 +12,14 @@ TILE = 8
 
 
 class Look(NamedTuple):
-    """How one category looks.
+    """The look of one category.
 
     Attributes:
-        letter: Its cell in text.
+        letter: Its square in text.
         ground: Its colour: a custom property ``--pte-map-GROUND`` of map.css.
-        pattern: What is drawn on it, as the data of an SVG path in a tile of `TILE` x `TILE`; empty: nothing.
-        tone: How much of `ink` is mixed into its colour where cells are too small for patterns, from 0 to 1: then looks
-            that may be neighbours differ in their lightness.
+        pattern: The drawing on it, as an SVG path in a tile of `TILE` x `TILE`; may be empty.
+        tone: The share of `ink` in its colour where squares are too small for patterns, from 0 to 1: so looks that may
+            be neighbours differ in lightness.
 
     """
 
@@ -30,7 +30,7 @@ class Look(NamedTuple):
 
     @property
     def ink(self) -> str:
-        """The custom property that the pattern is drawn with: the page's background, cut out of a full colour."""
+        """The custom property for the pattern's colour: the page's background, cut out of a full colour."""
         return "line" if self.ground == "empty" else "ink"
 
 
@@ -57,7 +57,7 @@ STATES = {
     "hwpoison": Look("x", "red", _UPHILL + _DOWNHILL, 0.13),
     "marker": Look("%", "brown", _DOTS, 0.72),
 }
-"""Of each value of the ``state`` column."""
+"""The look of each value of the ``state`` column."""
 
 _SMALL, _MEGA, _GIGA = Look("k", "blue"), Look("M", "green", _ACROSS, 0.2), Look("G", "orange", _ACROSS + _DOWN, 0.53)
 _BLOCK, _LARGE = Look("K", "teal", _ZIGZAG, 0.28), Look("L", "violet", _DOWN, 0.1)
@@ -72,13 +72,13 @@ SIZES = {
     1 << 30: _GIGA,
     16 << 30: _GIGA,
 }
-"""Of each size of a page or contiguous block, in bytes. No two sizes of one machine look alike."""
+"""The look of each size of a page or contiguous block, in bytes. All sizes of one host look different."""
 
 SET, NOT_SET = Look("#", "blue"), Look("-", "orange", _ACROSS, 0.53)
-"""Of a bit that is set, and of one that is not."""
+"""The looks of a set bit and a clear one."""
 
 RUN, NEXT_RUN = Look("#", "blue"), Look("=", "orange", _UPHILL, 0.53)
-"""Of runs of page frames that follow each other: every other run looks different, so that one sees where they end."""
+"""The looks of runs of consecutive page frames: two, in turn, so that the ends of runs are visible."""
 
 PROCESSES = (
     Look("1", "blue"),
@@ -87,7 +87,7 @@ PROCESSES = (
     Look("4", "violet", _DOWN, 0.46),
     Look("5", "red", _UPHILL + _DOWNHILL, 0.15),
 )
-"""Of the largest processes, where physical memory is shown by owner."""
+"""The looks of the largest processes, in the map of physical memory."""
 
 OWNERS = (
     Look("o", "brown", _DOTS, 0.65),
@@ -98,4 +98,4 @@ OWNERS = (
     NOTHING,
     Look("-", "empty", _ACROSS, 0.89),
 )
-"""Of the other owners: other processes, several, the page cache, the kernel, the pool of hugetlb, nobody, no memory."""
+"""The looks of the other owners: other processes, several, page cache, kernel, hugetlb's pool, nobody, no memory."""

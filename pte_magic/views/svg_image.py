@@ -23,7 +23,7 @@ _STROKE = 'fill="none" stroke-width="1.5" stroke-linecap="round"'
 
 
 def filled(code: int) -> str:
-    """Return the attribute of a shape that has the look of a code."""
+    """Return the attribute that gives a shape the look of a code."""
     return f'fill="url(#look{code})"'
 
 
@@ -32,10 +32,10 @@ def image(shapes: str, width: int, height: int, known: Mapping[int, Look], label
 
     Args:
         shapes: SVG elements, `filled` with looks.
-        width: Of the image, in pixels.
-        height: Of the image, in pixels.
+        width: Width of the image, in pixels.
+        height: Height of the image, in pixels.
         known: The looks by their codes.
-        label: What it shows, for whoever cannot see it; empty if that stands beside it.
+        label: The text for readers who cannot see it; empty if the text is beside it.
 
     """
     patterns = "".join(_pattern(code, look) for code, look in known.items())
@@ -43,7 +43,7 @@ def image(shapes: str, width: int, height: int, known: Mapping[int, Look], label
 
 
 def encoded(body: str, width: int, height: int, label: str = "", more: str = "") -> str:
-    """Return what is within an SVG as an ``<img>``, with more attributes."""
+    """Return the content of an SVG as an ``<img>``, with more attributes."""
     size = f'width="{width}" height="{height}"'
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" {size}>{body}</svg>'
     data = base64.b64encode(svg.encode()).decode("ascii")
@@ -65,7 +65,7 @@ def pattern(name: str, drawn: str, attributes: str = "") -> str:
 def _pattern(code: int, look: Look) -> str:
     """Return the definition of a look.
 
-    An image does not know the colour of its page, which is what patterns have on a full colour: they are cut out of it.
+    On a full colour, patterns have the colour of the page, which an image does not know: they are cut out instead.
     """
     colors = _colors()
     ground = f'<rect {_TILE} fill="{colors[look.ground]}"'

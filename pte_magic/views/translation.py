@@ -23,10 +23,10 @@ class Piece(NamedTuple):
     """Some bits of a virtual address.
 
     Attributes:
-        name: The level whose table they are an index of, ``sign`` or ``offset``.
+        name: The level into whose page table they are an index, or ``sign`` or ``offset``.
         low: Number of the lowest bit.
-        width: How many bits there are.
-        value: What they hold.
+        width: The number of bits.
+        value: Their value.
 
     """
 
@@ -53,11 +53,11 @@ class Translation:
         """Explain a frame.
 
         Args:
-            frame: The entries of one address, a row a level, as ``walk(address)`` returns them.
+            frame: The entries of one address, one row per level, as ``walk(address)`` returns them.
             address: The address; by default the first one that the last entry covers.
 
         Raises:
-            TargetError: The frame is none of a single address, or has no raw entries.
+            TargetError: The frame is not that of a single address, or has no raw entries.
 
         """
         if not is_chain(frame):
@@ -85,14 +85,14 @@ class Translation:
 
     @property
     def headline(self) -> str:
-        """What becomes of the address."""
+        """The line about the translation."""
         if self.physical is None:
             return f"virtual address {self.address:#x}: ends at {self._ends}"
         page = f"in a page of {size(self._size)}{self._block}"
         return f"virtual address {self.address:#x}: physical address {self.physical:#x}, {page}"
 
     def _steps(self) -> list[tuple[str, str, Description]]:
-        """Return of each entry its place in its table, where that table is, and what it says."""
+        """Return for each entry its place in its page table, the place of that table, and the entry in words."""
         index = {piece.name: piece.value for piece in self.pieces}
         where, found = "that CR3 points to", []
         for entry in self.entries:
@@ -153,7 +153,7 @@ def _why_not(frame: pd.DataFrame) -> str:
 
 
 def _cut(address: int, last: str, encoding: str, shifts: dict[str, int]) -> list[Piece]:
-    """Cut an address into the index of each of the levels down to the last, and the offset in what that maps."""
+    """Cut an address into the indices of its levels, and the offset in the page."""
     cut = geometry.GEOMETRIES[encoding]
     end = min(shifts["pgd"] + cut.index_bits, cut.address_bits)
     pieces = [Piece("sign", end, _ADDRESS - end, address >> end)] if cut.address_bits > _SHORT else []

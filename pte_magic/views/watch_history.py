@@ -26,7 +26,7 @@ _HEAD = ("", "entries now", "bytes now", "least", "most")
 
 
 class Kind(NamedTuple):
-    """Entries that are counted together: their state and, if they map something, the bytes of each; else 0."""
+    """Entries that are counted together: their state, and the size of each if they map something, else 0."""
 
     state: str
     size: int
@@ -38,14 +38,14 @@ class Kind(NamedTuple):
 
     @property
     def look(self) -> Look:
-        """How they look in the picture."""
+        """Their look in the picture."""
         if self.state == "present":
             return palette.SIZES.get(self.size, palette.OTHER)
         return palette.STATES.get(self.state, palette.OTHER)
 
 
 class Event(NamedTuple):
-    """A change, or the first look: when (seconds since 1970), what happened, and how many entries there are then."""
+    """A change, or the first look: time (seconds since 1970), words for the change, and counts of entries."""
 
     time: float
     words: str
@@ -53,7 +53,7 @@ class Event(NamedTuple):
 
 
 class History(NamedTuple):
-    """What is known of a watch: what it has seen in a few words, what it does, and the last of its events."""
+    """The history of a watch: a line about it, its state, and its last events."""
 
     seen: str
     state: str
@@ -75,11 +75,11 @@ def text(history: History) -> str:
 
 
 def html(history: History, *, still: bool = False) -> str:
-    """Return a history as HTML that stands alone; the table tells what the picture shows.
+    """Return a history as HTML that stands alone; a table has the numbers of the picture.
 
     Args:
-        history: What is known of a watch.
-        still: Say when this was: the HTML may be read later.
+        history: The history.
+        still: Add the time, as the HTML may be read later.
 
     """
     kinds = _kinds(history.events)
@@ -106,7 +106,7 @@ def _kinds(events: Sequence[Event]) -> list[Kind]:
 
 
 def _rows(events: Sequence[Event]) -> list[tuple[str, ...]]:
-    """Return a line for each kind of entries: how many there are now, how much they cover, and how it came to that."""
+    """Return a line for each kind of entries: their number, the bytes that they cover, and the numbers before."""
     rows: list[tuple[str, ...]] = []
     for kind in _kinds(events):
         seen = [event.counts.get(kind, (0, 0)) for event in events]
@@ -122,7 +122,7 @@ def _clock(seconds: float) -> str:
 
 
 def _picture(kinds: Sequence[Kind], events: Sequence[Event]) -> tuple[str, str]:
-    """Return columns, one a look, as high as what is mapped, and a line on them: what is not is often most of all."""
+    """Return columns, one per look, as high as the mapped memory, and a line about them."""
     mapped = [kind for kind in kinds if kind.state != "none"]
     most = max((sum(event.counts.get(kind, (0, 0))[1] for kind in mapped) for event in events), default=0)
     bars = []

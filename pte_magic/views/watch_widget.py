@@ -15,27 +15,27 @@ if TYPE_CHECKING:
 
 
 class Watched(Protocol):
-    """What can be shown live."""
+    """The interface of an object that can be shown live."""
 
     paused: bool
 
     @property
     def running(self) -> bool:
-        """Whether it still looks, or will when it is no longer paused."""
+        """True until it is stopped, also while it is paused."""
 
     def stop(self) -> None:
         """Stop looking."""
 
     def history(self) -> History:
-        """Return what it has seen."""
+        """Return its history."""
 
 
 class LiveView(View):
-    """A watch, as it goes on. What changed is sent, rendered; while nothing changes, nothing is.
+    """A running watch. The browser gets rendered changes; while nothing changes, nothing is sent.
 
     Attributes:
-        paused: Whether it looks no more for now; may be set.
-        running: Whether it was not stopped yet. To stop it, set it to False.
+        paused: True while it does not look; may be set.
+        running: True until it is stopped. To stop it, set it to False.
 
     """
 
@@ -52,17 +52,17 @@ class LiveView(View):
         self.on_msg(self._heard)
 
     def refresh(self) -> None:
-        """Show what the watch knows now."""
+        """Show the current history."""
         with self.hold_sync():
             self.running = self._watched.running
             self._content = self._drawn()
 
     def text(self) -> str:
-        """Return what the watch has seen so far, as text."""
+        """Return the current history as text."""
         return watch_history.text(self._watched.history())
 
     def html(self) -> str:
-        """Return it as HTML, which says when that was."""
+        """Return it as HTML with the time."""
         return watch_history.html(self._watched.history(), still=True)
 
     def _drawn(self) -> str:

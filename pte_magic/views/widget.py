@@ -13,15 +13,15 @@ from pte_magic.views.markup import placed
 
 
 class _Kind(traitlets.MetaHasTraits, ABCMeta):
-    """Of a class that has traits, and abstract methods: who leaves one of these out cannot be made."""
+    """The metaclass of a class with traits and abstract methods: a class without one of these cannot be made."""
 
 
 class View(anywidget.AnyWidget, metaclass=_Kind):
-    """A widget whose output in a notebook is what it shows as ``text/html`` and ``text/plain``.
+    """A widget whose output in a notebook is its picture as ``text/html`` and ``text/plain``.
 
-    These are what there is to see where no kernel runs: in a notebook that was saved and opened again, in nbconvert's
-    output, on GitHub, in the terminal. In the page where the widget's model is, the live picture takes the place of the
-    HTML (static/place.js). No view of a widget is saved, which would ask for its model, and say that it is not found.
+    These are visible without a kernel, too: in a notebook that was saved and opened again, in nbconvert's output, on
+    GitHub, in the terminal. In the page with the widget's model, the live picture takes the place of the HTML
+    (static/place.js). No widget view is saved, as it would look for its model and report that it is not found.
 
     Where outputs have pages of their own, as in VS Code, it stays HTML. A view of ipywidgets is live there, too:
     ``ipywidgets.VBox([view])``.
@@ -37,11 +37,11 @@ class View(anywidget.AnyWidget, metaclass=_Kind):
 
     @abstractmethod
     def text(self) -> str:
-        """Return what is shown as plain text."""
+        """Return the picture as plain text."""
 
     @abstractmethod
     def html(self) -> str:
-        """Return what is shown as HTML that needs neither JavaScript nor a network."""
+        """Return the picture as HTML that needs neither JavaScript nor a network."""
 
     def __repr__(self) -> str:
         return self.text()

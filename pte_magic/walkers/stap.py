@@ -106,7 +106,7 @@ class StapWalker(SharedMemoryWalker):
         """Return what to type if nothing speaks against it but that its module was not compiled yet."""
         if why_not() is not None or is_ready():
             return ""
-        todo = f"not compiled yet, which takes some seconds once a kernel; type `%pte --walker {NAME} self`"
+        todo = f"not compiled yet, which takes some seconds, once per kernel; type `%pte --walker {NAME} self`"
         return todo + (f"; {toolchain.SIGNED}, and that says how" if toolchain.signed_only() else "")
 
     @classmethod

@@ -141,7 +141,7 @@ def test_zooming_makes_cells_larger_and_smaller(jupyter: Jupyter, how: str) -> N
         output = shown(notebook, SPANS)
         cells, canvas = output.get_by_role("slider", name="Page map"), output.locator(".pte-map-whole canvas")
         into, out = (output.get_by_role("button", name=name) for name in ("Zoom in", "Zoom out"))
-        patterns = output.get_by_text("a cell is 1 entry; zoom in to see patterns")
+        patterns = output.get_by_text("one square is 1 entry; zoom in to see patterns")
 
         def zoom(key: str) -> None:
             if how == "keys":
@@ -184,7 +184,7 @@ def test_a_cell_of_several_entries_tells_states_and_colours(jupyter: Jupyter) ->
     with jupyter.notebook([BUILD]) as notebook:
         output = shown(notebook, spans, "dirty")
         status, scale = output.get_by_role("status"), output.locator(".pte-map-bar span")
-        expect(scale).to_contain_text("a cell is")
+        expect(scale).to_contain_text("one square is")
         per = int(scale.inner_text().split()[3])
         assert per > 1
         cell = small // per  # at the end of the small pages, before the gap

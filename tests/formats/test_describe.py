@@ -54,7 +54,7 @@ def test_the_parts_are_all_bits_once_the_highest_first(entry: int, level: str, k
         (
             ~0x289200000 & 0x000F_FFFF_FFFF_F000 | 0xE6,
             "pmd",
-            "being split or changed, not there for the CPU now: 2 MiB in memory at physical address 0x289200000",
+            "being split or changed, not present for the CPU now: 2 MiB in memory at physical address 0x289200000",
         ),
         (swap_entry(3, 0x1234), "pte", "swapped out, to page 0x1234 of swap device 3"),
     ],
@@ -104,19 +104,19 @@ def test_every_marker_and_broken_frame_is_described() -> None:
     [
         (0x106923061, "pte", 0x106923000, ""),
         (0x00003FFFFFFFF063, "pte", 0x3FFFFFFFF000, ""),
-        (0x800FFFFFA7598063, "pte", 0xFFFFFA7598000, ", and with the bits of the frame inverted it is 0x58a67000"),
-        (0x80000001000000E6, "pmd", 0xFFFFEFFE00000, ", and with the bits of the frame inverted it is 0x100000000"),
+        (0x800FFFFFA7598063, "pte", 0xFFFFFA7598000, "; with inverted page frame bits it is 0x58a67000"),
+        (0x80000001000000E6, "pmd", 0xFFFFEFFE00000, "; with inverted page frame bits it is 0x100000000"),
         (0x000400031BC72067, "pte", 0x400031BC72000, ""),
         (
             0x000800031BC72067,
             "pmd",
             0x800031BC72000,
-            "; bit 51 can be memory encryption's, and the address 0x31bc72000",
+            "; bit 51 may be memory encryption, with the address 0x31bc72000",
         ),
     ],
 )
 def test_an_address_that_no_machine_has_is_said_to_be_that(entry: int, level: str, place: int, rest: str) -> None:
-    beyond = "; no machine has memory above 64 TiB" if place >> 46 else ""
+    beyond = "; no host has memory above 64 TiB" if place >> 46 else ""
     for kernel in (KERNELS["6.18-4"], KERNELS["6.18-5"]):
         says, _, option = describe(entry, level, kernel).says.partition(": decode(…, encryption_mask=")
         assert says.endswith(f" at physical address {place:#x}{beyond}{rest}")

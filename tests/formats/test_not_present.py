@@ -92,4 +92,4 @@ def test_its_frame_is_hidden_like_a_place_in_swap(of: Kernel, entry: int) -> Non
 def test_a_place_that_no_swap_device_has_is_said_to_be_that(entry: int, says: bool) -> None:  # noqa: FBT001
     found = describe(entry, "pte", KERNELS["7.2-4"])
     assert found.state == "swap"
-    assert ("no swap device has as many pages" in found.says) == says
+    assert ("no swap device has so many pages" in found.says) == says

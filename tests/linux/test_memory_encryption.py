@@ -73,7 +73,7 @@ def test_entries_of_other_machines_are_not_read_with_this_ones_bit(found: int, o
     made = pte_magic.decode(ENTRY, **other)
     assert made["pfn"][0] == 0x31BC72 | found >> 12
     assert "encryption_mask" not in made.attrs
-    hint = "bit 51 can be memory encryption's, and the address 0x31bc72000"
+    hint = "bit 51 may be memory encryption, with the address 0x31bc72000"
     assert hint in repr(made)
     assert hint in made.bits().text()
     told = pte_magic.decode(ENTRY, **other | {"encryption_mask": 1 << 51})

@@ -107,7 +107,7 @@ def test_small_elements_lie_several_in_a_byte_unless_it_is_said(bits: int, flags
 
 def test_a_copy_is_not_asked_for_and_not_taken() -> None:
     tensor = Versioned(8, 2)  # DLPACK_FLAG_BITMASK_IS_COPIED of dlpack.h
-    with pytest.raises(TargetError, match="the Versioned exports a copy of its elements by DLPack"):
+    with pytest.raises(TargetError, match="the Versioned exports only a copy of its elements, by DLPack"):
         memory(tensor)
     assert [options["copy"] for options in tensor.asked] == [False]
 

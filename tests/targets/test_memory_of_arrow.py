@@ -252,7 +252,7 @@ class Exports:
 
 def test_an_array_is_exported_twice() -> None:
     assert memory(Exports(ARRAYS["words"])) == memory(ARRAYS["words"])
-    with pytest.raises(TargetError, match="the Exports makes its data anew whenever it is asked for"):
+    with pytest.raises(TargetError, match="the Exports makes new data at each access"):
         memory(Exports())
 
 

@@ -32,10 +32,10 @@ def test_of_what_holds_its_value_nothing_is_said_to_be_elsewhere(thing: Any) -> 
 
 @pytest.mark.parametrize("thing", [uuid.UUID(int=5), slice(1, 2), lambda: 1, re.compile("a")])
 def test_references_are_said_to_be_elsewhere(thing: Any) -> None:
-    assert find(thing).note.endswith(" bytes; what it refers to is elsewhere")
+    assert find(thing).note.endswith(" bytes; the objects that it refers to are elsewhere")
 
 
 def test_the_text_of_a_stream_exists() -> None:
     stream = io.StringIO("x" * 10_000)
-    assert find(stream).note.endswith(" bytes; what it reads or has written is elsewhere")
-    assert find(x for x in "abc").note.endswith("; its items are made when somebody asks for them")
+    assert find(stream).note.endswith(" bytes; the data that it reads or writes is elsewhere")
+    assert find(x for x in "abc").note.endswith("; its items are made on demand")

@@ -141,7 +141,8 @@ def test_a_view_of_too_many_pieces_is_shown_whole_and_that_is_said() -> None:
     many = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (1 << 20,), (4 * PAGE,), writeable=False)
     found = find(many)
     assert found.blocks == [(many.ctypes.data, many.ctypes.data + ((1 << 20) - 1) * 4 * PAGE + 1)]
-    assert found.note == "its elements are 1,048,576 blocks with other memory between; shown is all from first to last"
+    blocks = "its elements are 1,048,576 blocks with other memory between"
+    assert found.note == f"{blocks}; all memory from first to last is shown"
 
 
 SCALARS = [
@@ -291,8 +292,8 @@ def test_what_is_not_in_an_object_is_said() -> None:
     assert find([]).note == f"the list object itself, {sys.getsizeof([])} bytes; its items are elsewhere"
     assert find([0] * 10**6).note == find([]).note
     assert said[dict].endswith("; its items are elsewhere")
-    assert said[range].endswith("; its items are made when somebody asks for them")
-    assert find(lambda: 1).note.endswith("; what it refers to is elsewhere")
+    assert said[range].endswith("; its items are made on demand")
+    assert find(lambda: 1).note.endswith("; the objects that it refers to are elsewhere")
 
 
 class Name(str):
@@ -324,7 +325,7 @@ def test_pointers_are_told_from_what_they_point_to() -> None:
     for thing in (ctypes.pointer(number), ctypes.c_char_p(b"text"), ctypes.c_void_p(8), ctypes.CFUNCTYPE(None)(print)):
         found = find(thing)
         assert found.blocks == [(ctypes.addressof(thing), ctypes.addressof(thing) + ctypes.sizeof(ctypes.c_void_p))]
-        assert found.note == f"the {type(thing).__name__} itself; what it points to is elsewhere"
+        assert found.note == f"the {type(thing).__name__} itself; the memory that it points to is elsewhere"
     assert find(number).note == ""
 
 
@@ -346,7 +347,7 @@ def test_closed_shared_memory_is_refused_in_a_line() -> None:
     found = shared_memory.SharedMemory(create=True, size=PAGE)
     found.close()
     found.unlink()
-    with pytest.raises(TargetError, match="the SharedMemory was closed, so it is mapped no more"):
+    with pytest.raises(TargetError, match="the SharedMemory was closed, so it is not mapped any more"):
         memory(found)
 
 

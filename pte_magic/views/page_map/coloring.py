@@ -23,7 +23,7 @@ _MAPPED = ("present", "protnone")  # the other states name no frame, or not that
 
 
 class _Found(NamedTuple):
-    """Where runs start, ``int64[m]``; which of the kinds each is, ``int[m]``; names and looks of the kinds."""
+    """The starts of runs, ``int64[m]``; the kind of each, ``int[m]``; names and looks of the kinds."""
 
     starts: NDArray[np.intp]
     codes: NDArray[Any]
@@ -31,7 +31,7 @@ class _Found(NamedTuple):
 
 
 def colors(frame: pd.DataFrame) -> list[str]:
-    """Return the colourings of a frame that say something."""
+    """Return the useful colourings of a frame."""
     found = ["state", "size"]
     if "pfn" in frame.columns and frame["pfn"].notna().any():
         found.append("contiguity")
@@ -42,7 +42,7 @@ def colors(frame: pd.DataFrame) -> list[str]:
 
 
 def chosen(color: Any, known: list[str]) -> str:
-    """Return a colouring, if it is among those of a frame.
+    """Return a colouring, if the frame has it.
 
     Raises:
         TargetError: It is not.
@@ -50,11 +50,11 @@ def chosen(color: Any, known: list[str]) -> str:
     """
     if isinstance(color, str) and color in known:
         return color
-    why = "no such column of bits, or nothing in it"
+    why = "no such column of bits, or it is empty"
     if not isinstance(color, str):
         why = "that is not a name"
     elif color == "contiguity":
-        why = "no page frame is known here"
+        why = "no page frame is visible here"
     message = f"cannot colour by {shown(color)}: {why}; choose one of {', '.join(known)}"
     raise TargetError(message)
 
@@ -96,7 +96,7 @@ def _booleans(frame: pd.DataFrame, color: str) -> _Found:
 
 
 def _contiguity(frame: pd.DataFrame) -> _Found:
-    """Split where neighbours in memory stop being neighbours, or their page frames do."""
+    """Split where addresses or page frames are not consecutive."""
     vaddr, size = frame["vaddr"].to_numpy(np.uint64), frame["size"].to_numpy(np.uint64)
     pfn = frame["pfn"].to_numpy(np.uint64, na_value=0)
     framed = (frame["pfn"].notna() & frame["state"].isin(_MAPPED)).to_numpy(np.bool_)
@@ -109,7 +109,7 @@ def _contiguity(frame: pd.DataFrame) -> _Found:
 
 
 def _counted(color: str, found: _Found, size: NDArray[np.uint64]) -> Layer:
-    """Make a layer of entries of these sizes; categories that do not occur are left out of it."""
+    """Make a layer of entries of these sizes, with the categories that occur."""
     ends = ends_of(found.starts, len(size))
     entries = np.diff(ends, prepend=np.uint32(0))
     covered = np.add.reduceat(size, found.starts) if len(size) else size

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from pte_magic.views.page_map.layers import Category, Layer, Spans
 
 RUNS = 20
-"""Runs that are listed."""
+"""The number of listed runs."""
 
 
 class Run(NamedTuple):
-    """Entries one after the other, of one size and one category: first address, end, entries, bytes of each, which."""
+    """Consecutive entries of one size and category: first address, end, entries, bytes of each, category."""
 
     first: int
     end: int
@@ -27,7 +27,7 @@ class Run(NamedTuple):
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The run as it is listed."""
+        """The run as the list shows it."""
         where = f"{self.first:#014x}-{self.end:#014x}"
         return where, f"{self.entries:,}", units.size(self.size), units.size(self.end - self.first), self.category
 
@@ -51,8 +51,8 @@ def summary(layer: Layer, where: Spans) -> str:
 
 
 def scale(per: int, layer: Layer) -> str:
-    """Return what a cell is."""
-    return f"a cell is {counted(per, layer)}"
+    """Return the number of entries of a square, in words."""
+    return f"one square is {counted(per, layer)}"
 
 
 def counted(count: int, layer: Layer) -> str:
@@ -62,23 +62,23 @@ def counted(count: int, layer: Layer) -> str:
 
 
 def legend_head(layer: Layer) -> tuple[str, ...]:
-    """Return what the words of a legend are."""
+    """Return the headers of the legend."""
     return layer.color, layer.unit[1], "bytes", "runs", "largest run"
 
 
 def run_head(layer: Layer) -> tuple[str, ...]:
-    """Return what the words of a `Run` are."""
+    """Return the headers of the list of runs."""
     return "addresses", layer.unit[1], "of", "bytes", "what"
 
 
 def legend(category: Category) -> tuple[str, ...]:
-    """Return what a legend says of a category."""
+    """Return the line of the legend for a category."""
     covered, largest = units.size(category.bytes), units.size(category.largest)
     return category.name, f"{category.entries:,}", covered, f"{category.runs:,}", largest
 
 
 def runs(layer: Layer, where: Spans) -> tuple[list[Run], int]:
-    """Return the first `RUNS` runs, and how many there are."""
+    """Return the first `RUNS` runs, and the number of all."""
     at, listed = 0, []
     for end in np.union1d(layer.ends[:RUNS], where.ends[:RUNS])[:RUNS].tolist():
         span, run = (int(np.searchsorted(found, at, side="right")) for found in (where.ends, layer.ends))
@@ -92,5 +92,5 @@ def runs(layer: Layer, where: Spans) -> tuple[list[Run], int]:
 
 
 def more(total: int) -> list[str]:
-    """Return the line that says that not all runs are listed, if so."""
+    """Return the line that says that not all runs are listed; empty if all are."""
     return [f"the first {RUNS} of {total:,} runs"] if total > RUNS else []

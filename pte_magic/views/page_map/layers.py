@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from pte_magic.views.palette import Look
 
 MIXED = 255
-"""Code of a cell whose entries are of several categories."""
+"""Code of a square whose entries are of several categories."""
 
 _NEEDED = ("vaddr", "size", "state")
 
 
 class Category(NamedTuple):
-    """What a colour stands for, and how much there is of it: entries, bytes, runs, bytes of the largest run."""
+    """The meaning of a colour, and its counts: entries, bytes, runs, bytes of the largest run."""
 
     name: str
     look: Look
@@ -37,11 +37,11 @@ class Layer(NamedTuple):
 
     Attributes:
         color: Its name: ``"state"``, ``"size"``, ``"contiguity"`` or a column of booleans.
-        ends: Where each run ends, counted in entries: ascending ``uint32[m]``; the last one is `n`.
+        ends: The end of each run, counted in entries: ascending ``uint32[m]``; the last one is `n`.
         codes: Category of each run, ``uint8[m]``: an index into `categories`.
-        categories: Those that occur.
-        title: What the map is one of.
-        unit: What its entries are called: one, and more than one.
+        categories: The categories that occur.
+        title: The title of the map.
+        unit: The noun for its entries: singular and plural.
 
     """
 
@@ -54,12 +54,12 @@ class Layer(NamedTuple):
 
 
 class Spans(NamedTuple):
-    """Where the entries are: entry after entry of one size, ``uint64[k]`` and ``uint32[k]``.
+    """The places of entries: consecutive entries of one size, ``uint64[k]`` and ``uint32[k]``.
 
     Attributes:
         vaddr: First address of each span.
         size: Bytes that each of its entries covers.
-        ends: Where each span ends, counted in entries; the last one is `n`.
+        ends: The end of each span, counted in entries; the last one is `n`.
 
     """
 
@@ -69,10 +69,10 @@ class Spans(NamedTuple):
 
 
 def shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the entries that a map has cells for: all but those that point to tables.
+    """Return the entries that a map shows: all but those that point to page tables.
 
     Raises:
-        TargetError: The frame does not say where its entries are, or a row stands for several of them.
+        TargetError: The frame has no addresses, or one row per run.
 
     """
     absent = [name for name in _NEEDED if name not in frame.columns]
@@ -83,7 +83,10 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
         )
         raise TargetError(message)
     if is_counted(frame):
-        message = "this frame has a row a run, and a page map a cell an entry; make it of the frame before .runs()"
+        message = (
+            "this frame has one row per run, and a page map needs one row per entry; "
+            "make it of the frame before .runs()"
+        )
         raise TargetError(message)
     tables = (frame["state"] == "table").to_numpy(np.bool_)
     return (
@@ -92,14 +95,14 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def spans(frame: pd.DataFrame) -> Spans:
-    """Return where the entries `shown` are."""
+    """Return the places of the entries `shown`."""
     vaddr, size = frame["vaddr"].to_numpy(np.uint64), frame["size"].to_numpy(np.uint64)
     starts = starts_of(len(frame), ~follows(vaddr, size), size[1:] != size[:-1])
     return Spans(vaddr[starts], size[starts], ends_of(starts, len(frame)))
 
 
 def cells(found: Layer, entries: int) -> NDArray[np.uint8]:
-    """Return the code of each cell if it stands for so many entries (the last one for the rest), or `MIXED`."""
+    """Return the code of each square, or `MIXED`, with `per` entries each (the last has the rest)."""
     n = int(found.ends[-1]) if len(found.ends) else 0
     first = np.arange(0, n, entries)
     last = np.minimum(first + entries, n) - 1
@@ -108,16 +111,16 @@ def cells(found: Layer, entries: int) -> NDArray[np.uint8]:
 
 
 def follows(vaddr: NDArray[np.uint64], size: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Tell for each entry but the first whether its addresses begin where those of the one before it end."""
+    """Tell for each entry but the first whether it begins at the end of the one before it."""
     found: NDArray[np.bool_] = vaddr[1:] == vaddr[:-1] + size[:-1]
     return found
 
 
 def starts_of(n: int, *changes: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return where runs of `n` entries start: at the first, and where any of the changes is, ``bool[n-1]``."""
+    """Return the starts of runs of `n` entries: the first entry, and each change, ``bool[n-1]``."""
     return np.append(0, np.flatnonzero(np.logical_or.reduce(changes)) + 1)[:n]
 
 
 def ends_of(starts: NDArray[np.intp], n: int) -> NDArray[np.uint32]:
-    """Return where runs end that start there, of `n` entries."""
+    """Return the ends of runs with these starts, of `n` entries."""
     return np.append(starts[1:], [n][: len(starts)]).astype(np.uint32)

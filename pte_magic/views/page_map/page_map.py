@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 
 class CellMap(View):
-    """A map of cells, in which one can move with the mouse and the keyboard, and zoom.
+    """A map of squares, with navigation by mouse and keyboard, and zoom.
 
     Attributes:
-        color: What the colours mean, one of `colors`.
-        colors: What they can mean.
-        position: The cell under the cursor; may be set.
-        count: How many cells there are.
+        color: The meaning of the colours, one of `colors`.
+        colors: The possible meanings.
+        position: The entry under the cursor; may be set.
+        count: The number of entries.
         layer: The colouring in use, see `_sent`.
-        states: The colouring that the status line tells whatever the colours are; empty as long as it is the one in
-            use, as it may be large.
-        spans: Where the cells are: the first addresses and the sizes (uint64) of all `layers.Spans`, then their ends
+        states: The states, which the status line shows with any colouring; empty while the colours are the states, as
+            it may be large.
+        spans: The places of the entries: first addresses and sizes (uint64) of all `layers.Spans`, then their ends
             (uint32), little-endian.
-        mixed: How a cell looks whose entries are of several categories.
+        mixed: The look of a square whose entries are of several categories.
 
     """
 
@@ -48,7 +48,7 @@ class CellMap(View):
     mixed = traitlets.Dict().tag(sync=True)
 
     def __init__(self, layer: Layer, spans: Spans, colors: list[str], states: Layer | None = None) -> None:
-        """Make a map of one of its colourings, and of what the status line tells besides."""
+        """Make a map of a colouring, and of the states for the status line."""
         self._layer, self._spans, self._colors = layer, spans, colors
         super().__init__(
             color=layer.color,
@@ -78,7 +78,7 @@ class CellMap(View):
         return max(0, min(position, self.count - 1))
 
     def _sent(self, layer: Layer) -> dict[str, Any]:
-        """Return what the browser gets of a layer, in one message: its `runs` are all ends (uint32), then all codes."""
+        """Return a layer as one message for the browser: its `runs` are all ends (uint32), then all codes."""
         return {
             "color": layer.color,
             "unit": layer.unit,
@@ -90,21 +90,21 @@ class CellMap(View):
 
 
 class PageMap(CellMap):
-    """A map of page-table entries, a cell an entry. One can choose what its colours mean.
+    """A map of page-table entries, one square per entry, with a choice of colourings.
 
     Attributes:
-        frame: The entries that have cells, in order: all but those that point to tables.
-        color: What the colours mean, one of `colors`; may be set.
-        colors: ``"state"``, ``"size"``, ``"contiguity"`` of page frames, and the columns of booleans that tell
-            something.
-        position: The cell under the cursor: its row is ``frame.iloc[position]``; may be set.
+        frame: The entries of the map, in order: all but those that point to page tables.
+        color: The meaning of the colours, one of `colors`; may be set.
+        colors: ``"state"``, ``"size"``, ``"contiguity"`` of page frames, and the boolean columns that are not
+            empty.
+        position: The entry under the cursor: its row is ``frame.iloc[position]``; may be set.
 
     """
 
     __module__ = "pte_magic"
 
     def __init__(self, frame: pd.DataFrame, color: str = "state") -> None:
-        """Make a map of what `pte_magic.walk` returned, or of a part of it; rows are shown in their order.
+        """Make a map of a frame that `pte_magic.walk` returned, or of a part of it; rows are shown in their order.
 
         Raises:
             TargetError: The frame has no addresses, or no such colouring.

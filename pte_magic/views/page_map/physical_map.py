@@ -19,14 +19,14 @@ COLOR = "largest owner"
 
 
 class PhysicalMap(CellMap):
-    """A map of physical memory. What its legend counts in bytes is counted frame by frame."""
+    """A map of physical memory. Its legend counts single page frames, in bytes."""
 
     def __init__(self, names: tuple[str, ...], codes: NDArray[np.uint8]) -> None:
         """Make a map of page frames from 0 on.
 
         Args:
-            names: The owners: first processes, at most as many as have a look; then the others, see `owners.KINDS`.
-            codes: Of each frame an index into `names`, ``uint8[n]``.
+            names: The owners: first processes, at most as many as there are looks; then the others, see `owners.KINDS`.
+            codes: For each page frame an index into `names`, ``uint8[n]``.
 
         """
         per = 1

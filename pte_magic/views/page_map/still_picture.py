@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from pte_magic.views.palette import Look
 
 COLUMNS, LINES = 64, 16
-"""Cells in a line, and lines at most."""
+"""Squares in a line, and the most lines."""
 
 _STEP, _SIDE = 10, 9  # of cells in the picture, in pixels, and what of it is not the gap between them
 
 
 class Picture(NamedTuple):
-    """Cells: how many entries each stands for (a power of two), their codes ``uint8``, and how each code looks."""
+    """Squares: the number of entries of each (a power of two), their codes ``uint8``, and the look of each code."""
 
     per: int
     codes: NDArray[np.uint8]
@@ -34,7 +34,7 @@ class Picture(NamedTuple):
 
 
 def text(layer: Layer, where: Spans) -> str:
-    """Return the map for a terminal: lines of letters, what they stand for, and the first runs."""
+    """Return the map for a terminal: lines of letters, a legend, and the first runs."""
     line = facts.summary(layer, where)
     if not layer.categories:
         return line
@@ -52,7 +52,7 @@ def text(layer: Layer, where: Spans) -> str:
 
 
 def html(layer: Layer, where: Spans) -> str:
-    """Return the map as HTML: a picture, a table of what it shows, and one of the first runs."""
+    """Return the map as HTML: a picture, a legend, and a table of the first runs."""
     line = escape(facts.summary(layer, where))
     if not layer.categories:
         return framed(f"<p>{line}</p>", "map")
@@ -83,7 +83,7 @@ def _picture(layer: Layer) -> Picture:
 
 def _legend(layer: Layer, picture: Picture) -> list[tuple[tuple[int, Look], tuple[str, ...]]]:
     """Return the code, the look and the words of each line of the legend."""
-    words = [*map(facts.legend, layer.categories), ("several in one cell", "", "", "", "")]
+    words = [*map(facts.legend, layer.categories), ("several in one square", "", "", "", "")]
     return [*zip(picture.looks.items(), words, strict=False)]
 
 

@@ -73,7 +73,7 @@ function legendOf(root, runs, mixed, small) {
   };
   const head = runs.head.map((word) => element("th", { scope: "col" }, word));
   const body = runs.legend.map((category) => row(category, category.words));
-  if (mixed) body.push(row(mixed, ["several in one cell", "", "", "", ""]));
+  if (mixed) body.push(row(mixed, ["several in one square", "", "", "", ""]));
   return [element("thead", {}, element("tr", {}, element("td"), ...head)), element("tbody", {}, ...body)];
 }
 
@@ -137,7 +137,7 @@ function live({ model, el }) {
     scroller.style.height = `${Math.min(lines() * side(), HEIGHT)}px`;
     for (const [button, step] of [[out, -1], [into, 1]]) button.setAttribute("aria-disabled", !zooms(step));
     const small = side() < GRID;
-    scale.textContent = `a cell is ${inWords(per(), runs)}${small ? "; zoom in to see patterns" : ""}`;
+    scale.textContent = `one square is ${inWords(per(), runs)}${small ? "; zoom in to see patterns" : ""}`;
     fills = { [MIXED]: fillOf(root, model.get("mixed"), small), cursor: resolved(root, "cursor"), ink: resolved(root, "ink") };
     runs.legend.forEach((look, code) => (fills[code] = fillOf(root, look, small)));
     legend.replaceChildren(...legendOf(root, runs, per() > 1 && model.get("mixed"), small));

@@ -221,14 +221,14 @@ def test_cells_of_several_entries(motif: list[int], times: int) -> None:
     found = [{letters[entry] for entry in raw[at : at + per]} for at in range(0, len(raw), per)]
     text = PageMap(pages(*raw)).text()
     assert text.split("\n\n")[1].replace("\n", "") == "".join(min(cell) if len(cell) == 1 else "+" for cell in found)
-    assert f"\na cell is {f'{per} entries' if per > 1 else '1 entry'}\n" in text
+    assert f"\none square is {f'{per} entries' if per > 1 else '1 entry'}\n" in text
     assert max(map(len, text.split("\n\n")[1].splitlines())) <= 64
 
 
 def test_a_thousand_entries_have_a_cell_each() -> None:
     full, more = (PageMap(pages(*[page(1)] * n)).text().split("\n\n") for n in (1024, 1025))
-    assert (full[1].splitlines(), full[0].endswith("a cell is 1 entry")) == (["#" * 64] * 16, True)
-    assert (len(more[1].replace("\n", "")), more[0].endswith("a cell is 2 entries")) == (513, True)
+    assert (full[1].splitlines(), full[0].endswith("one square is 1 entry")) == (["#" * 64] * 16, True)
+    assert (len(more[1].replace("\n", "")), more[0].endswith("one square is 2 entries")) == (513, True)
 
 
 def test_the_picture_has_a_square_for_each_cell_of_the_text() -> None:
@@ -292,7 +292,7 @@ def test_columns_that_say_nothing_are_not_offered() -> None:
     table["dirty"] = pd.array([pd.NA], "boolean")
     assert not {"contiguity", "dirty"} & {*PageMap(table).colors}
     with pytest.raises(
-        TargetError, match="cannot colour by 'contiguity': no page frame is known here; choose one of st"
+        TargetError, match="cannot colour by 'contiguity': no page frame is visible here; choose one of st"
     ):
         PageMap(table, "contiguity")
 
