@@ -30,7 +30,7 @@ _LOCAL = (bpf.NAME, stap.NAME)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what a command line says; return the exit status."""
+    """Run a command line; return the exit status."""
     given = _parser().parse_args(arguments)
     try:
         given.function(given)
@@ -54,15 +54,17 @@ def _parser() -> argparse.ArgumentParser:
     serve_.add_argument("--socket", metavar="PATH", help=f"where to listen (default: {socket_path()})")
     serve_.add_argument("--group", help=f"who may connect, besides root ({policy.DEFAULT_GROUP})")
     serve_.add_argument(
-        "--frames", metavar="GROUP", help="whose members see page frame numbers and swap locations (default: nobody)"
+        "--frames",
+        metavar="GROUP",
+        help="group whose members see page frame numbers and swap locations (default: nobody)",
     )
-    serve_.add_argument("--walker", choices=_LOCAL, help=f"what walks (default: {_LOCAL[0]} if it works)")
+    serve_.add_argument("--walker", choices=_LOCAL, help=f"the walker (default: {_LOCAL[0]} if it works)")
     serve_.add_argument("--max-clients", metavar="N", type=_positive, default=defaults.clients,
-                        help="connections at a time; each takes 2.5 MB (default: %(default)s)")  # fmt: skip
+                        help="the most connections at a time; each takes 2.5 MB (default: %(default)s)")  # fmt: skip
     serve_.add_argument("--max-clients-per-user", metavar="N", type=_positive, default=defaults.clients_of_a_user,
-                        help="of one user (default: %(default)s)")  # fmt: skip
+                        help="the most connections of one user (default: %(default)s)")  # fmt: skip
     serve_.add_argument("--max-rows", metavar="N", type=_positive,
-                        help="entries of one answer, then another client has its turn (default: 131072)")  # fmt: skip
+                        help="the most entries of one answer (default: 131072)")  # fmt: skip
     install_module.add_parser(commands)
     install_service.add_parser(commands)
     return parser
@@ -80,7 +82,7 @@ def serve(given: argparse.Namespace) -> None:
     """Serve until SIGTERM or SIGINT, and end this process.
 
     Raises:
-        PteMagicError: It cannot, and why.
+        PteMagicError: It cannot serve; says why.
 
     """
     privileges.have_one_thread()
@@ -136,6 +138,6 @@ def _walker(name: str | None) -> SharedMemoryWalker:
 
 
 def _end() -> NoReturn:
-    """End at once: clients' threads wait for messages, and some may wait for ever."""
+    """Exit at once: clients' threads wait for messages, and some may wait for ever."""
     sys.stdout.flush()
     os._exit(0)

@@ -21,16 +21,16 @@ _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 class AnswerMemory:
     """A memfd of a fixed size that only the helper can write to; a context manager.
 
-    The client gets a descriptor that was opened for reading, so the kernel lets it neither write, nor map it to be
-    written to (``do_mmap()``, mm/mmap.c), nor make holes. It cannot open it again for writing: it belongs to the
-    helper's user, mode 0400. Its size is sealed, so nobody's reading meets SIGBUS.
+    The client gets a descriptor that was opened for reading, so the kernel lets it neither write, nor map it writable
+    (``do_mmap()``, mm/mmap.c), nor make holes. It cannot open it again for writing: it belongs to the helper's user,
+    mode 0400. Its size is sealed, so reading never causes SIGBUS.
 
-    It is the helper's, not the client's: memory of a client's control group can be taken away under the helper's hands
-    (``memory.max`` = 0 sends it to swap and never lets it come back), and the helper would wait for ever in a page
-    fault. All of it is allocated at once, lest the client's reading allocates it.
+    It belongs to the helper, not to the client: memory of a client's control group can be taken away while the helper
+    uses it (``memory.max`` = 0 sends it to swap and never lets it come back), and the helper would wait for ever in a
+    page fault. All of it is allocated at once, so that the client's reading does not allocate it.
 
     Attributes:
-        at: Where the area of the last answer begins.
+        at: The beginning of the area of the last answer.
 
     """
 
@@ -54,7 +54,7 @@ class AnswerMemory:
         return fd
 
     def put(self, entry: NDArray[np.uint64], spans: NDArray[Any]) -> None:
-        """Write an answer to the area that the one before did not use."""
+        """Write an answer to the area that the last one did not use."""
         self.at, to_spans, to_entry = next(self._areas)
         to_entry[: len(entry)] = entry
         to_spans[: len(spans)] = spans
@@ -63,7 +63,7 @@ class AnswerMemory:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give the memory back, also if the client keeps its descriptor for ever."""
+        """Free the memory, even if the client keeps its descriptor for ever."""
         if self._theirs >= 0:
             os.close(self._theirs)
         del self._areas

@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from pte_magic.helper.requests import Tables
 
 _ONE_DESCRIPTOR = socket.CMSG_LEN(array.array("i").itemsize)
-"""Room for control messages: the kernel closes what does not fit, and says so (MSG_CTRUNC)."""
+"""Room for control messages: the kernel closes descriptors that do not fit, and reports it (MSG_CTRUNC)."""
 
 
 def greeting(status: Status, flags: int = 0, encryption_mask: int = 0) -> bytes:
-    """Return what the helper says first."""
+    """Return the greeting, the first message of the helper."""
     return GREETING.pack(MAGIC, VERSION, status, flags, MEMORY if status == Status.OK else 0, encryption_mask)
 
 
@@ -48,9 +48,9 @@ class Connection:
 
     Args:
         connected: The socket; its owner closes it.
-        peer: Who it is.
-        tables: What answers.
-        frames: Whether it sees page frame numbers and swap locations.
+        peer: The client.
+        tables: The page tables that it asks about.
+        frames: True if it sees page frame numbers and swap locations.
 
     """
 
@@ -79,7 +79,7 @@ class Connection:
             finally:
                 if self._bad > 1:
                     journal.say(
-                        f"{self._who}: {self._bad} messages that are no requests", journal.WARNING, self._account
+                        f"{self._who}: {self._bad} messages that are not requests", journal.WARNING, self._account
                     )
 
     def _one(self) -> bool:
@@ -119,10 +119,10 @@ class Connection:
         return found
 
     def _complain(self) -> None:
-        """Say once a connection that it sends no requests: who floods the helper shall not flood the journal."""
+        """Log once per connection that it sends other messages: a flood of them must not flood the journal."""
         self._bad += 1
         if self._bad == 1:
-            journal.say(f"{self._who} sent a message that is no request", journal.WARNING, self._account)
+            journal.say(f"{self._who} sent a message that is not a request", journal.WARNING, self._account)
 
 
 def _descriptors(control: list[tuple[int, int, bytes]]) -> list[int]:

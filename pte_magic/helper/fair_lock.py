@@ -9,8 +9,8 @@ from collections import deque
 class Turns:
     """A lock for ``with``, first come, first served.
 
-    `threading.Lock` may be taken again by who just released it, before who waits for it has woken up: a client that
-    asks without a pause would have it nearly always.
+    A thread that just released a `threading.Lock` may take it again before a waiting thread has woken up: a client that
+    asks without a pause would hold it nearly always.
     """
 
     def __init__(self) -> None:

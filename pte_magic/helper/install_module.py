@@ -15,16 +15,16 @@ from pte_magic.walkers.what_to_type import command
 if TYPE_CHECKING:
     import argparse
 
-_FOR_USERS = """Members of the group stapusr see raw entries with it, without page frames. Who shall be one:
+_FOR_USERS = """Members of the group stapusr see raw entries with it, without page frames. To add a user:
   sudo usermod --append --groups stapusr {user}
-and then logs in again. After an update of the kernel or of pte-magic, run this once more."""
+and log in again. After an update of the kernel or of pte-magic, run this once more."""
 
 _ENROLLED = """The kernel takes it if the certificate is enrolled:
   mokutil --test-key {certificate}
 tells that; `sudo mokutil --import {certificate}` and a reboot enroll it."""
 
 _NO_KEY = (
-    "this kernel takes signed modules only, and none of the keys that distributions make is there ({keys}); type "
+    "this kernel takes signed modules only, and there is none of the keys that distributions make ({keys}); type "
     "`{command} --key KEY --certificate CERTIFICATE`"
 )
 
@@ -33,7 +33,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command to those of ``pte-magic``."""
     parser = commands.add_parser(
         "install-module",
-        help="make the walker of SystemTap ready for users without privileges",
+        help="install the walker of SystemTap for users without privileges",
         description="Compile the module of the walker stap and put it where SystemTap lets members of the group "
         "stapusr load it from. They see the page-table entries of processes whose /proc/PID/pagemap they may open, "
         "without page frames and swap locations, as in that file. Needs root.",
@@ -46,14 +46,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--key", help="private key to sign the module with, PEM, or a URI of PKCS #11")
     parser.add_argument("--certificate", metavar="FILE", type=Path, help="X.509 certificate of that key, DER or PEM")
-    parser.add_argument("--remove", action="store_true", help="take the module away again")
+    parser.add_argument("--remove", action="store_true", help="remove the module")
 
 
 def install_module(given: argparse.Namespace) -> None:
-    """Install or remove, and say what was done.
+    """Install or remove the module, and print the steps.
 
     Raises:
-        SystemTapError: It cannot, and why.
+        SystemTapError: It cannot be done; says why.
 
     """
     said = removed(given.release) if given.remove else installed(given.release, key(given.key, given.certificate))
@@ -68,14 +68,14 @@ def installed(release: str, signed_with: signing.Key | None) -> str:
         signed_with: The key, or None.
 
     Returns:
-        What was done, and what to type next.
+        The steps, and what to type next.
 
     Raises:
         SystemTapError: It cannot be done; says why and what to type.
 
     """
     if os.geteuid():
-        message = f"not root, who alone may install a module; type `{command('install-module')}`"
+        message = f"only root may install a module; type `{command('install-module')}`"
         raise SystemTapError(message)
     said = [f"compiled by SystemTap {toolchain.number()} for kernel {release}"]
     with module_cache.fresh(stap.script(), release) as module:
@@ -91,7 +91,7 @@ def installed(release: str, signed_with: signing.Key | None) -> str:
 
 
 def removed(release: str) -> str:
-    """Take the module away; return what was done.
+    """Remove the module; return the steps.
 
     Raises:
         SystemTapError: It cannot be done; says why and what to type.
@@ -104,10 +104,10 @@ def removed(release: str) -> str:
 
 
 def key(private: str | None, certificate: Path | None) -> signing.Key | None:
-    """Return the key that was named, or that of this machine if its kernel wants a signature.
+    """Return the named key, or that of this host if its kernel needs a signature.
 
     Raises:
-        SystemTapError: There is none, or half of one; says what to type.
+        SystemTapError: There is no key, or only half of one; says what to type.
 
     """
     if private and certificate:

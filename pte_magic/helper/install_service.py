@@ -27,27 +27,29 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command to those of ``pte-magic``."""
     parser = commands.add_parser(
         "install-service",
-        help="have systemd start the helper when a notebook asks for it",
+        help="let systemd start the helper when a notebook connects",
         description=f"Write {SOCKET} and {SERVICE} to {DIRECTORY}, and have systemd listen at {DEFAULT_SOCKET}. The "
         "service runs as a user of its own, with the Python that runs this command. Needs root.",
     )
     parser.set_defaults(function=install_service)
     parser.add_argument("--group", help=f"who may connect, besides root ({policy.DEFAULT_GROUP})")
     parser.add_argument(
-        "--frames", metavar="GROUP", help="whose members see page frame numbers and swap locations (default: nobody)"
+        "--frames",
+        metavar="GROUP",
+        help="group whose members see page frame numbers and swap locations (default: nobody)",
     )
-    parser.add_argument("--remove", action="store_true", help="stop it, and remove both files")
+    parser.add_argument("--remove", action="store_true", help="stop the service, and remove both files")
 
 
 def install_service(given: argparse.Namespace) -> None:
-    """Install or remove, and say what was done.
+    """Install or remove the service, and print the steps.
 
     Raises:
-        HelperError: It cannot, and why.
+        HelperError: It cannot be done; says why.
 
     """
     if os.geteuid():
-        message = f"not root, who alone may do this; type `{what_to_type.command('install-service')}`"
+        message = f"only root may do this; type `{what_to_type.command('install-service')}`"
         raise HelperError(message)
     if not DIRECTORY.is_dir():
         message = f"there is no {DIRECTORY}, so no systemd; type `{what_to_type.command('serve')}`"
@@ -59,7 +61,7 @@ def install_service(given: argparse.Namespace) -> None:
 
 
 def units(group: int, frames: int | None) -> dict[str, str]:
-    """Return what is in the unit files, by their names."""
+    """Return the contents of the unit files, by name."""
     command = python_location.SERVE if frames is None else (*python_location.SERVE, "--frames", str(frames))
     values = {
         "socket": DEFAULT_SOCKET,
@@ -105,7 +107,7 @@ def _remove() -> None:
 
 
 def _systemctl(*commands: list[str]) -> None:
-    """Have systemd do something, if it runs; say what."""
+    """Run systemctl, if systemd runs here; return the lines to print."""
     lines = [" ".join(["systemctl", *command]) for command in commands]
     if not RUNNING.exists():
         _say(f"systemd does not run here; where it does, type {' and '.join(f'`{line}`' for line in lines)}")
@@ -119,7 +121,7 @@ def _systemctl(*commands: list[str]) -> None:
 
 
 def _quoted(word: str) -> str:
-    """Return a word for ExecStart=, as it is (systemd.service(5), "Command lines")."""
+    """Return a word quoted for ExecStart= (systemd.service(5), "Command lines")."""
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return word if escaped == word and " " not in word else f'"{escaped}"'
 

@@ -16,7 +16,7 @@ AT_ONCE, A_SECOND = 4096, 20
 
 
 class Budgets:
-    """How many lines each account may still cause, by an account's number: a bucket that is filled as time goes by."""
+    """The lines that each account may still cause, by the account's number: a bucket that fills over time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -24,7 +24,7 @@ class Budgets:
         self._silent: dict[int, int] = {}
 
     def allow(self, account: int) -> int | None:
-        """Return how many lines were left out before this one; None if it is left out, too."""
+        """Return the number of lines dropped before this one; None if this one is dropped, too."""
         now = time.monotonic()
         with self._lock:
             left, then = self._left.get(account, (float(AT_ONCE), now))
@@ -50,16 +50,16 @@ def _is_journal() -> bool:
 
 
 def say(text: str, priority: int = INFO, account: int | None = None) -> None:
-    """Write one line, at once; the journal is told its priority (sd-daemon(3)).
+    """Write one line, at once, with a priority for the journal (sd-daemon(3)).
 
-    What an `account` causes is limited: a disk shall not be filled by one user.
+    The lines of an `account` are limited: one user must not fill a disk.
     """
     if account is not None:
         silent = _budgets.allow(account)
         if silent is None:
             return
         if silent:
-            say(f"uid {account}: {silent} lines were left out", WARNING)
+            say(f"uid {account}: {silent} lines were dropped", WARNING)
     prefix = f"<{priority}>" if _is_journal() else ""
     with suppress(OSError):  # nobody listens any more, which is no reason to end
         os.write(2, f"{prefix}{visible(text)}\n".encode())

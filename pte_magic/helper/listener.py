@@ -28,17 +28,17 @@ class Listener:
     """The socket, listening.
 
     Attributes:
-        socket: It.
-        path: Where it is.
-        made: Whether it was made by this process; systemd has made it otherwise.
+        socket: The socket.
+        path: Its path.
+        made: True if this process made it; else systemd did.
 
     """
 
     def __init__(self, path: str, group: int) -> None:
         """Take the socket that systemd passed, or make one at `path` for the members of `group`.
 
-        A directory that does not exist is made, too: one of its own can be mounted into containers, and shows there a
-        helper that was started later.
+        A missing directory is made, too: a directory of its own can be mounted into containers, and also shows a helper
+        there that is started later.
 
         Raises:
             HelperError: Somebody listens there already, it cannot be made, or others may write to the directory.
@@ -60,7 +60,7 @@ class Listener:
                 os.close(self._directory)
                 raise
         except OSError as error:
-            message = f"{path}: {error.strerror or error}; type `pte-magic serve --socket PATH` for another place"
+            message = f"{path}: {error.strerror or error}; type `pte-magic serve --socket PATH` for another path"
             raise HelperError(message) from error
 
     def _make(self, name: str, group: int) -> socket.socket:
@@ -82,7 +82,7 @@ class Listener:
         return listening
 
     def close(self) -> None:
-        """Stop listening; remove the file, if it is still the one that was made. Harmless when done twice."""
+        """Stop listening; remove the file, if it is still the same. A second call does nothing."""
         if self._file:
             name = Path(self.path).name
             with suppress(OSError):
@@ -94,13 +94,13 @@ class Listener:
 
 
 def _check_length(path: str) -> None:
-    """Raise what bind(2) would say, which gets another path: clients could not name this one."""
+    """Raise the error of bind(2) for a path that clients could not use; bind itself gets another path."""
     if len(os.fsencode(path)) > _LONGEST:
         raise OSError(errno.ENAMETOOLONG, "AF_UNIX path too long")
 
 
 def _within(directory: int, name: str) -> str:
-    """Return the path of a file in a directory that is open, whatever that is called by now."""
+    """Return the path of a file in an open directory, whatever its current name is."""
     return f"/proc/self/fd/{directory}/{name}"
 
 
@@ -112,7 +112,7 @@ def _passed() -> socket.socket | None:
     found.set_inheritable(False)
     if (found.family, found.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
         message = (
-            "the socket that systemd passed is no Unix socket of type SOCK_SEQPACKET; type ListenSequentialPacket="
+            "the socket that systemd passed is not a Unix socket of type SOCK_SEQPACKET; type ListenSequentialPacket="
         )
         raise HelperError(message)
     return found
@@ -120,7 +120,7 @@ def _passed() -> socket.socket | None:
 
 @contextmanager
 def _alone(directory: int, name: str) -> Iterator[None]:
-    """Have others that start here wait: by a lock on a file that nobody else may open, and that is gone afterwards."""
+    """Make other helpers wait that start here: by a lock on a file that only this user may open; it is removed."""
     file = f".{name}.lock"
     while True:
         lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)

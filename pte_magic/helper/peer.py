@@ -17,14 +17,14 @@ _FORM = {_USERS: re.compile(rb"[^:]+:[^:]*:\d+:.*"), _SUBORDINATES: re.compile(r
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The process that connected, as it was then: it cannot get or lose a group afterwards (SO_PEERCRED, unix(7)).
+    """The connected process, as it was at that moment: later changes of its groups do not count (SO_PEERCRED, unix(7)).
 
     Attributes:
-        pid: In the helper's pid namespace, 0 if it is not in there. It says who is logged, and decides nothing.
+        pid: In the helper's pid namespace, 0 if it is not in it. It is only logged, and decides nothing.
         uid: Its user.
         groups: Its group and its supplementary groups.
-        account: The user to whom the uid is given (subuid(5)), as uids of a container are; else the uid itself. Limits
-            are of an account: who has 65,536 uids is nevertheless one user.
+        account: The user who owns the uid (subuid(5)), as for uids of a container; else the uid itself. Limits are per
+            account: a user with 65,536 uids is one account.
 
     """
 
@@ -35,7 +35,7 @@ class Peer:
 
     @classmethod
     def of(cls, connection: socket.socket) -> Peer:
-        """Ask the kernel. Of who is in more than 256 groups only the first is known, which gives no more rights."""
+        """Ask the kernel. With more than 256 groups only the first is known, which never gives more rights."""
         pid, uid, gid = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
         try:
             told = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _MAX_GROUPS * 4)
@@ -45,7 +45,7 @@ class Peer:
 
 
 def _account(uid: int) -> int:
-    """Return to whom a uid is given, by the files only: a directory service could keep the helper waiting."""
+    """Return the owner of a uid, by the files only: a directory service could keep the helper waiting."""
     for owner, start, count in _lines(_SUBORDINATES):
         first = int(start)
         if first <= uid < first + int(count):
@@ -55,7 +55,7 @@ def _account(uid: int) -> int:
 
 
 def _lines(path: Path) -> list[list[bytes]]:
-    """Return the fields of each line of a file of users that has its form."""
+    """Return the fields of each well-formed line of a file of users."""
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError:

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from pte_magic.helper.peer import Peer
 
 GROUP = "pte-magic"
-"""The group that may connect, if there is one of this name and nobody said which."""
+"""The default group that may connect, if it exists."""
 DEFAULT_GROUP = f"default: your own group if you typed sudo, else {GROUP} if there is such a group, else root's"
 """The text about it in the commands' help."""
 
 
 class HelperError(PteMagicError):
-    """The helper cannot do what the administrator asked for; the message says why, and what to type."""
+    """The helper cannot do what the administrator typed; the message says why, and what to type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,10 @@ class Policy:
 
     Attributes:
         frames: Number of the group whose members see page frame numbers and swap locations; None for nobody. Root is
-            no exception: what the kernel asks for is a capability (``pagemap_read()``), which a container's root lacks.
-        clients: Connections at a time, in all. Each takes 2.5 MB.
-        clients_of_a_user: Of one user.
-        rows: Entries of one answer, about; then it is another client's turn. None for what the walker reads at once.
+            not an exception: the kernel requires a capability (``pagemap_read()``), which a container's root lacks.
+        clients: The most connections at a time. Each takes 2.5 MB.
+        clients_of_a_user: The most connections of one user.
+        rows: The most entries of one answer, about, before the next client's turn. None for the walker's own piece.
 
     """
 
@@ -42,15 +42,15 @@ class Policy:
     rows: int | None = None
 
     def sees_frames(self, peer: Peer) -> bool:
-        """Tell whether this peer may know where pages are."""
+        """Tell whether this peer may see page frame numbers and swap locations."""
         return self.frames is not None and self.frames in peer.groups
 
 
 def group(named: str) -> int:
-    """Return the number of a group that was named, or given by its number.
+    """Return the number of a group, by name or number.
 
     Raises:
-        HelperError: There is none of this name.
+        HelperError: There is no such group.
 
     """
     try:
@@ -63,7 +63,7 @@ def group(named: str) -> int:
 
 
 def default_group() -> int:
-    """Return who may connect if nobody said: the group of who typed sudo, else `GROUP` if there is one, else root's."""
+    """Return the default group that may connect: that of the user of sudo, else `GROUP` if it exists, else root's."""
     try:
         return pwd.getpwuid(int(os.environ["SUDO_UID"])).pw_gid
     except (KeyError, ValueError):

@@ -28,11 +28,11 @@ NO_THREADS = dict.fromkeys((*_BLAS, "NUMEXPR_NUM_THREADS"), "1") | {"JE_ARROW_MA
 
 
 def have_one_thread() -> None:
-    """Start this program once more, if libraries started threads: what is dropped, each thread has to drop itself.
+    """Start this program again if libraries started threads: each thread would have to drop privileges itself.
 
     Raises:
-        HelperError: There still are some.
-        NoProcError: There is no /proc, which tells.
+        HelperError: There are threads again.
+        NoProcError: There is no /proc, which lists them.
 
     """
     try:
@@ -53,10 +53,10 @@ def have_one_thread() -> None:
 def drop() -> None:
     """Give up every capability for good, of this thread and those that it will start.
 
-    Root's effective user becomes one that nobody is: what belongs to root may be changed by each process of root, also
-    by one without capabilities, as in a container.
+    Root's effective user becomes an unused one: a process of root may change root's files even without capabilities, as
+    in a container.
 
-    BPF_PROG_TEST_RUN asks for none since 5.19 (c8644cd0efe7 "bpf: refine kernel.unprivileged_bpf_disabled behaviour"):
+    BPF_PROG_TEST_RUN needs none since 5.19 (c8644cd0efe7 "bpf: refine kernel.unprivileged_bpf_disabled behaviour"):
     holding the program's descriptor is enough. Nor does anything else that the helper does from now on.
 
     Raises:
@@ -85,7 +85,7 @@ def drop() -> None:
 
 
 def own_files_again() -> None:
-    """Have this thread own the files of who started the program: it removes what it has made.
+    """Give this thread the file permissions of the user who started the program, to remove files that it has made.
 
     seteuid(2) would wait for all threads, of which one may hang.
     """
@@ -93,7 +93,7 @@ def own_files_again() -> None:
 
 
 def held() -> int:
-    """Return the capabilities that this thread has, may take or hands on, as a mask."""
+    """Return the capabilities that this thread has, may take or passes on, as a mask."""
     status = kernel_text.fields(kernel_text.read("/proc/thread-self/status"))
     return functools.reduce(operator.or_, (int(status[f"Cap{name}"], 16) for name in ("Inh", "Prm", "Eff", "Amb")))
 

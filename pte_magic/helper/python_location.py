@@ -10,7 +10,7 @@ from pte_magic.helper import policy
 from pte_magic.helper.policy import HelperError
 
 SERVE = (sys.executable, "-P", "-m", "pte_magic", "serve")
-"""The command that serves; -P keeps the directory where it is run out of it."""
+"""The command that serves; -P keeps the current directory out of its path."""
 HOW = "`sudo make service` in the source tree of pte-magic, which installs it in /opt/pte-magic"
 """The command that installs where all may read, and only root may write."""
 
@@ -19,10 +19,10 @@ _NOBODY = 65534
 
 
 def check_reachable() -> None:
-    """Raise unless a user who owns nothing can run this Python with this package.
+    """Raise an error unless a user without files of its own can run this Python with this package.
 
     Raises:
-        HelperError: He cannot; says why and what to type.
+        HelperError: It cannot; says why and what to type.
 
     """
     try:
@@ -41,7 +41,7 @@ def check_reachable() -> None:
 
 
 def places() -> list[Path]:
-    """Return where Python and what it imports are, by all their names."""
+    """Return the paths of Python and of its imports, by all their names."""
     imported = sys.path[not sys.flags.safe_path :]  # without the script's directory
     given = [sys.executable, sys.prefix, sys.base_prefix, str(Path(__file__).parents[1]), *imported]
     names = {name for path in given if path for name in (Path(path).absolute(), Path(path).resolve())}
@@ -49,12 +49,12 @@ def places() -> list[Path]:
 
 
 def in_a_home() -> bool:
-    """Tell whether some of it is in somebody's home."""
+    """Tell whether a part of it is in a user's home."""
     return any(path.is_relative_to(home) for path in places() for home in _HOMES)
 
 
 def others() -> list[str]:
-    """Return where others than root may change it, with their names: whatever is below such a directory, is theirs."""
+    """Return the places that users other than root may change, with their owners: all below such a directory counts."""
     found: list[Path] = []
     for path in sorted({above for place in places() for above in (place, *place.parents)}):
         about = path.stat()

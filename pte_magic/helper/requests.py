@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Received(AddressSpace):
-    """What a client sent, and says is an open pagemap; the kernel finds out whether it is."""
+    """A descriptor that a client sent as an open pagemap; the kernel checks whether it is."""
 
     __slots__ = ()
 
@@ -39,7 +39,7 @@ class Received(AddressSpace):
 
 
 class Outcome(NamedTuple):
-    """What became of a request: status, entries, spans, and where the next part begins."""
+    """The result of a request: status, entries, spans, and the beginning of the next part."""
 
     status: Status
     n_entries: int = 0
@@ -51,9 +51,9 @@ class Tables:
     """Page tables, as a walker in the kernel reads them.
 
     Attributes:
-        walker: It.
-        encryption_mask: The bit by which entries say that memory is encrypted, or 0.
-        shows_frames: Whether it reads page frame numbers and swap locations of everybody's. SystemTap's module does if
+        walker: The walker.
+        encryption_mask: The bit of memory encryption in entries, or 0.
+        shows_frames: True if it reads page frame numbers and swap locations of all users. SystemTap's module does if
             its file was opened with CAP_SYS_ADMIN.
 
     """
@@ -75,12 +75,12 @@ class Tables:
         """Read a part of the walk of ``[origin, end)``, about 131072 entries at most.
 
         Args:
-            space: Whose tables.
-            origin: Where the whole walk began.
-            start: Where this part of it begins.
-            end: Where the whole walk ends.
-            tables: Also the entries passed on the way.
-            frames: With page frame numbers and swap locations; they are taken out before `put` is called.
+            space: The address space.
+            origin: The beginning of the whole walk.
+            start: The beginning of this part.
+            end: The end of the whole walk.
+            tables: Also read the entries on the way.
+            frames: Keep page frame numbers and swap locations; else they are removed before `put` is called.
             put: Called with the entries and spans.
 
         """

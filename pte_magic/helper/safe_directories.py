@@ -17,12 +17,12 @@ _MOST_LINKS = 40  # MAXSYMLINKS, include/linux/namei.h
 
 
 def opened(directory: Path) -> int:
-    """Return a descriptor of a directory, and make what does not exist of it, mode 0755.
+    """Return a descriptor of a directory, and make its missing parts, mode 0755.
 
-    Each directory on the way has to belong to root or to this process' user, and nobody else may write to it, or else
-    he could have the next one be a link to somewhere else. On the way, others may write to a directory with the sticky
-    bit, such as /tmp, as they cannot replace what is not theirs; to the last one they may not in any case. A link is
-    followed if it belongs to root or to this user, as /var/run does.
+    Each directory on the way has to belong to root or to this process' user, and no other user may write to it, as that
+    user could replace the next one by a link. On the way, others may write to a directory with the sticky bit, such as
+    /tmp: they cannot replace files of others. They may not write to the last one. A link is followed if it belongs to
+    root or to this user, as /var/run does.
 
     Raises:
         OSError: It cannot be opened or made, or others may write to a directory; the message says which.

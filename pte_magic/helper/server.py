@@ -30,14 +30,14 @@ _PAUSE = 0.1  # seconds, when the machine is out of something
 class Server:
     """Answers connections until the process ends.
 
-    Descriptors up to now are the walker's, and known to all threads; one more number, the next, is the connection's in
-    each client's thread. All else that is opened from now on, by the main thread or by a client's, is in that thread's
-    table only: a number means another file in each of them. So what owns one is closed where it was made.
+    Existing descriptors belong to the walker, and all threads have them; the next number is the connection in each
+    client's thread. Every file opened later, by the main thread or by a client's, is in that thread's table only: a
+    number means a different file in each thread. So an owner of a descriptor is closed in the thread that made it.
 
-    A connection may hold messages with descriptors that nobody has received, and giving one of these back may take as
-    long as its sender likes: a TCP socket with SO_LINGER waits for its peer. So the main thread never has the last
-    reference to a connection. Who is refused gets a thread, too, which only ends: of a thread that ends, the kernel
-    lets no socket linger (``inet_release()``, net/ipv4/af_inet.c, asks for PF_EXITING).
+    A connection may hold messages with descriptors that were never received, and closing one of these may take as long
+    as its sender likes: a TCP socket with SO_LINGER waits for its peer. So the main thread never has the last reference
+    to a connection. A refused client gets a thread, too, which only ends: when a thread ends, the kernel lets no socket
+    linger (``inet_release()``, net/ipv4/af_inet.c, asks for PF_EXITING).
     """
 
     def __init__(self, listening: socket.socket, tables: Tables, policy: Policy) -> None:
@@ -84,9 +84,9 @@ class Server:
             self._parked.append(connected)
 
     def _hand_over(self, connected: socket.socket, serve: Callable[[socket.socket], object]) -> bool:
-        """Have a new thread serve a connection, which it alone has when it begins; tell whether there is one.
+        """Start a thread that serves a connection, which only that thread then has; return whether it started.
 
-        No signal is for it: a system call that the main thread waits in is interrupted by its own signals only.
+        The thread takes no signals: those of the process must interrupt the main thread.
         """
         os.dup2(connected.fileno(), self._slot, inheritable=False)
         apart, alone = threading.Event(), threading.Event()
@@ -120,7 +120,7 @@ class Server:
         return True
 
     def _keep_slot(self) -> None:
-        """Have no other file get the number that stands for the connection."""
+        """Reserve the number of the connection."""
         os.dup2(self._listening.fileno(), self._slot, inheritable=False)
 
     def _serve(self, connected: socket.socket, peer: Peer) -> None:
@@ -148,7 +148,7 @@ def _leave_to_the_kernel(connected: socket.socket) -> None:
 
 
 def _fill(end: int) -> None:
-    """Have no number below `end` be free, or a connection would get it, and a thread would inherit it twice."""
+    """Use all numbers below `end`: a connection with such a number would be inherited twice."""
     while (fd := os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)) < end:
         pass
     os.close(fd)

@@ -75,7 +75,7 @@ def test_a_flood_of_requests_does_not_fill_the_log(monkeypatch: pytest.MonkeyPat
             assert journal.AT_ONCE <= written < flood
             # Then there is room for a line again, which comes after one that says what is missing.
             until = time.monotonic() + SECONDS
-            while not (told := re.findall(r"uid 0: (\d+) lines were left out", helper.log())):
+            while not (told := re.findall(r"uid 0: (\d+) lines were dropped", helper.log())):
                 assert time.monotonic() < until
                 talker.ask(fd, 1 << 20)
         written = helper.log().count(" status OK")

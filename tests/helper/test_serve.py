@@ -169,7 +169,7 @@ def test_greetings_of_something_else_are_one_clear_line(
 def test_a_second_one_is_told_who_serves_and_the_first_goes_on(served: Helper) -> None:
     assert said("--socket", str(served.path)) == (
         f"pte-magic: {served.path}: served by pid {served.pid} already; "
-        "type `pte-magic serve --socket PATH` for another place"
+        "type `pte-magic serve --socket PATH` for another path"
     )
     still_serves(served.path)
 
