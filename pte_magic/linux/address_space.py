@@ -53,9 +53,9 @@ class Region:
         start: First address.
         end: First address after it.
         permissions: Four characters, such as ``rw-p``.
-        name: Path, ``[heap]``, ``[stack]``, … or the empty string, as it is shown: see `kernel_text.shown`.
-        path: The same as the kernel has it, byte by byte. Of a file without a name it ends with `` (deleted)``.
-        file: Device and inode of the file that is mapped; inode 0 of what is none.
+        name: Path, ``[heap]``, ``[stack]``, … or the empty string, as printable text: see `kernel_text.shown`.
+        path: The same as the kernel's bytes. For a file without a name it ends with `` (deleted)``.
+        file: Device and inode of the mapped file; inode 0 without a file.
 
     """
 
@@ -68,12 +68,12 @@ class Region:
 
     @property
     def linked(self) -> bytes:
-        """The path that the file had as long as it had a name, if it has none now; else its path."""
+        """The last path of a file that has no name any more; else its path."""
         return self.path.removesuffix(_DELETED)
 
 
 class AddressSpace:
-    """An address space that the kernel allowed us to look at; a context manager.
+    """An open address space, with the kernel's permission to look; a context manager.
 
     Attributes:
         pid: The process it was opened for, in the pid namespace of /proc.
@@ -86,14 +86,14 @@ class AddressSpace:
     def __init__(self, pid: int | None = None) -> None:
         """Open the address space of `pid`, or of this process.
 
-        A warning says so if /proc is of another pid namespace.
+        A warning says so if /proc belongs to another pid namespace.
 
         Raises:
-            NoProcError: There is no /proc, or none that has this process.
+            NoProcError: There is no /proc, or it does not have this process.
             NoSuchProcessError: There is no such process.
             AccessDeniedError: The kernel does not let us look.
-            NoAddressSpaceError: A kernel thread or a zombie.
-            TargetError: That is not a pid.
+            NoAddressSpaceError: It is a kernel thread or a zombie.
+            TargetError: The argument is not a pid.
 
         """
         pid = None if pid is None else arguments.process(pid)
@@ -115,7 +115,7 @@ class AddressSpace:
             raise
 
     def copy(self) -> AddressSpace:
-        """Return the same address space, even if its process has gone meanwhile, with descriptors of its own."""
+        """Return the same address space with its own descriptors, even if its process has gone meanwhile."""
         made = object.__new__(AddressSpace)
         made.pid, made.fd, made._directory, made._thread = self.pid, -1, -1, self._thread
         try:
@@ -127,9 +127,9 @@ class AddressSpace:
         return made
 
     def _threads(self) -> Iterator[str]:
-        """Yield where files of the address space are: those of the process, and then of each of its other threads.
+        """Yield the directories with files of the address space: that of the process, then of its other threads.
 
-        Threads may come and go faster than one of them is opened: they are asked for again while there are any.
+        Threads may come and go faster than one of them is opened: they are listed again while there are any.
         """
         yield self._thread
         for _ in range(_ROUNDS):
@@ -145,7 +145,7 @@ class AddressSpace:
         """Return the open pagemap of the first thread that has an address space.
 
         Raises:
-            OSError: None has.
+            OSError: No thread has one.
 
         """
         why = OSError(errno.ESRCH, os.strerror(errno.ESRCH))
@@ -173,7 +173,7 @@ class AddressSpace:
             raise _as_ours(error, self.pid) from error
 
     def _read_of_memory(self, name: str) -> bytes:
-        """Return a file about the address space, of any thread that has it yet; empty if none has."""
+        """Return a file about the address space, from any thread that still has it; empty if none has."""
         why: NoSuchProcessError | None = None
         for thread in self._threads():
             try:
@@ -190,11 +190,11 @@ class AddressSpace:
 
     @property
     def thread(self) -> int:
-        """The thread of which it was opened: the first one, whose number is the pid, unless that has exited."""
+        """The thread through which it was opened: the first one, whose number is the pid, unless it has exited."""
         return int(self._thread.split("/")[1]) if self._thread else self.pid
 
     def _state(self) -> tuple[str, int]:
-        """Return state and flags of the first thread, as /proc/PID/stat has them; an empty state if it has gone."""
+        """Return state and flags of the first thread, from /proc/PID/stat; an empty state if it has gone."""
         try:
             # pid (comm) state ppid pgrp session tty tpgid flags …; comm may hold spaces and parentheses.
             fields = self._read("stat").rpartition(b")")[2].split()
@@ -203,7 +203,7 @@ class AddressSpace:
         return fields[0].decode(), int(fields[6])
 
     def _why_none(self) -> NoAddressSpaceError | None:
-        """Explain why the process has no address space; None if it has one, or has gone altogether."""
+        """Return why the process has no address space; None if it has one, or has gone."""
         state, flags = self._state()
         if flags & _PF_KTHREAD:
             return NoAddressSpaceError(self.pid, "a kernel thread has no user address space; name a user process")
@@ -234,18 +234,18 @@ class AddressSpace:
         return Region(start, end, line[3].decode(), kernel_text.shown(path), path, (line[4], int(line[5])))
 
     def _path(self, line: re.Match[bytes]) -> bytes:
-        """Return a path that has a line feed in it or, as maps does not tell one from the other, the escape for one."""
+        """Return a path with a line feed or its escape, which maps writes in the same way."""
         try:
             return os.readlink(b"map_files/%x-%x" % (int(line[1], 16), int(line[2], 16)), dir_fd=self._directory)
         except OSError:  # just unmapped, or not ours to see
             return kernel_text.unescaped(line[6])
 
     def is_deleted(self, region: Region) -> bool:
-        """Tell whether a file that is mapped has no name any more: memfds and shared memory never have one.
+        """Tell whether a mapped file has no name any more: memfds and shared memory never have one.
 
-        The kernel says so by `` (deleted)`` at the end of the path, and the name of a file may end so, too. If there is
-        such a file, and it is the one that is mapped, then that is its name. Devices are not compared, which differ on
-        btrfs and overlayfs: another file by that name, of just that inode, is none that happens.
+        The kernel writes `` (deleted)`` at the end of the path, but the name of a file may end so, too. If a file of
+        that name exists, and has the inode of the mapped one, then it is its name. Devices are not compared, as they
+        differ on btrfs and overlayfs; another file with that name and the same inode is very unlikely.
         """
         if region.path == region.linked or not region.path.startswith(b"/"):
             return False
@@ -260,8 +260,8 @@ class AddressSpace:
     def status(self) -> dict[str, str]:
         """Return the lines of ``/proc/PID/status`` by their names, such as ``Uid``; raises as `regions`.
 
-        They are the process', which is its first thread's, also when that has exited. ``Name`` is as it is shown, see
-        `kernel_text.shown`, without the kernel's escapes (``proc_task_name()``, fs/proc/array.c).
+        They are those of the first thread, even if it has exited. ``Name`` is printable text, see `kernel_text.shown`,
+        without the kernel's escapes (``proc_task_name()``, fs/proc/array.c).
         """
         found = kernel_text.fields(self._read("status"))
         name = found.pop("Name", b"").replace(rb"\\", b"\0").replace(rb"\n", b"\n").replace(b"\0", b"\\")
@@ -291,7 +291,7 @@ class AddressSpace:
         return self.fd
 
     def close(self) -> None:
-        """Close the descriptors; harmless when done twice."""
+        """Close the descriptors; a second call does nothing."""
         names = [name for name in ("fd", "_directory") if getattr(self, name, -1) >= 0]  # interrupted, it has none
         if not names:
             return
@@ -327,7 +327,7 @@ def _as_ours(error: OSError, pid: int) -> PteMagicError:
 
 
 def _own_pid() -> int:
-    """Return the pid by which /proc has this process; warn if that is not the one by which the process has itself."""
+    """Return the pid of this process in /proc; warn if it is not the one that `os.getpid` returns."""
     mine = os.getpid()
     try:
         told = int(os.readlink("/proc/self"))  # noqa: PTH115  (a number, and often)
@@ -340,10 +340,10 @@ def _own_pid() -> int:
 
 @functools.cache
 def _warn(mine: int, told: int) -> None:
-    """Say once that /proc is of another pid namespace."""
+    """Warn once that /proc belongs to another pid namespace."""
     message = (
         f"/proc is of another pid namespace, in which this process, pid {mine}, is {told}: all pids here are those of "
-        "/proc; type `mount -t proc proc /proc`, or `unshare --pid --fork --mount-proc` to begin with"
+        "/proc; type `mount -t proc proc /proc`, or start with `unshare --pid --fork --mount-proc`"
     )
     warnings.warn(message, stacklevel=2)
 

@@ -14,7 +14,7 @@ _SOME = 16  # as many as a walker needs, and some more
 
 
 def are_free() -> bool:
-    """Tell whether some descriptors are free. Libraries that lack one say many things."""
+    """Tell whether some descriptors are free. Libraries without a free one raise many kinds of errors."""
     held: list[int] = []
     with deferred():  # or some would stay open
         with suppress(OSError):
@@ -25,12 +25,12 @@ def are_free() -> bool:
 
 
 def missing(error: OSError) -> bool:
-    """Tell whether this says that there is none."""
+    """Tell whether this error says that no descriptor is free."""
     return error.errno in (errno.EMFILE, errno.ENFILE)
 
 
 def none_free() -> ResourceError:
-    """Return the error that says so."""
+    """Return the error that says that no descriptor is free."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return ResourceError(
         f"too few file descriptors are free: this process may have {most:,}; close files, or type "

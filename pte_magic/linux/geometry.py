@@ -7,19 +7,19 @@ from typing import NamedTuple
 LEVELS = ("pgd", "p4d", "pud", "pmd", "pte")
 """Names of all levels, top down; a level's number is its index here, and -1 where it is not known.
 
-What is folded is left out, in the kernel's order: first p4d, then pud, then pmd.
+With fewer levels, some are missing (folded), in the kernel's order: first p4d, then pud, then pmd.
 """
 
 
 class Geometry(NamedTuple):
-    """Tables of one format.
+    """The geometry of page tables in one format.
 
     Attributes:
-        page_shift: How many bits of an address are the offset in the smallest page.
-        index_bits: How many bits of it select an entry of a table; the topmost table may be smaller.
-        levels: How many levels there are where nothing tells: what is usual.
-        most: How many there may be.
-        address_bits: How many bits of an address tables may be made for.
+        page_shift: The number of bits of the offset in the smallest page.
+        index_bits: The number of bits of an index; the topmost page table may be smaller.
+        levels: The usual number of levels, where it is not known.
+        most: The most levels.
+        address_bits: The possible numbers of bits of an address.
 
     """
 
@@ -49,11 +49,11 @@ def names(levels: int) -> tuple[str, ...]:
 
 
 def shifts(encoding: str, levels: int | None = None) -> dict[str, int]:
-    """Return by level, top down, how many bits of an address lie below what an entry of it selects.
+    """Return the number of address bits below the index of each level, top down.
 
     Args:
         encoding: Name of the format.
-        levels: How many levels the tables have; as many as is usual if None.
+        levels: The number of levels; the usual number if None.
 
     """
     geometry = GEOMETRIES[encoding]
@@ -64,6 +64,6 @@ def shifts(encoding: str, levels: int | None = None) -> dict[str, int]:
 
 
 def levels(encoding: str, size: int) -> int:
-    """Return how many levels there are where an entry of the topmost one covers `size` bytes."""
+    """Return the number of levels if an entry of the topmost one covers `size` bytes."""
     geometry = GEOMETRIES[encoding]
     return 1 + (size.bit_length() - 1 - geometry.page_shift) // geometry.index_bits

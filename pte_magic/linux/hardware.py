@@ -25,7 +25,7 @@ _TAG_SHIFT = 56  # of the byte that arm64 ignores in addresses of users
 
 
 def host() -> str:
-    """Return the name of this machine, as in the ``host`` column; see `kernel_text.host`."""
+    """Return the name of this host, as in the ``host`` column; see `kernel_text.host`."""
     return kernel_text.shown(kernel_text.host())
 
 
@@ -33,11 +33,11 @@ def host() -> str:
 def machine() -> str:
     """Return the architecture of the running kernel: ``"x86_64"``, ``"x86_32"`` or ``"arm64"``.
 
-    Not the architecture of this process, which may be a 32-bit one, and to which uname(2) lies after ``setarch``. The
-    sysctl does not lie; it is there since 6.1 (bfca3dd3d068 "kernel/utsname_sysctl.c: print kernel arch").
+    Not the architecture of this process, which may be a 32-bit one, and for which uname(2) is wrong after ``setarch``.
+    The sysctl is always right; it exists since 6.1 (bfca3dd3d068 "kernel/utsname_sysctl.c: print kernel arch").
 
     Raises:
-        PteMagicError: It is another one.
+        PteMagicError: It is another architecture.
 
     """
     try:
@@ -71,20 +71,20 @@ def encoding() -> str:
 
 @functools.cache
 def shifts() -> dict[str, int]:
-    """Return by level, top down, how many bits of an address lie below what an entry of it selects.
+    """Return the number of address bits below the index of each level, top down.
 
-    Only levels in use are there: ``{"pgd": 39, "pud": 30, "pmd": 21, "pte": 12}`` with four.
+    It has only levels in use: ``{"pgd": 39, "pud": 30, "pmd": 21, "pte": 12}`` with four.
     """
     return geometry.shifts(encoding(), levels())
 
 
 @functools.cache
 def levels() -> int:
-    """Return how many levels the page tables have, 2 to 5.
+    """Return the number of levels of the page tables, 2 to 5.
 
     On x86-64, the kernel clears the CPU's ``la57`` flag when it runs with four levels (``early_identify_cpu()``,
-    arch/x86/kernel/cpu/common.c), so the flag tells what is in use, not what the CPU could do. Without /proc/cpuinfo it
-    is asked to map something above 2**47, which it does if it is told where (``task_size_max()``).
+    arch/x86/kernel/cpu/common.c), so the flag shows what is in use, not what the CPU could do. Without
+    /proc/cpuinfo, a mapping above 2**47 is tried, which needs an address hint (``task_size_max()``).
     """
     format_ = encoding()
     if format_ == "x86_64":
@@ -97,18 +97,18 @@ def levels() -> int:
 
 
 def has_cpu_flag(name: str) -> bool | None:
-    """Tell whether the CPU has a flag that the kernel lets it use, of x86; None where /proc/cpuinfo tells none."""
+    """Tell whether an x86 CPU has a flag that the kernel lets it use; None where /proc/cpuinfo has no flags."""
     flags = re.search(r"^flags\s*:(.*)$", _cpuinfo(), re.MULTILINE)
     return name in flags[1].split() if flags else None
 
 
 @functools.cache
 def physical_bits() -> int:
-    """Return the width of a physical address, memory encryption's bit not counted; the format's limit if nothing tells.
+    """Return the width of a physical address, without the bit of memory encryption; else the limit of the format.
 
     On x86, /proc/cpuinfo shows ``x86_phys_bits``, which the kernel reduces where the C-bit takes address bits
     (``early_detect_mem_encrypt()``, arch/x86/kernel/cpu/amd.c). Without PAE, entries have room for 32; with it, the
-    kernel uses 44 (``__PHYSICAL_MASK_SHIFT``, arch/x86/include/asm/page_32_types.h). arm64 tells users nothing.
+    kernel uses 44 (``__PHYSICAL_MASK_SHIFT``, arch/x86/include/asm/page_32_types.h). arm64 does not show it to users.
     """
     limits = {"x86_64": 52, "x86_32": 32, "x86_pae": 44, "arm64_4k": 48, "arm64_16k": 48}
     limit = limits.get(encoding(), 52)
@@ -120,7 +120,7 @@ def physical_bits() -> int:
 def user_limit() -> int:
     """Return the first address above all user addresses: 2**47 with four levels of x86-64, 2**56 with five.
 
-    2**48 or what else the width of an address is on arm64, and 3 GiB or what else was configured on 32-bit x86.
+    On arm64 it follows from the width of an address, such as 2**48; on 32-bit x86 it is configured, such as 3 GiB.
     """
     architecture = machine()
     if architecture == "arm64":
@@ -131,10 +131,10 @@ def user_limit() -> int:
 
 
 def untagged(address: int) -> int:
-    """Return an address without the tag that arm64 lets users keep in its highest byte, and does not translate.
+    """Return an address without the tag that arm64 allows in its highest byte, and does not translate.
 
-    Memory tagging (MTE) puts one there, and a tagging allocator gives such pointers to everybody. Bit 55 is set in the
-    kernel's addresses, which are left alone (Documentation/arch/arm64/tagged-pointers.rst).
+    Memory tagging (MTE) puts one there, and a tagging allocator returns such pointers. Bit 55 is set in kernel
+    addresses, which are not changed (Documentation/arch/arm64/tagged-pointers.rst).
     """
     is_users = 0 <= address < 1 << 64 and not address >> (_TAG_SHIFT - 1) & 1
     return address & ((1 << _TAG_SHIFT) - 1) if is_users and machine() == "arm64" else address
@@ -142,7 +142,7 @@ def untagged(address: int) -> int:
 
 @functools.cache
 def _cpuinfo() -> str:
-    """Return the first processor's part of /proc/cpuinfo; nothing where /proc has only processes (``subset=pid``)."""
+    """Return the first processor's part of /proc/cpuinfo; empty where /proc has only processes (``subset=pid``)."""
     try:
         return kernel_text.text("/proc/cpuinfo").split("\n\n", 1)[0]
     except OSError:
@@ -150,9 +150,9 @@ def _cpuinfo() -> str:
 
 
 def _has_pae() -> bool:
-    """Tell whether a 32-bit x86 kernel uses PAE; that the CPU could says nothing.
+    """Tell whether a 32-bit x86 kernel uses PAE; the CPU's flag does not show it.
 
-    The kernel says how large the large pages of its direct map are, which is 4 MiB without PAE
+    The kernel shows the size of large pages in its direct map, which is 4 MiB without PAE
     (``arch_report_meminfo()``, arch/x86/mm/pat/set_memory.c).
 
     Raises:
@@ -162,17 +162,17 @@ def _has_pae() -> bool:
     try:
         return "DirectMap4M" not in kernel_text.fields(kernel_text.read("/proc/meminfo"))
     except OSError as error:
-        message = f"/proc/meminfo tells whether this kernel uses PAE, and cannot be read: {error.strerror}"
+        message = f"/proc/meminfo shows whether this kernel uses PAE, and cannot be read: {error.strerror}"
         raise PteMagicError(message) from error
 
 
 @functools.cache
 def _arm64_bits() -> int:
-    """Return how many bits a virtual address has on arm64.
+    """Return the number of bits of a virtual address on arm64.
 
-    The kernel takes a hint where to map something if there is such an address; above 48 bits it maps nothing without
-    one (``arch_get_mmap_end()``, arch/arm64/include/asm/processor.h). A 32-bit process has no such addresses to ask
-    for: 48 bits then.
+    The kernel follows an address hint for a mapping if there is such an address; above 48 bits it maps nothing without
+    one (``arch_get_mmap_end()``, arch/arm64/include/asm/processor.h). A 32-bit process cannot
+    ask for such addresses: it gets 48.
     """
     if ctypes.sizeof(ctypes.c_void_p) == 4:  # noqa: PLR2004  (bytes)
         return 48
@@ -180,7 +180,7 @@ def _arm64_bits() -> int:
 
 
 def _mapped_at(address: int) -> int:
-    """Return where the kernel maps a page if asked to do so at `address`; 0 if nowhere. It is unmapped at once."""
+    """Return where the kernel maps a page with the hint `address`; 0 if nowhere. It is unmapped at once."""
     try:
         return _mapped(address)
     except OSError:

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class Interrupts:
-    """Within it, an interrupt calls a function; it raises no KeyboardInterrupt at whatever line is being executed.
+    """A block in which an interrupt calls a function, and does not raise KeyboardInterrupt at any line.
 
     In other threads than the main one, which are never interrupted, it does nothing.
 
     Attributes:
-        count: How many interrupts there were.
+        count: The number of interrupts.
 
     """
 
@@ -61,10 +61,10 @@ class Interrupts:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Have an interrupt wait until the block is done.
+    """Delay an interrupt until the block is done.
 
-    After its last line comes what would have come at once: KeyboardInterrupt or, where `Interrupts` or a handler of the
-    user's hears them, or the program ignores them, that and no exception.
+    After its last line comes what would have come at once: KeyboardInterrupt, or no exception where `Interrupts` or a
+    handler of the user hears interrupts, or the program ignores them.
     """
     interrupts = Interrupts()
     try:
@@ -77,9 +77,9 @@ def deferred() -> Iterator[None]:
 class Lock(_thread.RLock):  # type: ignore[misc]  # final in typeshed, but not in CPython
     """A lock for ``with`` that an interrupt never leaves taken.
 
-    Since Python 3.14 ``with`` calls ``__enter__`` like any method, and after a call an interrupt may come: the lock is
-    taken, and the block whose end would release it has not begun. So this one is taken within a ``try``. What tells
-    whether it was is that only its owner can release an RLock, which is why this is one. It is not to be taken twice.
+    Since Python 3.14 ``with`` calls ``__enter__`` like any method, and an interrupt may come after the call: the lock
+    is taken, but the block whose end releases it has not begun. So this lock is taken within a ``try``. Only the owner
+    can release an RLock, which shows whether it was taken; so this is one. It must not be taken twice.
 
     Raises:
         RuntimeError: This thread has it already.

@@ -29,7 +29,7 @@ def read(path: str | Path, *, directory: int | None = None) -> bytes:
 
     Args:
         path: Its path.
-        directory: An open directory that the path begins at.
+        directory: An open directory, the base of the path.
 
     Raises:
         OSError: As of open(2) and read(2).
@@ -42,12 +42,12 @@ def read(path: str | Path, *, directory: int | None = None) -> bytes:
 
 
 def text(path: str | Path) -> str:
-    """Return a file in which nobody's names are, as text of several lines; raises as `read`."""
+    """Return a file without names given by users, as text of several lines; raises as `read`."""
     return read(path).decode(errors="backslashreplace")
 
 
 def lines(raw: bytes) -> list[bytes]:
-    """Return the lines of a file of the kernel, without line feeds, which alone end them."""
+    """Return the lines of a file of the kernel, split only at line feeds, and without these."""
     return raw.removesuffix(b"\n").split(b"\n") if raw else []
 
 
@@ -58,12 +58,12 @@ def fields(raw: bytes) -> dict[str, bytes]:
 
 
 def shown(raw: bytes) -> str:
-    """Return bytes as they are shown, on one line: UTF-8, with escapes for all else and for what cannot be seen."""
+    """Return bytes as printable text on one line: UTF-8, with escapes for other bytes and invisible characters."""
     return visible(raw.decode(errors="backslashreplace"))
 
 
 def exact(typed: str) -> bytes:
-    """Return the bytes of a name that somebody typed, or got of Python's functions for files."""
+    """Return the bytes of a name that a user typed, or that Python's functions for files returned."""
     try:
         return os.fsencode(typed)
     except UnicodeEncodeError:  # half of a UTF-16 pair: no name has that
@@ -76,9 +76,9 @@ def unescaped(raw: bytes) -> bytes:
 
 
 def host() -> bytes:
-    """Return the name of this machine.
+    """Return the name of this host.
 
-    Not kept, as `platform.node` does: a process may enter another UTS namespace, with another name (setns(2)).
+    Not cached, as in `platform.node`: a process may enter another UTS namespace, with another name (setns(2)).
     """
     return exact(os.uname().nodename)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _PRESENT = np.uint64(1)
 _ADDRESS = 0x000F_FFFF_FFFF_F000
-"""Bits of an entry that may be of a physical address, of x86-64, which is all that has such a bit."""
+"""Bits of an entry that may belong to a physical address, on x86-64, the only architecture with such a bit."""
 
 walkers: list[Callable[[bool], int]] = []
 """Functions that return the bit that walkers have found, or 0; with True, they make walkers to find it.
@@ -29,18 +29,18 @@ walkers: list[Callable[[bool], int]] = []
 
 
 def mask(entries: NDArray[np.uint64] | None = None) -> int:
-    """Return the bit, or 0 if this machine has none, or nobody here may know.
+    """Return the bit, or 0 if this host has none, or this user cannot see it.
 
     Args:
-        entries: Raw entries of this machine, ``uint64[n]``. If they have bits that an address of its memory has not,
-            and no walker was made before, one is made to find out.
+        entries: Raw entries of this host, ``uint64[n]``. If they have bits above its physical addresses, and no walker
+            was made before, one is made to find the bit.
 
     """
     return _found(make=False) or (_found(make=True) if entries is not None and _beyond(entries) else 0)
 
 
 def candidates() -> int:
-    """Return those bits of an entry that would be of a physical address if this machine had more of them."""
+    """Return the bits of an entry above the physical addresses of this host."""
     return _ADDRESS & ~((1 << hardware.physical_bits()) - 1) if hardware.encoding() == "x86_64" else 0
 
 

@@ -55,7 +55,7 @@ FLAGS = {
     "idle": 25,
     "pgtable": 26,
 }
-"""Bit numbers of what `flags` returns, named as the header names them (``KPF_LRU`` is ``lru``)."""
+"""Bit numbers of the flags of `flags`, with the header's names (``KPF_LRU`` is ``lru``)."""
 
 _WORD = 8
 _PAST_ALL = np.uint64(1 << 40)  # no physical address has more than 52 bits
@@ -66,7 +66,7 @@ _BLOCK_SIZE = Path("/sys/devices/system/memory/block_size_bytes")
 
 
 class Told(NamedTuple):
-    """What was told of each page frame, and of which there is nothing to tell.
+    """A value for each page frame, and a mask of the missing ones.
 
     Attributes:
         values: ``uint64[n]``; 0 where missing.
@@ -79,7 +79,7 @@ class Told(NamedTuple):
 
 
 class PageFrames(NamedTuple):
-    """What was told of page frames, as the functions of these names tell it."""
+    """Data of page frames, as the functions with these names return it."""
 
     flags: Told
     map_count: Told
@@ -90,13 +90,14 @@ class PageFrames(NamedTuple):
 def flags(pfn: NDArray[np.uint64]) -> Told:
     """Return the flags of page frames as /proc/kpageflags has them; `FLAGS` names the bits.
 
-    Missing are those past the end of memory, and all without the right to open the file, which is root's. A frame
-    that the kernel does not manage, as of a device, has ``nopage`` and nothing else.
+    Page frames past the end of memory are missing, and all without the right to open the file, which only root has. A
+    page frame that the kernel does not manage, as on a device, has only ``nopage``.
 
-    ``zero_page`` are both the small one and the huge one, which has ``thp``, too. ``thp`` is any folio larger than a
-    page that may be mapped (those of hugetlb are ``huge``), of whatever size and however it is mapped; in 6.1 any such
-    page that is anonymous or on an LRU list. ``referenced``, ``dirty``, ``lru``, ``active`` and most others belong to
-    the folio as a whole; in 6.1 its frames but the first may lack them. Some kernels set ``ksm`` for every anonymous
+    ``zero_page`` is set for the small zero page and for the huge one, which has ``thp``, too. ``thp`` is set for any
+    folio larger than a page that can be mapped (hugetlb's are ``huge``), of any size and however it is mapped; in 6.1
+    for any such page that is anonymous or on an LRU list. ``referenced``, ``dirty``, ``lru``, ``active`` and most
+    others belong to the whole folio; in 6.1 only its first page frame is certain to have them. Some kernels set ``ksm``
+    for every anonymous
     page: see `tells_ksm`.
     """
     (found,) = _read(pfn, "kpageflags")
@@ -105,10 +106,10 @@ def flags(pfn: NDArray[np.uint64]) -> Told:
 
 @functools.cache
 def tells_ksm() -> bool:
-    """Tell whether the flag ``ksm`` says of an anonymous page whether it is merged.
+    """Tell whether the flag ``ksm`` of an anonymous page really shows that it is merged.
 
-    Since "proc: rewrite stable_page_flags()" (6.10) the kernel tests for one of two bits where both are meant, and sets
-    it for all of them. 6.12 does, and 6.18 does not any more; a page of ours that nobody may merge shows it.
+    Since "proc: rewrite stable_page_flags()" (6.10) the kernel tests one of two bits where both must be set, and sets
+    the flag for all anonymous pages. 6.12 does, and 6.18 does not any more; a page of our own, not mergeable, shows it.
     """
     with mmap.mmap(-1, PAGE_SIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as page:
         with suppress(OSError):  # a kernel without CONFIG_KSM does not know the word
@@ -122,13 +123,13 @@ def tells_ksm() -> bool:
 
 
 def map_count(pfn: NDArray[np.uint64]) -> Told:
-    """Return how many page-table entries map each page frame, as /proc/kpagecount has it.
+    """Return the number of page-table entries that map each page frame, from /proc/kpagecount.
 
-    An entry that maps more than a page counts once for each of its frames. Of zero pages, and of frames that the kernel
-    does not manage, it counts nothing: 0. Missing as of `flags`.
+    An entry that maps more than a page counts once for each of its page frames. The kernel does not count zero pages
+    and page frames that it does not manage: 0. Missing as for `flags`.
 
-    A kernel with CONFIG_NO_PAGE_MAPCOUNT (since 6.15) does not count by page within a folio larger than a page: it is
-    told how often its pages are mapped on average, rounded, and at least 1 if any of them is.
+    A kernel with CONFIG_NO_PAGE_MAPCOUNT (since 6.15) does not count single pages within a larger folio: the
+    value is the rounded average over its pages, and at least 1 if any of them is mapped.
     """
     (found,) = _read(pfn, "kpagecount")
     return found
@@ -137,15 +138,15 @@ def map_count(pfn: NDArray[np.uint64]) -> Told:
 def cgroup(pfn: NDArray[np.uint64]) -> Told:
     """Return the inode of the memory cgroup to which each page frame is charged; see `cgroup_paths`.
 
-    Missing as of `flags`, where no group is charged, and on a kernel without /proc/kpagecgroup (CONFIG_MEMCG). 6.1
-    tells nothing of the frames of a folio but the first.
+    Missing as for `flags`, where no cgroup is charged, and on a kernel without /proc/kpagecgroup (CONFIG_MEMCG). 6.1
+    has it only for the first page frame of a folio.
     """
     (found,) = _read(pfn, "kpagecgroup")
     return _charged(found)
 
 
 def everything(pfn: NDArray[np.uint64]) -> PageFrames:
-    """Return all of it; quicker than one after the other."""
+    """Return all of these data; quicker than one after the other."""
     flags, map_count, cgroup = _read(pfn, "kpageflags", "kpagecount", "kpagecgroup")
     return PageFrames(flags, map_count, _charged(cgroup), node(pfn))
 
@@ -156,7 +157,7 @@ def _charged(inodes: Told) -> Told:
 
 
 def _read(pfn: NDArray[np.uint64], *names: str) -> list[Told]:
-    """Return what files of /proc, which are arrays of words by page frame, have for some."""
+    """Return words of files of /proc, which are arrays by page frame number, for some page frames."""
     if not len(pfn):
         return [_nothing(0) for _ in names]
     wanted = _wanted(np.minimum(pfn, _PAST_ALL))
@@ -164,12 +165,12 @@ def _read(pfn: NDArray[np.uint64], *names: str) -> list[Told]:
 
 
 class _Wanted(NamedTuple):
-    """Which runs of page frames are read, and where among these is what was asked for.
+    """The runs of page frames to read, and the places of the wanted ones among them.
 
     Attributes:
-        start: First frame of each run, ``int64[k]``, ascending.
-        length: How many frames it has, ``int64[k]``.
-        at: Place of each frame that was asked for, counted in frames of all runs, ``int64[n]``.
+        start: First page frame of each run, ``int64[k]``, ascending.
+        length: Its number of page frames, ``int64[k]``.
+        at: Place of each wanted page frame, counted over all runs, ``int64[n]``.
 
     """
 
@@ -179,7 +180,7 @@ class _Wanted(NamedTuple):
 
 
 def _wanted(pfn: NDArray[np.uint64]) -> _Wanted:
-    """Find the runs: of frames that are next to each other, or nearly so."""
+    """Find the runs: page frames that are neighbours, or nearly so."""
     frame = pfn.astype(np.int64)
     # Mostly they come in pieces that ascend already; there are far fewer of these to sort.
     begins = np.flatnonzero((np.diff(frame, prepend=-2) != 1) | (frame % _AT_ONCE == 0))
@@ -199,7 +200,7 @@ def _wanted(pfn: NDArray[np.uint64]) -> _Wanted:
 
 
 def _read_file(name: str, wanted: _Wanted) -> Told:
-    """Read one call a run."""
+    """Read with one call per run."""
     start, length, at = wanted
     try:
         opened = Path("/proc", name).open("rb", buffering=0)  # noqa: SIM115  (two lines below, where errors are others)
@@ -224,11 +225,10 @@ def _nothing(count: int) -> Told:
 def cgroup_paths(inodes: Iterable[int]) -> dict[int, str]:
     """Return the path of each memory cgroup, as in /proc/PID/cgroup, by the inode of its directory.
 
-    Paths are as they are shown: see `kernel_text.shown`.
+    Paths are printable text: see `kernel_text.shown`.
 
-    Without those whose directory is not found: outside of what is mounted here, or removed by now. (A frame that is
-    charged to a removed group is told to be of the next group above that is alive: ``page_cgroup_ino()``,
-    mm/memcontrol.c.)
+    Cgroups without a directory here are left out: they are not mounted here, or removed by now. (For a page frame of a
+    removed cgroup, the kernel names the next living cgroup above: ``page_cgroup_ino()``, mm/memcontrol.c.)
     """
     wanted = set(inodes)
     return {inode: path for inode, path in _cgroups() if inode in wanted} if wanted else {}
@@ -254,7 +254,7 @@ def _cgroups() -> Iterator[tuple[int, str]]:
 
 
 class _Mount(NamedTuple):
-    """Of a mounted file system: what of it, where, its type, and whether it has a controller called ``memory``."""
+    """A mounted file system: its root, its place, its type, and whether it has a controller ``memory``."""
 
     root: bytes
     point: bytes
@@ -263,7 +263,7 @@ class _Mount(NamedTuple):
 
 
 def _mounts() -> Iterator[_Mount]:
-    r"""Yield what is mounted here. Fields are cut at blanks, which a path there has as ``\040``: show_mountinfo()."""
+    r"""Yield the mounts here. Fields are cut at blanks, which are ``\040`` in paths: show_mountinfo()."""
     for line in kernel_text.lines(_read_own("mountinfo")):
         fields = line.split(b" ")
         kind, _, options = fields[fields.index(b"-") + 1 :][:3]
@@ -282,10 +282,10 @@ def _read_own(name: str) -> bytes:
 def node(pfn: NDArray[np.uint64]) -> Told:
     """Return the NUMA node of each page frame.
 
-    As sysfs links blocks of memory to nodes (drivers/base/node.c), which needs no privilege. The zones' spans in
-    /proc/zoneinfo would not do: they have holes, in which may lie the memory of another node (``spanned_pages``,
-    include/linux/mmzone.h). Missing outside of memory, of a block that is of several nodes, and on a kernel that has no
-    such blocks (CONFIG_MEMORY_HOTPLUG).
+    The source are sysfs' links from blocks of memory to nodes (drivers/base/node.c), which need no privilege. The
+    zones' spans in /proc/zoneinfo are not enough: they have holes, which may have memory of another node
+    (``spanned_pages``, include/linux/mmzone.h). Missing outside of memory, for a block of several nodes, and on a
+    kernel without such blocks (CONFIG_MEMORY_HOTPLUG).
     """
     blocks = _node_of_blocks()
     if not blocks:
@@ -298,7 +298,7 @@ def node(pfn: NDArray[np.uint64]) -> Told:
 
 
 def _node_of_blocks() -> dict[int, int]:
-    """Return the node of each block of memory that is of one node only."""
+    """Return the node of each block of memory that has only one node."""
     links = [(int(path.name[6:]), int(path.parent.name[4:])) for path in _NODES.glob("node[0-9]*/memory[0-9]*")]
     times = Counter(block for block, _ in links)
     return {block: of_node for block, of_node in links if times[block] == 1}

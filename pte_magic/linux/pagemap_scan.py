@@ -46,7 +46,7 @@ def populated(space: AddressSpace, start: int, end: int) -> tuple[NDArray[np.voi
 
     Returns:
         ``PAGE_REGION[n]``, ascending, with ``PAGE_IS_PRESENT``, ``_SWAPPED`` and ``_HUGE`` (mapped by a huge page)
-        as categories, and the address up to which the kernel looked: ask again from there. None if the kernel has no
+        as categories, and the address up to which the kernel looked: call again from there. None if the kernel has no
         PAGEMAP_SCAN.
 
     Raises:
@@ -58,7 +58,7 @@ def populated(space: AddressSpace, start: int, end: int) -> tuple[NDArray[np.voi
 
 
 def zeros(space: AddressSpace) -> NDArray[np.void]:
-    """Return all runs of zero pages, as `populated` does; none if the kernel does not tell, the huge one since 6.17."""
+    """Return all runs of zero pages, as `populated` does; none before 6.7, and the huge one since 6.17."""
     found = [np.empty(0, PAGE_REGION)]
     start, end = 0, user_limit() - PAGE_SIZE  # the last page is nobody's: with it, the range would be refused
     while start < end and (part := _scanned(space, start, end, PAGE_IS_PFNZERO, PAGE_IS_PFNZERO)):

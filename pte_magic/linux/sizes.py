@@ -12,7 +12,7 @@ _GIB_SHIFT = 30
 
 @functools.cache
 def by_level() -> dict[str, int]:
-    """Return the bytes that an entry maps, by its level, for all levels at which Linux maps something; smallest first.
+    """Return the bytes that an entry maps, for each level at which Linux maps pages; smallest first.
 
     ``{"pte": 4096, "pmd": 2097152, "pud": 1073741824}`` on x86-64. Pages of 1 GiB need an entry of that size, which
     arm64 has with pages of 4 KiB only (``pud_sect_supported()``, arch/arm64/include/asm/vmalloc.h), and 32-bit x86 not
@@ -26,16 +26,16 @@ def by_level() -> dict[str, int]:
 
 
 def huge() -> int:
-    """Return the bytes of the smallest huge page: what an entry one level above the lowest maps, as THP do."""
+    """Return the size of the smallest huge page, such as THP: an entry one level above the lowest maps it."""
     return list(by_level().values())[1]
 
 
 def short(size: int) -> str:
-    """Return a size as names of columns have it: ``4k``, ``2m``, ``1g``."""
+    """Return a size as in names of columns: ``4k``, ``2m``, ``1g``."""
     unit = (size.bit_length() - 1) // 10
     return f"{size >> 10 * unit}{_UNITS[unit - 1]}"
 
 
 def words(name: str) -> str:
-    """Return in words what `short` made of a size: ``2 MiB`` of ``2m``."""
+    """Return the size of a `short` text in words: ``2 MiB`` for ``2m``."""
     return f"{name[:-1]} {name[-1].upper()}iB"

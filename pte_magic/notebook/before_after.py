@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 PAUSE = 0.05
 """Seconds between two looks, while something may still change."""
 REST = 1.0
-"""Seconds without a change after which what has changed is said to have come to rest."""
+"""Seconds without a change after which the wait ends."""
 _COUNTDOWN = "{desc} |{bar}| {n:.0f} of {total:g} s"  # the sign of life meanwhile
 
 
 class Around:
-    """A look at a target before something happens, with which a look afterwards is compared.
+    """A walk of a target before something happens, to compare with a walk afterwards.
 
-    The object is held meanwhile: if the name is deleted, its memory is not given to something else, whose entries
-    would then be compared with its own.
+    It holds a reference to the object: if the name is deleted, another object cannot get the memory, whose entries
+    would then be compared with the old ones.
     """
 
     def __init__(self, target: Named, walker: str) -> None:
-        """Take the look before.
+        """Take the walk before.
 
         Raises:
-            PteMagicError: It cannot be looked at.
+            PteMagicError: It cannot be walked.
 
         """
         self.target = target
@@ -47,11 +47,11 @@ class Around:
         self._regions = target.space.regions()
 
     def difference(self) -> PteDiff:
-        """Take the look after, and tell what changed.
+        """Take the walk after, and return what changed.
 
         Raises:
             NoAddressSpaceError: The process exited meanwhile, or replaced its address space.
-            PteMagicError: It cannot be looked at any more.
+            PteMagicError: It cannot be walked any more.
 
         """
         return self._before.diff(self._walk())
@@ -64,7 +64,7 @@ class Around:
             return None
 
     def notes(self, namespace: dict[str, Any]) -> list[str]:
-        """Tell, a line each, what happened to the target that its entries do not say.
+        """Return notes about the target that its entries do not show, one line each.
 
         Args:
             namespace: Python's variables as they are now.
@@ -91,7 +91,7 @@ class Around:
 
 
 def settle(looks: Sequence[Around], seconds: float) -> None:
-    """Wait for what happens later: until something has changed and come to rest for `REST`, or the time is over.
+    """Wait for later changes: until something has changed and then nothing for `REST`, or the time is over.
 
     Raises:
         KeyboardInterrupt: It was interrupted.
@@ -100,7 +100,7 @@ def settle(looks: Sequence[Around], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     last = [look.entries() for look in looks]
     changed: float | None = None
-    with progress.bar("waiting for what happens later", seconds, "s", _COUNTDOWN) as bar:
+    with progress.bar("waiting for later changes", seconds, "s", _COUNTDOWN) as bar:
         while any(entries is not None for entries in last) and (now := time.monotonic()) < deadline:
             if changed is not None and now - changed >= REST:
                 return
@@ -112,7 +112,7 @@ def settle(looks: Sequence[Around], seconds: float) -> None:
 
 
 def _remapped(before: Sequence[Region], after: Sequence[Region], ranges: Sequence[tuple[int, int]]) -> list[str]:
-    """Tell, a line each, which of the addresses are no longer mapped, and which are mapped anew."""
+    """Return notes about addresses that are no longer mapped, and that have another mapping, one line each."""
     gone: list[tuple[int, int]] = []
     other: list[tuple[int, int]] = []
     kept = set(after)
@@ -140,5 +140,5 @@ def _remapped(before: Sequence[Region], after: Sequence[Region], ranges: Sequenc
 
 
 def _what(region: Region) -> object:
-    """Return what a region maps: a file, whatever its name is by now, or else what the kernel calls it."""
+    """Return the identity of a region's mapping: its file, whatever its name is now, or the kernel's name for it."""
     return region.file if region.file[1] else region.path

@@ -19,7 +19,7 @@ class Body:
 
     Attributes:
         made: The names that it binds.
-        waits: Whether it has an ``await`` outside of functions, so that somebody has to await it.
+        waits: True if it has an ``await`` outside of functions, so that the caller has to await it.
 
     """
 
@@ -47,7 +47,7 @@ class Body:
         self.waits = any(map(_waits, self._code))
 
     def _shown(self, tree: ast.Module, source: str) -> list[ast.stmt]:
-        """Return the statements whose values are shown, as the shell's ``ast_node_interactivity`` has it."""
+        """Return the statements whose values are shown, by the shell's ``ast_node_interactivity``."""
         which = self._shell.ast_node_interactivity
         if not tree.body or which == "none" or DisplayHook.semicolon_at_end_of_expression(source):
             return []
@@ -56,7 +56,7 @@ class Body:
         return tree.body[-1:] if which == "last" or isinstance(tree.body[-1], ast.Expr) else []
 
     async def run(self) -> None:
-        """Run it; what is raised is shown later as if nobody had stood between."""
+        """Run it; the traceback of an error later looks as without the magic."""
         # IPython's mark: for the debugger, the user's frames begin below this one.
         __tracebackhide__ = "__ipython_bottom__"
         try:
@@ -72,7 +72,7 @@ class Body:
             self._shell.events.trigger("post_execute")  # as after any cell: its figures are drawn
 
     def _hide_ours(self, error: BaseException) -> None:
-        """Have IPython show a traceback that begins with the cell, once: by its protocol ``_render_traceback_``."""
+        """Let IPython show a traceback that begins with the cell, once: by its protocol ``_render_traceback_``."""
         ours: Any = error.__traceback__  # one frame; what is above is added later
         if hasattr(error, "_render_traceback_") or ours.tb_next is None:
             return

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VIEWS = ("runs", "summary", "frames", "bits", "translation", "map", "watch")
-"""Ways to show what was found; one at a time."""
+"""Views; only one at a time."""
 
 _TABLES = ("runs", "summary", "frames")  # views that show entries which point to tables
 _TOGETHER: dict[str, tuple[str, ...]] = {
@@ -23,7 +23,7 @@ _TOGETHER: dict[str, tuple[str, ...]] = {
     "level": ("bits",),
     "machine": ("map",),
 }
-"""Each pair once. What is not here says the same twice, contradicts itself, or leaves one of the two without effect."""
+"""Valid pairs, each once. Other pairs say the same twice, contradict each other, or one has no effect."""
 
 _NEEDS = {"every": "watch", "level": "decode"}
 _HOW = {
@@ -31,7 +31,7 @@ _HOW = {
     "level": "%pte --decode VALUE --level LEVEL",
     "decode": "%pte --decode VALUE, or %pte --decode (EXPRESSION) --bits",
     "machine": "%pte --machine, or %pte --machine --map",
-    "translation": "%pte --translation ADDRESS, which shows the tables",
+    "translation": "%pte --translation ADDRESS, which shows the page tables",
     "bits": "%pte --bits TARGET, which shows the entry at the end of the way",
     "map": "%pte --map TARGET, which shows entries that map something or could",
     "watch": "%pte --watch TARGET",
@@ -44,10 +44,10 @@ def check(typed: Sequence[str], target: str) -> None:
 
     Args:
         typed: Names of options, without dashes.
-        target: What is to be looked at; may be empty.
+        target: The target; may be empty.
 
     Raises:
-        UsageError: Some have none.
+        UsageError: Some have no effect.
 
     """
     typed = list(dict.fromkeys(typed))  # twice the same is harmless

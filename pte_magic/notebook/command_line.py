@@ -29,13 +29,13 @@ _DASHES = "\u2013\u2014\u2212"  # what text processors make of - and --
 
 
 class Line(NamedTuple):
-    """A line, taken apart.
+    """A parsed line.
 
     Attributes:
-        options: As ``argparse`` has them.
+        options: The values, from ``argparse``.
         typed: The options that were typed, written out, in order.
         target: The rest, without a comment.
-        is_silent: Whether there was a ``;`` at the end.
+        is_silent: True with a ``;`` at the end.
 
     """
 
@@ -46,16 +46,16 @@ class Line(NamedTuple):
 
 
 def read(magic: Any, line: str, names: dict[str, Any], *, is_python: bool = True) -> Line:
-    """Take a line apart.
+    """Parse a line.
 
-    Options may also come last, if they are unmistakable: written out, or one letter that is no variable to be
-    subtracted. ``--`` ends them.
+    Options may also come last if they are clear: written out, or one letter that is not a variable to subtract. ``--``
+    ends them.
 
     Args:
         magic: The method with ``magic_arguments``.
-        line: What follows the magic's name.
+        line: The text after the magic's name.
         names: Python's variables.
-        is_python: Whether the rest of the line is, and so are values.
+        is_python: True if the rest of the line, and values of options, are Python.
 
     Raises:
         UsageError: An option is wrong.
@@ -83,9 +83,9 @@ def long_options(magic: Any) -> list[str]:
 
 
 def unknown_letters(magic: Any, target: str, names: dict[str, Any]) -> str:
-    """Return what to say of a word such as ``-o`` in a target that failed, which is neither an option nor a variable.
+    """Return the message for a word such as ``-o`` in a failed target that is neither an option nor a variable.
 
-    Empty if there is none. Before it failed, nobody could know that it is not Python, or the name of a file.
+    Empty if there is no such word. Before the target failed, the word could have been Python or the name of a file.
     """
     for word in words(target):
         found = _LETTERS.fullmatch(word.text)
@@ -93,14 +93,14 @@ def unknown_letters(magic: Any, target: str, names: dict[str, Any]) -> str:
             if found[1] in magic.parser._option_string_actions:  # noqa: SLF001  (as above)
                 return f"{found[1]} stands within the target; options come first, then the target"
             of = f"%{magic.parser.prog}"
-            return f"{short(found[1])[1:-1]} is not an option of {of}; type {of}? for those that there are"
+            return f"{short(found[1])[1:-1]} is not an option of {of}; type {of}? for its options"
     return ""
 
 
 def expanded(text: str, names: dict[str, Any]) -> str:
-    """Put values into a text as IPython does for ``{expression}`` and ``$name``, but where it is Python as it is.
+    """Put values into a text as IPython does for ``{expression}`` and ``$name``, but not where it is Python already.
 
-    As a word of its own, one of them stands for the value, not for its text; a set of one thing is taken for that.
+    As a separate word, it stands for the value, not for its text; a set with one item is taken for that, too.
     """
     outside = outside_quotes(text)
     if "$" not in outside and "{" not in outside:
@@ -118,12 +118,12 @@ def expanded(text: str, names: dict[str, Any]) -> str:
 
 
 def _placed(word: str, names: dict[str, Any], *, as_text: bool = False) -> str:
-    """Return a word, or what it stands for: a value that is a text, as if it had been typed; of others the expression.
+    """Return a word or its replacement: a value that is a text, as if typed; for other values the expression.
 
     Args:
-        word: What was typed.
+        word: The typed word.
         names: Python's variables.
-        as_text: Whether other values are made texts, too.
+        as_text: Turn other values into texts, too.
 
     """
     if word.startswith("$") and word[1:].replace(".", "a").isidentifier():
@@ -155,12 +155,12 @@ class _Reader:
         self.found: list[tuple[argparse.Action, str | None]] = []
 
     def take(self, line: list[Word], at: int, *, abridged: bool = True) -> int:
-        """Take options from a word on, and return the number of the first word that is none.
+        """Take options from a word on, and return the number of the first word that is not one.
 
         Args:
             line: The words.
             at: Number of the word.
-            abridged: Whether ``--sum``, ``-tr`` and ``-e2`` are options, too.
+            abridged: Accept ``--sum``, ``-tr`` and ``-e2``, too.
 
         """
         while at < len(line):
@@ -179,7 +179,7 @@ class _Reader:
         return at
 
     def take_last(self, line: list[Word], target: str) -> int:
-        """Take options after a target, which begins with the first word; return how many words it has."""
+        """Take options after a target, which begins with the first word; return its number of words."""
         is_python = compiles(target)
         for at in range(1, len(line)):
             word = line[at].text
@@ -219,7 +219,7 @@ class _Reader:
         return word == "--" or bool(self._options(word, abridged=False))
 
     def _options(self, word: str, *, abridged: bool) -> list[tuple[str, str | None]]:
-        """Return the options that a word is, and the value of the last one if it is in the word, too."""
+        """Return the options in a word, and the value of the last one if the word has it, too."""
         if word in self._actions:
             return [(word, None)]
         if long := _LONG.fullmatch(word):
@@ -253,9 +253,9 @@ class _Reader:
         return found
 
     def _refuse_within(self, target: list[Word]) -> None:
-        """Refuse a target with a word that looks like an option: Python's two minus signs may have a space between."""
+        """Refuse a target with a word like an option: two minus signs of Python may have a space between."""
         if target[0].text[0] in _DASHES:
-            message = f"{short(target[0].text)} begins with a dash as texts have it; options begin with - or --"
+            message = f"{short(target[0].text)} begins with a typographic dash; options begin with - or --"
             raise UsageError(message)
         options = [long[1] for word in target if (long := _LONG.fullmatch(word.text))]
         for name in options:  # which may be why the others were not taken for options after the target
@@ -268,7 +268,7 @@ class _Reader:
     def _unknown(self, name: str, candidates: list[str]) -> UsageError:
         if candidates:
             return UsageError(f"{name} may be {' or '.join(candidates)}; type one of them")
-        near = did_you_mean(name, self._long) or f"; there are {', '.join(self._long)}"
+        near = did_you_mean(name, self._long) or f"; the options are {', '.join(self._long)}"
         return UsageError(f"{short(name)[1:-1]} is not an option{near}")
 
 

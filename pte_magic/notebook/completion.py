@@ -58,7 +58,7 @@ class Completer:
         self._magics = magics
 
     def complete(self, context: CompletionContext) -> SimpleMatcherResult:
-        """Return what may stand at the cursor; of what is within brackets and after dots IPython knows more."""
+        """Return completions at the cursor; within brackets and after dots, IPython has better ones."""
         typed = _TYPED.fullmatch(context.text_until_cursor)
         if not typed:
             return {"completions": []}
@@ -73,7 +73,7 @@ class Completer:
         }
 
     def _found(self, magic: str, line: str) -> tuple[list[str], str]:
-        """Return what may stand at the end of a line, and what of it is there already."""
+        """Return completions at the end of a line, and the part that is typed already."""
         parser = self._magics[magic].parser
         actions = parser._option_string_actions  # noqa: SLF001  (there is no public way to ask for them)
         before = [word.text for word in words(line)]
@@ -112,7 +112,7 @@ class Completer:
         return [*data, *self._processes(), "self", *regions, *code, *pythons]
 
     def _variables(self, *, hidden: bool = False) -> list[str]:
-        """Return the names of variables, those first whose objects have memory of their own to look at."""
+        """Return the names of variables, those first whose objects have their own memory."""
         values = {
             name: value
             for name, value in self._shell.user_ns.items()
@@ -137,7 +137,7 @@ def _has_memory(value: object) -> bool:
 
 
 def _space(before: list[str]) -> AddressSpace:
-    """Return whose regions are offered: those of the pid before the target, if it is a number."""
+    """Return the address space whose regions are offered: that of the pid before the target, if it is a number."""
     if before and before[-1].isdecimal():
         try:
             return AddressSpace(int(before[-1]))
@@ -161,13 +161,13 @@ def _options(magic: str, parser: argparse.ArgumentParser, before: list[str]) -> 
 
 
 def load(shell: InteractiveShell, magics: Mapping[str, Any]) -> None:
-    """Have a shell complete our magics.
+    """Add the completion of our magics to a shell.
 
     A matcher and no ``complete_command`` hook: for the hook a word ends at every bracket and dash.
 
     Args:
-        shell: Which shell.
-        magics: The methods with ``magic_arguments``, by what is typed for them.
+        shell: The shell.
+        magics: The methods with ``magic_arguments``, by their typed names.
 
     """
     unload(shell)
@@ -181,7 +181,7 @@ def load(shell: InteractiveShell, magics: Mapping[str, Any]) -> None:
 
 
 def unload(shell: InteractiveShell) -> None:
-    """Take it away again."""
+    """Remove it again."""
     completer: Any = shell.Completer
     completer.custom_matchers[:] = [
         one for one in completer.custom_matchers if getattr(one, "matcher_identifier", "") != _IDENTIFIER

@@ -51,19 +51,19 @@ def evaluate(text: str, namespace: dict[str, Any]) -> Any:
 
 
 def entry(text: str, namespace: dict[str, Any]) -> TypedNumber:
-    """Return the raw entry that a person typed: a number as oopses print it, or a Python expression.
+    """Return the raw entry that a user typed: a number as in oopses, or a Python expression.
 
-    A name that is defined goes before the number that it could be, too.
+    A defined name takes precedence over a number with the same letters.
 
     Args:
-        text: What was typed.
-        namespace: Names that are defined.
+        text: The typed text.
+        namespace: Defined names.
 
     Returns:
-        The number; of an expression whatever it is, `pte_magic.decode` tells whether these are entries.
+        The number, or the value of the expression; `pte_magic.decode` checks that.
 
     Raises:
-        NameError: The text is neither; if it could be hex, the message says how to type that.
+        NameError: The text is neither; if it could be hex, the message says what to type.
         TargetError: The expression raised an exception.
 
     """
@@ -101,13 +101,13 @@ def parsed(text: str) -> ast.expr | None:
 
 
 def names_in(text: str) -> set[str]:
-    """Return the names that a Python expression uses; of a text that is not an expression, nothing."""
+    """Return the names in a Python expression; none if the text is not an expression."""
     tree = parsed(text)
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} if tree else set()
 
 
 def pid_of(text: str, namespace: dict[str, Any]) -> int | None:
-    """Return the pid that a text stands for: a number, ``self`` (None), or an expression of what has a pid.
+    """Return the pid that a text stands for: a number, ``self`` (None), or an expression for an object with a pid.
 
     Raises:
         TargetError: It stands for something else.
@@ -125,12 +125,12 @@ def pid_of(text: str, namespace: dict[str, Any]) -> int | None:
     except Exception as error:  # a property and __index__ of somebody else's may raise anything
         message = f"the pid of {short(text)}: {type(error).__name__}{_said(error)}"
         raise TargetError(message) from error
-    message = f"{short(text)} is not a pid; type a number, or something that has a pid"
+    message = f"{short(text)} is not a pid; type a number, or an object that has a pid"
     raise TargetError(message)
 
 
 def short(text: str) -> str:
-    """Return a text as a message has it: in quotes, on one line, and not too long."""
+    """Return a text as messages show it: in quotes, on one line, and not too long."""
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 
@@ -146,13 +146,13 @@ def _not_python(text: str, error: Exception) -> TargetError:
 
 
 def _said(error: Exception) -> str:
-    """Return what an error says after a colon; empty if nothing, as its class is said already."""
+    """Return the text of an error after a colon; empty without a text, as its class is named already."""
     words = said(error)
     return "" if words == type(error).__name__ else f": {words}"
 
 
 def _within(frames: Sequence[traceback.FrameSummary]) -> str:
-    """Tell in which function of the user an error was raised, or a library called that raised it; empty if in none."""
+    """Return the user's function that raised an error, or called a library that did; empty if there is none."""
     at = next(number for number, frame in enumerate(frames) if frame.filename == _FILE)
     called = [frame for frame in frames[at:] if frame.filename != _FILE and not frame.filename.startswith(_LIBRARIES)]
     return f" (in {called[-1].name}, line {called[-1].lineno})" if called else ""

@@ -32,50 +32,54 @@ if TYPE_CHECKING:
 
 @magics_class
 class PteMagics(Magics):
-    """Magics that show page-table entries."""
+    """The magics that show page-table entries."""
 
     @no_var_expand
     @needs_local_scope
     @line_magic
     @magic_arguments("pte")
     @argument("-w", "--walker", default=walkers.AUTO, help="auto (the best that works here), or one of %%pte's list")
-    @argument("-t", "--tables", action="store_true", default=None, help="also the entries that point to tables")
+    @argument("-t", "--tables", action="store_true", default=None, help="also the entries that point to page tables")
     @argument("-T", "--no-tables", action="store_false", dest="tables", help="only the entry at which the walk ends")
     @argument("-r", "--runs", action="store_true", help="merge neighbours that differ only in their address")
     @argument("-s", "--summary", action="store_true", help="entries and bytes by state and page size")
-    @argument("-f", "--frames", action="store_true", help="what the kernel knows of each page frame, and of its region")
-    @argument("-b", "--bits", action="store_true", help="a picture of the bits of an entry; click to see what if")
-    @argument("-x", "--translation", action="store_true", help="a picture of an address on its way through the tables")
-    @argument("-m", "--map", action="store_true", help="a picture of a range, a cell an entry")
-    @argument("-W", "--watch", action="store_true", help="a picture that follows what happens, until it is stopped")
-    @argument("-e", "--every", type=seconds, metavar="SECONDS", help="with --watch: between two looks; 1 by default")
+    @argument("-f", "--frames", action="store_true", help="the kernel's data about each page frame, and the region")
+    @argument("-b", "--bits", action="store_true", help="a picture of the bits of an entry; click to change them")
+    @argument(
+        "-x", "--translation", action="store_true", help="a picture of an address on its way through the page tables"
+    )
+    @argument("-m", "--map", action="store_true", help="a picture of a range, one square per entry")
+    @argument("-W", "--watch", action="store_true", help="a live picture of changes, until it is stopped")
+    @argument(
+        "-e", "--every", type=seconds, metavar="SECONDS", help="with --watch: seconds between two looks; 1 by default"
+    )
     @argument("-d", "--decode", metavar="VALUE", help="decode a raw entry; no process is needed")
     @argument("-l", "--level", default="pte", help="level of the entry to decode: pgd, p4d, pud, pmd or pte")
     @argument("-M", "--machine", action="store_true", help="all processes; with --map, all physical memory")
     @argument("-h", "--help", action="store_true", help="show this")
     @argument("target", nargs="*", help="[PID] TARGET[, [PID] TARGET ...]; see below")
     def pte(self, line: str = "", local_ns: dict[str, Any] | None = None) -> object:
-        """Show the page-table entries behind something, as a DataFrame or as a picture.
+        """Show the page-table entries behind a target, as a DataFrame or as a picture.
 
         %pte a              the memory of a: arrays, bytes, mmap, ctypes, tensors, DataFrames, Arrow; else the object
-        %pte a[:, -1]       any Python expression; what it names is held while it is walked
-        %pte a, child.pid a    several targets in one table, an entry that they share once
+        %pte a[:, -1]       any Python expression; its object is held during the walk
+        %pte a, child.pid a    several targets in one frame; a shared entry is listed once
         %pte 0x7f12345678   one address: its translation, level by level
         %pte START-END      a range, as in /proc/PID/maps
         %pte [heap]         a region of /proc/PID/maps: [heap], [stack], libc, a file
         %pte all            the whole address space
         %pte 1234 [heap]    the same of another process; the pid may be an expression: %pte child.pid a
-        %pte --frames a     who else maps its page frames, their flags, node and memory cgroup; as root
-        %pte --bits a       the bits of the first entry, to play with
-        %pte --map a        a picture of all entries, a cell each
-        %pte --translation 0x7f12345678    one address on its way through the tables
-        %pte --watch a      a live picture of what happens to a; its button stops it, or running the cell again
+        %pte --frames a     its page frames: map count, flags, node and memory cgroup; as root
+        %pte --bits a       the bits of the first entry; click to change them
+        %pte --map a        a picture of all entries, one square per entry
+        %pte --translation 0x7f12345678    one address on its way through the page tables
+        %pte --watch a      a live picture of changes to a; stop it by its button or by running the cell again
         %pte --decode 0x8000000153016067
-        %pte --machine      all processes of this machine: resident on which pages, shared, swapped
+        %pte --machine      all processes of this host: resident memory by page size, shared, swapped
         %pte --machine --map    physical memory by owner
-        %pte                which walkers work here, and what to type where one does not
-        df = %pte a         keep it: a DataFrame, one row an entry
-        %%pte a             run the cell below, and show what it changed; %%pte? tells more
+        %pte                the walkers that work here, and what to type where one does not
+        df = %pte a         keep it: a DataFrame, one row per entry
+        %%pte a             run the cell below, and show what it changed; see %%pte?
 
         Options come first, and the rest of the line is Python; -- ends them, as in %pte -- -a. After the target, an
         option is written out: %pte a --runs. A ; at the end shows nothing, {expression} and $name are IPython's.
@@ -105,7 +109,7 @@ class PteMagics(Magics):
 
 
 def _shown(text: str, options: argparse.Namespace, namespace: dict[str, Any]) -> object:
-    """Return what a line asks for."""
+    """Return the result of a line."""
     if options.decode is not None:
         typed = entry(options.decode, namespace)
         if typed.note:

@@ -35,15 +35,15 @@ _SELF_AND_MORE = re.compile(r"(self)\s+([\[({].*)", re.DOTALL)
 
 @contextmanager
 def named(text: str, namespace: dict[str, Any], *, options: Iterable[str] = ()) -> Iterator[Named]:
-    """Find out what a text names, and keep its address space open.
+    """Resolve a text to a target, and keep its address space open.
 
     Args:
-        text: What was typed.
+        text: The typed text.
         namespace: Python's variables.
-        options: Names that may have been meant by one that is not defined.
+        options: Option names to suggest for an undefined name.
 
     Raises:
-        PteMagicError, NameError: It names nothing, or nothing that may be looked at.
+        PteMagicError, NameError: It does not name a target, or this user may not look at it.
 
     """
     known = (*namespace, *options)
@@ -66,10 +66,10 @@ def named(text: str, namespace: dict[str, Any], *, options: Iterable[str] = ()) 
 
 @contextmanager
 def named_together(text: str, namespace: dict[str, Any], *, options: Iterable[str] = ()) -> Iterator[list[Named]]:
-    """Find out what a text with commas names: one for each address space, with all that was named in it.
+    """Resolve a text with commas: one target per address space, with all its named parts.
 
     Raises:
-        PteMagicError, NameError: A part names nothing, or nothing that may be looked at.
+        PteMagicError, NameError: A part does not name a target, or this user may not look at it.
 
     """
     parts = split(text)
@@ -90,7 +90,7 @@ def named_together(text: str, namespace: dict[str, Any], *, options: Iterable[st
 
 
 def at_first_byte(found: Named) -> Named:
-    """Return the same with the one address that a picture of a translation is of, and a note that says which it is."""
+    """Return the same with one address, for a picture of its translation, and a note that names it."""
     if found.meant.address is not None:
         return found
     if found.value is None:
@@ -102,7 +102,7 @@ def at_first_byte(found: Named) -> Named:
 
 
 def of_value(value: object, space: AddressSpace) -> Target:
-    """Return the addresses of what an expression gave; in a notebook a string is an object like any other."""
+    """Return the addresses of an expression's value; in a notebook a string is an object like any other."""
     return targets.of_object(value) if isinstance(value, str) else walk.resolve(value, None, space)
 
 
@@ -113,7 +113,7 @@ def _joined(ones: list[Named]) -> Named:
 
 
 def _split_pid(text: str, namespace: dict[str, Any]) -> tuple[str | None, str]:
-    """Split a pid, if there is one, from the target. What is a Python expression as a whole has none."""
+    """Split a pid, if there is one, from the target. A text that is one Python expression has no pid."""
     found = _PID_AND_REGION.fullmatch(text) or _NUMBER_AND_MORE.fullmatch(text)
     if not found and "self" not in namespace:
         found = _SELF_AND_MORE.fullmatch(text)
@@ -133,7 +133,7 @@ def _split_pid(text: str, namespace: dict[str, Any]) -> tuple[str | None, str]:
 def _resolve(
     text: str, namespace: dict[str, Any], space: AddressSpace, known: tuple[str, ...]
 ) -> tuple[object, Target]:
-    """Return the object that a text names, and its target. A name defined here goes before a region's name."""
+    """Return the object that a text names, and its target. A defined name takes precedence over a region."""
     used = names_in(text)
     if _REGION.fullmatch(text) or not used or not used <= namespace.keys():
         meant = targets.parse(text, space)
@@ -157,22 +157,20 @@ def _undefined(error: NameError, known: Iterable[str]) -> TargetError:
     if error.name == "self":
         return TargetError("'self' is this process; type self TARGET, such as self all")
     said = undefined(error, known)
-    return TargetError(
-        said if said != str(error) else f"{error}, here or as a region; type %pte? for what can be named"
-    )
+    return TargetError(said if said != str(error) else f"{error}, here or as a region; see %pte? for possible targets")
 
 
 def _checked(text: str, meant: Target, space: AddressSpace, *, is_here: bool) -> Target:
-    """Refuse a number that is rather a pid, and say of an address at which nothing is mapped how it was read.
+    """Refuse a number that is rather a pid, and note how an address was read if nothing is mapped there.
 
     Args:
-        text: What was typed without a pid: a number, or an expression.
+        text: The typed text without a pid: a number, or an expression.
         meant: The address.
-        space: Where it is.
-        is_here: Whether no pid was typed.
+        space: Its address space.
+        is_here: True if no pid was typed.
 
     Raises:
-        TargetError: A process has this number, which nobody wrote as an address.
+        TargetError: A process has this number, and it was not written as an address.
 
     """
     address = meant.address

@@ -12,7 +12,7 @@ def name(text: str) -> str:
     """Return a name for a variable.
 
     Raises:
-        ArgumentTypeError: It is none.
+        ArgumentTypeError: It is not.
 
     """
     if not text.isidentifier() or keyword.iskeyword(text):
@@ -25,7 +25,7 @@ def seconds(text: str) -> float:
     """Return a number of seconds, more than 0.
 
     Raises:
-        ArgumentTypeError: It is none, or longer than Python can wait.
+        ArgumentTypeError: It is not, or longer than Python can wait.
 
     """
     try:

@@ -50,11 +50,11 @@ class DiffMagics(Magics):
         type=seconds,
         default=0,
         metavar="SECONDS",
-        help="wait for what happens later (khugepaged, swap, a child), at most that long",
+        help="wait for later changes (khugepaged, swap, a child), at most that long",
     )
     @argument("-o", "--out", type=name, metavar="NAME", help="also put the difference into this variable")
-    @argument("-h", "--help", action="store_true", help="show this, and run nothing")
-    @argument("target", nargs="*", help="[PID] TARGET[, [PID] TARGET ...]; as of %%pte")
+    @argument("-h", "--help", action="store_true", help="show this help, and run nothing")
+    @argument("target", nargs="*", help="[PID] TARGET[, [PID] TARGET ...]; as for %%pte")
     def difference(self, line: str, cell: str) -> object:
         """Run the cell, and show which page-table entries it changed.
 
@@ -62,14 +62,14 @@ class DiffMagics(Magics):
         a[0] = 1
 
         %%pte a, child.pid a    of this process and of another one
-        %%pte --settle 20 a     what happens within 20 seconds, until it has come to rest
+        %%pte --settle 20 a     also changes of up to 20 seconds after the cell, until they end
 
-        The targets are those of %pte: they exist before the cell runs, and their objects are held while it does. What
-        the cell prints, shows and raises is as without the magic; if it raises, the difference is shown first. A ; at
-        the end of the magic's line shows no difference.
+        The targets are those of %pte: they exist before the cell runs, and their objects are held while it runs. The
+        cell's output, values and errors are the same as without the magic; after an error, the difference is shown
+        first. A ; at the end of the magic's line shows no difference.
 
-        The difference is a DataFrame, one row an entry that changed, and becomes _. Of several targets it is a dict of
-        them by their texts. There are two looks: what happened to an entry and was undone again is not seen.
+        The difference is a DataFrame, one row per changed entry, and becomes _. For several targets it is a dict of
+        differences by their texts. Entries are read twice: a change that was undone in between is not seen.
         """
         shell: Any = self.shell
         typed = command_line.read(DiffMagics.difference, line, shell.user_ns)
@@ -78,7 +78,7 @@ class DiffMagics(Magics):
             return _nothing() if _is_awaited(shell, cell) else None
         targets = list(dict.fromkeys(split(typed.target)))
         if not all(targets):
-            message = "a target is missing; type what to look at, such as %%pte a, or %%pte a, child.pid a"
+            message = "a target is missing; type one, such as %%pte a, or %%pte a, child.pid a"
             raise UsageError(message)
         try:
             body = Body(shell, cell)
@@ -132,7 +132,7 @@ class DiffMagics(Magics):
             raise UsageError(message) from error
 
     def _found(self, looks: Sequence[Around], options: Namespace) -> PteDiff | PteDiffs | None:
-        """Compare, and say in a line each what the entries do not say; None if nothing can be compared any more."""
+        """Compare, and print notes that the entries do not show; None if nothing can be compared any more."""
         shell: Any = self.shell
         found, notes = PteDiffs(), []
         for look in looks:
@@ -160,17 +160,17 @@ _LONG = command_line.long_options(DiffMagics.difference)
 
 
 def _is_awaited(shell: Any, cell: str) -> bool:
-    """Tell whether what the magic returns is awaited. Without need it is not: in a loop, the cell could run none."""
+    """Tell whether the magic's result is awaited: only if needed, as a cell within a loop could not run one."""
     return bool(shell.should_run_async(cell, transformed_cell=shell.transform_cell(cell)))
 
 
 def _run(body: Coroutine[Any, Any, object]) -> object:
-    """Return what a coroutine returns that waits for nothing."""
+    """Return the result of a coroutine that does not wait."""
     try:
         body.send(None)
     except StopIteration as done:
         return done.value
-    message = "the cell waits, and nobody awaits it"
+    message = "the cell has an await, and is not awaited"
     raise RuntimeError(message)
 
 
@@ -197,6 +197,6 @@ def load(shell: InteractiveShell) -> None:
 
 
 def unload(shell: InteractiveShell) -> None:
-    """Take it away again."""
+    """Remove it again."""
     shell.magics_manager.magics["cell"].pop("pte", None)
     shell.input_transformers_post[:] = [one for one in shell.input_transformers_post if not isinstance(one, Await)]

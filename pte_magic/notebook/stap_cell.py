@@ -30,7 +30,7 @@ _LARGEST_BUFFER = 4095  # MiB; staprun takes no more
 
 
 class Output(str):
-    """What a script printed. A notebook shows nothing of it, as it was shown while the script ran."""
+    """The output of a script. A notebook does not show it again, as it was shown while the script ran."""
 
     __slots__ = ()
 
@@ -40,13 +40,13 @@ class Output(str):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a person typed, with Python's values in it.
+    """A typed cell with Python's values in it.
 
     Attributes:
-        options: Of the magic's line.
-        cell: What is below it.
-        script: What has to be compiled.
-        target: The pid that ``target()`` gives.
+        options: The options of the magic's line.
+        cell: The cell below it.
+        script: The script to compile.
+        target: The pid that ``target()`` returns.
 
     """
 
@@ -57,11 +57,11 @@ class Request:
 
 
 def request(line: str, text: str | None, namespace: dict[str, Any]) -> Request | None:
-    """Return what a cell asks for; None for help.
+    """Return the request of a cell; None for help.
 
     Args:
-        line: What follows ``%%stap``.
-        text: The lines below; None of ``%stap``, which has none.
+        line: The text after ``%%stap``.
+        text: The lines below; None for ``%stap``, which has none.
         namespace: Python's variables.
 
     Raises:
@@ -135,7 +135,9 @@ class StapMagics(Magics):
     @no_var_expand
     @line_cell_magic
     @magic_arguments("%stap")
-    @argument("-x", "--target", metavar="PID", default="self", help="what target() returns; this process by default")
+    @argument(
+        "-x", "--target", metavar="PID", default="self", help="pid that target() returns; this process by default"
+    )
     @argument("-g", "--guru", action="store_true", help="allow embedded C")
     @argument("-T", "--timeout", type=seconds, metavar="SECONDS", help="end the script after that time")
     @argument("-o", "--out", type=name, metavar="NAME", help="put the result into this variable, and show no table")
@@ -163,11 +165,11 @@ class StapMagics(Magics):
     @argument(
         "-s", "--buffer", type=_mebibytes, metavar="MIB", help="size of the buffer for output, for each processor"
     )
-    @argument("-v", "--verbose", action="store_true", help="show what SystemTap does")
-    @argument("-h", "--help", action="store_true", help="show this, and run nothing")
+    @argument("-v", "--verbose", action="store_true", help="show SystemTap's steps")
+    @argument("-h", "--help", action="store_true", help="show this help, and run nothing")
     @argument("arguments", nargs="*", metavar="ARGUMENT", help="$1 and @1, $2 and @2 … of the script; put -- first")
     def stap(self, line: str, cell: str | None = None) -> object:
-        r"""Run the cell as SystemTap, and show what it prints while it runs. Interrupt the kernel to end it.
+        r"""Run the cell as SystemTap, and show its output while it runs. Interrupt the kernel to end it.
 
         %%stap
         probe kernel.trace("exceptions:page_fault_user") {
@@ -177,9 +179,9 @@ class StapMagics(Magics):
 
         $first is the value of Python's variable of that name, if there is one: a number, a text, or an array's
         address. @var("first") is the probe point's own variable in any case. pte_of() and the other functions of
-        pte-magic's tapset are known without more ado.
+        pte-magic's tapset are always available.
 
-        The result is the text that was printed, or a DataFrame (--table).
+        The result is the printed text, or a DataFrame (--table).
         """
         shell: Any = self.shell
         try:
@@ -205,7 +207,7 @@ class StapMagics(Magics):
 
 
 def _module(asked: Request) -> Path:
-    """Return the compiled script, as soon as it is."""
+    """Compile the script if needed, and return the module."""
     if why := toolchain.cannot_load():
         raise SystemTapError(why)
     verbose = asked.options.verbose
@@ -221,7 +223,7 @@ def _module(asked: Request) -> Path:
 
 
 def _run(asked: Request, module: Path) -> tuple[object, str]:
-    """Return the result of running a module, and what went wrong, with what to type; empty if nothing did."""
+    """Run a module; return its result, and an error with what to type, empty if there was none."""
     options = asked.options
     printed, wrong = play(
         module,

@@ -27,12 +27,12 @@ _PYTHONS_SPACES = " \t\n\r\f"
 
 
 class Word(NamedTuple):
-    """A word between spaces that are in no brackets and in no quotes.
+    """A word between spaces outside of brackets and quotes.
 
     Attributes:
         text: The word.
-        start: Where it begins in the line.
-        end: Where it ends.
+        start: Its beginning in the line.
+        end: Its end in the line.
 
     """
 
@@ -61,7 +61,7 @@ def words(line: str) -> list[Word]:
 
 
 def split(text: str) -> list[str]:
-    """Split a text at the commas between targets: ``a[1, 2], child.pid a`` are two of them, a lambda's are none."""
+    """Split a text at the commas between targets: ``a[1, 2], child.pid a`` are two; those of a lambda do not count."""
     tree = parsed(text)
     if tree is not None and type(tree).__name__ != "Tuple":
         return [text.strip()]
@@ -80,10 +80,10 @@ def split(text: str) -> list[str]:
 
 
 def plain(line: str) -> tuple[str, bool]:
-    """Return a line without its comment and a ``;`` at its end, and whether there was one.
+    """Return a line without its comment and a ``;`` at its end, and whether it had a ``;``.
 
-    A ``#`` begins a comment after a space only: it may be in the name of a file. Spaces of other kinds, as they come
-    from web pages, are made spaces.
+    A ``#`` begins a comment only after a space: it may be in the name of a file. Other kinds of spaces, as copied from
+    web pages, become plain spaces.
     """
     line = "".join(" " if text.isspace() and text not in _PYTHONS_SPACES else text for text, *_ in _pieces(line))
     before = ""
@@ -101,12 +101,12 @@ def plain(line: str) -> tuple[str, bool]:
 
 
 def has_open_quote(text: str) -> bool:
-    """Tell whether there is a quote without its other."""
+    """Tell whether a quote is not closed."""
     return any(piece in _QUOTES for piece, *_ in _pieces(text))
 
 
 def outside_quotes(text: str) -> str:
-    """Return a text without what is in quotes."""
+    """Return a text without its quoted parts."""
     return "".join(piece for piece, *_ in _pieces(text) if piece[0] not in _QUOTES)
 
 

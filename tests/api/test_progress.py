@@ -32,7 +32,7 @@ shell.run_cell("import mmap; m = mmap.mmap(-1, 8 * 4096)")
 shell.run_line_magic("load_ext", "pte_magic")
 shell.run_cell_magic("pte", "--settle {seconds} m;", "x = m[0]")
 """
-WAITING = "waiting for what happens later"
+WAITING = "waiting for later changes"
 
 
 def on_a_terminal(code: str) -> tuple[bytes, bytes]:

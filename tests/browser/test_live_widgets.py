@@ -80,7 +80,7 @@ def test_what_takes_long_is_told_below_its_cell_and_nothing_is_left_of_it(jupyte
         expect(output).to_have_count(1)
         told = notebook.page.evaluate("told")
         assert told
-        assert all(line.startswith("2 waiting for what happens later |") for line in told)
+        assert all(line.startswith("2 waiting for later changes |") for line in told)
         notebook.run(
             "from pte_magic.views.cell_line import CellLine\n"
             "for text in ('here', '', 'there', ''): line = CellLine(); line.write(text); line.write('')"

@@ -129,7 +129,7 @@ def test_a_letter_is_subtracted_only_if_it_is_a_variable(letter: str) -> None:
         ("a --runs b", "--runs stands within the target; options come first, then the target"),
         ("a --walker bpf b", "--walker stands within the target; options come first, then the target"),
         ("a --b", "--b is not an option; did you mean '--bits'?"),
-        ("\u2014runs a", "'\u2014runs' begins with a dash as texts have it; options begin with - or --"),
+        ("\u2014runs a", "'\u2014runs' begins with a typographic dash; options begin with - or --"),
         ("--walker", "argument -w/--walker: expected one argument"),
         ("a --walker", "argument -w/--walker: expected one argument"),
         ("--walker --runs a", "argument -w/--walker: expected one argument"),
@@ -244,7 +244,7 @@ def test_what_earlier_documents_said_is_read_as_before(line: str) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("%pte -o q a", "-o is not an option of %pte; type %pte? for those that there are"),
+        ("%pte -o q a", "-o is not an option of %pte; type %pte? for its options"),
         ("%pte a -o q", "-o is not an option of %pte; "),
         ("%pte -o=q a", "-o is not an option of %pte; "),
         ("%pte -z a", "-z is not an option of %pte; "),
@@ -254,7 +254,7 @@ def test_what_earlier_documents_said_is_read_as_before(line: str) -> None:
         ("%pte a -t q", "-t stands within the target; options come first"),
         ("%pte a --map --colour rw", "--colour is not an option; there are --walker, "),
         ("%pte a --colour rw --map", "--colour is not an option; there are --walker, "),
-        ("%%pte -z a\n1", "-z is not an option of %%pte; type %%pte? for those that there are"),
+        ("%%pte -z a\n1", "-z is not an option of %%pte; type %%pte? for its options"),
         ("%%pte a -q b\n1", "-q is not an option of %%pte; "),
         ("%pte a[zz]", "name 'zz' is not defined"),
         ("%pte zz -1", "name 'zz' is not defined"),

@@ -16,11 +16,11 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("", "a target is missing; type what to look at, such as %%pte a, or %%pte a, child.pid a"),
+        ("", "a target is missing; type one, such as %%pte a, or %%pte a, child.pid a"),
         ("m,", "a target is missing; "),
         ("later", "this cell creates 'later', so there is no 'before' to compare with; create it in a cell above"),
         ("later[1:]", "this cell creates 'later'"),
-        ("nonsense", "name 'nonsense' is not defined, here or as a region; type %pte? for what can be named"),
+        ("nonsense", "name 'nonsense' is not defined, here or as a region; see %pte? for possible targets"),
         ("hled", "name 'hled' is not defined; did you mean 'held'?"),
         ("outt", "name 'outt' is not defined; did you mean '--out'?"),
         ("--setle 3 m", "--setle is not an option; did you mean '--settle'?"),

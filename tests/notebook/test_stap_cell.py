@@ -103,7 +103,7 @@ def test_help_says_how_to_use_it(shell: Shell) -> None:
         ("-x", "argument -x/--target: expected one argument"),
         ("-x nonsense", "name 'nonsense' is not defined"),
         ("-x 1/0", "1/0: ZeroDivisionError: division by zero"),
-        ("-x 'text'", "\"'text'\" is not a pid; type a number, or something that has a pid"),
+        ("-x 'text'", "\"'text'\" is not a pid; type a number, or an object that has a pid"),
         ("-x 999999999", "pid 999999999: no such process; "),
         ("-x -1", "pid -1: no such process; "),
         ("-x 0", "pid 0: no such process; "),

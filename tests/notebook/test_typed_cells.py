@@ -139,7 +139,7 @@ def test_the_address_of_a_translation_is_named(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("nonsense", "name 'nonsense' is not defined, here or as a region; type %pte? for what can be named"),
+        ("nonsense", "name 'nonsense' is not defined, here or as a region; see %pte? for possible targets"),
         ("nmopy", "name 'nmopy' is not defined"),
         ("arr", "name 'arr' is not defined; did you mean 'array'?"),
         ("arr[5:]", "name 'arr' is not defined; did you mean 'array'?"),
@@ -150,7 +150,7 @@ def test_the_address_of_a_translation_is_named(shell: Shell) -> None:
             "--decode 1 --level pmdd",
             "level 'pmdd' does not exist; type one of pgd, p4d, pud, pmd, pte; did you mean 'pmd'?",
         ),
-        ("a a", "'a' is not a pid; type a number, or something that has a pid; between two targets type a comma"),
+        ("a a", "'a' is not a pid; type a number, or an object that has a pid; between two targets type a comma"),
         ("a,", "'a,': a target is missing at a comma; type %pte a, or %pte a, child.pid a"),
         ("a.reshape(7, -1)", "a.reshape(7, -1): ValueError: cannot reshape array of size 4096 into shape (7,newaxis)"),
         ("--translation a, array", "--translation shows one address, and 'a, array' names several targets; type one"),
@@ -168,7 +168,7 @@ def test_the_address_of_a_translation_is_named(shell: Shell) -> None:
         ("-1 [heap]", "pid -1: no such process; "),
         ("2 all", "pid 2: "),
         ("nonsense [heap]", "name 'nonsense' is not defined"),
-        ("a [heap]", "'a' is not a pid; type a number, or something that has a pid"),
+        ("a [heap]", "'a' is not a pid; type a number, or an object that has a pid"),
         ("0xffff888000000000", "0xffff888000000000 is a kernel address; "),
         ("0x8000000000000000", "0x8000000000000000 is not canonical: "),
         ("-5", "-0x5 is not a 64-bit address; "),

@@ -39,7 +39,7 @@ class Cell:
 
     Attributes:
         text: What was typed below the magic.
-        script: What SystemTap gets.
+        script: The text for SystemTap.
         variables: Numbers for global variables, which are set when the module is loaded.
         copied: Pieces of the text that are in the script: start there, start in the text, length.
 
@@ -51,7 +51,7 @@ class Cell:
     copied: tuple[tuple[int, int, int], ...]
 
     def place(self, line: int, column: int) -> tuple[int, int]:
-        """Return where in the cell, whose first line is the magic's, a place in the script is from.
+        """Return the place in the cell, whose first line is the magic's, for a place in the script.
 
         SystemTap counts lines and columns from 1, and columns in bytes.
         """
@@ -75,11 +75,11 @@ def fill(text: str, namespace: Mapping[str, Any]) -> Cell:
 
     ``$name`` stands for the value of the variable of that name, if there is one: a number, a text, or the address of an
     array's first byte. A number within a handler becomes a global variable, so that another value needs no other
-    module; everything else becomes a literal, as do numbers where SystemTap wants one. ``@var("name")`` is always the
+    module; other values become literals, as do numbers where SystemTap needs a literal. ``@var("name")`` is always the
     probe point's own variable.
 
     Raises:
-        SystemTapError: A value is of a kind that SystemTap has not.
+        SystemTapError: A value is of a type that SystemTap does not have.
 
     """
     variables: dict[str, int] = {}
@@ -94,7 +94,7 @@ def fill(text: str, namespace: Mapping[str, Any]) -> Cell:
 
 
 def _changes(text: str, namespace: Mapping[str, Any], variables: dict[str, int]) -> Iterator[tuple[int, int, str]]:
-    """Yield what is replaced: its start, its end, and by what; add to `variables` those that are used."""
+    """Yield replacements: start, end, and the new text; add used variables to `variables`."""
     inside: list[str] = []  # brackets that are open, outermost first
     for found in _TOKEN.finditer(text):
         kind, word = found.lastgroup, found["word"]
@@ -121,7 +121,7 @@ def _changes(text: str, namespace: Mapping[str, Any], variables: dict[str, int])
 
 
 def _numbered(text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
-    """Yield what makes the C compiler count embedded C's lines and columns as the cell does."""
+    """Yield lines that make the C compiler count the lines and columns of embedded C as in the cell."""
     line, column = text.count("\n", 0, start) + 2, start - text.rfind("\n", 0, start) - 1
     yield start, start, f'\n#line {line} "{C_FILE}"\n{" " * column}'
     yield end, end, '\n#line 1 "C of SystemTap"\n'

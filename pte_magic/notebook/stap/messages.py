@@ -31,7 +31,7 @@ _NOISE = re.compile(
 
 
 def explain(message: str, cell: Cell) -> str:
-    """Return SystemTap's words about a cell with the cell's places in them, without noise, and with what to type."""
+    """Return SystemTap's messages about a cell: with places in the cell, without noise, and with what to type."""
     message = _of_the_compiler(message, cell) or message
     said: list[str] = []
     places: set[tuple[int, int]] = set()
@@ -47,7 +47,7 @@ def explain(message: str, cell: Cell) -> str:
 
 
 def _placed(lines: list[str], cell: Cell) -> tuple[list[str], set[tuple[int, int]]]:
-    """Return a message's lines with the cell's places, and with its source as it was typed; and these places."""
+    """Return a message's lines with places and source of the cell; and these places."""
     told: list[str] = []
     places: list[tuple[int, int]] = []
 
@@ -66,7 +66,7 @@ def _placed(lines: list[str], cell: Cell) -> tuple[list[str], set[tuple[int, int
 
 
 def _of_the_compiler(message: str, cell: Cell) -> str:
-    """Return what the C compiler says of a cell's embedded C; nothing if it says nothing of that."""
+    """Return the C compiler's messages about a cell's embedded C; empty if there are none."""
     told: list[str] = []
     for line in message.splitlines():
         if found := _C_PLACE.match(line):

@@ -22,7 +22,7 @@ _ENOUGH = 4  # interrupts after which nobody waits for staprun
 
 
 class _Screen:
-    """Writes the beginning of a long text to stdout, and its end; keeps all of it."""
+    """Writes the beginning and the end of a long text to stdout; keeps all of it."""
 
     def __init__(self, *, show: bool) -> None:
         self._parts: list[str] = []
@@ -41,10 +41,10 @@ class _Screen:
             self._put(text)
         if self._shows and self._cut:
             self._shows = False
-            _say("\n… so much is shown; all of it is returned, and -o NAME keeps it …\n")
+            _say("\n… the rest is not shown here; all of it is returned, and -o NAME keeps it …\n")
 
     def text(self) -> str:
-        """Return all that was written, and show how it ends if that was not shown yet."""
+        """Return the whole text, and show its end if it was not shown yet."""
         text = "".join(self._parts)
         if self._cut:
             end = text[max(self._shown, len(text) - _END) :]
@@ -68,19 +68,19 @@ def play(  # noqa: PLR0913  (what a run can be told)
     show: bool = True,
     hear: Callable[[str], None],
 ) -> tuple[str, str]:
-    """Run a module until it ends, time is up or it is interrupted; all of these let it print what it has still to say.
+    """Run a module until it ends, time is up or it is interrupted; it can print the rest of its output in each case.
 
     Args:
-        module: What was compiled.
+        module: The compiled module.
         target: The pid that ``target()`` gives in the script.
         variables: ``name=value`` of global variables.
         options: More options for ``staprun``.
-        timeout: Seconds from when its probes are there; None for no end.
-        show: Write what it prints to stdout.
+        timeout: Seconds after its probes are registered; None for no limit.
+        show: Write its output to stdout.
         hear: Called with each line of its warnings.
 
     Returns:
-        What it printed, and what went wrong: empty if nothing did.
+        Its output, and the error, empty if there was none.
 
     """
     errors: list[str] = []
@@ -111,7 +111,7 @@ def play(  # noqa: PLR0913  (what a run can be told)
 
 @contextmanager
 def _ended_after(seconds: float | None, run: Run) -> Iterator[None]:
-    """Ask a run to stop after some time. Loading its module takes time, too, and does not count."""
+    """Ask a run to stop after some time, without the time to load its module."""
     over = threading.Event()
 
     def wait() -> None:

@@ -22,11 +22,11 @@ def table(text: str) -> pd.DataFrame:
     """Return the table whose first line names its columns.
 
     Columns are separated by tabs if the first line has one, else by commas if it has one, else by blanks; then the last
-    column takes the rest of its line. Lines may end early. Empty lines are no rows.
+    column takes the rest of its line. Lines may end early. Empty lines are skipped.
 
     Returns:
         Whole numbers, in decimal or as ``0x…``, are ``Int64``, or ``UInt64`` where one needs it; other numbers float64;
-        the rest is text, as it is shown (see `escapes.visible`). What a line lacks is missing.
+        other columns are printable text (see `escapes.visible`). Values that a line lacks are missing.
 
     Raises:
         SystemTapError: There is no first line, or a line has more columns than it.

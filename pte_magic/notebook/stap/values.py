@@ -14,10 +14,10 @@ _LONGEST = 511  # bytes: SystemTap's MAXSTRINGLEN on 64-bit machines, with the z
 
 
 def value(name: str, thing: object) -> int | str:
-    """Return what SystemTap can take of a variable's value: a number as 64 bits with a sign, an address, or a text.
+    """Return a variable's value as SystemTap takes it: a signed number of 64 bits, an address, or a text.
 
     Raises:
-        SystemTapError: The value is none of these.
+        SystemTapError: The value is something else.
 
     """
     if isinstance(thing, (int, np.integer, np.bool_)):
@@ -57,7 +57,7 @@ def _check(name: str, text: str) -> None:
 
 
 def global_name(name: str) -> str:
-    """Return the name of the global variable that gets the value of Python's `name`, whose letters may be any."""
+    """Return the name of the global variable for Python's `name`, which may have any letters."""
     return _PREFIX + re.sub(r"\W", lambda letter: f"_u{ord(letter[0]):x}", name, flags=re.ASCII)
 
 
@@ -71,7 +71,7 @@ def python_names(text: str) -> str:
 
 
 def literal(thing: int | str) -> str:
-    """Return a value as a script has it."""
+    """Return a value as a literal of a script."""
     if isinstance(thing, int):
         return str(thing)
     # Octal, as what may follow a hexadecimal escape would belong to it.

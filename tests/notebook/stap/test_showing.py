@@ -44,7 +44,7 @@ def test_all_is_kept_and_the_beginning_is_shown(parts: list[str], limit: int) ->
 def test_it_is_cut_at_the_end_of_a_line() -> None:
     out, err, _ = shown(["one\ntwo\nthr", "ee\nfour\nfive\n", "six\nseven\n"], 18)
     assert out == "one\ntwo\nthree\nseven\n"
-    assert err.startswith("\n… so much is shown; all of it is returned, and -o NAME keeps it …\n")
+    assert err.startswith("\n… the rest is not shown here; all of it is returned, and -o NAME keeps it …\n")
 
 
 def test_what_is_left_is_shown_if_it_is_short() -> None:
