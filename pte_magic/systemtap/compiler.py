@@ -38,18 +38,18 @@ def made(
     machine: str | None = None,
     learnt: Path | None,
 ) -> Iterator[tuple[Path, str]]:
-    """Compile a script in a directory that lasts as long as the block; give the module, and what stap said.
+    """Compile a script in a directory that lasts as long as the block; yield the module, and stap's output.
 
     Args:
-        script: What to compile.
-        release: For which kernel.
-        hear: Called with each line that stap says, at once, from another thread; it then says what it does.
-        machine: For which kind of machine, a name as of `hardware.machine`; this one if None.
-        learnt: Where stap keeps what it learns about the kernel's headers, which halves the time of the next compile.
-            None: nobody else's is used, or left, and the module is not signed.
+        script: The script.
+        release: The kernel.
+        hear: Called with each line of stap's output, at once, from another thread; stap then prints its steps.
+        machine: The architecture, a name as in `hardware.machine`; that of this host if None.
+        learnt: The directory of stap's cache about the kernel's headers, which halves the time of the next compile.
+            With None, no cache is used or left, and the module is not signed.
 
     Raises:
-        SystemTapError: It does not compile, or something for compiling is missing; says what to type.
+        SystemTapError: It does not compile, or a part of the toolchain is missing; says what to type.
         KeyboardInterrupt: There was an interrupt.
 
     """
@@ -89,7 +89,7 @@ def _compile(  # noqa: PLR0913  (one caller)
     what: str,
     learnt: Path,
 ) -> str:
-    """Have stap make a module beside its source; return what it said."""
+    """Let stap make a module beside its source; return its output."""
     environment = {"SYSTEMTAP_DIR": str(learnt), "TMPDIR": str(source.parent), "LC_ALL": "C.UTF-8"}
     guarded = Guarded(
         command,
@@ -131,7 +131,7 @@ def _listen(stap: subprocess.Popen[bytes], said: list[str], hear: Callable[[str]
 
 
 def _wait(stap: subprocess.Popen[bytes], what: str, interrupts: Interrupts) -> None:
-    """Wait for the end, and write on one line, again and again, how long it takes."""
+    """Wait for the end, and show the seconds on one line."""
     began = time.monotonic()
     end = ""
     while not interrupts.count:
@@ -152,7 +152,7 @@ def _signal(stap: subprocess.Popen[bytes], number: int) -> None:
 
 
 def _end(stap: subprocess.Popen[bytes], *, told: bool) -> None:
-    """End a program that leads a process group, and all that it started, if it still runs."""
+    """End a program that leads a process group, with all programs that it started, if it still runs."""
     if not told:
         _signal(stap, signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):

@@ -23,9 +23,9 @@ exec 3<&- "$@"
 
 
 class Guarded:
-    """A program in a session of its own, and what is done about it when this process dies.
+    """A program in a session of its own, and a guard that ends it when this process dies.
 
-    A terminal's Ctrl-C is for Python then, which ends the program as it should be.
+    A terminal's Ctrl-C goes to Python only, which then ends the program properly.
 
     Attributes:
         process: The program.
@@ -37,7 +37,7 @@ class Guarded:
 
         Args:
             command: Its words.
-            last: Lines of shell for when Python has died; ``$$`` is the program's pid, and leads its process group.
+            last: Shell commands to run when Python has died; ``$$`` is the program's pid, and leads its process group.
             options: For Popen.
 
         """
@@ -58,18 +58,18 @@ class Guarded:
 
     @property
     def watched(self) -> bool:
-        """Whether somebody waits for this process' death."""
+        """True while the guard waits for this process' death."""
         return self._alive >= 0
 
     def dismiss(self) -> None:
-        """Let nobody wait any more: the program has ended, and what it leaves behind is cleaned up."""
+        """Stop the guard: the program has ended, and its remains are cleaned up."""
         if self.watched:
             with suppress(BrokenPipeError):  # ended before there was somebody
                 os.write(self._alive, b"\n")
         self.forget()
 
     def forget(self) -> None:
-        """Close the pipe: in a forked child, whose parent the program belongs to."""
+        """Close the pipe in a forked child: the program belongs to the parent."""
         if self.watched:
             os.close(self._alive)
             self._alive = -1
@@ -79,7 +79,7 @@ _all: weakref.WeakSet[Guarded] = weakref.WeakSet()
 
 
 def _in_child() -> None:
-    """Close the pipes: with a child that has them, nobody would hear of this process' death."""
+    """Close the pipes: a child that has them would hide this process' death from the guard."""
     for one in list(_all):
         one.forget()
 

@@ -24,22 +24,22 @@ _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def place(name: str, release: str | None = None) -> Path:
-    """Return where the module `name` lies for a kernel, the running one if None, whether or not it is there."""
+    """Return the path of the module `name` for a kernel, the running one if None; it may not exist."""
     return Path("/lib/modules", release or platform.release(), "systemtap", f"{name}.ko")
 
 
 def install(module: Path, release: str) -> Path:
-    """Put a module there, all of it at once: whoever loads it meanwhile gets the old one or the new one.
+    """Install a module, atomically: a user who loads it meanwhile gets the old one or the new one.
 
     Args:
-        module: The file, which may go afterwards.
+        module: The file, which may be removed afterwards.
         release: The kernel that it was compiled for.
 
     Returns:
-        Where it is now: of root, mode 0644.
+        Its path; it belongs to root, mode 0644.
 
     Raises:
-        SystemTapError: It cannot be put there; says why and what to type.
+        SystemTapError: It cannot be installed; says why and what to type.
 
     """
     to = place(module.stem, release)
@@ -71,12 +71,12 @@ def install(module: Path, release: str) -> Path:
 
 
 def remove(name: str, release: str) -> bool:
-    """Take a module away, and the directory if nothing else lies there; tell whether there was one.
+    """Remove a module, and the directory if it is then empty; return whether there was one.
 
-    Who has loaded it keeps it.
+    A loaded module stays loaded.
 
     Raises:
-        SystemTapError: It cannot be taken away; says why and what to type.
+        SystemTapError: It cannot be removed; says why and what to type.
 
     """
     there = place(name, release)
@@ -94,7 +94,7 @@ def _only_root_may_write(directory: Path) -> None:
     found = directory.stat()
     if found.st_uid or found.st_mode & _OTHERS_MAY_WRITE:
         message = (
-            f"{directory}: others than root may write there, and so decide what is loaded into the kernel; type "
+            f"{directory}: users other than root may write there, and so could load anything into the kernel; type "
             f"`sudo chown root:root {directory}` and `sudo chmod 755 {directory}`"
         )
         raise SystemTapError(message)

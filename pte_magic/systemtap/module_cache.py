@@ -28,7 +28,7 @@ _PART = ".part-"
 
 
 def directory() -> Path:
-    """Return where compiled modules are kept: ``$XDG_CACHE_HOME/pte-magic/systemtap``, by default in ``~/.cache``."""
+    """Return the directory of compiled modules: ``$XDG_CACHE_HOME/pte-magic/systemtap``, by default in ``~/.cache``."""
     cache = os.environ.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache") / "pte-magic" / "systemtap"
 
@@ -36,7 +36,7 @@ def directory() -> Path:
 def kept(script: Script, release: str | None = None, machine: str | None = None) -> Path | None:
     """Return the module if it was compiled before, for the kernel `release` or the running one.
 
-    Where stap is not installed, and so cannot make another, one that any version of it made will do.
+    Without stap, which could compile another, a module of any version of stap is returned.
     """
     place = _place(script, release or platform.release(), machine)
     places = [place] if toolchain.version() else sorted(place.parent.glob(f"{_key(place)}-*"), key=_used, reverse=True)
@@ -51,20 +51,20 @@ def compiled(
     verbose: bool = False,
     hear: Callable[[str], None] | None = None,
 ) -> Path:
-    """Return the module of a script, compiled now unless it was before. What takes longer says so on stderr.
+    """Return the module of a script, compiled now unless it was before. A line on stderr shows that it compiles.
 
-    An interrupt ends the compilers; nothing of their work is kept.
+    An interrupt ends the compilers, and removes their files.
 
     Args:
-        script: What to compile.
-        release: For which kernel; the running one if None.
-        machine: For which kind of machine, a name as of `hardware.machine`; this one if None.
-        verbose: Have stap tell what it does.
-        hear: Called with what stap says of a script that it compiles; if it is verbose, with each line at once, from
+        script: The script.
+        release: The kernel; the running one if None.
+        machine: The architecture, a name as in `hardware.machine`; that of this host if None.
+        verbose: Let stap print its steps.
+        hear: Called with stap's output about a script that it compiles; if `verbose`, with each line at once, from
             another thread.
 
     Raises:
-        SystemTapError: It does not compile, or something for compiling is missing; says what to type.
+        SystemTapError: It does not compile, or a part of the toolchain is missing; says what to type.
         KeyboardInterrupt: There was an interrupt.
 
     """
@@ -83,12 +83,12 @@ def compiled(
 
 @contextmanager
 def fresh(script: Script, release: str) -> Iterator[Path]:
-    """Compile a script, whatever is kept, and give the module, not signed, as long as the block lasts.
+    """Compile a script without the cache, and yield the module, not signed, as long as the block lasts.
 
-    For who installs it for others: nothing goes into it that was kept where somebody else may write.
+    It is for installing a module for other users: no file that another user could have written goes into it.
 
     Raises:
-        SystemTapError: It does not compile, or something for compiling is missing; says what to type.
+        SystemTapError: It does not compile, or a part of the toolchain is missing; says what to type.
         KeyboardInterrupt: There was an interrupt.
 
     """
@@ -97,7 +97,7 @@ def fresh(script: Script, release: str) -> Iterator[Path]:
 
 
 def _keep(module: Path, place: Path) -> None:
-    """Put a module to where it is looked for: all of it at once, as another notebook may be looking."""
+    """Put a module into the cache, atomically, as another notebook may be looking for it."""
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=_PART, dir=place.parent) as part:
         made = Path(part, "made")
@@ -114,7 +114,7 @@ def _keep(module: Path, place: Path) -> None:
 def _place(script: Script, release: str, machine: str | None = None) -> Path:
     """Return the directory of a script's module. Its name changes with everything that the module depends on.
 
-    The part behind the ``-`` is for the version of SystemTap.
+    The part after the ``-`` is for the version of SystemTap.
     """
     key = hashlib.sha256()
     parts = (script.text, script.name, script.options, script.arguments, machine or hardware.machine(), release)
@@ -135,7 +135,7 @@ def _key(place: Path) -> str:
 
 
 def _build(release: str) -> bytes:
-    """Return what tells two builds of one release apart: what ``uname -v`` says, which the headers know, too."""
+    """Return the text that differs between two builds of a release: that of ``uname -v``, also in the headers."""
     generated = Path("/lib/modules", release, "build/include/generated")
     for name in ("utsversion.h", "compile.h"):  # since 5.19, before
         with suppress(OSError):
@@ -145,7 +145,7 @@ def _build(release: str) -> bytes:
 
 
 def _forget_the_oldest(place: Path) -> None:
-    """Keep the modules that were used last, and no part that was left behind when the machine stopped."""
+    """Keep the modules that were used last, and remove parts that were left behind when the host stopped."""
     modules = [path for path in place.iterdir() if path.name != "stap" and not path.name.startswith(".")]
     oldest = sorted(modules, key=_used, reverse=True)[_KEPT:]
     for path in [*oldest, *place.glob(f"{_PART}*")]:
@@ -154,7 +154,7 @@ def _forget_the_oldest(place: Path) -> None:
 
 
 def _used(path: Path) -> float:
-    """Return when a directory was used last; one that another notebook has just removed was not used for long."""
+    """Return when a directory was used last; one that was just removed counts as the oldest."""
     try:
         return path.stat().st_mtime
     except OSError:

@@ -36,10 +36,10 @@ class Run:
     """A module that is loaded by staprun and prints; unloaded by `stop`, or when this process dies.
 
     Attributes:
-        module: The name under which it is loaded: each run has its own, but where the kernel takes signed modules only.
+        module: The name of the loaded module: each run has its own, unless the kernel takes signed modules only.
         process: staprun, which becomes stapio when the module is loaded.
-        complaints: The lines that they printed on stderr.
-        still_loaded: Why the module could not be unloaded; empty if it was, or runs.
+        complaints: The lines on its stderr.
+        still_loaded: Why the module could not be unloaded; empty if it was unloaded, or still runs.
 
     """
 
@@ -55,8 +55,8 @@ class Run:
         """Start loading a module.
 
         Args:
-            module: What was compiled.
-            target: The pid that ``target()`` gives in the script.
+            module: The compiled module.
+            target: The pid that ``target()`` returns in the script.
             variables: ``name=value`` of global variables.
             options: More options for ``staprun``.
             hear: Called with each line that staprun and the script report on stderr, from another thread.
@@ -98,7 +98,7 @@ class Run:
             self._hear(text)
 
     def listen_no_more(self) -> None:
-        """Hear no more complaints, and have no thread for it: for who can do without what is reported from now on."""
+        """Stop reading stderr, and end the thread for it: later messages are lost."""
         self._listens = False
         self._listener.join()
 
@@ -107,7 +107,7 @@ class Run:
         return _stream(self.process.stdout).readline().decode(errors="backslashreplace").strip()
 
     def read(self, seconds: float | None = None) -> bytes | None:
-        """Return what the script printed since, waiting for some; nothing when it has ended, None if time is up."""
+        """Return the script's new output, waiting for some; empty when it has ended, None if time is up."""
         return self._read(_stream(self.process.stdout), seconds)
 
     def _read(self, stream: IO[bytes], seconds: float | None = None) -> bytes | None:
@@ -124,7 +124,7 @@ class Run:
         return None
 
     def is_under_way(self) -> bool:
-        """Tell whether staprun has done its part, so that from now on an interrupt ends the script as it should."""
+        """Tell whether staprun has loaded the module, so that an interrupt now ends the script properly."""
         if self.process.poll() is not None:
             return True
         try:
@@ -134,9 +134,9 @@ class Run:
         return fields["Name"] == b"stapio" and bool(int(fields["SigCgt"], 16) >> (signal.SIGINT - 1) & 1)
 
     def ask_to_stop(self) -> None:
-        """Have the script end, probes of its end included, and go on printing until then.
+        """Ask the script to end, with its end probes and their output.
 
-        Asked for the third time, staprun unloads the module without waiting for what is still to be printed.
+        At the third request, staprun unloads the module without waiting for more output.
         """
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
@@ -144,7 +144,7 @@ class Run:
     def stop(self) -> int:
         """End the script if it runs, wait until its module is unloaded, and return staprun's exit status.
 
-        Harmless when done twice.
+        A second call does nothing.
         """
         if self._guarded.watched:
             self.ask_to_stop()
@@ -169,7 +169,7 @@ class Run:
         return self.process.returncode
 
     def _drain(self) -> None:
-        """Read what is left, so that staprun can end; after some time, end it otherwise."""
+        """Read the remaining output, so that staprun can end; after some time, kill it."""
         for end in (self.process.terminate, self.process.kill):
             until = time.monotonic() + _PATIENCE
             while self.process.poll() is None and time.monotonic() < until:

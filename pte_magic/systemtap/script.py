@@ -17,9 +17,9 @@ class Script:
 
     Attributes:
         text: The script.
-        name: Of the module; SystemTap's messages call the script by it.
+        name: Name of the module, and of the script in SystemTap's messages.
         options: More options for ``stap``.
-        arguments: What the script reads as ``$1`` and ``@1``, ….
+        arguments: The script's ``$1`` and ``@1``, ….
         include: Directories of tapsets.
 
     """

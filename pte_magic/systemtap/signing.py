@@ -19,10 +19,10 @@ _HASH = "sha256"
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What modules are signed with.
+    """A key that signs modules.
 
     Attributes:
-        private: The key, PEM; or what else ``sign-file`` takes for one, such as a URI of PKCS #11.
+        private: The key, PEM; or another form that ``sign-file`` takes, such as a URI of PKCS #11.
         certificate: Its certificate, X.509, DER or PEM.
 
     """
@@ -40,7 +40,7 @@ KEYS = (
 
 
 def key_of_this_machine() -> Key | None:
-    """Return the first of `KEYS` that is there, to those who may read it; None if there is none."""
+    """Return the first of `KEYS` that exists and is readable; None if there is none."""
     return next((key for key in KEYS if Path(key.private).exists() and key.certificate.exists()), None)
 
 
@@ -48,12 +48,12 @@ def sign(module: Path, release: str, key: Key) -> str:
     """Append a signature to a module, in place.
 
     Args:
-        module: What was compiled for it.
+        module: The module.
         release: The kernel.
-        key: To sign with.
+        key: The key.
 
     Returns:
-        The hash function, which is that of the kernel's own modules.
+        The hash function, the same as for the kernel's own modules.
 
     Raises:
         SystemTapError: It cannot be signed; says why and what to type.

@@ -34,15 +34,15 @@ _CROSS = {
 
 
 def options_for(machine: str | None) -> tuple[str, ...]:
-    """Return what stap has to be told to compile for a kind of machine: none if that is this one.
+    """Return stap's options to compile for an architecture: none for that of this host.
 
-    The kernel's headers and a compiler for it have to be there.
+    The kernel's headers and a compiler for it have to be installed.
 
     Args:
-        machine: A name as of `hardware.machine`; this one if None.
+        machine: The architecture, a name as in `hardware.machine`; that of this host if None.
 
     Raises:
-        SystemTapError: Nothing is known of how to.
+        SystemTapError: The options for it are not known.
 
     """
     if machine in {None, hardware.machine()}:
@@ -54,7 +54,7 @@ def options_for(machine: str | None) -> tuple[str, ...]:
 
 
 def loads_nothing() -> str | None:
-    """Return why nobody can load a module here, and what to type; None if nothing is known."""
+    """Return why no user can load a module here, and what to type; None without a known reason."""
     if not _MODULES.exists():
         return "this kernel loads no modules (CONFIG_MODULES is off)"
     if _says(_DISABLED, "1"):
@@ -65,10 +65,10 @@ def loads_nothing() -> str | None:
 
 
 def cannot_load(*, installed: bool = False) -> str | None:
-    """Return why this user cannot load a module that was compiled here, and what to type; None if nothing is known.
+    """Return why this user cannot load a module compiled here, and what to type; None without a known reason.
 
     Args:
-        installed: The module lies where the administrator places those that the group stapusr may load.
+        installed: The module is in the administrator's directory for the group stapusr.
 
     """
     if why := loads_nothing():
@@ -107,7 +107,7 @@ def signed_only() -> bool:
 
 @functools.cache
 def version() -> str:
-    """Return what ``stap -V`` says first: the version of SystemTap and of its libraries; empty if there is none."""
+    """Return the first line of ``stap -V``: the version of SystemTap and of its libraries; empty without stap."""
     if shutil.which("stap") is None:
         return ""
     told = subprocess.run(["stap", "-V"], capture_output=True, text=True, check=False)

@@ -28,7 +28,7 @@ AUTO = "auto"
 KINDS: tuple[type[Walker], ...] = (bpf.BpfWalker, helper_client.HelperWalker, stap.StapWalker, pagemap.PagemapWalker)
 """All walkers, the one that sees most first; of two that see the same, the faster one."""
 NAMES = tuple(kind.name for kind in KINDS)
-"""What they are called."""
+"""Their names."""
 _MAKERS: dict[str, Callable[..., Walker]] = {kind.name: kind.make for kind in KINDS}
 _attempts: dict[str, Walker | WalkerUnavailableError] = {}
 _chosen: dict[str, Walker] = {}  # by the name that was asked for, `AUTO` included
@@ -37,15 +37,15 @@ _TRIES = 5  # to walk, while others close the walkers
 
 
 def attempt(name: str, *, again: bool = False, patient: bool = False) -> Walker | WalkerUnavailableError:
-    """Return a walker, or why it cannot work here. Tried once a process.
+    """Return a walker, or the error that says why it cannot work here. It is tried once per process.
 
     Args:
-        name: Which one.
-        again: If it could not work, try again: what was missing may be there now.
+        name: Its name.
+        again: Try again if it could not work: a missing part may exist now.
         patient: Wait for a helper that does not greet at once.
 
     Raises:
-        ResourceError: Too few descriptors are free to find out.
+        ResourceError: Too few descriptors are free to try it.
 
     """
     found = _usable(name)
@@ -68,7 +68,7 @@ def attempt(name: str, *, again: bool = False, patient: bool = False) -> Walker 
 
 
 def _usable(name: str) -> Walker | WalkerUnavailableError | None:
-    """Return what is known of a walker, unless it was closed since."""
+    """Return the kept result for a walker, unless it was closed since."""
     found = _attempts.get(name)
     return None if found and not isinstance(found, WalkerUnavailableError) and found.closed else found
 
@@ -115,21 +115,21 @@ def _works(name: str) -> bool:
 
 @functools.cache
 def _warn(message: str) -> None:
-    """Say something once."""
+    """Warn once per message."""
     warnings.warn(message, stacklevel=2)
 
 
 def known(name: str) -> Walker | WalkerUnavailableError | None:
-    """Return what `attempt` returned for this walker; None if it was not called."""
+    """Return the last result of `attempt` for this walker; None if it was not called."""
     return _attempts.get(name)
 
 
 def reading(name: str, read: Callable[[Walker], _T]) -> _T:
-    """Return what `read` returns when it is given the walker of this name: another one if that was closed meanwhile.
+    """Return the result of `read`, called with the walker of this name; with another if it was closed meanwhile.
 
     Raises:
-        WalkerClosedError: So were several.
-        PteMagicError: As of `get`, and of `read`.
+        WalkerClosedError: Several walkers were closed.
+        PteMagicError: As for `get`, and for `read`.
 
     """
     for _ in range(_TRIES - 1):
@@ -141,10 +141,10 @@ def reading(name: str, read: Callable[[Walker], _T]) -> _T:
 
 
 def chunks(reader: Walker, space: AddressSpace, start: int, end: int) -> Iterator[Entries]:
-    """Yield what its `Walker.chunks` yields; if it is closed meanwhile, as by a fork, another of its name goes on.
+    """Yield the pieces of `Walker.chunks`; if it is closed meanwhile, as by a fork, another of its name goes on.
 
     Raises:
-        PteMagicError: As of `reading`, and of the walker.
+        PteMagicError: As for `reading`, and for the walker.
 
     """
     tries, told = 0, None
@@ -162,7 +162,7 @@ def chunks(reader: Walker, space: AddressSpace, start: int, end: int) -> Iterato
 
 
 def close() -> None:
-    """Unload the walkers that were used. The next walk loads them again; what an interrupt leaves goes at exit."""
+    """Unload the walkers. The next walk loads them again; after an interrupt, the rest is unloaded at exit."""
     used = list(_attempts.values())
     _forget()
     helper_greeting.forget()
@@ -172,7 +172,7 @@ def close() -> None:
 
 
 def _encryption_mask(make: bool) -> int:  # noqa: FBT001  (`memory_encryption` asks)
-    """Return the bit of memory encryption that the walkers found that this process has; `make` those that are quick."""
+    """Return the bit of memory encryption that this process' walkers found; with `make`, make the quick ones first."""
     for name in (bpf.NAME, helper_client.NAME) if make else ():
         attempt(name)
     return max(getattr(known(name), "address_bits", PLAIN).encryption_mask for name in NAMES)

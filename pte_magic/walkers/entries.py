@@ -23,11 +23,11 @@ class Entries:
 
     Attributes:
         entry: The entries as read, ``uint64[n]``.
-        encoding: Which format the entries are in: one of `geometry.GEOMETRIES`, such as ``"x86_64"``, or ``"pagemap"``
-            for the words of /proc/PID/pagemap.
+        encoding: Name of their format: one of `geometry.GEOMETRIES`, such as ``"x86_64"``, or ``"pagemap"`` for the
+            words of /proc/PID/pagemap.
         walker: Name of the walker that read them.
-        protnone: Of pagemap only: which pages lie in a region that allows no access, ``bool[n]``.
-        address_bits: How the bits for an address are to be read.
+        protnone: For pagemap only: True for pages in a region that allows no access, ``bool[n]``.
+        address_bits: How to read the address bits of the entries.
 
     """
 
@@ -94,7 +94,7 @@ class Entries:
 
     @property
     def end(self) -> int:
-        """First address behind the last entry; there is one at least."""
+        """First address after the last entry; there is at least one entry."""
         first, size, count, _ = self.spans[-1].item()
         return int(first + size * count)
 
@@ -110,7 +110,7 @@ class Entries:
 
     @property
     def _counts(self) -> NDArray[np.intp]:
-        """Of each span, as `numpy.repeat` wants them: 32-bit userlands have no integers that hold all ``<u4``."""
+        """Counts of the spans for `numpy.repeat`: on 32-bit userlands its integers cannot hold all ``<u4``."""
         return self.spans["count"].astype(np.intp)
 
     def part(self, first: int, last: int) -> Entries:
@@ -135,7 +135,7 @@ class Entries:
 
 
 def rows_before(spans: NDArray[Any], address: int) -> int:
-    """Return how many entries, from the first on, begin before an address."""
+    """Return the number of entries that begin before an address."""
     before = spans[: int(np.searchsorted(spans["vaddr"], np.uint64(address)))]
     if not len(before):
         return 0
@@ -144,7 +144,7 @@ def rows_before(spans: NDArray[Any], address: int) -> int:
 
 
 def same(one: Entries | None, other: Entries | None) -> bool:
-    """Tell whether two looks at the same addresses found the same raw entries."""
+    """Tell whether two walks of the same addresses found the same raw entries."""
     if one is None or other is None:
         return one is other
     return np.array_equal(one.entry, other.entry) and np.array_equal(one.spans, other.spans)

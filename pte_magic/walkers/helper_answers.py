@@ -32,19 +32,19 @@ _FEW = 16  # spans for which arrays take longer than a loop
 def wrong(  # noqa: PLR0913  (an answer, and what was asked)
     spans: bytes, n: int, start: int, end: int, reached: int, *, tables: bool
 ) -> str:
-    """Return what is wrong with the spans of an answer; nothing if they can be those of a walk.
+    """Return the error in the spans of an answer; empty if they can be those of a walk.
 
-    A walk is steps. Each begins with the entry that has the address where the one before ended, at whatever level that
-    is met, and goes on from the end of the last entry that it read. With `tables`, the entries that led to it stand
-    before it: the last one of a span is such if the next span is of a lower level, within its addresses.
+    A walk consists of steps. Each begins with the entry at the address where the last step ended, at any level, and
+    goes on from the end of the last entry that it read. With `tables`, the entries that led to it come before it: the
+    last entry of a span is one of these if the next span is of a lower level, within its addresses.
 
     Args:
-        spans: A copy of them, one at least, as `SPAN` has them.
-        n: How many entries the answer has.
-        start: Where the part of the walk began.
-        end: Where the walk ends; the last entry may cover more.
-        reached: Where the next part begins, it says.
-        tables: Whether the entries passed on the way were asked for.
+        spans: A copy of the spans, at least one, of dtype `SPAN`.
+        n: The number of entries of the answer.
+        start: The beginning of this part of the walk.
+        end: The end of the walk; the last entry may cover more.
+        reached: The beginning of the next part, by the answer.
+        tables: True if the request was for the entries on the way, too.
 
     """
     if len(spans) <= _FEW * _SPAN.size:
@@ -58,12 +58,12 @@ def wrong(  # noqa: PLR0913  (an answer, and what was asked)
     return fault
 
 
-_SIZE = "a size or level that this machine has not"
-_PLACE = "entries that do not follow each other, or are behind the end"
+_SIZE = "a size or level that this host does not have"
+_PLACE = "entries that do not follow each other, or lie after the end"
 
 
 def _one_by_one(spans: list[tuple[int, ...]], start: int, end: int, *, tables: bool) -> tuple[int, int, str]:
-    """Return how many entries there are, how far they reach, and what is wrong with them."""
+    """Return the number of entries, their end, and the error in them."""
     sizes, total, came = _sizes(), 0, start
     for at, (vaddr, size, count, level) in enumerate(spans, 1):
         if size != sizes.get(level):
@@ -80,7 +80,7 @@ def _one_by_one(spans: list[tuple[int, ...]], start: int, end: int, *, tables: b
 
 
 def _all_at_once(spans: NDArray[Any], start: int, end: int, *, tables: bool) -> tuple[int, int, str]:
-    """Return the same of many spans."""
+    """Return the same for many spans."""
     vaddr, size, count, level = (spans[name] for name in ("vaddr", "size", "count", "level"))
     by_level = np.array([_sizes().get(number, 0) for number in range(len(geometry.LEVELS))], np.uint64)
     if ((level < 0) | (level >= len(by_level))).any() or ((by_level[level] != size) | (size == 0)).any():
@@ -105,9 +105,9 @@ def _sizes() -> dict[int, int]:
 
 
 class Counted:
-    """How many entries the walks of a process got that took several answers: no more than there is room for.
+    """The number of entries in the walks of a process that took several answers, and their limit.
 
-    Nothing else ends a walk whose helper makes up entry after entry, and what holds them grows all the while.
+    Only this limit ends a walk whose helper makes up entry after entry, while the memory for them grows.
     """
 
     _MOST = 64  # walks; most that are not at their end were given up
@@ -117,10 +117,10 @@ class Counted:
         self._room = FLOOR
 
     def too_many(self, space: AddressSpace, walk: tuple[int, ...], n: int, *, first: bool, last: bool) -> bool:
-        """Tell whether with `n` more a walk has more than the page tables of the address space have.
+        """Tell whether a walk with `n` more entries has more than the page tables of the address space.
 
         Raises:
-            NoAddressSpaceError: It is gone meanwhile.
+            NoAddressSpaceError: It has gone meanwhile.
 
         """
         total = n if first else self._walks.get(walk, 0) + n
@@ -139,9 +139,9 @@ class Counted:
 
 
 def _entries(space: AddressSpace) -> int:
-    """Return how many entries all tables of an address space have but the topmost: ``VmPTE`` of /proc/PID/status.
+    """Return the number of entries in all page tables but the topmost: by ``VmPTE`` of /proc/PID/status.
 
-    Threads that have exited do not tell it, and the first one may be among them. 0 if none tells.
+    Exited threads do not have it, and the first one may be among them. 0 if no thread has it.
     """
     for status in Path(f"/proc/{space.pid}/task").glob("*/status"):
         with suppress(OSError):

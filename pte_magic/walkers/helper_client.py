@@ -39,9 +39,9 @@ _MUCH = hardware.PAGE_SIZE << 17  # bytes: more may be more than an answer has r
 class HelperWalker(SharedMemoryWalker):
     """Walks any address space whose pagemap is open, through a helper that listens on a Unix socket.
 
-    A helper that was started again meanwhile is connected to again. Of a walk that takes several requests, one is on
-    its way ahead, so that the helper walks while its last answer is read here. What is still to come when a walk was
-    given up, as by an interrupt, goes with its connection: the next walk makes another.
+    If the helper was restarted, the walker connects again. In a walk of several requests, the next one is sent ahead,
+    so that the helper walks while its last answer is read here. When a walk is given up, as by an interrupt, the
+    connection is closed with its answers to come; the next walk makes another.
     """
 
     name = NAME
@@ -78,9 +78,9 @@ class HelperWalker(SharedMemoryWalker):
         return f"{NO_FRAMES}, which only members of a group see; to choose your own group, type `{show_frames()}`"
 
     def close(self) -> None:
-        """Close the connection, when no walk is under way, or it has waited for an answer for a while.
+        """Close the connection, when no walk is in progress, or it has waited for an answer for a while.
 
-        The walker is of no use afterwards.
+        The walker cannot be used afterwards.
         """
         with patience.hurried(), self._lock:
             self.closed = True
@@ -100,7 +100,7 @@ class HelperWalker(SharedMemoryWalker):
         self._awaited = 0
 
     def _close_memory(self) -> None:
-        """Close the memory for answers, of which the last is not read yet when a connection ends."""
+        """Close the memory for answers; when a connection ends, the last answer is not read yet."""
         if self._file >= 0:
             file, self._file = self._file, -1
             os.close(file)
@@ -163,7 +163,7 @@ class HelperWalker(SharedMemoryWalker):
         end: int,
         tables: bool,  # noqa: FBT001  (as of `_read`)
     ) -> tuple[int, int, int]:
-        """Copy what an answer is of, and return what `_read` does, once it was looked at whether it can be that."""
+        """Copy the spans of an answer, check them, and return the result of `_read`."""
         version, status, n, m, reached, at = ANSWER.unpack(answer)
         if status or version != VERSION:
             if status in _FAILURES and (version == VERSION or status == Status.VERSION):
@@ -198,8 +198,8 @@ class HelperWalker(SharedMemoryWalker):
     def _fill(self, to: NDArray[np.uint64]) -> None:
         """Read the entries of the last answer.
 
-        The memory is not mapped: there are more ways to have who looks there get a SIGBUS than the seals of a memfd
-        keep out, such as pages that the machine has no memory for, or that are poisoned.
+        The memory is not mapped: reading a mapping can cause SIGBUS in more ways than the seals of a memfd prevent,
+        such as pages that the host has no memory for, or poisoned pages.
         """
         self._check()
         try:
@@ -213,7 +213,7 @@ class HelperWalker(SharedMemoryWalker):
         return self._wrong(f"memory that cannot be read ({why})")
 
     def _wrong(self, what: str) -> WalkerUnavailableError:
-        """Return the error that says what an answer has that none has, and ask that helper no more."""
+        """Return the error for a wrong answer, and do not use that helper any more."""
         self._disconnect()
         return helper_greeting.wrong(socket_path(), f"gave an answer with {what}")
 
@@ -249,7 +249,7 @@ class HelperWalker(SharedMemoryWalker):
         return b""
 
     def _wait_on(self, call: Callable[[], Any]) -> Any:
-        """Return what the helper lets a call return, within the time that it has for that."""
+        """Return the result of a call that waits for the helper, within its time limit."""
         try:
             return patience.wait_on(call)
         except ConnectionError:
@@ -281,5 +281,5 @@ def _error(status: int, version: int, space: AddressSpace, reached: int) -> Exce
     if status == Status.MALFORMED:
         return TargetError("the helper walks whole pages of user addresses only")
     if status == Status.VERSION:
-        return WalkerUnavailableError(NAME, f"the helper speaks version {version} of the protocol; start it again")
-    return WalkerUnavailableError(NAME, "the helper's own walker failed; see its journal, or start it again")
+        return WalkerUnavailableError(NAME, f"the helper speaks version {version} of the protocol; restart it")
+    return WalkerUnavailableError(NAME, "the helper's own walker failed; see its journal, or restart the helper")

@@ -36,7 +36,7 @@ _TIMEVAL = struct.Struct("=qq" if socket.SO_RCVTIMEO == _RCVTIMEO_NEW else "@ll"
 
 
 class Greeted(NamedTuple):
-    """What a helper gave who connected: the connection, and the memory of its answers; who has it closes both."""
+    """An accepted connection: the socket, and the memory of the answers; the owner closes both."""
 
     socket: socket.socket
     memory: int
@@ -53,10 +53,10 @@ class Call:
         self._connected = False
 
     def has_come(self, seconds: float = 0) -> bool:
-        """Tell whether there is something to take, after so many seconds at most.
+        """Tell whether a greeting has come, after so many seconds at most.
 
         Raises:
-            OSError: Nobody listens, or not for this user.
+            OSError: No program listens, or not for this user.
 
         """
         if not self._connected:
@@ -71,7 +71,7 @@ class Call:
         return bool(waiting.poll(seconds * 1000))
 
     def wait(self, seconds: float, ended: Callable[[], object]) -> bool:
-        """Tell whether something has come within so many seconds, or it was told that the wait shall end."""
+        """Tell whether a greeting has come within so many seconds, or the wait was ended."""
         begun = time.monotonic()
         while not self.has_come(patience.SLICE):
             if ended():
@@ -86,7 +86,7 @@ class Call:
         """Take the greeting that has come.
 
         Raises:
-            WalkerUnavailableError: It is none of a helper that this client can use.
+            WalkerUnavailableError: It is not of a helper that this client can use.
 
         """
         said, fds, flags, _ = socket.recv_fds(self.socket, GREETING.size + 1, 1, socket.MSG_CMSG_CLOEXEC)
@@ -103,7 +103,7 @@ class Call:
                 os.close(fd)
 
     def _fields(self, said: bytes, n_descriptors: int) -> AddressBits:
-        """Return what a greeting with so many descriptors says of the entries to come."""
+        """Return the address bits of the entries to come, from a greeting with so many descriptors."""
         path = self.path
         if len(said) != GREETING.size or not said.startswith(MAGIC):
             why = f"what listens at {path} is not a helper of pte-magic" if said else f"the helper at {path} has ended"
@@ -113,7 +113,7 @@ class Call:
             why = f"the helper at {path} speaks version {version} of the protocol, this package {VERSION}"
             raise WalkerUnavailableError(NAME, f"{why}; install the same pte-magic for both")
         if status == Status.BUSY:
-            why = f"the helper at {path} has as many clients as it may; end some notebooks of yours"
+            why = f"the helper at {path} has the most clients that it may have; end some of your notebooks"
             raise WalkerUnavailableError(
                 NAME, f"{why}, or start it with larger `--max-clients` and `--max-clients-per-user`"
             )
@@ -134,20 +134,20 @@ class Call:
 
 
 def wrong(path: str, what: str) -> WalkerUnavailableError:
-    """Return the error that says what a helper did that none of pte-magic does."""
+    """Return the error for a message that a helper of pte-magic never sends."""
     return WalkerUnavailableError(NAME, f"the helper at {path} {what}; type `{start_helper(path)}` for another")
 
 
 def call(path: str, seconds: float, ended: Callable[[], object]) -> Greeted | None:
-    """Connect to a helper, or go on waiting for it; return what it gave.
+    """Connect to a helper, or go on waiting for it; return the accepted connection.
 
     Args:
-        path: Where it listens.
-        seconds: How long to wait; `patience.limit` may be shorter. Then the connection is kept.
-        ended: Called at times; if it returns true, nothing is waited for any more, and None returned.
+        path: The path of its socket.
+        seconds: The time to wait; `patience.limit` may be shorter. Then the connection is kept.
+        ended: Called at times; if it returns true, the wait ends, and None is returned.
 
     Raises:
-        WalkerUnavailableError: There is none, or none that can be used, and what to type.
+        WalkerUnavailableError: There is no usable helper; says what to type.
 
     """
     found = _kept.pop(path, None)
@@ -170,12 +170,12 @@ _kept: dict[str, Call] = {}
 
 
 def is_awaited() -> bool:
-    """Tell whether there is a helper that did not greet in time, and may do so yet."""
+    """Tell whether a helper did not greet in time, but may still do so."""
     return bool(_kept)
 
 
 def has_come() -> bool:
-    """Tell whether such a one has greeted, or ended, meanwhile."""
+    """Tell whether such a helper has greeted, or ended, meanwhile."""
     try:
         return any(one.has_come() for one in list(_kept.values()))
     except OSError:
@@ -199,16 +199,16 @@ def _drop(one: Call | None) -> None:
 
 
 def _mask_bits() -> int:
-    """Return the bits of an entry of which one may say that memory is encrypted: of x86-64 only."""
+    """Return the bits of an entry that may be the bit of memory encryption: on x86-64 only."""
     name = hardware.encoding()
     return constants.TABLES[name].address if name == "x86_64" else 0
 
 
 def _no_memory(fd: int) -> str:
-    """Return why a descriptor is none of memory for answers; nothing if it is.
+    """Return why a descriptor is not memory for answers; empty if it is.
 
-    A memfd, and the kernel reads it without waiting for anybody; of another file somebody may answer, or never, also to
-    fstat(2). Seals are what only memfds have (``memfd_fcntl()``, mm/memfd.c), and with this one it cannot get shorter.
+    It has to be a memfd, which the kernel reads without waiting; for another file, a program may answer late or never,
+    also to fstat(2). Only memfds have seals (``memfd_fcntl()``, mm/memfd.c), and with this one it cannot get shorter.
     """
     try:
         seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
@@ -222,7 +222,7 @@ def _no_memory(fd: int) -> str:
 
 
 def _why(error: OSError, path: str) -> str:
-    """Return why nobody answers, and what to type."""
+    """Return why no helper answers, and what to type."""
     if isinstance(error, PermissionError):
         return f"{path} is not for this user; {_membership(path)}"
     if isinstance(error, FileNotFoundError):
@@ -233,7 +233,7 @@ def _why(error: OSError, path: str) -> str:
 
 
 def _membership(path: str) -> str:
-    """Return what makes this user one of those who may connect."""
+    """Return the commands that let this user connect."""
     try:
         group = grp.getgrgid(Path(path).stat().st_gid).gr_name
         user = pwd.getpwuid(os.geteuid()).pw_name

@@ -27,7 +27,7 @@ GREETING = struct.Struct("=4sIIIQQ")
 REQUEST = struct.Struct("=IIQQQ")
 """Version, flags (`TABLES`, `GO_ON`), where the whole walk began, start, end. With one descriptor, a pagemap's."""
 ANSWER = struct.Struct("=IIIIQQ")
-"""Version, status, entries and spans, address from which the next request goes on, where their area begins."""
+"""Version, status, entries and spans, the address at which the next request goes on, the beginning of their area."""
 
 AREAS = (0, MEMORY_BYTES)
 """The beginnings of the areas in the memory; each has the layout of a walker in the kernel."""
@@ -35,15 +35,15 @@ MEMORY = len(AREAS) * MEMORY_BYTES
 """Bytes of the memory."""
 
 TABLES = 1
-"""Flag of a request: also the entries passed on the way."""
+"""Flag of a request: also the entries on the way."""
 GO_ON = 2
-"""Flag of a request: it begins where the answer before ended, whatever start is. So it can be sent before that came."""
+"""Flag of a request: it begins where the last answer ended, whatever start is. So it can be sent before that answer."""
 FRAMES_HIDDEN = 1
 """Flag of a greeting: all entries come without page frame numbers and swap locations."""
 
 
 class Status(IntEnum):
-    """How a request, or the wish to connect, ended."""
+    """The result of a request, or of a connection."""
 
     OK = 0
     NOT_PAGEMAP = 1
@@ -55,22 +55,22 @@ class Status(IntEnum):
     MALFORMED = 4
     """The message is not of this protocol, or does not ask for a range of user addresses."""
     VERSION = 5
-    """The message is of another version; the answer says of which the helper is."""
+    """The message is of another version; the answer has the helper's version."""
     BUSY = 6
-    """There are as many connections as are allowed, in all or to this user. Of a greeting only."""
+    """The most connections are in use, in all or by this user. Only in a greeting."""
     FAILED = 7
     """The helper's own walker failed; its journal says how."""
 
 
 def socket_path() -> str:
-    """Return where the helper listens: what `VARIABLE` in the environment says, or `DEFAULT_SOCKET`."""
+    """Return the path of the helper's socket: `VARIABLE` of the environment, or `DEFAULT_SOCKET`."""
     return os.environ.get(VARIABLE) or DEFAULT_SOCKET
 
 
 def is_range(origin: int, start: int, end: int) -> bool:
-    """Tell whether this may be asked: whole pages of user addresses, and origin at or before start.
+    """Tell whether a request may have this range: whole pages of user addresses, and origin at or before start.
 
-    The kernel's half of the tables, which every address space has, is nobody's to see.
+    The kernel's half of the page tables, which every address space has, is never shown.
     """
     whole = not (origin | start | end) % hardware.PAGE_SIZE
     return whole and origin <= start < end <= hardware.user_limit()

@@ -12,7 +12,7 @@ _MAP_FIXED = 0x10  # asm-generic/mman-common.h, and of all architectures here
 
 
 def shared(fd: int, size: int) -> mmap.mmap:
-    """Return the first `size` bytes of a file, mapped. Python's own mapping of it would keep a descriptor of the file.
+    """Return the first `size` bytes of a file, mapped. Python's own mapping would keep a descriptor of the file.
 
     Raises:
         OSError: It cannot be mapped.
@@ -28,10 +28,10 @@ def shared(fd: int, size: int) -> mmap.mmap:
 
 
 def leave(memory: mmap.mmap) -> None:
-    """Have zeros of this process' own there instead, whoever still looks at them: a forked child does so.
+    """Replace the mapping by zeros of this process' own, while views of it may exist; for a forked child.
 
-    The frames of the parent's other threads stay in the child as they were, and hold what they held for ever. So it is
-    not enough to let go of the mapping, and to take it away would kill who looks there next.
+    The Python frames of the parent's other threads stay in the child, and keep their objects for ever. So deleting the
+    mapping is not enough, and unmapping it would kill the child at the next access.
     """
     _put(memory, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1)
 

@@ -52,9 +52,9 @@ def disjoint(entry: NDArray[np.uint64], spans: NDArray[Any], end: int, told: int
 
     Args:
         entry: Entries.
-        spans: Where they are, as of `Entries`; those that point to tables may be among them.
-        end: The first address that was not asked for.
-        told: The first address of which nobody has a row yet; None if nobody has any.
+        spans: Their places, as in `Entries`; entries that point to page tables may be among them.
+        end: The first address after the range.
+        told: The first address whose row the caller does not have yet; None if it has no rows.
 
     """
     if not _overlap(spans, told):
@@ -76,7 +76,7 @@ def disjoint(entry: NDArray[np.uint64], spans: NDArray[Any], end: int, told: int
 
 
 def _overlap(spans: NDArray[Any], told: int | None) -> bool:
-    """Tell whether some rows at which a walk ended begin before the end of others."""
+    """Tell whether some rows at which a walk ended overlap."""
     if len(spans) < 2 and told is None:  # noqa: PLR2004  (one run ascends)
         return False
     first, size, count = spans["vaddr"], spans["size"], spans["count"] - _points_down(spans)
@@ -86,7 +86,7 @@ def _overlap(spans: NDArray[Any], told: int | None) -> bool:
 
 
 def _points_down(spans: NDArray[Any]) -> NDArray[np.bool_]:
-    """Tell of which spans the last entry points to a table: what it leads to follows, within its addresses."""
+    """Tell for each span whether its last entry points to a page table: spans within its addresses follow."""
     end = spans["vaddr"] + spans["size"] * spans["count"]
     found = np.zeros(len(spans), np.bool_)
     found[:-1] = (spans["level"][1:] > spans["level"][:-1]) & (spans["vaddr"][1:] < end[:-1])
@@ -105,7 +105,7 @@ def _runs(spans: NDArray[Any]) -> Iterator[_Run]:
 
 
 def _drop(runs: list[_Run], by: _Run) -> None:
-    """Take away what was read of a table, now that another entry is in the place of that which led to it."""
+    """Remove the rows of a page table, now that another entry is in the place of the one that led to it."""
     while runs and runs[-1].level >= by.level and runs[-1].end > by.vaddr:
         last = runs.pop()
         if last.vaddr < by.vaddr:

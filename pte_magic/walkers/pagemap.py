@@ -32,9 +32,9 @@ _UNKNOWN, _PTE = -1, LEVELS.index("pte")
 class PagemapWalker(Walker):
     """Reads the words of /proc/PID/pagemap.
 
-    A page that is mapped is one entry, a page mapped by a huge page one with its neighbours where the kernel tells
-    (PAGEMAP_SCAN, since 6.7). Addresses at which nothing is mapped are one entry a run: pagemap does not say at which
-    level the tables end there. Of special mappings such as [vvar] it says nothing is mapped, as the kernel does.
+    A mapped page is one entry; all pages of a huge page are one entry where the kernel shows it (PAGEMAP_SCAN, since
+    6.7). Unmapped addresses are one entry per run: pagemap does not show the level at which the page tables end there.
+    Special mappings such as [vvar] are unmapped here, as in the kernel's file.
     """
 
     name = NAME
@@ -61,8 +61,8 @@ class PagemapWalker(Walker):
         Args:
             space: The address space.
             start: First address, a multiple of the page size.
-            end: First address not asked for, likewise.
-            tables: Of no effect: pagemap knows no tables.
+            end: First address after the range, likewise.
+            tables: Has no effect: pagemap does not show page tables.
 
         Raises:
             NoAddressSpaceError: The process has exited or called exec.
@@ -72,7 +72,7 @@ class PagemapWalker(Walker):
         return join(found) if found else self._entries_of([])
 
     def chunks(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Iterator[Entries]:
-        """Yield what `walk` returns, piece by piece, each of 262,144 entries at most."""
+        """Yield the result of `walk` in pieces of at most 262,144 entries."""
         del tables
         if start >= end:
             return
@@ -103,9 +103,9 @@ class PagemapWalker(Walker):
 
 
 def _parts(space: AddressSpace, start: int, end: int) -> Iterator[_Part]:
-    """Yield what is in ``[start, end)``, `_WORDS` entries at a time at most.
+    """Yield the entries in ``[start, end)``, at most `_WORDS` at a time.
 
-    Regions are read first, and later a huge page may reach over the end of one: then the next one begins behind it.
+    Regions are read first, and a huge page may later reach over the end of one: then the next one begins after it.
     """
     reached = start
     for piece_start, piece_end, region in _pieces(space, start, end):
@@ -146,7 +146,7 @@ def _pieces(space: AddressSpace, start: int, end: int) -> Iterator[tuple[int, in
 def _read_region(
     space: AddressSpace, region: Region, start: int, end: int, *, is_first: bool
 ) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.void]]]:
-    """Yield words and spans of a part of one region, whose last one may end later, and whose first one begin earlier.
+    """Yield words and spans of a part of one region; the last may end later, and the first may begin earlier.
 
     It may if it is the first of all. Else, where a huge page has come meanwhile that begins before the end of what was
     yielded, the rest of it is told page by page, at a level that is not known.
@@ -190,7 +190,7 @@ def _read_run(  # noqa: PLR0913, PLR0917  (a run is what it is)
 
 
 def _leaf(space: AddressSpace, region: Region) -> tuple[int, int]:
-    """Return how much each entry of the huge pages of `region` maps, and its level.
+    """Return the size and level of the huge pages' entries in `region`.
 
     Only hugetlb has huge pages of another size than `sizes.huge`, in regions that have no others, and such a
     region is of a file, if of one without a path. On arm64 a page may consist of several entries that are contiguous.
@@ -214,7 +214,7 @@ def _read_huge(
 def _read_pages(
     space: AddressSpace, start: int, end: int, level: int
 ) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.void]]]:
-    """Yield words and spans, a run of pages at which nothing is mapped as one entry."""
+    """Yield words and spans, with one entry per run of unmapped pages."""
     for first in range(start, end, _WORDS * PAGE_SIZE):
         found = words(space, first, min(_WORDS, (end - first) // PAGE_SIZE))
         mapped = found & _MAPPED != 0

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SHORT, LONG = 2.0, 120.0
-"""Seconds: while something else may be used instead or somebody wants to end, and else."""
+"""Seconds to wait: while there is an alternative or the process ends, and otherwise."""
 SLICE = 0.1
-"""Seconds that one system call waits, before it is looked whether that is enough."""
+"""Seconds that one system call waits, before the limit is checked."""
 
 _T = TypeVar("_T")
 _hurried: weakref.WeakSet[hurried] = weakref.WeakSet()
 
 
 class hurried:  # noqa: N801  (a context manager is named as a function)
-    """Within it, nobody in this process waits long: this thread, and those that it has end."""
+    """A block in which no thread of this process waits long: neither this one, nor those that it ends."""
 
     def __enter__(self) -> Self:
         _hurried.add(self)
@@ -32,15 +32,15 @@ class hurried:  # noqa: N801  (a context manager is named as a function)
 
 
 def limit() -> float:
-    """Return for how many seconds to wait. Python, when it ends, waits for its threads."""
+    """Return the seconds to wait. Python waits for its threads when it ends."""
     return SHORT if _hurried or not threading.main_thread().is_alive() else LONG
 
 
 def wait_on(call: Callable[[], _T]) -> _T:
-    """Return what a call returns which, after `SLICE`, raised BlockingIOError, and is done again.
+    """Return the result of a call, which is repeated when it raises BlockingIOError after `SLICE`.
 
     Raises:
-        TimeoutError: It has been `limit`; the argument is how many seconds.
+        TimeoutError: The `limit` is over; the argument is its number of seconds.
 
     """
     begun = time.monotonic()

@@ -17,10 +17,10 @@ _NEAR = 1 << 20  # bytes between two ranges that are read with them: a walk take
 
 
 def each_once(ranges: Sequence[tuple[int, int]], look: Callable[[int, int], Iterable[Entries]]) -> Iterator[Entries]:
-    """Yield the entries of ranges, which may lie within one entry, or one entry within several.
+    """Yield the entries of ranges; several ranges may lie within one entry.
 
     Args:
-        ranges: First address and first address not meant, ascending and disjoint.
+        ranges: First address and first address after it, ascending and disjoint.
         look: Returns the entries of one range, in one piece or several.
 
     """

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pte_magic.linux.address_space import AddressSpace
 
 TABLES = 1
-"""Flag: also the entries passed on the way."""
+"""Flag: also the entries on the way."""
 
 # How the memory is laid out: the variable `w` of walk.bpf.c, and struct pte_walk_memory of stap/pte_walk.stp.
 _ASKED = struct.Struct("=3Q2I")  # origin, start, end, fd, flags
@@ -41,7 +41,7 @@ _RESERVE = 1 << 19  # entries of a result made room for at once; grown when a wa
 
 
 def views(memory: mmap.mmap, at: int = 0) -> tuple[NDArray[Any], NDArray[np.uint64]]:
-    """Return the spans and the entries of what is laid out like that from byte `at` on: all that there is room for."""
+    """Return arrays for all spans and entries of an area that begins at byte `at`."""
     spans = np.frombuffer(memory, SPAN, SPANS, at + SPANS_AT)
     return spans, np.frombuffer(memory, np.uint64, ENTRIES, at + ENTRIES_AT)
 
@@ -53,14 +53,14 @@ def not_pagemap(space: AddressSpace) -> TargetError:
 
 @functools.cache
 def _table_size() -> int:
-    """Return how many bytes a table of the last level serves."""
+    """Return the bytes that a page table of the last level covers."""
     return 1 << sorted(hardware.shifts().values())[1]
 
 
 class SharedMemoryWalker(Walker):
-    """A walker in the kernel: asked through memory that it shares with this process, one walk at a time.
+    """A walker in the kernel: called through memory that it shares with this process, one walk at a time.
 
-    A forked child has none of it: there, the walkers of its parent are closed.
+    In a forked child, the walkers of its parent are closed.
     """
 
     _memory: mmap.mmap
@@ -80,17 +80,17 @@ class SharedMemoryWalker(Walker):
         self._spans, self._entries = views(memory)
 
     def settle(self) -> None:
-        """Make do with what is loaded now: before this process gives up the privileges that loading it again takes."""
+        """Keep what is loaded now, before this process gives up the privileges that loading it again takes."""
 
     def abandon(self) -> None:
-        """Forget all that it has in a forked child: it is the parent's."""
+        """Forget its resources in a forked child: they belong to the parent."""
         self.closed = True
         self._lock = Lock()  # another thread of the parent may have it
         if memory := vars(self).get("_memory"):
             mapping.leave(memory)
 
     def _check(self) -> None:
-        """Raise if it was closed, so that there is nothing to ask, or by a fork since what was read was written.
+        """Raise an error if it was closed, also by a fork since the answer was written.
 
         Raises:
             WalkerClosedError: It was.
@@ -101,7 +101,7 @@ class SharedMemoryWalker(Walker):
 
     @abstractmethod
     def _run(self, space: AddressSpace) -> None:
-        """Have the kernel answer the request in the memory; raise what went wrong."""
+        """Let the kernel answer the request in the memory; raise its error."""
 
     def walk(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Entries:
         """Return the entries of ``[start, end)`` of `space`.
@@ -109,12 +109,12 @@ class SharedMemoryWalker(Walker):
         Args:
             space: The address space.
             start: First address, a multiple of the page size.
-            end: First address not asked for, likewise.
-            tables: Also the entries passed on the way, each before those below it.
+            end: First address after the range, likewise.
+            tables: Also the entries on the way, each before those below it.
 
         Raises:
             NoAddressSpaceError: The process has exited or called exec.
-            UnstableError: A table changed at every attempt to read it.
+            UnstableError: A page table changed at every attempt to read it.
             WalkerClosedError: It was closed.
 
         """
@@ -138,16 +138,16 @@ class SharedMemoryWalker(Walker):
             return self._entries_of(entry, np.concatenate(pieces)).disjoint(end)
 
     def _take(self, to: NDArray[np.uint64], m: int) -> NDArray[Any]:
-        """Copy the entries that were read, all of them, to another array; return a copy of the spans."""
+        """Copy all entries to another array; return a copy of the spans."""
         to[:] = self._entries[: len(to)]
         return self._spans[:m].copy()
 
     def _seen(self, n: int, m: int) -> tuple[NDArray[np.uint64], NDArray[Any] | bytes]:
-        """Return the entries and spans that were read, valid until more are read."""
+        """Return the entries and spans of the last request, valid until the next one."""
         return self._entries[:n], self._spans[:m]
 
     def _copy(self, n: int, m: int) -> tuple[NDArray[np.uint64], NDArray[Any] | bytes]:
-        """Return a copy of the entries and spans that were read."""
+        """Return a copy of the entries and spans of the last request."""
         found = self._entries[:n].copy(), self._spans[:m].copy()
         self._check()
         return found
@@ -156,10 +156,10 @@ class SharedMemoryWalker(Walker):
         return Entries(entry, spans, self.encoding, self.name, None, self.address_bits)
 
     def chunks(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Iterator[Entries]:
-        """Yield what `walk` returns, piece by piece, each of about 132,096 entries at most.
+        """Yield the result of `walk` in pieces of at most about 132,096 entries.
 
-        Between two, others may walk. A piece ends where a table does, so that a huge page in its place is whole in the
-        next one.
+        Other walks are possible between two pieces. A piece ends at the end of a page table, so that a huge page in its
+        place is whole in the next piece.
         """
         reached, told = start, None
         kept: list[Entries] = []
@@ -176,10 +176,11 @@ class SharedMemoryWalker(Walker):
             kept = [found.part(rows, len(found))] if rows < len(found) else []
 
     def views(self, space: AddressSpace, start: int, end: int, *, tables: bool = False) -> Iterator[Entries]:
-        """Yield what `chunks` yields, each a view that is valid until the next is asked for.
+        """Yield the pieces of `chunks`, each a view that is valid until the next one.
 
-        Nothing is copied, unless a table went away between two steps: the arrays are the memory that the walker in the
-        kernel wrote. Other threads' walks wait until the iteration ends; this thread's raise RuntimeError.
+        Nothing is copied, unless a page table was removed between two steps: the arrays are the memory that the walker
+        in the kernel wrote. Walks of other threads wait until the iteration ends; walks of this thread raise
+        RuntimeError.
         """
         reached, told = start, None
         with self._lock:
@@ -197,18 +198,18 @@ class SharedMemoryWalker(Walker):
         tables: bool,  # noqa: FBT001
         take: Callable[[NDArray[np.uint64], NDArray[Any]], object],
     ) -> tuple[int, int, int]:
-        """Ask the kernel once for a part of the walk that began at `origin`; return how far it came.
+        """Call the kernel once for a part of the walk that began at `origin`; return the end of the part.
 
         Args:
             space: The address space.
-            origin: Where the whole walk began.
-            start: Where this part of it begins.
-            end: Where the whole walk ends.
-            tables: Also the entries passed on the way.
+            origin: The beginning of the whole walk.
+            start: The beginning of this part.
+            end: The end of the whole walk.
+            tables: Also the entries on the way.
             take: Called with the entries and spans, views that are valid until it returns.
 
         Returns:
-            Where the next part begins, how many entries and how many spans there were.
+            The beginning of the next part, and the numbers of entries and spans.
 
         """
         with self._lock:
@@ -225,7 +226,7 @@ class SharedMemoryWalker(Walker):
         end: int,
         tables: bool = False,  # noqa: FBT001, FBT002  (private, and a name costs time that a query of one page has not)
     ) -> tuple[int, int, int]:
-        """Ask once. Return how far it came, and how many entries and spans it wrote."""
+        """Call once. Return the end of the part, and the numbers of entries and spans."""
         self._check()
         _ASKED.pack_into(self._memory, 0, origin, start, end, space.fileno(), self._flags | tables * TABLES)
         self._run(space)

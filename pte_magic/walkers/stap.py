@@ -41,7 +41,7 @@ _OK, _BAD_DESCRIPTOR, _NOT_PAGEMAP, _NO_MM, _EXITED = range(5)
 _TOLD, _TOLD_AT = struct.Struct("=Q"), 40  # encryption_mask
 _HIDDEN_AT = 48
 _REFUSED = (
-    "this kernel takes signed modules only, and refuses {}, which has no signature, or that of a key that the kernel "
+    "this kernel takes signed modules only, and refuses {}, which has no signature, or one of a key that the kernel "
     "does not know; type `{}`, which says how to enroll the key"
 )
 _TRIES = 5  # to ask, while somebody unloads the module
@@ -54,13 +54,13 @@ def script() -> Script:
 
 
 def installed() -> Path | None:
-    """Return the module that the administrator made ready for the group stapusr, if there is one."""
+    """Return the module that the administrator installed for the group stapusr, if there is one."""
     module = installation.place(MODULE)
     return module if module.exists() else None
 
 
 def why_not() -> str | None:
-    """Return why the walker cannot work here, and what to type; None if nothing speaks against it."""
+    """Return why the walker cannot work here, and what to type; None without a known reason."""
     ready = installed() is not None
     why = toolchain.cannot_load(installed=ready)
     if why is None:
@@ -73,12 +73,12 @@ def why_not() -> str | None:
 
 
 def is_ready() -> bool:
-    """Tell whether the module need not be compiled first."""
+    """Tell whether the module is compiled or installed already."""
     return installed() is not None or module_cache.kept(script()) is not None
 
 
 class StapWalker(SharedMemoryWalker):
-    """Walks any address space whose pagemap is open, by a kernel module that SystemTap made."""
+    """Walks any address space whose pagemap is open, by a kernel module that SystemTap compiled."""
 
     name = NAME
     sees = "raw entries of all levels, every bit, read under the kernel's locks"
@@ -115,7 +115,7 @@ class StapWalker(SharedMemoryWalker):
         return frames_by_helper()
 
     def _load(self) -> None:
-        """Load the module. An interrupt ends that, and leaves nothing."""
+        """Load the module. An interrupt ends this, and leaves nothing behind."""
         with Interrupts() as interrupts:
             try:
                 self._begin(interrupts)
@@ -142,7 +142,7 @@ class StapWalker(SharedMemoryWalker):
             status = run.stop()
             said = "".join(run.complaints).strip() or f"staprun ended with status {status}"
             if "File exists" in said and toolchain.signed_only():
-                said = "another process uses it, and with a signature it keeps its name; one at a time can be loaded"
+                said = "another process uses it; a signed module keeps its name, so only one can be loaded at a time"
             if ready and "Key was rejected" in said:
                 raise WalkerUnavailableError(NAME, _REFUSED.format(module, command("install-module")))
             message = f"its module was not loaded: {said}"
@@ -156,9 +156,9 @@ class StapWalker(SharedMemoryWalker):
         self.address_bits = AddressBits(*_TOLD.unpack_from(memory, _TOLD_AT))
 
     def settle(self) -> None:
-        """Make do with what is loaded now: before this process gives up the privileges that loading it again takes.
+        """Keep the loaded module, before this process gives up the privileges for loading it again.
 
-        Nothing else takes any. The module's file stays open, and whether it shows page frames depends on who opened it.
+        Nothing else needs privileges. The module's file stays open, and shows page frames depending on who opened it.
         No thread is left, which would keep the privileges.
         """
         self._settled = True
@@ -166,14 +166,14 @@ class StapWalker(SharedMemoryWalker):
             self._loaded.listen_no_more()
 
     def close(self) -> None:
-        """Unload the module, when no walk is under way. The walker is of no use afterwards."""
+        """Unload the module, when no walk is in progress. The walker cannot be used afterwards."""
         with self._lock:
             self.closed = True
             self._unload()
         atexit.unregister(self.close)  # not before: should an interrupt come first, there is another chance
 
     def _unload(self) -> None:
-        """Unload the module; an interrupt makes it quicker, and comes afterwards."""
+        """Unload the module; an interrupt makes it quicker, and is raised afterwards."""
         with Interrupts() as interrupts:
             if self._fd >= 0:
                 os.close(self._fd)
@@ -207,7 +207,7 @@ class StapWalker(SharedMemoryWalker):
             self.address_bits = self.address_bits._replace(frames_hidden=hidden)
 
     def _ask(self) -> int:
-        """Ask, and load the module again if somebody unloaded it and the kernel took its file away."""
+        """Send a request, and load the module again if it was unloaded from outside."""
         for _ in range(_TRIES):
             try:
                 return fcntl.ioctl(self._fd, _IOCTL)
@@ -218,12 +218,12 @@ class StapWalker(SharedMemoryWalker):
                 pass
             self._check()
             if self._settled:
-                raise WalkerUnavailableError(NAME, "somebody unloaded its module; start this program again")
+                raise WalkerUnavailableError(NAME, "its module was unloaded from outside; start this program again")
             asked = self._memory[:_TOLD_AT]
             self._unload()
             self._load()
             self._memory[:_TOLD_AT] = asked
-        raise WalkerUnavailableError(NAME, "somebody unloads its module again and again")
+        raise WalkerUnavailableError(NAME, "its module is unloaded from outside again and again")
 
 
 def _in_words(message: str) -> str:
@@ -237,7 +237,7 @@ def _in_words(message: str) -> str:
 
 
 def _answers(fd: int) -> bool:
-    """Tell whether a module's file is as this version of pte-magic knows it. Asked for nothing, it answers."""
+    """Tell whether a module's file is of this version of pte-magic: it answers an empty request."""
     try:
         return os.fstat(fd).st_size == MEMORY_BYTES and fcntl.ioctl(fd, _IOCTL) >= 0
     except OSError as error:

@@ -17,20 +17,20 @@ def command(*words: str) -> str:
     """Return the line that runs this Python's ``pte-magic`` as root, such as ``sudo /opt/venv/bin/pte-magic serve``.
 
     Args:
-        words: What follows the command, as it is typed: ``GROUP`` and the like are for the reader to replace.
+        words: The words after the command, as typed; the reader replaces ``GROUP`` and the like.
 
     """
     return _as_root(_beside(sys.executable), *words)
 
 
 def serve(*options: str, path: str | None = None) -> str:
-    """Return the line that runs a helper at a path, by default where this process looks for one, until it is ended."""
+    """Return the line that runs a helper at a path, by default the one that this process uses."""
     path = path or socket_path()
     return command("serve", *(() if path == DEFAULT_SOCKET else ("--socket", shlex.quote(path))), *options)
 
 
 def start_helper(path: str | None = None) -> str:
-    """Return the line that has a helper listen there: one that was installed, or else one to be run."""
+    """Return the line that starts a helper there: the installed service, or else a command."""
     path = path or socket_path()
     if path == DEFAULT_SOCKET and UNIT.exists():
         return _as_root(["systemctl"], "restart", UNIT.name)
@@ -38,7 +38,7 @@ def start_helper(path: str | None = None) -> str:
 
 
 def show_frames() -> str:
-    """Return the line that has a helper tell page frames to this user's group."""
+    """Return the line that lets a helper show page frames to this user's group."""
     frames = ("--frames", _name(os.getegid()))
     if socket_path() == DEFAULT_SOCKET and (python := _of_service()):
         return _as_root(_beside(python), "install-service", *_group_of_socket(), *frames)
@@ -56,13 +56,13 @@ def _as_root(program: list[str], *words: str) -> str:
 
 
 def _beside(python: str) -> list[str]:
-    """Return the command that was installed with a Python; its module where nothing was installed."""
+    """Return the command installed with a Python; its module where there is no command."""
     program = Path(python).with_name("pte-magic")
     return [str(program)] if os.access(program, os.X_OK) else [python, "-m", "pte_magic"]
 
 
 def _of_service() -> str | None:
-    """Return which Python the service runs that ``pte-magic install-service`` has set up; None if it has not."""
+    """Return the Python of the service that ``pte-magic install-service`` has installed; None without a service."""
     try:
         text = UNIT.with_suffix(".service").read_text(encoding="utf-8")
     except OSError:
@@ -72,7 +72,7 @@ def _of_service() -> str | None:
 
 
 def _group_of_socket() -> tuple[str, ...]:
-    """Return the options that leave the group as it is that may connect."""
+    """Return the options that keep the current group that may connect."""
     try:
         return ("--group", _name(Path(DEFAULT_SOCKET).stat().st_gid))
     except OSError:

@@ -25,15 +25,15 @@ _MADV_PAGEOUT, _MADV_COLLAPSE = 21, 25  # asm-generic/mman-common.h; Python has 
 
 
 def page_out(array: np.ndarray[Any, Any], seconds: float = 10) -> None:
-    """Have the kernel take all pages of an array out of memory: to swap, or to the file that they are from.
+    """Let the kernel move all pages of an array out of memory: to swap, or to their file.
 
-    It is asked again (madvise(2), MADV_PAGEOUT, since 5.4) until no page is left. A page that was just touched for the
-    first time is in a list of the CPU on which that was, and stays: only madvise on that CPU empties the list
-    (``lru_add_drain()``, mm/swap.c). So it is asked on each CPU in turn.
+    madvise(2) with MADV_PAGEOUT (since 5.4) is repeated until no page is left. A page that was just touched for the
+    first time is in a list of its CPU, and stays: only madvise on that CPU empties the list (``lru_add_drain()``,
+    mm/swap.c). So it is called on each CPU in turn.
 
     Args:
         array: Whole pages, such as a `private_mapping` or rows of it.
-        seconds: How long to try.
+        seconds: The time to try.
 
     Raises:
         WorkloadError: There is nowhere to swap to, or pages stayed, such as those that another process maps, too.
@@ -44,7 +44,7 @@ def page_out(array: np.ndarray[Any, Any], seconds: float = 10) -> None:
     turns = _on_each_cpu()
     while (stay := _present(where)).any():
         if not (stay & pagemap.FILE).all() and not _can_swap():
-            message = "there is nowhere to swap to; as root, make a file of 256 MiB, then: mkswap FILE; swapon FILE"
+            message = "there is no swap space; as root, make a file of 256 MiB, then: mkswap FILE; swapon FILE"
             raise WorkloadError(message)
         if time.monotonic() > until:
             pages = where.size // PAGE_SIZE
@@ -55,21 +55,21 @@ def page_out(array: np.ndarray[Any, Any], seconds: float = 10) -> None:
 
 
 def collapse(array: np.ndarray[Any, Any]) -> None:
-    """Have the kernel make huge pages of small ones now, as khugepaged does some day: madvise(2), MADV_COLLAPSE.
+    """Let the kernel make huge pages of small ones now, as khugepaged does later: madvise(2), MADV_COLLAPSE.
 
     Args:
-        array: Whole pages, such as rows of a `huge_array`; what does not fill a huge page stays as it is.
+        array: Whole pages, such as rows of a `huge_array`; pages that do not fill a huge page stay small.
 
     Raises:
         WorkloadError: The array does not consist of whole pages.
-        OSError: EINVAL from a kernel before 6.1, or where small pages were asked for; ENOMEM if there is no huge page.
+        OSError: EINVAL from a kernel before 6.1, or with the advice for small pages; ENOMEM if there is no huge page.
 
     """
     libc.call("madvise", *whole_pages(array), _MADV_COLLAPSE)
 
 
 def _on_each_cpu() -> Iterator[AbstractContextManager[object]]:
-    """Yield for ever what has this thread run anywhere, then on each of its CPUs in turn."""
+    """Yield for ever, with this thread first on any CPU, then on each of its CPUs in turn."""
     yield nullcontext()
     for cpu in itertools.cycle(sorted(os.sched_getaffinity(0))):
         yield _on_cpu(cpu)

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 class Child(Forked):
     """A forked process that has the same array at the same addresses; made by `fork_with`.
 
-    A context manager: in the end the process is killed and reaped. So it is by `close`, when the object is gone, and
-    when the notebook ends, in whatever way.
+    A context manager: in the end the process is killed and reaped. The same happens by `close`, when the object is
+    deleted, and when the notebook ends in any way.
 
     Attributes:
         pid: The process: ``%pte child.pid a``.
-        returncode: None as long as it has not been seen to have ended; then as of `subprocess.Popen`: minus the signal.
+        returncode: None until its end is noticed; then as in `subprocess.Popen`: minus the signal.
 
     """
 
@@ -33,7 +33,7 @@ class Child(Forked):
         super().__init__(self._use)
 
     def write(self, page: int, value: int = 1) -> None:
-        """Have the child write to the first byte that the array has in a page.
+        """Let the child write to the array's first byte in a page.
 
         Args:
             page: Number of the page, counted from the first one of the array.
@@ -41,7 +41,7 @@ class Child(Forked):
 
         Raises:
             WorkloadError: There is no such page, the array is read-only, or the child has ended, such as by writing to
-                what is protected.
+                protected memory.
 
         """
         byte = arguments.integer(value, "value", "type one from 0 to 255", least=0, error=WorkloadError)
@@ -55,7 +55,7 @@ class Child(Forked):
         self.call(at, byte)
 
     def read(self, page: int) -> int:
-        """Have the child read the first byte that the array has in a page; return it. Else as `write`."""
+        """Let the child read the array's first byte in a page; return it. Otherwise like `write`."""
         return int(self.call(self._at(page), None))
 
     def _at(self, page: int) -> int:
@@ -66,7 +66,7 @@ class Child(Forked):
         return max(0, page * PAGE_SIZE - self._inset)
 
     def _use(self, at: int, value: int | None) -> int | None:
-        """Do it: this runs in the child."""
+        """Read or write a byte; runs in the child."""
         if value is None:
             return int(self._bytes[at])
         self._bytes[at] = value
@@ -74,19 +74,19 @@ class Child(Forked):
 
 
 def fork_with(array: np.ndarray[Any, Any]) -> Child:
-    """Fork a child to look at together with this process.
+    """Fork a child, to compare with this process.
 
-    It has all memory of this process as it is now, but none of its open files and threads, and does what it is told.
+    It has all memory of this process as it is now, but not its open files and threads, and acts on request.
 
     >>> with fork_with(a) as child:
     ...     child.write(0)
     ...     theirs = pte_magic.walk(a, pid=child.pid)
 
     Args:
-        array: What the child is to write to and read.
+        array: The array that the child writes to and reads.
 
     Raises:
-        WorkloadError: The array's elements do not lie side by side.
+        WorkloadError: The array's elements are not contiguous.
         OSError: fork(2) failed.
 
     """
@@ -94,13 +94,12 @@ def fork_with(array: np.ndarray[Any, Any]) -> Child:
 
 
 def _bytes(array: np.ndarray[Any, Any]) -> NDArray[np.uint8]:
-    """Look at the memory of an array as bytes, without a copy."""
+    """Return the memory of an array as bytes, without a copy."""
     # A subclass may have its own idea of everything; of a masked array, written to and read are the elements.
     plain = np.ndarray.view(array, np.ndarray) if issubclass(type(array), np.ndarray) else np.empty(0)
     if not plain.flags.c_contiguous or not plain.nbytes or plain.dtype.hasobject:
         message = (
-            f"the {arguments.class_name(array)} is no array of numbers that lie side by side; "
-            "type np.ones(4096), for example"
+            f"the {arguments.class_name(array)} is not a contiguous array of numbers; type np.ones(4096), for example"
         )
         raise WorkloadError(message)
     return plain.reshape(-1).view(np.uint8)

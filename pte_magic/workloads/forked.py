@@ -25,13 +25,13 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Forked:
-    """A child process, killed and reaped when the block ends, `close` is called, or nobody holds this object any more.
+    """A child process, killed and reaped when the block ends, `close` is called, or the object is deleted.
 
-    When the thread ends that forked it, and so when this process dies, the kernel kills the child (PR_SET_PDEATHSIG).
+    The kernel kills the child when its forking thread ends, and so also when this process dies (PR_SET_PDEATHSIG).
 
     Attributes:
         pid: The process.
-        returncode: None as long as it has not been seen to have ended; then as of `subprocess.Popen`: minus the signal.
+        returncode: None until its end is noticed; then as in `subprocess.Popen`: minus the signal.
 
     """
 
@@ -39,8 +39,8 @@ class Forked:
         """Fork.
 
         Args:
-            function: What `call` calls in the child.
-            inherits_files: Whether it keeps the open files of this process. Then it also holds ends of its pipes open.
+            function: The function that `call` calls in the child.
+            inherits_files: Keep the open files of this process. Then it also keeps ends of its pipes open.
 
         """
         self.returncode: int | None = None
@@ -56,7 +56,7 @@ class Forked:
         theirs.close()
 
     def call(self, *arguments: Any) -> Any:
-        """Call the function in the child; return what it returned, or raise what it raised.
+        """Call the function in the child; return its result, or raise its error.
 
         Raises:
             WorkloadError: The child has ended.
@@ -79,7 +79,7 @@ class Forked:
         raise WorkloadError(message)
 
     def close(self) -> None:
-        """Kill the child and reap it; harmless when done twice."""
+        """Kill the child and reap it; a second call does nothing."""
         with deferred():
             if self._end.alive:
                 self.returncode = self._end()
@@ -93,7 +93,7 @@ class Forked:
 
 @contextmanager
 def _blocked() -> Iterator[None]:
-    """Keep interrupts from this thread, and from a child that it forks: they are meant for the notebook."""
+    """Block interrupts in this thread, and in a child that it forks: they are for the notebook."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -102,7 +102,7 @@ def _blocked() -> Iterator[None]:
 
 
 def _end(pid: int, connection: Connection) -> int | None:
-    """End a child; return how it ended, None if somebody else reaped it."""
+    """End a child; return its status, None if it was reaped elsewhere."""
     try:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if not ended:

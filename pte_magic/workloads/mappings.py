@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 HUGE_SIZE = sizes.huge()
-"""Bytes of a huge page: what an entry one level above the lowest maps, 2 MiB with pages of 4 KiB on 64-bit machines."""
+"""Bytes of a huge page: an entry one level above the lowest maps it, 2 MiB with pages of 4 KiB in 64-bit kernels."""
 
 _MAP_HUGETLB, _MAP_HUGE_SHIFT = 0x40000, 26  # asm-generic/mman.h, asm-generic/hugetlb_encode.h
 _MPOL_LOCAL = 4  # linux/mempolicy.h
@@ -31,46 +31,46 @@ _ADVICE = {
 
 
 def private_mapping(pages: int) -> NDArray[np.uint8]:
-    """Map anonymous memory of this process alone, in which nothing is touched yet.
+    """Map private anonymous memory, with no page touched yet.
 
     Args:
-        pages: How many pages of the smallest size (`hardware.PAGE_SIZE`, mostly 4 KiB); none of them ever becomes part
-            of a larger one.
+        pages: The number of pages of the smallest size (`hardware.PAGE_SIZE`, mostly 4 KiB); none of them ever becomes
+            part of a larger one.
 
     Returns:
         ``uint8[pages, PAGE_SIZE]``, all zeros.
 
     Raises:
-        WorkloadError: No such number of pages can be mapped.
+        WorkloadError: So many pages cannot be mapped.
 
     """
     return _small_pages(_anonymous(_counted(pages) * PAGE_SIZE, mmap.MAP_PRIVATE))
 
 
 def shared_mapping(pages: int) -> NDArray[np.uint8]:
-    """Map anonymous memory that this process shares with the children that it forks; else as `private_mapping`."""
+    """Map anonymous memory that this process shares with its forked children; otherwise like `private_mapping`."""
     return _small_pages(_anonymous(_counted(pages) * PAGE_SIZE, mmap.MAP_SHARED))
 
 
 def file_mapping(file: str | os.PathLike[str] | int, *, shared: bool = True) -> NDArray[np.uint8]:
     """Map a whole file.
 
-    A page that is used after somebody has cut the file off before it ends the process (SIGBUS); that is mmap(2).
+    If the file is truncated, using a page after its new end ends the process (SIGBUS), as with any mmap(2).
 
     Args:
         file: A path, or an open descriptor such as that of a memfd, which may be closed afterwards. Its size has to be
             a multiple of the page size.
-        shared: Whether what is written goes to the file (MAP_SHARED), or is private (MAP_PRIVATE).
+        shared: True if writes go to the file (MAP_SHARED), False if they are private (MAP_PRIVATE).
 
     Returns:
         ``uint8[pages, PAGE_SIZE]``, the content of the file.
 
     Raises:
-        WorkloadError: It is neither, or it cannot be opened, not for writing as `shared` needs it, or not mapped; or
-            the file is empty or ends within a page.
+        WorkloadError: It is neither, or it cannot be opened or mapped, with `shared` also for writing; or the file is
+            empty or ends within a page.
 
     """
-    shared = arguments.flag(shared, "shared", "type shared=False for what is private", error=WorkloadError)
+    shared = arguments.flag(shared, "shared", "type shared=False for a private mapping", error=WorkloadError)
     fd = arguments.index(file)
     path = "" if fd is not None else arguments.path(file, "file", error=WorkloadError)
     try:
@@ -99,15 +99,15 @@ def huge_array(n: int, advice: str = "hugepage") -> NDArray[np.uint8]:
     """Map private anonymous memory as transparent huge pages (THP) can use it: aligned to their size.
 
     Args:
-        n: How many times `HUGE_SIZE`.
-        advice: What the kernel is told by madvise(2): ``"hugepage"``, ``"nohugepage"``, or ``"normal"``, nothing. It is
-            free to find no huge page: walk the array to see.
+        n: The number of huge pages of `HUGE_SIZE`.
+        advice: The advice for madvise(2): ``"hugepage"``, ``"nohugepage"``, or ``"normal"`` for none. The kernel may
+            still use small pages: walk the array to see.
 
     Returns:
         ``uint8[n, HUGE_SIZE]``, untouched.
 
     Raises:
-        WorkloadError: No such advice, or not so much memory.
+        WorkloadError: There is no such advice, or not enough memory.
 
     """
     advice = arguments.plain(advice)
@@ -126,13 +126,13 @@ def hugetlb_array(n: int) -> NDArray[np.uint8]:
     """Map private huge pages of `HUGE_SIZE` from the pool that the administrator has set aside (hugetlb).
 
     Args:
-        n: How many.
+        n: The number of huge pages.
 
     Returns:
         ``uint8[n, HUGE_SIZE]``, untouched; the pages are reserved already.
 
     Raises:
-        WorkloadError: The pool has not so many.
+        WorkloadError: The pool does not have so many.
 
     """
     size = _counted(n) * HUGE_SIZE
@@ -175,14 +175,15 @@ def _counted(pages: int) -> int:
 
 
 def _rows(memory: mmap.mmap, page_size: int) -> NDArray[np.uint8]:
-    """Look at a mapping a row a page. The array holds the mapping, which unmaps itself when nobody holds it."""
+    """Return a mapping as an array, one row per page. The array holds it; it is unmapped after the last reference."""
     return _bytes(memory).reshape(-1, page_size)
 
 
 def _bytes(memory: mmap.mmap) -> NDArray[np.uint8]:
-    """Look at a mapping, and have NUMA balancing leave it alone, which takes access to pages away for moments.
+    """Return a mapping as bytes, and keep NUMA balancing away from it, which removes access to pages for moments.
 
-    It does that with memory of no policy (``vma_policy_mof()``, mm/mempolicy.c). This policy is what happens anyway.
+    It does that with memory without a policy (``vma_policy_mof()``, mm/mempolicy.c). This policy is the default
+    behaviour.
     """
     view = np.frombuffer(memory, np.uint8)
     with suppress(OSError):  # ENOSYS, a kernel without nodes; EPERM, a container

@@ -18,7 +18,7 @@ _MPOL_MF_MOVE = 2
 
 
 def nodes(array: np.ndarray[Any, Any]) -> NDArray[np.int32]:
-    """Ask move_pages(2) where the pages of an array are.
+    """Return the NUMA nodes of an array's pages: move_pages(2).
 
     Args:
         array: Whole pages.
@@ -41,10 +41,10 @@ def move_to(node: int, array: np.ndarray[Any, Any]) -> NDArray[np.int32]:
         array: Whole pages that only this process maps.
 
     Returns:
-        As of `nodes`, afterwards; below 0, a page that could not be moved (``-errno``).
+        The nodes afterwards, as for `nodes`; below 0, a page that could not be moved (``-errno``).
 
     Raises:
-        WorkloadError: There is no such node, or else as of `nodes`.
+        WorkloadError: There is no such node, or as for `nodes`.
 
     """
     return _move_pages(array, arguments.integer(node, "node", "type 0, for example", error=WorkloadError))
@@ -63,6 +63,6 @@ def _move_pages(array: np.ndarray[Any, Any], node: int | None) -> NDArray[np.int
         raise WorkloadError(message) from error
     except OSError as error:
         what = "move_pages(2)" if node is None else f"node {node}"
-        message = f"{what}: {error.strerror}; see /sys/devices/system/node/online for the nodes that there are"
+        message = f"{what}: {error.strerror}; see /sys/devices/system/node/online for the existing nodes"
         raise WorkloadError(message) from error
     return status

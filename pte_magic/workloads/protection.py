@@ -18,9 +18,9 @@ _DISABLE = {"": 1, "r": 2, "rw": 0}  # PKEY_DISABLE_ACCESS, PKEY_DISABLE_WRITE o
 
 
 class Protection:
-    """What may be done with memory, from now on; as a context manager, until the end of the block.
+    """The allowed access to memory, from now on; as a context manager, until the end of the block.
 
-    Made by `protect`. It holds the array, so that what is set back in the end is surely that memory.
+    Made by `protect`. It holds the array, so that the same memory is restored in the end.
     """
 
     def __init__(self, array: np.ndarray[Any, Any], access: str) -> None:
@@ -37,20 +37,20 @@ class Protection:
 
 
 def protect(array: np.ndarray[Any, Any], access: str) -> Protection:
-    """Say what may be done with the memory of an array: mprotect(2).
+    """Set the allowed access to the memory of an array: mprotect(2).
 
     >>> with protect(a, "r"):
     ...     x = a[0, 0]  # as before; a write would end the process with SIGSEGV, so let a forked child try it
 
-    Without ``with`` it stays so, until it is called again.
+    Without ``with`` it lasts until the next call.
 
     Args:
         array: Whole pages, such as a `private_mapping` or rows of it.
-        access: What is allowed: ``"r"``, ``"rw"``, ``"rx"``, ``"rwx"``, or ``""``: nothing (PROT_NONE).
+        access: The allowed access: ``"r"``, ``"rw"``, ``"rx"``, ``"rwx"``, or ``""`` for none (PROT_NONE).
 
     Raises:
-        WorkloadError: No such access, or the array does not consist of whole pages.
-        OSError: The kernel refuses, such as to write to what was mapped from a read-only file.
+        WorkloadError: There is no such access, or the array does not consist of whole pages.
+        OSError: The kernel refuses, such as writing to a mapping of a read-only file.
 
     """
     return Protection(array, access)
@@ -82,22 +82,22 @@ class ProtectionKey:
         self._put(self.number)
 
     def allow(self, access: str) -> None:
-        """Say what this thread may do: ``"rw"``, ``"r"`` or ``""``. It is a register of the CPU (PKRU) that changes.
+        """Set the access of this thread: ``"rw"``, ``"r"`` or ``""``. This changes a register of the CPU (PKRU).
 
         Raises:
-            WorkloadError: No such access.
+            WorkloadError: There is no such access.
 
         """
         access = arguments.plain(access)
         if type(access) is not str or access not in _DISABLE:
             message = (
-                f'access {arguments.shown(access)} cannot be said by a protection key; type "rw", "r" or "" for none'
+                f'access {arguments.shown(access)} is not possible with a protection key; type "rw", "r" or "" for none'
             )
             raise WorkloadError(message)
         libc.call("pkey_set", self.number, _DISABLE[access])
 
     def close(self) -> None:
-        """Give the key back; the memory is as it was. Harmless when done twice."""
+        """Free the key; the memory is as before. A second call does nothing."""
         if self.number:
             self.allow("rw")
             self._put(0)
@@ -116,7 +116,7 @@ class ProtectionKey:
 
 
 def protection_key(array: np.ndarray[Any, Any]) -> ProtectionKey:
-    """Put a protection key on the memory of an array: pkeys(7). All is allowed at first.
+    """Put a protection key on the memory of an array: pkeys(7). At first, all access is allowed.
 
     Args:
         array: Whole pages, such as a `private_mapping`.
@@ -129,7 +129,7 @@ def protection_key(array: np.ndarray[Any, Any]) -> ProtectionKey:
 
 
 def _pieces(where: Range) -> list[tuple[Range, int]]:
-    """Return what may be done with each part of a range now (the bits of mprotect)."""
+    """Return the allowed access to each part of a range now (the bits of mprotect)."""
     found = []
     for region in own().regions():
         start, end = max(region.start, where.start), min(region.end, where.end)

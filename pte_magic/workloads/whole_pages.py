@@ -24,10 +24,10 @@ class Range(NamedTuple):
 
 
 def whole_pages(array: np.ndarray[Any, Any]) -> Range:
-    """Return where an array lies that has its pages for itself.
+    """Return the addresses of an array that shares no page with other data.
 
     Raises:
-        WorkloadError: It shares its first or last page with other data, which would be hit, too.
+        WorkloadError: It shares its first or last page with other data.
 
     """
     where, is_dense = Range(0, 0), False
@@ -36,8 +36,8 @@ def whole_pages(array: np.ndarray[Any, Any]) -> Range:
         where, is_dense = Range(plain.ctypes.data, plain.nbytes), plain.flags.c_contiguous
     if not where.size or not is_dense or where.start % PAGE_SIZE or where.size % PAGE_SIZE:
         message = (
-            f"the {class_name(array)} at {where.start:#x}-{where.end:#x} is no array of whole pages, so other data "
-            "may be hit; take one of pte_magic.workloads, such as private_mapping(4)"
+            f"the {class_name(array)} at {where.start:#x}-{where.end:#x} is not an array of whole pages, so other "
+            "data would change, too; use one of pte_magic.workloads, such as private_mapping(4)"
         )
         raise WorkloadError(message)
     return where

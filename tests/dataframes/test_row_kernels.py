@@ -168,19 +168,21 @@ def test_kernels_of_one_format_are_told_apart_by_what_they_do() -> None:
 
 def test_what_nobody_knows_is_not_said() -> None:
     table = PteFrame(pd.DataFrame(arm()).drop(columns="format"))
-    with pytest.raises(TargetError, match="do not tell of which kernel they are") as caught:
+    with pytest.raises(
+        TargetError, match="the kernel of these entries is not known, so they cannot be decoded"
+    ) as caught:
         table.bits()
     assert "'format'" in str(caught.value)
     with pytest.raises(TargetError, match="the frame before cannot be compared"):
         table.diff(arm())
     assert "page frame" not in repr(PteFrame(pd.DataFrame(way(arm())).drop(columns="format")))
     large = pd.DataFrame(x86().assign(level="pmd", size=np.uint64(2 << 20))).drop(columns="format")
-    with pytest.raises(TargetError, match="nobody knows how large its pages are"):
+    with pytest.raises(TargetError, match="so its page size is not known either"):
         PteFrame(large).runs()
     assert repr(PteFrame(pd.concat([large] * 20)))
     part: Any = pd.concat([x86(), pd.DataFrame(arm()).drop(columns="format")], ignore_index=True)
     assert part.bits(0).text() == x86().bits(0).text()
-    with pytest.raises(TargetError, match="do not tell of which kernel"):
+    with pytest.raises(TargetError, match="the kernel of these entries is not known"):
         part.bits(6)
 
 

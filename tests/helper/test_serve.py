@@ -136,7 +136,7 @@ def test_where_no_helper_listens_the_walker_says_what_to_type(monkeypatch: pytes
     [
         (b"hello", "is not a helper of pte-magic"),
         (GREETING.pack(MAGIC, 1, 0, 0, 0, 0), "speaks version 1 of the protocol, this package 2"),
-        (GREETING.pack(MAGIC, VERSION, Status.BUSY, 0, 0, 0), "as many clients as it may"),
+        (GREETING.pack(MAGIC, VERSION, Status.BUSY, 0, 0, 0), "has the most clients that it may have"),
         (GREETING.pack(MAGIC, VERSION, Status.FAILED, 0, 0, 0), r"failed \(status 7\)"),
         (GREETING.pack(MAGIC, VERSION, Status.OK, 0, 0, 0), "greeted with no descriptor, 0 bytes and flags 0x0"),
         (b"", "has ended"),

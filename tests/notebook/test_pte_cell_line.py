@@ -31,7 +31,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
         ("--settle soon m", "argument -s/--settle: 'soon' is not a number of seconds"),
         ("--settle -1 m", "argument -s/--settle: "),
         ("-o 5x m", "argument -o/--out: '5x' is not a name for a variable"),
-        ("--nonsense m", "--nonsense is not an option; there are --walker, --settle, --out, --help"),
+        ("--nonsense m", "--nonsense is not an option; the options are --walker, --settle, --out, --help"),
         ("'m", "unterminated string literal (detected at line 1), at letter 1 of 2"),
     ],
 )

@@ -96,7 +96,7 @@ def test_help_says_how_to_use_it(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--nonsense", "--nonsense is not an option; there are --target, --guru, --timeout, --out, --table, "),
+        ("--nonsense", "--nonsense is not an option; the options are --target, --guru, --timeout, --out, --table, "),
         ("--tabel", "--tabel is not an option; did you mean '--table'?"),
         ("-T 1 -T 2", "--timeout is typed 2 times; type it once"),
         ("7 --table 8", "--table stands within the target"),

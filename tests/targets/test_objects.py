@@ -484,7 +484,7 @@ class AnewTensor:
 
 @pytest.mark.parametrize("thing", [AnewInterface(), AnewTensor()], ids=lambda thing: type(thing).__name__)
 def test_what_is_made_anew_is_refused_in_a_line(thing: object) -> None:
-    with pytest.raises(TargetError, match=f"^the {type(thing).__name__} makes its data anew whenever it is") as caught:
+    with pytest.raises(TargetError, match=f"^the {type(thing).__name__} makes new data at each access") as caught:
         memory(thing)
     assert len(str(caught.value).splitlines()) == 1
 

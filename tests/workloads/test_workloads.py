@@ -144,7 +144,7 @@ def test_without_swap_space_the_error_says_what_to_type() -> None:
     a = workloads.private_mapping(2)
     workloads.page_out(a)  # nothing is there, so nothing has to go
     a[0, 0] = 1
-    with pytest.raises(WorkloadError, match="nowhere to swap to; as root"):
+    with pytest.raises(WorkloadError, match="there is no swap space; as root"):
         workloads.page_out(a)
     assert a[0, 0] == 1
 
@@ -190,9 +190,9 @@ def test_protection_is_what_it_was_also_after_an_error_and_in_parts() -> None:
         (lambda: workloads.file_mapping(1 << 20), "descriptor 1048576 cannot be mapped: Bad file descriptor"),
         (lambda: workloads.file_mapping(1 << 80), "descriptor [0-9]+ cannot be mapped: Bad file descriptor"),
         (lambda: workloads.file_mapping(-1), "descriptor -1 cannot be mapped: Bad file descriptor"),
-        (lambda: workloads.protect(np.ones(100), "r"), "no array of whole pages, .*private_mapping"),
-        (lambda: workloads.protect(workloads.private_mapping(4)[::2], "r"), "no array of whole pages"),
-        (lambda: workloads.page_out(b"bytes"), "the bytes at .* is no array"),  # type: ignore[arg-type]
+        (lambda: workloads.protect(np.ones(100), "r"), "not an array of whole pages, .*private_mapping"),
+        (lambda: workloads.protect(workloads.private_mapping(4)[::2], "r"), "not an array of whole pages"),
+        (lambda: workloads.page_out(b"bytes"), "the bytes at .* is not an array"),  # type: ignore[arg-type]
         (lambda: workloads.move_to(99, workloads.private_mapping(1)), "node 99: .*; see /sys"),
     ],
 )

@@ -11,14 +11,14 @@ _MACHINE = struct.Struct("=4Q8I")
 
 
 class Tables(NamedTuple):
-    """How an entry that points to a table is told from one at which a walk ends, and where the table is.
+    """The bits that mark an entry that points to a page table, and those of the page table's address.
 
     Attributes:
-        bits: It is a table's if these bits of it are `value`.
-        value: See there.
-        address: The bits of the table's physical address that are in their place.
-        above: The bits that, shifted to the left, are its upper ones.
-        shift: By how much.
+        bits: The entry points to a page table if these bits have `value`.
+        value: Their value.
+        address: Bits of the page table's physical address that are in their place.
+        above: Bits that are its upper ones, when shifted to the left.
+        shift: The distance of that shift.
 
     """
 
@@ -40,16 +40,16 @@ TABLES = {
     "arm64_16k_lpa2": Tables(0b11, 0b11, 0x0003_FFFF_FFFF_C000, 0b11 << 8, 42),
     "arm64_64k": Tables(0b11, 0b11, 0x0000_FFFF_FFFF_0000, 0b1111 << 12, 36),
 }
-"""By name of the format."""
+"""The constants, by name of the format."""
 
 
 def physical_mask() -> int:
-    """Return the bits of an entry that are of a physical address on this machine."""
+    """Return the bits of an entry that belong to a physical address on this host."""
     return TABLES[hardware.encoding()].address & ((1 << hardware.physical_bits()) - 1)
 
 
 def packed(*, use_rcu: bool) -> bytes:
-    """Return `machine` as the program has it."""
+    """Return the program's struct `machine`."""
     format_ = hardware.encoding()
     tables, shifts = TABLES[format_], hardware.shifts()
     index = (1 << geometry.GEOMETRIES[format_].index_bits) - 1

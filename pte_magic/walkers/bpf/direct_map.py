@@ -28,15 +28,15 @@ _UNTAGGED = 0xFF << 56
 
 
 def bases(pgd: int) -> Iterator[int]:
-    """Yield at which kernel addresses physical address 0 may be mapped, if a pgd is at the address `pgd`.
+    """Yield possible kernel addresses of physical address 0, given a pgd at the address `pgd`.
 
     The difference is a multiple of 512 MiB at least: x86-64 moves the direct map by whole GiB
     (``kernel_randomize_memory()``, arch/x86/mm/kaslr.c), arm64 by GiB or, with 64 KiB pages, by the 512 MiB of a pmd
     entry (ARM64_MEMSTART_ALIGN, arch/arm64/include/asm/kernel-pgtable.h). So a pgd's physical address has the lower
     bits of its virtual one, and it is in memory that the kernel knows.
 
-    The highest comes first: where a guess is wrong, the address of a table is then below where the table is, which is
-    the direct map, too, or nothing, and no device.
+    The highest comes first: with a wrong guess, the address of a page table is then too low, where there is the direct
+    map, too, or nothing, but never a device.
 
     Raises:
         OSError: /proc/zoneinfo cannot be read.
@@ -54,7 +54,7 @@ def bases(pgd: int) -> Iterator[int]:
 
 
 def _memory() -> Iterator[tuple[int, int]]:
-    """Yield where memory begins and ends, in physical addresses, holes included."""
+    """Yield begin and end of memory, in physical addresses, holes included."""
     for zone in kernel_text.text(ZONES).split("Node ")[1:]:
         start, pages = (re.search(rf"\s{name}:?\s+(\d+)", zone) for name in ("start_pfn", "spanned"))
         if start and pages:  # an empty zone begins nowhere
@@ -64,12 +64,12 @@ def _memory() -> Iterator[tuple[int, int]]:
 class Landmark:
     """Pages of this process, some of them touched at random, the others out of reach; a context manager.
 
-    A walk that finds such a pattern has read the right tables.
+    A walk that finds this pattern has read the right page tables.
 
     Attributes:
-        start: Address of the first page; the entries of all are in one table.
-        end: Address behind the last one.
-        touched: Which pages have an entry, ``bool[PAGES]``.
+        start: Address of the first page; one page table has the entries of all.
+        end: First address after the last page.
+        touched: True for pages that have an entry, ``bool[PAGES]``.
 
     """
 

@@ -23,7 +23,7 @@ _LOG_BYTES = 1 << 16
 
 
 class LibbpfError(OSError):
-    """A call of libbpf failed; ``errno`` says why and ``log`` holds what the kernel's verifier said, if anything."""
+    """A call of libbpf failed; ``errno`` says why and ``log`` has the verifier's messages, if any."""
 
     def __init__(self, code: int, call: str, log: str = "") -> None:
         super().__init__(code, f"{call}: {os.strerror(code)}")
@@ -121,7 +121,7 @@ class Object:
         """Set the object's .rodata, before `load`.
 
         Raises:
-            LibbpfError: It is of another size, so the object is of another version.
+            LibbpfError: It has another size, so the object is of another version.
 
         """
         size = ctypes.c_size_t()
@@ -155,7 +155,7 @@ class Object:
         return fd
 
     def close(self) -> None:
-        """Unload the object; harmless when done twice."""
+        """Unload the object; a second call does nothing."""
         with _busy:
             self._close()
 
@@ -170,7 +170,7 @@ _busy = Lock()  # of who is within libbpf: a fork waits for that, or the child c
 
 
 def _in_child() -> None:
-    """Close the child's descriptors of what the parent has loaded. The parent's keep it loaded."""
+    """Close the child's descriptors of loaded objects. The parent's descriptors keep them loaded."""
     for one in list(_objects):
         one._close()  # noqa: SLF001  (this function is a part of it)
     _busy.release()

@@ -73,7 +73,7 @@ class BpfWalker(SharedMemoryWalker):
             raise
 
     def close(self) -> None:
-        """Unload the program, when no walk is under way. The walker is of no use afterwards."""
+        """Unload the program, when no walk is in progress. The walker cannot be used afterwards."""
         with self._lock:
             self.closed = True  # the descriptor's number may soon be another file's
             self._object.close()
@@ -97,10 +97,10 @@ class BpfWalker(SharedMemoryWalker):
         return not_pagemap(space)
 
     def _calibrate(self) -> None:
-        """Learn what a pagemap file looks like, where the direct map begins and which bit is memory encryption's.
+        """Find the marks of a pagemap file, the base of the direct map, and the bit of memory encryption.
 
-        Our own pagemap is surely one, and a base of the direct map is right if the walk to pages of ours finds those
-        that we have touched, and no others.
+        Our own pagemap certainly is one. A base of the direct map is right if a walk of our own pages finds exactly
+        those that we have touched.
         """
         space = own()
         _ONCE.pack_into(self._memory, _ONCE_AT, 0, 0)
@@ -108,11 +108,13 @@ class BpfWalker(SharedMemoryWalker):
         f_op, _ = _ONCE.unpack_from(self._memory, _ONCE_AT)
         mm, pgd, current_mm, _ = _TOLD.unpack_from(self._memory, _TOLD_AT)
         if mm != current_mm:
-            raise WalkerUnavailableError(NAME, "/proc/self/pagemap is not this process' own: is /proc mounted over?")
+            raise WalkerUnavailableError(
+                NAME, "/proc/self/pagemap is not this process' own: is something mounted over /proc?"
+            )
         try:
             bases = list(direct_map.bases(pgd))
         except OSError as error:
-            why = f"{direct_map.ZONES} tells where memory is, and cannot be read: {error.strerror}"
+            why = f"{direct_map.ZONES} has the places of memory, and cannot be read: {error.strerror}"
             raise WalkerUnavailableError(NAME, why) from error
         with direct_map.Landmark() as landmark:
             # Each is tried once, as most are wrong; the right one may be missed while the kernel changes the tables, as
@@ -125,7 +127,7 @@ class BpfWalker(SharedMemoryWalker):
         raise WalkerUnavailableError(NAME, why)
 
     def _finds(self, space: AddressSpace, landmark: direct_map.Landmark) -> bool:
-        """Tell whether the tables, under the base in use, have entries for the pages that were touched only."""
+        """Tell whether page tables, read with the current base, have entries for exactly the touched pages."""
         try:
             _, n, m = self._read(space, landmark.start, landmark.start, landmark.end)
         except UnstableError:  # what this base gives for a table cannot be read
@@ -139,7 +141,7 @@ class BpfWalker(SharedMemoryWalker):
 
 
 def _load() -> libbpf.Object:
-    """Load the object, with what the kernel has: newest first."""
+    """Load the object in the newest variant that the kernel takes."""
     if hardware.encoding() not in constants.TABLES:
         why = "page tables of a 32-bit kernel may lie in high memory, which no eBPF program can read; type"
         raise WalkerUnavailableError(NAME, f"{why} `%pte --walker stap self`")
@@ -192,7 +194,7 @@ def _why(error: libbpf.LibbpfError) -> str:
 
 
 def _may_trace() -> bool:
-    """Tell whether this process has both capabilities, or CAP_SYS_ADMIN, which stands for them.
+    """Tell whether this process has both capabilities, or CAP_SYS_ADMIN, which includes them.
 
     With CAP_BPF alone the verifier complains about a helper, not about a permission.
     """

@@ -135,7 +135,7 @@ except pte_magic.PteMagicError as error:
 def test_a_table_of_another_machine_has_no_picture_here() -> None:
     table = pte_magic.machine(walker="pagemap")
     for other in (table.assign(host="elsewhere"), table.iloc[:0]):
-        with pytest.raises(TargetError, match=r"not a table of processes of this machine; type pte_magic\.machine"):
+        with pytest.raises(TargetError, match=r"these are not the processes of this host; type pte_magic\.machine"):
             other.map()
     with pytest.raises(
         TargetError, match=r"map\(\) needs the columns .* call it on what pte_magic\.machine\(\) returned"

@@ -206,7 +206,7 @@ def test_an_ordinary_user_sees_his_own_processes_and_is_told_of_the_others() -> 
     assert set(said["users"]) == {"nobody"}
     assert f"pid {os.getpid()}: permission denied" in said["left_out"][str(os.getpid())]
     assert "left out: pid " in said["text"]
-    assert "several of them map counted for each" in said["text"]
+    assert "shared pages counted for each process" in said["text"]
 
 
 _AS_USER = """

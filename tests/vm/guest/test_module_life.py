@@ -239,7 +239,9 @@ def test_who_gave_up_privileges_makes_do_with_what_is_loaded(stap: StapWalker) -
     loaded.process.send_signal(signal.SIGINT)
     wait_until(lambda: loaded.module not in modules())
     for _ in range(2):
-        with pytest.raises(WalkerUnavailableError, match="somebody unloaded its module; start this program again"):
+        with pytest.raises(
+            WalkerUnavailableError, match="its module was unloaded from outside; start this program again"
+        ):
             stap.walk(own(), PAGE, 2 * PAGE)
 
 

@@ -158,7 +158,9 @@ def test_a_directory_that_others_may_write_to_is_refused(release: str, a_module:
     directory.mkdir()
     directory.chmod(mode)
     os.chown(directory, owner, 0)
-    with pytest.raises(SystemTapError, match=r"others than root may write there.*`sudo chown root:root .*chmod 755"):
+    with pytest.raises(
+        SystemTapError, match=r"users other than root may write there.*`sudo chown root:root .*chmod 755"
+    ):
         installation.install(a_module, release)
     assert not list(directory.iterdir())
 

@@ -36,7 +36,7 @@ SIGNER = "somebody whom the kernel does not know"
 
 REFUSED = (
     f"this kernel takes signed modules only, and refuses {installation.place(stap.MODULE)}, which has no signature, or "
-    f"that of a key that the kernel does not know; type `{command('install-module')}`, which says how to enroll the key"
+    f"one of a key that the kernel does not know; type `{command('install-module')}`, which says how to enroll the key"
 )
 
 
