@@ -79,7 +79,6 @@ def doctor() -> pd.DataFrame:
 
 
 def _shows_frames(kind: type[Walker], *, as_pagemap: bool) -> bool:
-    """Tell whether a walker that works shows page frames."""
     if kind.frames_as_pagemap:
         return as_pagemap
     found = walkers.known(kind.name)

@@ -29,9 +29,9 @@ class OwnFrame(pd.DataFrame):
     _TYPES: ClassVar[Mapping[str, Any]] = {}
     # Of these columns it has one at least, or it does not say what its rows are.
     _SAYS: ClassVar[frozenset[str]] = frozenset()
-    # What a function of groups returned has all of these if its rows still are what they were.
+    # The result of a function on groups has all of these if its rows are still of this kind.
     _WHOLE: ClassVar[frozenset[str]] = frozenset()
-    # Who makes frames of this kind.
+    # The function that makes frames of this kind.
     _MADE_BY: ClassVar[str] = ""
 
     @classmethod
@@ -138,7 +138,7 @@ class OwnFrame(pd.DataFrame):
     @property
     def style(self) -> Any:
         """A `pandas.io.formats.style.Styler` of the frame, addresses and entries in hex."""
-        return super().style.format(frame_view.formatters(self))  # type: ignore[arg-type]  # as of to_string()
+        return super().style.format(frame_view.formatters(self))  # type: ignore[arg-type]  # as for to_string()
 
     def __repr__(self) -> str:
         return frame_view.text(self)

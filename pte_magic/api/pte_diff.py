@@ -31,13 +31,13 @@ class PteDiff(OwnFrame):
     ``after``         UInt64            raw entry after; missing if unknown or not looked at
     ``flipped``       UInt64            bits that differ; missing if ``before`` or ``after`` is missing
     ``change``        str               the change in words, comma-separated: ``write-protected, dirty``
-    ``state_before``  category          states as of `PteFrame`; missing if not looked at, or several became one
+    ``state_before``  category          states as in `PteFrame`; missing if not looked at, or several became one
     ``state_after``   category
     ``pfn_before``    UInt64            page frame numbers of this row, also within a huge page
     ``pfn_after``     UInt64
     ``level_before``  ordered category  level of the entry that covered these addresses
     ``level_after``   ordered category
-    ``format_before`` category          all that decoding the entry needs, as of `PteFrame`
+    ``format_before`` category          all that decoding the entry needs, as in `PteFrame`
     ``format_after``  category
     ================= ================  ============================================================================
 
@@ -59,9 +59,9 @@ class PteDiff(OwnFrame):
         """Make a difference of any data that pandas takes, such as one that came back from a file.
 
         Args:
-            data: As of pandas.
-            args: As of pandas.
-            options: As of pandas.
+            data: As for pandas.
+            args: As for pandas.
+            options: As for pandas.
 
         """
         plain = pd.DataFrame(data, *args, **options)

@@ -83,9 +83,9 @@ class PteFrame(OwnFrame):
         """Make a frame of entries of any data that pandas takes; columns get their dtypes, where no value was lost.
 
         Args:
-            data: As of pandas, such as what `pandas.read_parquet` or `pandas.read_csv` returned.
-            args: As of pandas.
-            options: As of pandas.
+            data: As for pandas, such as what `pandas.read_parquet` or `pandas.read_csv` returned.
+            args: As for pandas.
+            options: As for pandas.
 
         """
         plain = pd.DataFrame(data, *args, **options)

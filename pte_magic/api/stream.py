@@ -32,18 +32,18 @@ def stream(
     the address space of the parent.
 
     Args:
-        target: As of `walk`.
-        end: As of `walk`.
-        pid: As of `walk`.
-        walker: As of `walk`.
+        target: As for `walk`.
+        end: As for `walk`.
+        pid: As for `walk`.
+        walker: As for `walk`.
         rows: The most rows of a frame; a row takes about 100 bytes.
 
     Returns:
         A generator. Closing it, or leaving it to itself, closes the address space.
 
     Raises:
-        PteMagicError: Says in one line what is wrong, and what to type. What is wrong with the arguments is said at
-            once; what comes later, such as the end of the process, where the loop goes on.
+        PteMagicError: Says in one line what is wrong, and what to type. Errors in the arguments are raised at once;
+            later ones, such as the end of the process, where the loop goes on.
 
     Example:
         >>> for frame in pte_magic.stream("all", pid=1234):  # doctest: +SKIP

@@ -58,10 +58,10 @@ def entries(target: object, end: int | None = None, *, pid: int | None = None, w
     """Return the raw entries behind a target, without pandas and without decoding; the fast way.
 
     Args:
-        target: As of `walk`.
-        end: As of `walk`.
-        pid: As of `walk`.
-        walker: As of `walk`.
+        target: As for `walk`.
+        end: As for `walk`.
+        pid: As for `walk`.
+        walker: As for `walk`.
 
     Returns:
         Their ``entry`` is ``uint64[n]``, in the format that ``encoding`` names; ``vaddr``, ``size`` and ``level`` of

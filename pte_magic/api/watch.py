@@ -119,7 +119,6 @@ class Watch:
 
     @property
     def _started(self) -> bool:
-        """Whether there is a thread to wait for."""
         return self._thread.ident is not None
 
     def _start(self) -> None:
@@ -234,7 +233,6 @@ class Watch:
         return self._forgotten + len(self._looks)
 
     def _look(self) -> None:
-        """Look once, and remember the entries if they changed."""
         entries = walk.read(self._target.meant, self._space, self._walker, tables=False)
         if self._looks and same(entries, self._looks[-1].entries):
             return
@@ -292,11 +290,11 @@ def watch(
     heap and stack.
 
     Args:
-        target: As of `pte_magic.walk`.
-        end: As of `pte_magic.walk`.
+        target: As for `pte_magic.walk`.
+        end: As for `pte_magic.walk`.
         every: Seconds between two looks, 0.01 or more.
-        pid: As of `pte_magic.walk`.
-        walker: As of `pte_magic.walk`.
+        pid: As for `pte_magic.walk`.
+        walker: As for `pte_magic.walk`.
 
     Returns:
         A `Watch`. Its ``frame()`` has all entries that it saw, ``counts()`` their numbers; a loop over it gets a frame
@@ -332,7 +330,6 @@ def stop_all() -> None:
 
 
 def _keep_looking(found: weakref.ref[Watch], end: threading.Event, every: float) -> None:
-    """Run in the thread of a watch, until it ends."""
     pause = every
     while not end.wait(pause):
         watch = found()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-# What is counted, and what runs are made of, as a walk gives them. Whoever changed them sees the rows as they are.
+# Columns for counts and runs, with the dtypes of a walk. With changed ones, the rows are shown unchanged.
 COUNTED = {"vaddr": "uint64", "size": "uint64", "state": "category"}
 MERGED = {**COUNTED, "pfn": "UInt64", "swap_offset": "UInt64"}
 

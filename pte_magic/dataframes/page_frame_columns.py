@@ -91,7 +91,6 @@ def _check(frame: pd.DataFrame) -> None:
 
 
 def _spread(told: Told, known: NDArray[np.bool_]) -> Told:
-    """Return the values of some rows for all rows."""
     if known.all():
         return told
     values, missing = np.zeros(len(known), np.uint64), np.ones(len(known), np.bool_)
@@ -120,7 +119,6 @@ def _groups(inodes: Told) -> pd.Categorical:
 
 
 def _regions(frame: pd.DataFrame) -> dict[str, pd.Categorical]:
-    """Return the name and the permissions of the region in which each entry lies."""
     first, pid = frame["vaddr"].to_numpy(), frame["pid"].to_numpy()
     last = first + (frame["size"].to_numpy() - np.uint64(1))
     regions: list[Region] = []

@@ -49,7 +49,7 @@ def attrs(data: Any, frame: pd.DataFrame) -> dict[Any, Any]:
     if row_kernels.COLUMN in frame.columns and frame.columns.is_unique and "entry" in frame.columns:
         try:
             kernels = row_kernels.known(frame)[1]
-        except TargetError:  # whoever decodes it says so
+        except TargetError:  # decoding it raises an error
             return found
         if len(kernels) == 1 and kernels[0] and frame["entry"].notna().any():
             found |= row_kernels.attrs(kernels[0])

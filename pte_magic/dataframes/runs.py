@@ -81,7 +81,7 @@ def _moves(frame: pd.DataFrame, entries: NDArray[np.int64]) -> dict[str, NDArray
     nothing = np.zeros(len(step), np.uint64)
     found = {"pfn": step}
     if "swap_offset" in frame.columns:
-        # The content of a special entry is no place, even if it names a page frame.
+        # The content of a special entry is not a place, even if it names a page frame.
         is_place = np.asarray(frame["swap_offset"].isna())[:-1]
         is_swap = (
             np.asarray(frame["state"] == "swap")[:-1] if "state" in frame.columns else np.zeros(len(step), np.bool_)

@@ -192,7 +192,6 @@ def swap(kernel: Kernel) -> Swap:
 
 
 def _decode_swap(found: dict[str, Column], entry: NDArray[np.uint64], rows: NDArray[np.intp], kernel: Kernel) -> None:
-    """Decode the swap entries among others."""
     swaps, where = entry[rows], swap(kernel)
     kind_of = (swaps >> where.type & where.type_mask).astype(np.uint8)
     offset = (swaps ^ where.flips) >> where.offset & where.offset_mask

@@ -70,10 +70,10 @@ class Part(NamedTuple):
     Attributes:
         name: The kernel's name, in lower case; empty if nobody reads these bits.
         low: Number of the lowest bit.
-        width: How many bits there are.
-        value: What they hold, as it lies in the entry.
+        width: The number of bits.
+        value: Their value in the entry.
         says: The value in words.
-        meaning: What these bits are for; of a single bit, what its value means.
+        meaning: The meaning of these bits; of a single bit, the meaning of its value.
         by: Their reader, a key of `READERS`.
         source: The text that defines them.
 
@@ -104,7 +104,7 @@ class Description(NamedTuple):
         kind: One of ``KINDS``, or empty.
         says: The entry in a few words.
         parts: All its bits, the highest first.
-        width: How many bits it has.
+        width: The number of its bits.
 
     """
 
@@ -189,7 +189,6 @@ def _value(column: decode.Column) -> Any:
 
 
 def _words(values: dict[str, Any], kernel: Kernel) -> dict[str, str]:
-    """Return the numbers in an entry, as text."""
     words = {name: f"{values[name]:#x}" for name in ("pfn", "swap_offset") if values.get(name) is not None}
     if "pfn" in words:
         words["physical"] = f"{values['pfn'] << kernel.format.page_shift:#x}"
@@ -248,7 +247,6 @@ def _says(  # noqa: PLR0913, PLR0917  (as above)
 
 
 def _type_says(value: int, state: str, kind: str, known: dict[str, str]) -> str:
-    """Return the meaning of the type of a swap entry."""
     if state == "swap":
         return f"swap device {value}" if "swap_type" in known else HIDDEN
     return known["kind"] if state == UNKNOWN else kind or state

@@ -79,16 +79,16 @@ class Field:
     Attributes:
         name: The kernel's name, in lower case.
         low: Number of its lowest bit.
-        width: How many bits it has.
+        width: The number of its bits.
         shapes: The entries that have it.
-        meaning: What its value says; of a single bit, what 1 says.
+        meaning: The meaning of its value; of a single bit, the meaning of 1.
         source: The text that defines it.
         by: Its reader: ``"cpu"``, or ``"linux"`` for a bit that the hardware leaves to the system.
         column: The column of a frame that it fills, if any: a boolean one, or ``pkey``.
         needs: The feature of the kernel without which the bit has no such meaning, if any.
         address: For bits of a page frame number, the bit of the physical address for the lowest; else None.
         unless: The feature of the kernel with which the bit has another meaning, if any.
-        zero: What 0 says, of a single bit.
+        zero: The meaning of 0, of a single bit.
 
     """
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pte_magic.formats.field import Field
     from pte_magic.formats.releases import Release
 
-# What is among the features in `Kernel.told`.
+# A word among the features in `Kernel.told`.
 _MASK, _HIDDEN = "encryption_mask=", "frames_hidden"
 _FEWEST = 2  # levels of page tables
 
@@ -86,7 +86,7 @@ class Kernel:
         return _told(self)
 
     def also(self, address_bits: AddressBits) -> Kernel:
-        """Return the kernel that does the same with bits, whose entries have that mask, too, or lack their frames."""
+        """Return the same kernel with this encryption mask and these hidden page frames, too."""
         if address_bits in (self.address_bits, PLAIN):
             return self
         both = AddressBits(
@@ -123,12 +123,12 @@ def fields(kernel: Kernel) -> tuple[Field, ...]:
 
 @functools.cache
 def running(address_bits: AddressBits = PLAIN) -> Kernel:
-    """Return the kernel with these `features.FEATURES`, format and levels of page tables.
+    """Return the running kernel; looked up once."""
     return known(hardware.encoding(), hardware.levels(), look.running(), address_bits)
 
 
 def known(encoding: str, levels: int, features: frozenset[str], address_bits: AddressBits = PLAIN) -> Kernel:
-    """Return what a kernel with these `features.FEATURES`, format and levels of page tables does with the bits.
+    """Return the kernel with these `features.FEATURES`, format and levels of page tables.
 
     There is one object for each, so that plans and tables are made only once.
 
@@ -214,7 +214,7 @@ def here(entries: NDArray[np.uint64] | None = None, *, frames_hidden: bool = Fal
 
     Args:
         entries: Raw entries of this host, if there are any: see `memory_encryption.mask`.
-        frames_hidden: As of `Kernel`.
+        frames_hidden: As for `Kernel`.
 
     """
     return running(AddressBits(memory_encryption.mask(entries), frames_hidden))

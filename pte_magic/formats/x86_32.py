@@ -121,7 +121,7 @@ X86_PAE = Format(
     inverted=INVERTED,
     swap_inverted=True,
 )
-"""With PAE: 2 + 9 + 9 + 12 bits. The kernel's own swp_entry_t has 27 bits for the offset; the rest are as of 0.
+"""With PAE: 2 + 9 + 9 + 12 bits. The kernel's own swp_entry_t has 27 bits for the offset; the others are 0.
 
 Swap entries have bits 1 to 6 clear (asm/pgtable-3level.h); the kernel's pages have 5 and 6 set.
 """

@@ -112,7 +112,7 @@ class Connection:
         found = self._tables.read(
             space, origin, start, end, tables=bool(flags & TABLES), frames=self._frames, put=self._memory.put
         )
-        # What is surely a pagemap may be asked whose it is: anything else might never answer.
+        # Only a certain pagemap can be asked for its owner: anything else might never answer.
         owner = "-" if found.status in (Status.NOT_PAGEMAP, Status.FAILED) else os.fstat(space.fd).st_uid
         what = f"owner {owner} range {start:#x}-{end:#x} rows {found.n_entries} status {found.status.name}"
         journal.say(f"{self._who} {what}", account=self._account)

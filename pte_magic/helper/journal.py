@@ -61,5 +61,5 @@ def say(text: str, priority: int = INFO, account: int | None = None) -> None:
         if silent:
             say(f"uid {account}: {silent} lines were dropped", WARNING)
     prefix = f"<{priority}>" if _is_journal() else ""
-    with suppress(OSError):  # nobody listens any more, which is no reason to end
+    with suppress(OSError):  # the reader has gone, which is not a reason to end
         os.write(2, f"{prefix}{visible(text)}\n".encode())

@@ -120,11 +120,9 @@ class Server:
         return True
 
     def _keep_slot(self) -> None:
-        """Reserve the number of the connection."""
         os.dup2(self._listening.fileno(), self._slot, inheritable=False)
 
     def _serve(self, connected: socket.socket, peer: Peer) -> None:
-        """Serve one client; this is its thread."""
         try:
             with connected:
                 Connection(connected, peer, self._tables, frames=self._policy.sees_frames(peer)).serve()
@@ -143,7 +141,6 @@ class Server:
 
 
 def _leave_to_the_kernel(connected: socket.socket) -> None:
-    """Close a connection by ending the thread that has it."""
     connected.detach()
 
 

@@ -340,7 +340,6 @@ def _own_pid() -> int:
 
 @functools.cache
 def _warn(mine: int, told: int) -> None:
-    """Warn once that /proc belongs to another pid namespace."""
     message = (
         f"/proc is of another pid namespace, in which this process, pid {mine}, is {told}: all pids here are those of "
         "/proc; type `mount -t proc proc /proc`, or start with `unshare --pid --fork --mount-proc`"

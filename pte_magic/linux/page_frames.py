@@ -200,7 +200,6 @@ def _wanted(pfn: NDArray[np.uint64]) -> _Wanted:
 
 
 def _read_file(name: str, wanted: _Wanted) -> Told:
-    """Read with one call per run."""
     start, length, at = wanted
     try:
         opened = Path("/proc", name).open("rb", buffering=0)  # noqa: SIM115  (two lines below, where errors are others)
@@ -235,7 +234,6 @@ def cgroup_paths(inodes: Iterable[int]) -> dict[int, str]:
 
 
 def _cgroups() -> Iterator[tuple[int, str]]:
-    """Yield inode and path of every memory cgroup that is mounted here."""
     groups = [line.split(b":", 2) for line in kernel_text.lines(_read_own("cgroup"))]
     # The controller is in a hierarchy of version 1, or else in that of version 2; only the former are named there.
     kind = b"cgroup" if any(b"memory" in controllers.split(b",") for _, controllers, _ in groups) else b"cgroup2"

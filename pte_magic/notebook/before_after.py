@@ -82,7 +82,7 @@ class Around:
                 return found + remapped
             if value is not None and of_value(value, space).ranges != meant.ranges:
                 found.append(f"`{name}` moved its data; the comparison is for the old addresses")
-        except PteMagicError as error:  # such as of a released memoryview
+        except PteMagicError as error:  # such as for a released memoryview
             found.append(str(error))
         return found
 

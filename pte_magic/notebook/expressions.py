@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _FILE = "%pte"  # the name of what was typed, as if it were a file
 _LIBRARIES = ("<frozen ", *(path for name, path in sysconfig.get_paths().items() if name.endswith("lib")))
 _SHOWN = 60  # letters of a text in a message
-# What compile() raises: of what is not Python (before 3.12 a ValueError, of a zero byte), and of what nests too deep.
+# compile() raises these for a text that is not Python (before 3.12, ValueError for a zero byte), or nests too deep.
 _NOT_COMPILED = (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError)
 
 

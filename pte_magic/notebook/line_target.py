@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pte_magic.targets.target import Target
 
 _REGION = re.compile(r"\[[\w:. -]+\]")
-# What Python would take for an item of the pid: names of arch_vma_name() and of anonymous memory (fs/proc/task_mmu.c).
+# Python would take these for an item of the pid: names of arch_vma_name() and of anonymous memory (fs/proc/task_mmu.c).
 _OWN_NAMES = r"heap|stack(?::\d+)?|vdso|vvar\w*|vsyscall|vectors|sigpage|uprobes|anon(?:_shmem)?:[^]]*"
 _PID_AND_REGION = re.compile(rf"(.*\S)\s+(\[(?:{_OWN_NAMES})\])", re.DOTALL)
 # Python would index or call a number.

@@ -160,7 +160,7 @@ _LONG = command_line.long_options(DiffMagics.difference)
 
 
 def _is_awaited(shell: Any, cell: str) -> bool:
-    """Tell whether the magic's result is awaited: only if needed, as a cell within a loop could not run one."""
+    """Tell whether the magic's result is awaited: only if needed, as the cell could then not run its own event loop."""
     return bool(shell.should_run_async(cell, transformed_cell=shell.transform_cell(cell)))
 
 

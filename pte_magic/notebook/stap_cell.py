@@ -207,7 +207,6 @@ class StapMagics(Magics):
 
 
 def _module(asked: Request) -> Path:
-    """Compile the script if needed, and return the module."""
     if why := toolchain.cannot_load():
         raise SystemTapError(why)
     verbose = asked.options.verbose
@@ -223,7 +222,6 @@ def _module(asked: Request) -> Path:
 
 
 def _run(asked: Request, module: Path) -> tuple[object, str]:
-    """Run a module; return its result, and an error with what to type, empty if there was none."""
     options = asked.options
     printed, wrong = play(
         module,
@@ -239,7 +237,7 @@ def _run(asked: Request, module: Path) -> tuple[object, str]:
             return table(printed), ""
         except SystemTapError as error:
             wrong = str(error)
-    if options.table:  # it was not shown yet, and is no table
+    if options.table:  # it was not shown yet, and is not a table
         sys.stdout.write(printed)
     return Output(printed), wrong and explain(wrong, asked.cell)
 

@@ -89,7 +89,6 @@ def _compile(  # noqa: PLR0913  (one caller)
     what: str,
     learnt: Path,
 ) -> str:
-    """Let stap make a module beside its source; return its output."""
     environment = {"SYSTEMTAP_DIR": str(learnt), "TMPDIR": str(source.parent), "LC_ALL": "C.UTF-8"}
     guarded = Guarded(
         command,

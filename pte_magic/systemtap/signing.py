@@ -83,7 +83,6 @@ def _sign_file(release: str) -> Path:
 
 
 def _hash(release: str) -> str:
-    """Return the hash function by which the kernel's own modules are signed."""
     for path in (Path("/lib/modules", release, "build/.config"), Path(f"/boot/config-{release}")):
         try:
             found = re.search(r'^CONFIG_MODULE_SIG_HASH="(.+)"$', kernel_text.text(path), re.MULTILINE)

@@ -62,7 +62,7 @@ def referent(thing: Any) -> Any:
     """
     if type(thing) not in weakref.ProxyTypes:
         return thing
-    # Any attribute of a proxy is the object's, which may compute it. What it stands for is the first member of
+    # Any attribute of a proxy is the object's, which may compute it. The referent is the first member of
     # PyWeakReference (Include/cpython/weakrefobject.h), and None when that is gone.
     held = ctypes.py_object.from_address(id(thing) + object.__basicsize__).value
     if held is None:
@@ -170,7 +170,6 @@ def _of_attributes(thing: Any, found: Blocks) -> Iterator[Any]:
 
 
 def _attributes(thing: Any) -> Iterator[tuple[str, Any]]:
-    """Yield names and values of attributes with data."""
     kind, held = type(thing), [one for one in _referred(thing) if _is_data(one)]
     if _DICTIONARY(kind) and held:
         # Names are in the code that sets them; only if that is not all, the dictionary is asked for, which stays.

@@ -48,7 +48,6 @@ def look(thing: Any, found: Blocks) -> bool:
 
 
 def _array(array: Any, found: Blocks) -> None:
-    """Add an array, and the used parts of its children if it is nested."""
     array = _stored(array)
     kind, count, buffers = _name(array.type), len(array), array.buffers()
     if kind == "DICTIONARY":
@@ -135,7 +134,6 @@ def _used(child: Any, starts: NDArray[Any], ends: NDArray[Any], found: Blocks) -
 
 
 def _slice(array: Any, first: int, count: int) -> Any:
-    """Return a part of a child."""
     return _stored(array).slice(first, count)
 
 

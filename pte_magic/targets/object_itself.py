@@ -29,7 +29,7 @@ def add(thing: Any, found: Blocks) -> None:
     # object's own counts the items that lie inline and no memory that only hangs on it (a list's). Of types and
     # generators it counts what is not there: their number of items is not where it looks.
     size = min(object.__sizeof__(thing), measure(thing))
-    # What the garbage collector keeps lies before id(), and is a part of what is allocated.
+    # The garbage collector's header lies before id(), and belongs to the same block.
     head = sys.getsizeof(thing) - measure(thing) if measure is sizes[0] else 0
     if issubclass(kind, str):
         copy = str.__getitem__(thing, slice(1)) + str.__getitem__(thing, slice(1, None))

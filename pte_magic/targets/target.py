@@ -138,7 +138,6 @@ def unknown(text: str, space: AddressSpace) -> TargetError:
 
 
 def _merged(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Return ranges in ascending order; overlapping or adjacent ranges are merged."""
     merged: list[tuple[int, int]] = []
     for start, end in sorted(ranges):
         if merged and start <= merged[-1][1]:
@@ -188,7 +187,6 @@ def _hex(address: int) -> str:
 
 
 def _check(address: int) -> None:
-    """Refuse an address that is not a user address."""
     limit = user_limit()
     if 0 <= address < limit:
         return

@@ -96,7 +96,6 @@ def _runs(diff: pd.DataFrame) -> pd.DataFrame:
 
 
 def _marked(before: str, after: str) -> tuple[str, str]:
-    """Mark the digits in which two entries differ."""
     if len(before) != len(after):
         return before, after
     differ = [one != other for one, other in zip(before, after, strict=True)]

@@ -61,7 +61,7 @@ def html(entry: Description, *, differ: int = 0, editable: bool = False) -> str:
     """
     rows = [_row(entry, high, differ, editable=editable) for high in range(entry.width - 1, 0, -_ROW)]
     halves = "".join(f'<div class="pte-half">{"".join(rows[at : at + 2])}</div>' for at in range(0, len(rows), 2))
-    # Whoever cannot see the picture has the table, unless the picture can be used.
+    # Readers who cannot see the picture have the table, unless the picture is interactive.
     role = 'role="group" aria-label="bits of the entry"' if editable else 'aria-hidden="true" hidden="hidden"'
     head = escape(headline(entry))
     picture = f'<div class="pte-picture" {role}>{halves}</div>'

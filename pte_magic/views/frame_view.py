@@ -60,7 +60,7 @@ def merged(frame: pd.DataFrame, theirs: Any, options: Mapping[str, Any]) -> Any:
 
 def _formatter(name: str, dtype: Any) -> Callable[[Any], str] | None:
     """Return the formatter of a column with this name and dtype; None if pandas formats it."""
-    if str(dtype).lower() == "uint64":  # else it is no address or size, whatever its name
+    if str(dtype).lower() == "uint64":  # else it is not an address or a size, whatever its name
         if name in _HEX:
             return lambda value: _number(value, lambda found: format(found, _HEX[name]))
         if _is_size(name):
@@ -79,7 +79,6 @@ def _is_size(name: str) -> bool:
 
 
 def _number(value: Any, form: Callable[[int], str]) -> str:
-    """Format a number; other values in the column are shown unchanged."""
     if pd.isna(value):
         return MISSING
     return form(int(value)) if isinstance(value, (int, float, np.number)) else visible(str(value))
@@ -208,7 +207,6 @@ def telling(frame: pd.DataFrame, shape: str, constant: tuple[str, ...]) -> tuple
 
 
 def _unset_flags(frame: pd.DataFrame) -> list[Any]:
-    """Return the page-frame flags that no row has set."""
     flags = [name for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.BooleanDtype)]
     return [name for name in flags if str(name).startswith("kpf_") and not frame[name].any()]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TIMES = "\N{MULTIPLICATION SIGN}"
-# In which order states are told: first what maps memory, last what maps nothing.
+# The order of states in the line: first those that map memory, last those that map nothing.
 _TOLD = (*(state for state in STATES if state not in {"none", "table"}), "none", "table")
 
 

@@ -81,5 +81,4 @@ def _pattern(code: int, look: Look) -> str:
 
 @functools.cache
 def _colors() -> dict[str, str]:
-    """Return the colours of map.css by their names."""
     return dict(re.findall(r"--pte-map-([a-z]+): ([^;]+);", style("map")))

@@ -117,7 +117,6 @@ def _rows(events: Sequence[Event]) -> list[tuple[str, ...]]:
 
 
 def _clock(seconds: float) -> str:
-    """Return the local time, to a thousandth of a second."""
     return f"{time.strftime('%H:%M:%S', time.localtime(seconds))}.{int(seconds * 1000) % 1000:03}"
 
 

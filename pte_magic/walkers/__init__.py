@@ -115,7 +115,6 @@ def _works(name: str) -> bool:
 
 @functools.cache
 def _warn(message: str) -> None:
-    """Warn once per message."""
     warnings.warn(message, stacklevel=2)
 
 

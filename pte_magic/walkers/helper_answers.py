@@ -80,7 +80,6 @@ def _one_by_one(spans: list[tuple[int, ...]], start: int, end: int, *, tables: b
 
 
 def _all_at_once(spans: NDArray[Any], start: int, end: int, *, tables: bool) -> tuple[int, int, str]:
-    """Return the same for many spans."""
     vaddr, size, count, level = (spans[name] for name in ("vaddr", "size", "count", "level"))
     by_level = np.array([_sizes().get(number, 0) for number in range(len(geometry.LEVELS))], np.uint64)
     if ((level < 0) | (level >= len(by_level))).any() or ((by_level[level] != size) | (size == 0)).any():
@@ -100,7 +99,6 @@ def _all_at_once(spans: NDArray[Any], start: int, end: int, *, tables: bool) -> 
 
 @functools.cache
 def _sizes() -> dict[int, int]:
-    """Return the bytes that an entry covers, by the number of its level."""
     return {geometry.LEVELS.index(level): 1 << shift for level, shift in hardware.shifts().items()}
 
 

@@ -106,7 +106,6 @@ class HelperWalker(SharedMemoryWalker):
             os.close(file)
 
     def _connected(self, seconds: float = patience.LONG) -> socket.socket:
-        """Return the connection, made if there is none."""
         if self._socket:
             return self._socket
         self._check()
@@ -132,7 +131,7 @@ class HelperWalker(SharedMemoryWalker):
         origin: int,
         start: int,
         end: int,
-        tables: bool = False,  # noqa: FBT001, FBT002  (as of the one overridden)
+        tables: bool = False,  # noqa: FBT001, FBT002  (as for the one overridden)
     ) -> tuple[int, int, int]:
         self._check()
         fd, flags = space.fileno(), tables * TABLES
@@ -161,7 +160,7 @@ class HelperWalker(SharedMemoryWalker):
         space: AddressSpace,
         start: int,
         end: int,
-        tables: bool,  # noqa: FBT001  (as of `_read`)
+        tables: bool,  # noqa: FBT001  (as for `_read`)
     ) -> tuple[int, int, int]:
         """Copy the spans of an answer, check them, and return the result of `_read`."""
         version, status, n, m, reached, at = ANSWER.unpack(answer)
@@ -184,14 +183,14 @@ class HelperWalker(SharedMemoryWalker):
         self._found = spans, at + ENTRIES_AT
         return reached, n, m
 
-    def _copy(self, n: int, m: int) -> tuple[NDArray[np.uint64], NDArray[Any] | bytes]:  # noqa: ARG002  (as of the one overridden)
+    def _copy(self, n: int, m: int) -> tuple[NDArray[np.uint64], NDArray[Any] | bytes]:  # noqa: ARG002  (as for the one overridden)
         entry = np.empty(n, np.uint64)
         self._fill(entry)
         return entry, self._found[0]
 
     _seen = _copy  # who wrote it may write to it at any time
 
-    def _take(self, to: NDArray[np.uint64], m: int) -> NDArray[Any]:  # noqa: ARG002  (as of the one overridden)
+    def _take(self, to: NDArray[np.uint64], m: int) -> NDArray[Any]:  # noqa: ARG002  (as for the one overridden)
         self._fill(to)
         return np.frombuffer(self._found[0], SPAN)
 
@@ -231,7 +230,6 @@ class HelperWalker(SharedMemoryWalker):
             self._wait_on(lambda: connected.sendmsg((request,), self._right[1]))
 
     def _received(self) -> bytes:
-        """Return the next answer; nothing if the helper ended the connection."""
         connected = self._socket or self._connected()
         try:
             answer = connected.recv(ANSWER.size + 1)

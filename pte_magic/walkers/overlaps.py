@@ -114,7 +114,6 @@ def _drop(runs: list[_Run], by: _Run) -> None:
 
 
 def _empty(start: int, end: int) -> Iterator[_Run]:
-    """Yield empty entries for ``[start, end)``, each of the highest level that fits."""
     sizes = sorted((1 << shift, geometry.LEVELS.index(level)) for level, shift in hardware.shifts().items())
     while start < end:
         at, (size, level) = max(

@@ -128,7 +128,6 @@ def _nothing(start: int, end: int) -> tuple[NDArray[np.uint64], NDArray[np.void]
 
 
 def _pieces(space: AddressSpace, start: int, end: int) -> Iterator[tuple[int, int, Region | None]]:
-    """Cut ``[start, end)`` along the regions of the address space."""
     for region in space.regions():
         if region.end <= start:
             continue
@@ -149,7 +148,7 @@ def _read_region(
     """Yield words and spans of a part of one region; the last may end later, and the first may begin earlier.
 
     It may if it is the first of all. Else, where a huge page has come meanwhile that begins before the end of what was
-    yielded, the rest of it is told page by page, at a level that is not known.
+    yielded, its rest is yielded page by page, at an unknown level.
     """
     reached = start
     huge: tuple[int, int] | None = None
@@ -205,7 +204,6 @@ def _leaf(space: AddressSpace, region: Region) -> tuple[int, int]:
 def _read_huge(
     space: AddressSpace, start: int, end: int, size: int, level: int
 ) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.void]]]:
-    """Yield words and spans of huge pages."""
     for first in range(start, end, _WORDS * size):
         heads = [words(space, address, 1) for address in range(first, min(end, first + _WORDS * size), size)]
         yield np.concatenate(heads), np.array([(first, size, len(heads), level)], SPAN)

@@ -53,7 +53,6 @@ def each_once(ranges: Sequence[tuple[int, int]], look: Callable[[int, int], Iter
 
 
 def _only(found: Entries, keep: NDArray[np.bool_]) -> Entries:
-    """Return some of the entries."""
     vaddr, size, level = found.vaddr[keep], found.size[keep], found.level[keep]
     begins = np.ones(len(vaddr), np.bool_)
     begins[1:] = (vaddr[1:] != vaddr[:-1] + size[:-1]) | (size[1:] != size[:-1]) | (level[1:] != level[:-1])

@@ -53,7 +53,6 @@ def not_pagemap(space: AddressSpace) -> TargetError:
 
 @functools.cache
 def _table_size() -> int:
-    """Return the bytes that a page table of the last level covers."""
     return 1 << sorted(hardware.shifts().values())[1]
 
 
@@ -147,7 +146,6 @@ class SharedMemoryWalker(Walker):
         return self._entries[:n], self._spans[:m]
 
     def _copy(self, n: int, m: int) -> tuple[NDArray[np.uint64], NDArray[Any] | bytes]:
-        """Return a copy of the entries and spans of the last request."""
         found = self._entries[:n].copy(), self._spans[:m].copy()
         self._check()
         return found

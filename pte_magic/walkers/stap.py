@@ -66,7 +66,7 @@ def why_not() -> str | None:
     if why is None:
         return None if is_ready() else toolchain.cannot_compile()
     if not ready and toolchain.loads_nothing() is None:
-        # He is in too few groups. Who is in stapdev may load anything at all, so that is not what to type.
+        # The user is in too few groups. Members of stapdev may load any module, so that is not what to type.
         rest = toolchain.cannot_load(installed=True)
         why = f"its module is not installed; type `{command('install-module')}`" + (f"; {rest}" if rest else "")
     return why
@@ -227,7 +227,6 @@ class StapWalker(SharedMemoryWalker):
 
 
 def _in_words(message: str) -> str:
-    """Return why the module was not compiled or loaded, with what to type."""
     found = hints(message)
     if "mokutil" in message:
         message = "its module cannot be signed"

@@ -87,7 +87,6 @@ def _on_cpu(cpu: int) -> Iterator[None]:
 
 
 def _present(where: Range) -> NDArray[np.uint64]:
-    """Return the words of /proc/self/pagemap of those pages that are present."""
     words = pagemap.words(own(), where.start, where.size // PAGE_SIZE)
     present: NDArray[np.uint64] = words[words & pagemap.PRESENT != 0]
     return present

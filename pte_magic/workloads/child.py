@@ -66,7 +66,6 @@ class Child(Forked):
         return max(0, page * PAGE_SIZE - self._inset)
 
     def _use(self, at: int, value: int | None) -> int | None:
-        """Read or write a byte; runs in the child."""
         if value is None:
             return int(self._bytes[at])
         self._bytes[at] = value
@@ -94,7 +93,6 @@ def fork_with(array: np.ndarray[Any, Any]) -> Child:
 
 
 def _bytes(array: np.ndarray[Any, Any]) -> NDArray[np.uint8]:
-    """Return the memory of an array as bytes, without a copy."""
     # A subclass may have its own idea of everything; of a masked array, written to and read are the elements.
     plain = np.ndarray.view(array, np.ndarray) if issubclass(type(array), np.ndarray) else np.empty(0)
     if not plain.flags.c_contiguous or not plain.nbytes or plain.dtype.hasobject:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pte_magic.walkers.entries import Entries
 
 _GIB = 1 << 30
-# What the kernel's own resident sizes count: a page that is being moved to another frame, too.
+# The states that the kernel's own resident sizes count: a page that is being moved to another frame, too.
 _RESIDENT = [STATES.index(name) for name in ("present", "protnone", "migration", "device")]
 _SWAP, _TABLE = STATES.index("swap"), STATES.index("table")
 _ZERO = np.uint64(1 << page_frames.FLAGS["zero_page"])

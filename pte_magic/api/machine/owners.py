@@ -83,7 +83,6 @@ def owners(pids: Sequence[int], names: Sequence[str], reader: Walker) -> Owners:
 
 
 def _flags() -> Iterator[NDArray[np.uint64]]:
-    """Yield the flags of all page frames, in order."""
     for first in itertools.count(0, _AT_ONCE):
         values, missing = page_frames.flags(np.arange(first, first + _AT_ONCE, dtype=np.uint64))
         if not missing.all():

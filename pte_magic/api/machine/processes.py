@@ -235,7 +235,6 @@ def _sizes() -> dict[int, str]:
 
 
 def _types() -> dict[str, Any]:
-    """Return the columns, and their dtypes."""
     blocks = (_ONE_TRANSLATION,) if kernel.running().format.contiguous else ()
     names = ("resident", *_sizes().values(), *blocks, "huge_share", "swapped", "page_tables", "pss", "uss")
     found = {"pid": np.dtype(np.int64), "name": TEXT, "user": TEXT, **dict.fromkeys(names, "UInt64")}

@@ -49,10 +49,10 @@ class Facts:
         release: Of the kernel, as ``uname -r`` says.
         machine: As ``uname -m`` says.
         walker: The walker that read them.
-        encoding: Their format, as of `Entries`.
+        encoding: Their format, as in `Entries`.
         levels: Of page tables, 2 to 5.
         features: The features of the kernel, of `formats.features.FEATURES`.
-        address_bits: As of `Entries`; in the file, `encryption_mask` and `frames_hidden` stand for them.
+        address_bits: As for `Entries`; in the file, `encryption_mask` and `frames_hidden` stand for them.
         version: Of the layout of the file.
         format: Of the host's entries, also where the encoding is that of pagemap.
 

@@ -59,7 +59,6 @@ def sealed(file: IO[bytes]) -> bool:
 
 
 def _checksum(file: IO[bytes]) -> int:
-    """Return the CRC-32 of the footer and of its length."""
     size = file.seek(0, os.SEEK_END)
     must(size >= _PLACE + _TAIL, "it has no footer")
     file.seek(-_TAIL, os.SEEK_END)

@@ -114,14 +114,14 @@ class Snapshot:
         """Yield the same as frames of bounded size, each of one process, for data that does not fit in memory.
 
         Args:
-            host: As of `frame`.
-            pid: As of `frame`.
-            start: As of `frame`.
-            end: As of `frame`.
+            host: As for `frame`.
+            pid: As for `frame`.
+            start: As for `frame`.
+            end: As for `frame`.
             rows: The most rows of a frame; a row takes about 100 bytes.
 
         Raises:
-            TargetError: As of `frame`, at once.
+            TargetError: As for `frame`, at once.
 
         """
         rows = arguments.rows(rows)

@@ -65,7 +65,7 @@ def snapshot(
     Args:
         path: A directory, which is made; it must not have a snapshot of this host.
         pids: The processes: this one if None, a pid, several pids, or ``"all"``.
-        walker: As of `walk`.
+        walker: As for `walk`.
         private: Only this user may read the files (mode 0600, in directories of 0700): addresses and page frames help
             attackers of a process or a host. Otherwise the umask decides; an existing directory stays as it is.
 

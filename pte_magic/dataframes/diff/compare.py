@@ -77,7 +77,6 @@ def _seen(before: pd.DataFrame, after: pd.DataFrame, *kernels: Kernel | None) ->
 
 
 def _has_bare(frame: pd.DataFrame) -> bool:
-    """Tell whether a frame has entries with some unknown bits."""
     return bool((~entries(frame)[1]).any())
 
 
@@ -147,7 +146,6 @@ def _starts(after: pd.DataFrame, laid: Pieces) -> Rows:
 
 
 def _changed(ground: Ground) -> pd.DataFrame:
-    """Return the rows that changed."""
     key, words = told(ground)
     rows = np.flatnonzero(np.array([bool(said) for said in words])[key])
     raw = ground.raw

@@ -18,7 +18,7 @@ C_FILE = "C of the cell"
 """The file name of embedded C for the C compiler; its line numbers are those of the cell."""
 
 # What says how a $name is meant, or is not looked into. A target variable's member, element or pretty-printed form
-# ($x->y, $x[0], $x$) is none of Python's names.
+# ($x->y, $x[0], $x$) is not a name of Python.
 _TOKEN = re.compile(
     r"""(?P<skipped> //[^\n]* | \#[^\n]* | /\*.*?\*/ | "(?:\\.|[^"\\])*" | \$\$\w* )
       | (?P<embedded> %\{ .*? %\} )
@@ -38,7 +38,7 @@ class Cell:
     """A cell with Python's values in it.
 
     Attributes:
-        text: What was typed below the magic.
+        text: The text below the magic.
         script: The text for SystemTap.
         variables: Numbers for global variables, which are set when the module is loaded.
         copied: Pieces of the text that are in the script: start there, start in the text, length.

@@ -76,7 +76,7 @@ def _states(frame: pd.DataFrame) -> _Found:
 
 
 def _sizes(frame: pd.DataFrame) -> _Found:
-    # What is not mapped has no page, so the size of the hole is no size of a page.
+    # Unmapped addresses have no page, so the size of the hole is not a page size.
     size = np.where((frame["state"] == "none").to_numpy(np.bool_), 0, translated(frame))
     starts = starts_of(len(frame), size[1:] != size[:-1])
     found, codes = np.unique(size[starts], return_inverse=True)
