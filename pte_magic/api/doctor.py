@@ -24,7 +24,7 @@ _SEEN = {
     (False, True): "page frames, but no raw entries",
     (False, False): "which pages are present, but no raw entries or page frames",
 }
-"""What a user sees: raw entries or not, and page frames or not."""
+"""The words for a user's view: with raw entries or not, and with page frames or not."""
 
 
 class Report(pd.DataFrame):

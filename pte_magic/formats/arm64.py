@@ -30,8 +30,8 @@ DBM, PXN, UXN, DIRTY, PROT_NONE, PMD_PRESENT_INVALID = 1 << 51, 1 << 53, 1 << 54
 _COMMON = (
     Field("valid", 0, 1, _ANY, "the CPU translates through this entry", ARM, column="present", zero=FAULTS),
     Field(
-        "table", 1, 1, LEAVES | _TABLE, "not a block: the next table, or a page of the last level", ARM,
-        zero="a block: a huge page, not a table",
+        "table", 1, 1, LEAVES | _TABLE, "not a block: the next page table, or a page of the last level", ARM,
+        zero="a block: a huge page, not a page table",
     ),
     Field("attrindx", 2, 3, LEAVES, "memory type: which of MAIR_EL1", ARM),
     Field(

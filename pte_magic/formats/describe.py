@@ -29,7 +29,7 @@ READERS = {"cpu": "CPU", "linux": "Linux", "nobody": "nobody"}
 
 _SAYS = {
     "none": "empty, nothing is mapped in these {size}",
-    "table": "points to the next table, at physical address {physical}",
+    "table": "points to the next page table, at physical address {physical}",
     "present": "maps {size} at physical address {physical}",
     "splitting": "being split or changed, not present for the CPU now: {size} in memory at physical address {physical}",
     "protnone": "no access is allowed to these {size}, which are in memory at physical address {physical}",
@@ -43,7 +43,7 @@ _SAYS = {
     UNKNOWN: "{kind}, depending on {doubts}; name the release, as `uname -r` prints it",
 }
 _SAYS_HIDDEN = _SAYS | {
-    "table": "points to the next table",
+    "table": "points to the next page table",
     "present": "maps {size}",
     "splitting": "being split or changed, not present for the CPU now: {size} in memory",
     "protnone": "no access is allowed to these {size}, which are in memory",

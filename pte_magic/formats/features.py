@@ -52,8 +52,8 @@ class Feature(NamedTuple):
 _X64, _X86, _BOTH64, _ARM = ("x86_64",), ("x86",), ("x86_64", "arm64"), ("arm64",)
 
 FEATURES = {
-    "migration": Feature("moves pages between frames (CONFIG_MIGRATION)"),
-    "memory_failure": Feature("takes broken page frames away (CONFIG_MEMORY_FAILURE)"),
+    "migration": Feature("moves pages between page frames (CONFIG_MIGRATION)"),
+    "memory_failure": Feature("stops using broken page frames (CONFIG_MEMORY_FAILURE)"),
     "device_private": Feature("keeps pages in a device's memory (CONFIG_DEVICE_PRIVATE)", _BOTH64, (6, 12),
                               differs=(7, 2)),
     "device_exclusive_pair": Feature("has two types of device-exclusive entries, before 6.15", until=(6, 15)),

@@ -58,7 +58,7 @@ def _masks(kernel: Kernel) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     cleared, filled = np.full(len(Shape), ~np.uint64(0)), np.zeros(len(Shape), np.uint64)
     for shape in LEAVES | TABLES:
         frame = frame_mask(kernel.format, shape) & ~kernel.encryption_mask
-        if shape in kernel.format.inverted:  # all ones are frame 0
+        if shape in kernel.format.inverted:  # all ones are page frame 0
             filled[shape] = frame
         else:
             cleared[shape] = ~np.uint64(frame)

@@ -79,7 +79,7 @@ def columns(word: NDArray[np.uint64], protnone: NDArray[np.bool_], kernel: Kerne
         if field.column and (field.needs is None or field.needs in kernel.features):
             found[field.column] = Column(word & np.uint64(field.mask) != 0, ~mapped)
     location = word & PLACE
-    hidden = location == 0  # frame 0 and offset 0 of device 0 are never a user's page
+    hidden = location == 0  # page frame 0 and offset 0 of device 0 are never a user's page
 
     state = np.full(n, STATES.index("none"), np.int8)
     state[present] = STATES.index("present")

@@ -75,9 +75,9 @@ FIELDS = (
         7,
         1,
         BIG | _TABLE,
-        "page size: a leaf here, not a table",
+        "page size: a leaf here, not a page table",
         SDM,
-        zero="page size: a table here, not a leaf",
+        zero="page size: a page table here, not a leaf",
     ),
     Field(
         "global",
@@ -134,7 +134,7 @@ FIELDS = (
         zero="bit 2 of the PAT index is clear, in a huge leaf",
     ),
     Field("pfn", 12, 40, SMALL | TABLES, "page frame number: physical address / 4096", SDM, address=12),
-    Field("pfn", 13, 39, BIG, "page frame number / 2; low bits of a huge frame are zero", SDM, address=13),
+    Field("pfn", 13, 39, BIG, "page frame number / 2; low bits are zero for a huge page", SDM, address=13),
     Field(
         "encrypted",
         0,

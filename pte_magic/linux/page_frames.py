@@ -60,7 +60,7 @@ FLAGS = {
 _WORD = 8
 _PAST_ALL = np.uint64(1 << 40)  # no physical address has more than 52 bits
 _NEAR = 8  # to read this many words more costs less than another call
-_AT_ONCE = 1 << 20  # frames: not to be deaf to interrupts
+_AT_ONCE = 1 << 20  # page frames: a longer call would delay interrupts
 _NODES = Path("/sys/devices/system/node")
 _BLOCK_SIZE = Path("/sys/devices/system/memory/block_size_bytes")
 

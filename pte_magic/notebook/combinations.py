@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 VIEWS = ("runs", "summary", "frames", "bits", "translation", "map", "watch")
 """Views; only one at a time."""
 
-_TABLES = ("runs", "summary", "frames")  # views that show entries which point to tables
+_TABLES = ("runs", "summary", "frames")  # views that show entries which point to page tables
 _TOGETHER: dict[str, tuple[str, ...]] = {
     "walker": ("tables", "no-tables", *VIEWS, "every", "machine"),
     "tables": _TABLES,

@@ -78,7 +78,7 @@ class Translation:
         self._size = covered
         mapped = 0 if "mapped" not in frame.columns or pd.isna(leaf["mapped"]) else int(leaf["mapped"])
         self._block = f", one of a block of {size(mapped)}" if mapped > covered else ""
-        # Of the machine that the frame comes from, which need not be this one.
+        # The host that the frame comes from may be another one.
         encoding = running.format.name
         depth = geometry.levels(encoding, int(frame["size"].iloc[0]))
         self.pieces = tuple(_cut(self.address, levels[-1], encoding, geometry.shifts(encoding, depth)))
@@ -112,7 +112,8 @@ class Translation:
         ]
         for place, where, entry in self._steps():
             lines.append(
-                f"{place:>9} of the table {where}: {hexadecimal(entry.entry, entry.width)} {entry.state}, {entry.says}"
+                f"{place:>9} of the page table {where}: "
+                f"{hexadecimal(entry.entry, entry.width)} {entry.state}, {entry.says}"
             )
         return "\n".join([self.headline, *lines])
 
@@ -127,7 +128,7 @@ class Translation:
         body = [row(row_head(name), cells(words)) for name, words in rows]
         address = scrolled(table(body, head, 'class="pte-address"'), "the address, cut into indices")
         steps = "".join(
-            f"<li><details><summary {KEYS}><code>{place}</code> of the table {where}: "
+            f"<li><details><summary {KEYS}><code>{place}</code> of the page table {where}: "
             f"<code>{hexadecimal(entry.entry, entry.width)}</code> <b>{entry.state}</b>, {escape(entry.says)}</summary>"
             f"{entry_picture.html(entry)}</details></li>"
             for place, where, entry in self._steps()

@@ -51,7 +51,7 @@ class Status(IntEnum):
     GONE = 2
     """The address space was torn down since the pagemap was opened."""
     UNSTABLE = 3
-    """The tables at the address in the answer changed at every attempt to read them."""
+    """The page tables at the address in the answer changed at every attempt to read them."""
     MALFORMED = 4
     """The message is not of this protocol, or does not ask for a range of user addresses."""
     VERSION = 5

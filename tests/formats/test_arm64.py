@@ -129,7 +129,7 @@ def test_what_an_architecture_lacks_is_no_column() -> None:
         (0x00F8000047B40F43, "pte", "arm64_16k", "maps 16 KiB at physical address 0x47b40000, one of a block of 2 MiB"),
         (0x00E8000047B4CF43, "pte", "arm64_64k", "maps 64 KiB at physical address 0xc000047b40000"),
         (0x00E8000047B4CF43, "pte", "arm64_4k_lpa2", "maps 4 KiB at physical address 0xc000047b4c000"),
-        (0x0000000047B4C003, "pgd", "arm64_16k", "points to the next table, at physical address 0x47b4c000"),
+        (0x0000000047B4C003, "pgd", "arm64_16k", "points to the next page table, at physical address 0x47b4c000"),
     ],
 )
 def test_it_is_described(entry: int, level: str, encoding: str, says: str) -> None:

@@ -45,7 +45,7 @@ def test_the_parts_are_all_bits_once_the_highest_first(entry: int, level: str, k
         (0x8000000153016067, "pte", "maps 4 KiB at physical address 0x153016000"),
         (0x80000002892000E7, "pmd", "maps 2 MiB at physical address 0x289200000"),
         (0x80000000C00000E7, "pud", "maps 1 GiB at physical address 0xc0000000"),
-        (0x153016067, "pmd", "points to the next table, at physical address 0x153016000"),
+        (0x153016067, "pmd", "points to the next page table, at physical address 0x153016000"),
         (
             0x7FFFFFFEACFE9960,
             "pte",

@@ -61,9 +61,9 @@ def test_each_table_is_where_the_entry_before_says(new_map: NewMap) -> None:
     write(address)
     frame = pte_magic.walk(address)
     text = frame.translation().text()
-    assert "of the table that CR3 points to" in text
+    assert "of the page table that CR3 points to" in text
     for table in frame["pfn"][:-1]:
-        assert f"of the table at {int(table) * PAGE:#x}: " in text
+        assert f"of the page table at {int(table) * PAGE:#x}: " in text
     for entry in frame["entry"]:
         assert f"{int(entry):#018x}" in text
 

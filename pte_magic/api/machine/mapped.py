@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from pte_magic.walkers.entries import Entries
 
 _GIB = 1 << 30
-# The states that the kernel's own resident sizes count: a page that is being moved to another frame, too.
+# The states that the kernel's own resident sizes count: a page that is being moved to another page frame, too.
 _RESIDENT = [STATES.index(name) for name in ("present", "protnone", "migration", "device")]
 _SWAP, _TABLE = STATES.index("swap"), STATES.index("table")
 _ZERO = np.uint64(1 << page_frames.FLAGS["zero_page"])
-_BLOCK = _GIB // PAGE_SIZE  # frames of which the counts lie side by side: no entry maps more than 1 GiB
+_BLOCK = _GIB // PAGE_SIZE  # page frames whose counts are contiguous: no entry maps more than 1 GiB
 _BLOCKS = 1 << 22  # of a GiB each: no physical address has more than 52 bits
 
 
@@ -80,7 +80,7 @@ def mapped(entries: Entries, zeros: NDArray[np.void] | None = None) -> Mapped:
         maps[suspects] = page_frames.flags(pfn.values[suspects]).values & _ZERO == 0
     is_table = state == _TABLE
     if "p4d" in hardware.shifts():
-        is_table &= level != LEVELS.index("pgd")  # nor does the kernel count tables of the level p4d
+        is_table &= level != LEVELS.index("pgd")  # nor does the kernel count page tables of the level p4d
     return Mapped(
         size[maps],
         pfn.values[maps],

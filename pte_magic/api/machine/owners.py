@@ -28,7 +28,7 @@ KINDS = ("other processes", "several processes", "page cache", "kernel", "hugetl
 """Owners beside the named processes; their codes go on after those of these."""
 
 _OTHER, _SEVERAL, _CACHE, _KERNEL, _POOL, _FREE, _NONE = range(len(KINDS))
-_AT_ONCE = 1 << 18  # frames of which flags are read: no folio crosses a multiple of it
+_AT_ONCE = 1 << 18  # page frames whose flags are read at once: no folio crosses a multiple of it
 _RAM = re.compile(rb" *([0-9a-f]+)-([0-9a-f]+) : System RAM")
 _SHARED = np.uint16((1 << 16) - 1)  # instead of a process' number
 
@@ -106,7 +106,7 @@ def _kind(flags: NDArray[np.uint64]) -> NDArray[np.uint8]:
         found: NDArray[np.bool_] = flags & np.uint64(1 << page_frames.FLAGS[name]) != 0
         return found
 
-    # In 6.1, only the first frame of a folio has its flags.
+    # In 6.1, only the first page frame of a folio has its flags.
     here = np.arange(len(flags))
     flags = flags | flags[np.maximum.accumulate(np.where(has("compound_tail"), 0, here))]
     asked = {

@@ -45,7 +45,7 @@ def write(
 
     Raises:
         Stopped: It was stopped.
-        PteMagicError: The process has ended, or its tables do not hold still.
+        PteMagicError: The process has ended, or its page tables change all the time.
         OSError: Of the file system.
 
     """

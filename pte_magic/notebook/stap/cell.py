@@ -17,7 +17,7 @@ NAME = "pte_magic_cell"
 C_FILE = "C of the cell"
 """The file name of embedded C for the C compiler; its line numbers are those of the cell."""
 
-# What says how a $name is meant, or is not looked into. A target variable's member, element or pretty-printed form
+# Text that decides the meaning of a $name, or is skipped. A target variable's member, element or pretty-printed form
 # ($x->y, $x[0], $x$) is not a name of Python.
 _TOKEN = re.compile(
     r"""(?P<skipped> //[^\n]* | \#[^\n]* | /\*.*?\*/ | "(?:\\.|[^"\\])*" | \$\$\w* )

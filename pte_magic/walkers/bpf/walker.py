@@ -1,4 +1,4 @@
-"""The eBPF walker: raw entries, straight from the tables, from any kernel with BTF.
+"""The eBPF walker: raw entries, straight from the page tables, on any kernel with BTF.
 
 Needs root, or CAP_BPF and CAP_PERFMON. The program is ``walk.bpf.c``, compiled when the package was built.
 """
@@ -117,8 +117,8 @@ class BpfWalker(SharedMemoryWalker):
             why = f"{direct_map.ZONES} has the places of memory, and cannot be read: {error.strerror}"
             raise WalkerUnavailableError(NAME, why) from error
         with direct_map.Landmark() as landmark:
-            # Each is tried once, as most are wrong; the right one may be missed while the kernel changes the tables, as
-            # it does when it clears the mark of an access, so all are tried again.
+            # Each is tried once, as most are wrong; the right one may be missed while the kernel changes the page
+            # tables, as it does when it clears the mark of an access, so all are tried again.
             for base in bases * _ROUNDS:
                 _ONCE.pack_into(self._memory, _ONCE_AT, f_op, base % (1 << 64))
                 if self._finds(space, landmark):
