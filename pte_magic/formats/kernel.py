@@ -160,7 +160,7 @@ def of_told(told: str) -> Kernel:
     """Return the kernel that a row's ``format`` names: see `Kernel.told`.
 
     Raises:
-        TargetError: It does not name a kernel, or the format, its number of levels or its bit of encryption does not exist.
+        TargetError: It names no kernel: the format, the number of levels or the bit of encryption does not exist.
 
     """
     try:
