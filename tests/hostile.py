@@ -7,13 +7,15 @@ import os
 import socket
 import threading
 from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from entry_bits import bits
 
 from pte_magic.walkers.entries import SPAN
 from pte_magic.walkers.helper_protocol import ANSWER, AREAS, GO_ON, GREETING, MAGIC, MEMORY, REQUEST, VERSION, Status
-from pte_magic.walkers.shared_memory import ENTRIES_AT, SPANS_AT
+from pte_magic.walkers.shared_memory import ENTRIES, ENTRIES_AT, SPANS_AT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -105,9 +107,14 @@ def greet(connected: socket.socket) -> int:
 
 
 def put(fd: int, spans: Sequence[tuple[int, int, int, int]], at: int = 0) -> None:
-    """Write spans where an answer has them; all entries are 0."""
+    """Write spans where an answer has them; all entries are 0, but those that lead to a span of a lower level."""
     os.pwrite(fd, np.array(list(spans), SPAN).tobytes(), at + SPANS_AT)
     os.pwrite(fd, bytes(8), at + ENTRIES_AT)
+    index = -1
+    for (vaddr, size, count, level), below in pairwise(spans):
+        index += count
+        if vaddr <= below[0] < vaddr + size * count and level < below[3] and index < ENTRIES:
+            os.pwrite(fd, bits().table[1].to_bytes(8, "little"), at + ENTRIES_AT + 8 * index)
 
 
 def answering(

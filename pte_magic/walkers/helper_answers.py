@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pte_magic.linux import geometry, hardware, kernel_text
+from pte_magic.walkers.bpf.constants import TABLES
 from pte_magic.walkers.entries import SPAN
 
 if TYPE_CHECKING:
@@ -56,6 +57,22 @@ def wrong(  # noqa: PLR0913  (an answer, and what was asked)
     if not fault and came != reached:
         fault = f"entries up to {came:#x} instead of {reached:#x}"
     return fault
+
+
+def leading(spans: bytes) -> NDArray[np.intp]:
+    """Return the indices of the entries on the way: those whose addresses have the span that follows, ``intp[m]``."""
+    found = np.frombuffer(spans, SPAN)
+    down = (found["level"][1:] > found["level"][:-1]) & (
+        found["vaddr"][1:] < (found["vaddr"] + found["size"] * found["count"])[:-1]
+    )
+    indices: NDArray[np.intp] = np.cumsum(found["count"], dtype=np.intp)[:-1][down] - 1
+    return indices
+
+
+def are_tables(entry: NDArray[np.uint64]) -> bool:
+    """Tell whether all entries, ``uint64[n]``, point to page tables."""
+    marks = TABLES.get(hardware.encoding(), TABLES["x86_64"])  # 32-bit x86 has the same two bits
+    return bool((entry & np.uint64(marks.bits) == np.uint64(marks.value)).all())
 
 
 _SIZE = "a size or level that this host does not have"

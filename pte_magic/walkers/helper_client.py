@@ -63,7 +63,8 @@ class HelperWalker(SharedMemoryWalker):
         self._going_on: tuple[int, ...] = ()  # what they are of: address space, flags, origin, start, end
         self._right: tuple[int, list[tuple[int, int, bytes]]] = (-1, [])  # a descriptor, as it is sent
         self._counted = helper_answers.Counted()
-        self._found = b"", 0  # spans of the last answer, and where in that memory its entries are
+        # Of the last answer: its spans, where in that memory its entries are, and which of these lead to page tables.
+        self._found: tuple[bytes, int, NDArray[np.intp] | None] = b"", 0, None
         with self._lock:
             self._connected(seconds)
 
@@ -180,7 +181,7 @@ class HelperWalker(SharedMemoryWalker):
             raise self._unreadable()
         if what := helper_answers.wrong(spans, n, start, end, reached, tables=tables):
             raise self._wrong(what)
-        self._found = spans, at + ENTRIES_AT
+        self._found = spans, at + ENTRIES_AT, helper_answers.leading(spans) if tables else None
         return reached, n, m
 
     def _copy(self, n: int, m: int) -> tuple[NDArray[np.uint64], NDArray[Any] | bytes]:  # noqa: ARG002  (as for the one overridden)
@@ -207,6 +208,10 @@ class HelperWalker(SharedMemoryWalker):
             raise self._unreadable(error.strerror) from error
         if taken != to.nbytes:
             raise self._unreadable()
+        leading = self._found[2]
+        if leading is not None and not helper_answers.are_tables(to[leading]):
+            what = "entries below one that does not point to a page table"
+            raise self._wrong(what)
 
     def _unreadable(self, why: str | None = "it is shorter") -> WalkerUnavailableError:
         return self._wrong(f"memory that cannot be read ({why})")

@@ -357,6 +357,30 @@ def test_tables_that_lead_nowhere_are_one_line(what: str, path: Path) -> None:
         asked.close()
 
 
+@pytest.mark.parametrize("is_table", [True, False])
+def test_entries_below_one_that_does_not_point_to_a_page_table_are_one_line(path: Path, *, is_table: bool) -> None:
+    start, end = START + PAGE, START + 5 * PAGE
+
+    def serve(server: Hostile, connected: socket.socket) -> None:
+        fd = hostile.greet(connected)
+        while server.request(connected):
+            hostile.put(fd, [one(start & -HUGE, 1, UPPER), one(start, 4)])
+            if not is_table:
+                os.pwrite(fd, bytes(8), ENTRIES_AT)
+            connected.send(message(5, 2, end))
+        os.close(fd)
+
+    with Hostile(path, serve):
+        asked = HelperWalker()
+        if is_table:
+            assert len(asked.walk(own(), start, end, tables=True)) == 5
+        else:
+            what = "gave an answer with entries below one that does not point to a page table"
+            refused(path, what, lambda: asked.walk(own(), start, end, tables=True))
+            refused(path, what, lambda: list(asked.chunks(own(), start, end, tables=True)))
+        asked.close()
+
+
 @pytest.mark.parametrize("status", sorted(set(Status) - {Status.OK, Status.BUSY}))
 def test_what_a_helper_may_say_is_told(status: int, path: Path) -> None:
     """Its failures are those of every walker; no bytes of them are used."""
