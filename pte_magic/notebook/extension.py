@@ -39,15 +39,13 @@ class PteMagics(Magics):
     @line_magic
     @magic_arguments("pte")
     @argument("-w", "--walker", default=walkers.AUTO, help="auto (the best that works here), or one of %%pte's list")
-    @argument("-t", "--tables", action="store_true", default=None, help="also the entries that point to page tables")
-    @argument("-T", "--no-tables", action="store_false", dest="tables", help="only the entry at which the walk ends")
+    @argument("--tables", action="store_true", default=None, help="also the entries that point to page tables")
+    @argument("--no-tables", action="store_false", dest="tables", help="only the entry at which the walk ends")
     @argument("-r", "--runs", action="store_true", help="merge neighbours that differ only in their address")
-    @argument("-s", "--summary", action="store_true", help="entries and bytes by state and page size")
+    @argument("--summary", action="store_true", help="entries and bytes by state and page size")
     @argument("-f", "--frames", action="store_true", help="the kernel's data about each page frame, and the region")
     @argument("-b", "--bits", action="store_true", help="a picture of the bits of an entry; click to change them")
-    @argument(
-        "-x", "--translation", action="store_true", help="a picture of an address on its way through the page tables"
-    )
+    @argument("--translation", action="store_true", help="a picture of an address on its way through the page tables")
     @argument("-m", "--map", action="store_true", help="a picture of a range, one square per entry")
     @argument("-W", "--watch", action="store_true", help="a live picture of changes, until it is stopped")
     @argument(

@@ -45,7 +45,6 @@ class DiffMagics(Magics):
     @magic_arguments("%pte")
     @argument("-w", "--walker", default=walkers.AUTO, help="auto (the best that works here), or one of %%pte's list")
     @argument(
-        "-s",
         "--settle",
         type=seconds,
         default=0,

@@ -18,16 +18,17 @@ from typed_lines import NAMES, expressions
 from pte_magic.notebook.command_line import Line, expanded, read
 from pte_magic.notebook.extension import PteMagics
 from pte_magic.notebook.pte_cell import DiffMagics
+from pte_magic.notebook.stap_cell import StapMagics
 
 OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
     "--walker pagemap": ("--walker", {"walker": "pagemap"}),
     "-w bpf": ("--walker", {"walker": "bpf"}),
     "--walker=stap": ("--walker", {"walker": "stap"}),
     "-whelper": ("--walker", {"walker": "helper"}),
-    "-t": ("--tables", {"tables": True}),
+    "-m": ("--map", {"map": True}),
     "--no-tables": ("--no-tables", {"tables": False}),
     "--runs": ("--runs", {"runs": True}),
-    "-s": ("--summary", {"summary": True}),
+    "-W": ("--watch", {"watch": True}),
     "--fram": ("--frames", {"frames": True}),
     "-e .5": ("--every", {"every": 0.5}),
     "--every 2": ("--every", {"every": 2.0}),
@@ -60,7 +61,7 @@ def test_what_follows_the_options_is_the_target(text: str, options: list[str], g
     assert line.is_silent == (";" in end.partition("#")[0])
 
 
-@given(expressions, st.sampled_from(["--runs", "--walker pagemap", "--walker=pagemap --runs", "-x", "-w bpf -T"]))
+@given(expressions, st.sampled_from(["--runs", "--walker pagemap", "--walker=pagemap --runs", "-m", "-w bpf -W"]))
 def test_options_written_out_may_come_last(text: str, options: str) -> None:
     if "{" not in text:  # else it is no Python, and IPython would put something in
         assert taken(f"-- {text} {options}").target == f"{text.strip()} {options}"
@@ -77,7 +78,7 @@ def test_options_written_out_may_come_last(text: str, options: str) -> None:
         ("b[:, -1]", [], "b[:, -1]"),
         ("a.reshape(50, -1)", [], "a.reshape(50, -1)"),
         ("a -r", [], "a -r"),  # r is defined
-        ("a -t", ["--tables"], "a"),
+        ("a -m", ["--map"], "a"),
         ("a - -r", [], "a - -r"),
         ("a -r --runs", ["--runs"], "a -r"),
         ("-r a", ["--runs"], "a"),
@@ -88,7 +89,7 @@ def test_options_written_out_may_come_last(text: str, options: str) -> None:
         ("-a[1]", [], "-a[1]"),
         ("-größe", [], "-größe"),
         ("-d['#']", [], "-d['#']"),
-        ("-tr a", ["--tables", "--runs"], "a"),
+        ("-mr a", ["--map", "--runs"], "a"),
         ("--sum a", ["--summary"], "a"),
         ("--runs\ta", ["--runs"], "a"),
         ("\xa0--runs\xa0a\xa0", ["--runs"], "a"),
@@ -107,7 +108,7 @@ def test_lines_as_people_type_them(line: str, typed: list[str], target: str) -> 
     assert (found.typed, found.target) == (typed, target)
 
 
-@pytest.mark.parametrize("letter", "trsfbxmMTh")
+@pytest.mark.parametrize("letter", "rfbmMWh")
 def test_a_letter_is_subtracted_only_if_it_is_a_variable(letter: str) -> None:
     names = {name: value for name, value in NAMES.items() if name != letter}
     assert read(PteMagics.pte, f"a -{letter}", names).target == "a"
@@ -137,7 +138,6 @@ def test_a_letter_is_subtracted_only_if_it_is_a_variable(letter: str) -> None:
         ("--runs=yes a", "argument -r/--runs: ignored explicit argument 'yes'"),
         ("--walker bpf -w bpf a", "--walker is typed 2 times; type it once"),
         ("--tables --no-tables a", "--tables and --no-tables contradict each other; type one of them"),
-        ("-tT a", "--tables and --no-tables contradict each other; type one of them"),
         ("--every -1 a", "argument -e/--every: '-1' is not a number of seconds"),
         ("--every=x a", "argument -e/--every: 'x' is not a number of seconds"),
     ],
@@ -251,7 +251,8 @@ def test_what_earlier_documents_said_is_read_as_before(line: str) -> None:
         ("%pte a -z", "-z is not an option of %pte; "),
         ("%pte -zr a", "-zr is not an option of %pte; "),
         ("%pte a, a -z", "-z is not an option of %pte; "),
-        ("%pte a -t q", "-t stands within the target; options come first"),
+        ("%pte a -r q", "-r stands within the target; options come first"),
+        ("%pte -t a", "-t is not an option of %pte; type %pte? for its options"),
         ("%pte a --map --colour rw", "--colour is not an option; the options are --walker, "),
         ("%pte a --colour rw --map", "--colour is not an option; the options are --walker, "),
         ("%%pte -z a\n1", "-z is not an option of %%pte; type %%pte? for its options"),
@@ -270,3 +271,18 @@ def test_an_option_that_does_not_exist_is_named(tmp_path: Path, line: str, messa
 def test_what_python_subtracts_is_no_option(tmp_path: Path) -> None:
     cell = Shell(tmp_path).run("z = 1\n%pte a -z")
     assert (cell.err, len(cell.result) > 0) == ("", True)
+
+
+def test_a_letter_means_the_same_in_all_magics() -> None:
+    magics: tuple[Any, ...] = (PteMagics.pte, DiffMagics.difference, StapMagics.stap)
+    meant: dict[str, set[str]] = {}
+    for magic in magics:
+        for action in magic.parser._actions:
+            for letter in action.option_strings:
+                if not letter.startswith("--"):
+                    meant.setdefault(letter, set()).add(action.dest)
+    assert {letter: meanings for letter, meanings in meant.items() if len(meanings) > 1} == {}
+    # Those of %%stap are stap's own, but for -t: SystemTap has its letters in its manual, and in its messages.
+    assert {letter: meant[letter] for letter in ("-x", "-T", "-o", "-s")} == {
+        "-x": {"target"}, "-T": {"timeout"}, "-o": {"out"}, "-s": {"buffer"}
+    }  # fmt: skip

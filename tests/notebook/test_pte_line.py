@@ -156,13 +156,17 @@ def test_a_value_of_a_name_is_decoded(shell: Shell) -> None:
 def test_options_are_those_of_the_functions(shell: Shell) -> None:
     address = pages_of(shell, "a")[0]
     pd.testing.assert_frame_equal(shell.run("%pte --runs a").result, shell.run("%pte a").result.runs())
-    pd.testing.assert_frame_equal(shell.run("%pte -s a").result, shell.run("%pte a").result.summary())
+    pd.testing.assert_frame_equal(shell.run("%pte --summary a").result, shell.run("%pte a").result.summary())
     framed = shell.run("%pte --frames a").result
     assert list(framed) == list(shell.run("%pte -f a").result) == list(pte_magic.walk(shell.ip.user_ns["a"]).frames())
     assert framed["permissions"].tolist() == ["rw-p"] * len(framed)
-    pd.testing.assert_frame_equal(shell.run("%pte -t a").result, pte_magic.walk(shell.ip.user_ns["a"], tables=True))
+    pd.testing.assert_frame_equal(
+        shell.run("%pte --tables a").result, pte_magic.walk(shell.ip.user_ns["a"], tables=True)
+    )
     pd.testing.assert_frame_equal(shell.run(f"%pte {address:#x}").result, pte_magic.walk(address))
-    pd.testing.assert_frame_equal(shell.run(f"%pte -T {address}").result, pte_magic.walk(address, tables=False))
+    pd.testing.assert_frame_equal(
+        shell.run(f"%pte --no-tables {address}").result, pte_magic.walk(address, tables=False)
+    )
     assert set(shell.run("%pte --walker pagemap a").result["walker"]) == {"pagemap"}
 
 
