@@ -1,4 +1,4 @@
-"""What the bits for an address in an entry hold besides one, or instead of one: it goes wherever the entries go."""
+"""The reading of the address bits of entries: memory encryption, and hidden page frames. It goes with the entries."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 
 class AddressBits(NamedTuple):
-    """How the bits for an address are to be read, in entries that somebody read on some machine.
+    """How to read the address bits in entries.
 
     Attributes:
-        encryption_mask: The one by which they say that memory is encrypted (AMD's C-bit), or 0.
-        frames_hidden: Page frame numbers and swap locations were taken out of them: see `formats.hidden`.
+        encryption_mask: The bit of memory encryption (AMD's C-bit), or 0.
+        frames_hidden: True if page frame numbers and swap locations were taken out of them: see `formats.hidden`.
 
     """
 
@@ -19,4 +19,4 @@ class AddressBits(NamedTuple):
 
 
 PLAIN = AddressBits()
-"""They hold an address, and nothing else."""
+"""Entries whose address bits hold an address, and nothing else."""

@@ -1,4 +1,4 @@
-"""What every walker is: it takes an address space and a range, and returns raw entries; and what it says of itself."""
+"""The base class of all walkers: each takes an address space and a range, and returns raw entries."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ if TYPE_CHECKING:
     from pte_magic.walkers.entries import Entries
 
 NO_FRAMES = "no page frame numbers and swap locations"
-"""What a walker does not show to everybody."""
+"""The words for the values that not every user may see."""
 
 
 class Walker(ABC):
-    """What reads page-table entries."""
+    """A reader of page-table entries. A class says what it can read, for `doctor`; an object reads it."""
 
     name: ClassVar[str]
     """The walker's name, as in the ``walker`` column."""
     sees: ClassVar[str]
-    """What it can read, for `doctor`."""
+    """The data that it can read."""
     by: ClassVar[str]
-    """By what it reads that, likewise."""
+    """The means by which it reads: eBPF, for example."""
     has_raw_entries: ClassVar[bool] = True
-    """Whether what it reads are entries, not what the kernel tells of them."""
+    """True if it reads entries; false if it reads only the kernel's words about them."""
     frames_as_pagemap: ClassVar[bool] = False
-    """Whether it shows page frames to those only to whom the kernel shows them in the same /proc/PID/pagemap."""
+    """True if it shows page frames only to users to whom /proc/PID/pagemap shows them."""
     encoding: str
     """The format of its entries."""
     address_bits = PLAIN
-    """How to read the bits for an address of the entries that were read last."""
+    """How to read the address bits of the entries of the last walk."""
     closed: bool = False
-    """Whether it is of no use any more, as after `close` or a fork; then it raises WalkerClosedError."""
+    """True if it cannot be used any more, as after `close` or a fork; then it raises WalkerClosedError."""
 
     def __init__(self) -> None:
         _all.add(self)
 
     @classmethod
     def make(cls, *, patient: bool = False) -> Self:
-        """Return one; `patient` if it is worth waiting for, as somebody has named it.
+        """Return a walker of this class; with `patient`, wait longer for it, as the user has named it.
 
         Raises:
             WalkerUnavailableError: It cannot work here; says why and what to type.
@@ -55,7 +55,7 @@ class Walker(ABC):
 
     @classmethod
     def to_prepare(cls) -> str:
-        """Return what takes so long before it can work that `doctor` does not do it, and what to type; or nothing."""
+        """Return the slow step before it can work, which `doctor` leaves out, and what to type; empty if there is none."""
         return ""
 
     @classmethod
