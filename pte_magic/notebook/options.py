@@ -7,6 +7,8 @@ import keyword
 import math
 import threading
 
+from pte_magic.errors.arguments import shown
+
 
 def name(text: str) -> str:
     """Return a name for a variable.
@@ -16,7 +18,7 @@ def name(text: str) -> str:
 
     """
     if not text.isidentifier() or keyword.iskeyword(text):
-        message = f"{text!r} is not a name for a variable"
+        message = f"{shown(text)} is not a name for a variable"
         raise argparse.ArgumentTypeError(message)
     return text
 
@@ -33,6 +35,6 @@ def seconds(text: str) -> float:
     except ValueError:
         found = math.nan
     if not 0 < found < threading.TIMEOUT_MAX:
-        message = f"{text!r} is not a number of seconds"
+        message = f"{shown(text)} is not a number of seconds"
         raise argparse.ArgumentTypeError(message)
     return found

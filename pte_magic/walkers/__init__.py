@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from pte_magic.errors import TargetError, WalkerClosedError, WalkerUnavailableError, arguments
@@ -162,8 +163,11 @@ def chunks(reader: Walker, space: AddressSpace, start: int, end: int) -> Iterato
 
 def close() -> None:
     """Unload the walkers. The next walk loads them again; after an interrupt, the rest is unloaded at exit."""
-    used = list(_attempts.values())
-    _forget()
+    used = []
+    with suppress(KeyError):
+        while True:  # one by one: another thread may be making one, which is not to be lost
+            used.append(_attempts.popitem()[1])
+    _chosen.clear()
     helper_greeting.forget()
     for walker in used:
         if not isinstance(walker, WalkerUnavailableError):

@@ -55,7 +55,7 @@ class Walker(ABC):
 
     @classmethod
     def to_prepare(cls) -> str:
-        """Return the slow step before it can work, which `doctor` leaves out, and what to type; empty if there is none."""
+        """Return the slow step before it can work, which `doctor` leaves out, and what to type; or an empty text."""
         return ""
 
     @classmethod

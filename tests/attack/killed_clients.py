@@ -36,6 +36,7 @@ def ask(path: Path, array: NDArray[np.uint8], seed: int, counts: NDArray[np.int6
     """Ask for pages of one's own, at the address that all have in common, without an end."""
     chance, address = chance_of(seed), array.ctypes.data
     array[chance.sample(range(PAGES), chance.randrange(1, PAGES))] = chance.randrange(256)
+    array[[0, -1]] = 1  # so each page has an entry, also if it lies in two page tables
     with opened() as fd:
         while True:
             signal.alarm(WAIT)

@@ -93,8 +93,8 @@ class Object:
             LibbpfError: libbpf cannot read it.
 
         """
-        self._lib = library()
         self._handle: int | None = None
+        self._lib = library()
         with _busy:
             _objects.add(self)
             self._handle = self._lib.bpf_object__open_file(os.fsencode(path), None)
@@ -158,6 +158,9 @@ class Object:
         """Unload the object; a second call does nothing."""
         with _busy:
             self._close()
+
+    def __del__(self) -> None:
+        self.close()
 
     def _close(self) -> None:
         if self._handle:
