@@ -116,11 +116,15 @@ class Bench:
         """Have an attack take a turn, and count what it did."""
         command = [sys.executable, str(HERE / "turn.py"), name, "--seed", str(seed), "--seconds", str(seconds),
                    "--rounds", str(self._told.rounds), *(["--broken"] if self._told.broken else [])]  # fmt: skip
-        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+        with (
+            tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,
+            tempfile.TemporaryDirectory(prefix="pte-magic-attack-", ignore_cleanup_errors=True) as place,
+        ):
+            Path(place).chmod(0o1777)  # of all users of the turn; what those leave who are killed goes with it
             with self._lock:
                 process = subprocess.Popen(
                     command, stdout=subprocess.PIPE, stderr=said, stdin=subprocess.DEVNULL, text=True,
-                    start_new_session=True, cwd=HERE,
+                    start_new_session=True, cwd=HERE, env=os.environ | {"TMPDIR": place},
                 )  # fmt: skip
                 self._running.append(process)
             result, hung = _result(process, seconds + self._told.grace)
