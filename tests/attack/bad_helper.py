@@ -8,6 +8,7 @@ import signal
 import socket
 import tempfile
 import time
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ from pte_magic.linux import hardware
 from pte_magic.linux.address_space import own
 from pte_magic.walkers import patience
 from pte_magic.walkers.helper_client import HelperWalker
-from pte_magic.walkers.helper_protocol import ANSWER, AREAS, GO_ON, VARIABLE
+from pte_magic.walkers.helper_protocol import ANSWER, AREAS, GO_ON, MEMORY, VARIABLE
 from pte_magic.workloads.forked import Forked
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 WHAT = "lies of a helper to its client"
 NEEDS_ROOT = ""
 
-LOOKS, MEMORY = 40, 256 << 20  # of a round; bytes that a client may get more
+LOOKS, LIMIT = 40, 256 << 20  # of a round; bytes that a client may get more
 _EDGES = (0, 1, 8, PAGE, PAGE - 1, MOST, 1 << 31, 1 << 47, 1 << 63, (1 << 64) - 1, (1 << 64) - PAGE)
 Spans = list[tuple[int, int, int, int]]
 
@@ -67,8 +68,6 @@ def greet(connected: socket.socket, chance: random.Random, path: Path) -> int:
     seals = chance.choice((hostile.SEALS, hostile.SEALS, hostile.SEALS, 0, 2))
     fd = memory(seals=seals)
     socket.send_fds(connected, [hello() if chance.random() < 0.6 else flipped(hello(), chance)], [fd])
-    if not seals & 2 and chance.random() < 0.7:  # F_SEAL_SHRINK
-        os.ftruncate(fd, chance.choice((0, PAGE)))
     return fd
 
 
@@ -100,6 +99,7 @@ def split(spans: Spans, chance: random.Random) -> Spans:
 
 
 def answer(flags: int, start: int, end: int, chance: random.Random) -> tuple[Spans, bytes]:
+    """Make an answer: one that is known to be wrong, or one that is right with other numbers, or other spans."""
     kind = chance.randrange(6)
     if kind == 0:
         return WRONG[chance.choice([*WRONG])](start, end)
@@ -123,6 +123,7 @@ def lies(seed: int) -> Callable[[Hostile, socket.socket], None]:
     def serve(server: Hostile, connected: socket.socket) -> None:
         chance = chance_of(seed + next(connections))
         fd, reached, at = greet(connected, chance, server.path.parent), 0, 0
+        is_patient = chance.random() < 0.15  # makes up pages that are empty, without an end
         try:
             while fd >= 0 and (request := server.request(connected)):
                 _, flags, _, start, end = request
@@ -131,9 +132,9 @@ def lies(seed: int) -> Callable[[Hostile, socket.socket], None]:
                 if start >= end:
                     connected.send(message(0, 0, reached))
                     continue
-                if chance.random() < 0.03:
+                if not is_patient and chance.random() < 0.03:
                     return
-                spans, said = answer(flags, start, end, chance)
+                spans, said = right(flags, start, end) if is_patient else answer(flags, start, end, chance)
                 try:
                     hostile.put(fd, spans[:1000], at)
                 except OverflowError:
@@ -141,8 +142,10 @@ def lies(seed: int) -> Callable[[Hostile, socket.socket], None]:
                 if len(said) == ANSWER.size:
                     fields = ANSWER.unpack(said)
                     reached, said = fields[4], said if fields[5] else ANSWER.pack(*fields[:5], at)
+                with suppress(OSError):  # it has a seal
+                    os.ftruncate(fd, chance.choice((0, PAGE)) if chance.random() < 0.3 else MEMORY)
                 connected.send(said)
-                if chance.random() < 0.1:
+                if not is_patient and chance.random() < 0.1:
                     hostile.put(fd, [one(chance.choice(_EDGES), chance.choice((0, 1, MOST)))], at)
         finally:
             if fd >= 0:
@@ -154,7 +157,7 @@ def lies(seed: int) -> Callable[[Hostile, socket.socket], None]:
 def look(seed: int) -> dict[str, float]:
     """Walk by such helpers, with little memory; this is a child."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY,) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + LIMIT,) * 2)
     patience.LONG = 0.3
     assert own().fd >= 0  # which is kept open
     before, slowest = descriptors(), 0.0

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections import Counter, deque
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,6 +62,10 @@ class Fuzzer:
             self._counts[KINDS] = len(self._names) + 1
             for _ in range(CONNECTIONS):
                 signal.alarm(WAIT)  # which ends this process
+                if self._chance.random() < 0.2:
+                    self._leave_behind()
+                if self._chance.random() < 0.1:
+                    self._be_refused()
                 with Talker(self._path) as talker:
                     if talker.status == Status.OK:
                         self._counts[CONNECTED] += 1
@@ -92,6 +97,25 @@ class Fuzzer:
             self._send(talker, b"x", self._kinds())
         else:  # only now, as it would have this client itself wait for the next answer
             self._send(talker, self._message(), [LINGERING])
+
+    def _leave_behind(self) -> None:
+        """Connect, and be gone: the last message has the only reference to a descriptor whose closing waits."""
+        made, is_first = self._sent.lingering(), self._chance.random() < 0.5
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection, suppress(OSError):
+            connection.connect(str(self._path))  # from now on the helper may be faster
+            if not is_first:
+                connection.send(b"")
+            socket.send_fds(connection, [b"x"], [made.fileno()])
+            self._counts[SENT] += 1
+        threading.Thread(target=made.close, daemon=True).start()
+
+    def _be_refused(self) -> None:
+        """Have all connections that a user may have, and leave the same behind in those that are too many."""
+        with ExitStack() as stack:
+            while stack.enter_context(Talker(self._path)).status == Status.OK:
+                self._counts[CONNECTED] += 1
+            for _ in range(5):
+                self._leave_behind()
 
     def _message(self) -> bytes:
         """Make a message: any, or a request for memory of this process that is well-formed."""

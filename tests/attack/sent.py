@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from handmade import PAGE, libc
 from test_forged_descriptors import FORGED
+from turn import WAIT
 
 from pte_magic.linux import system_calls
 
@@ -162,9 +163,9 @@ _MADE: dict[str, Callable[[Path], int]] = {
     **{make.__name__.replace("_", " "): make for make in FORGED},
     **{name: lambda _, path=path: os.open(path, os.O_RDONLY | os.O_NOCTTY) for name, path in _PATHS.items()},  # type: ignore[misc]
 }  # fmt: skip
-_LINGERS = struct.pack("ii", 1, 100)
+_LINGERS = struct.pack("ii", 1, 10 * WAIT)
 LINGERING = "TCP that lingers"
-"""A socket whose closing waits for a peer who receives nothing, until `Sent` is closed, or 100 s."""
+"""A socket whose closing waits for a peer who receives nothing, until `Sent` is closed: longer than anybody waits."""
 
 
 class Sent:
