@@ -125,7 +125,7 @@ class Watch:
         try:
             self._thread.start()
         except RuntimeError as error:
-            raise descriptors.no_thread(to="look") from error
+            raise descriptors.no_thread(what="the watch") from error
 
     def stop(self) -> None:
         """Take a last look, and stop. The looks are kept; a second call does nothing."""

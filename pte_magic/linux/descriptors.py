@@ -38,10 +38,10 @@ def none_free() -> ResourceError:
     )
 
 
-def no_thread(*, to: str) -> ResourceError:
-    """Return the error that says that no thread can be started to do something."""
+def no_thread(*, what: str) -> ResourceError:
+    """Return the error for a thread that cannot be started, and what it is for."""
     most = resource.getrlimit(resource.RLIMIT_NPROC)[0]
     return ResourceError(
-        f"no thread can be started that would {to}: this user may have {most} of them and of processes "
+        f"no thread for {what} can be started: this user may have {most} of them and of processes "
         "(`ulimit -u`), or memory is short; end some, and try again"
     )

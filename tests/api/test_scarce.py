@@ -134,7 +134,7 @@ with tempfile.TemporaryDirectory() as place:
     print(len(pte_magic.snapshot(Path(place, "x"))))
 """)
     said, rows = out.splitlines()
-    assert said.startswith("no thread can be started that would write: ")
+    assert said.startswith("no thread for the snapshot can be started: ")
     assert rows == "1"
 
 

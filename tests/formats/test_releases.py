@@ -155,5 +155,5 @@ def test_levels_that_no_tables_have_are_refused_wherever_they_are_told(levels: s
     with pytest.raises(pte_magic.PteMagicError, match="is not a format of entries"):
         of_told(told)
     frame.attrs["format"] = told
-    with pytest.raises(pte_magic.PteMagicError, match="does not tell how entries are to be read"):
+    with pytest.raises(pte_magic.PteMagicError, match="does not say how to read entries"):
         pte_magic.decode(frame.entry)

@@ -54,7 +54,7 @@ def test_so_is_what_would_be_made_below_it(tmp_path: Path) -> None:
     os.chown(theirs, NOBODY, NOBODY)
     assert refused(theirs / "new" / "socket") == (
         f"pte-magic: {theirs}/new/socket: others may write to {theirs} (user {NOBODY}, mode 0755); "
-        "type `pte-magic serve --socket PATH` for another place\n"
+        "type `pte-magic serve --socket PATH` for another path\n"
     )
     assert not list(theirs.iterdir())
 

@@ -224,7 +224,7 @@ class _Work:
             for pid in pids:
                 pool.submit(self._one, pid)
         except RuntimeError as error:
-            raise descriptors.no_thread(to="write") from error
+            raise descriptors.no_thread(what="the snapshot") from error
 
     def stop(self) -> None:
         """Let `all_of` return soon, with the files written until then. A signal handler may call it."""
