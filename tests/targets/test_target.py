@@ -163,7 +163,7 @@ def test_ranges_that_cannot_be(start: int, end: int, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("address", "word"),
-    [(-1, "not a 64-bit"), (1 << 64, "no 64-bit"), (1 << 1000, "no 64-bit"), (LIMIT, "not canonical"),
+    [(-1, "not a 64-bit"), (1 << 64, "not a 64-bit"), (1 << 1000, "not a 64-bit"), (LIMIT, "not canonical"),
      ((1 << 64) - LIMIT - 1, "not canonical"), ((1 << 64) - LIMIT, "kernel address"),
      (0xFFFF888000000000, "kernel address"), ((1 << 64) - 1, "kernel address")],
 )  # fmt: skip
