@@ -57,6 +57,7 @@ class Bench:
         turns: How many were taken, by attack.
         memory: The most bytes of a process, by attack.
         alarms: In the order of coming.
+        interrupted: Whether somebody did not want to wait until time is over.
 
     """
 
@@ -65,6 +66,7 @@ class Bench:
         self.turns: Counter[str] = Counter()
         self.memory: Counter[str] = Counter()
         self.alarms: list[Alarm] = []
+        self.interrupted = False
         self._told, self._names = told, names
         self._begun = time.monotonic()
         self._end = self._begun + told.minutes * 60
@@ -87,6 +89,7 @@ class Bench:
                     print(self._progress(), flush=True)
         except KeyboardInterrupt:
             print("interrupted", flush=True)
+            self.interrupted = True
             self._end = 0.0
             self._next = len(self._names)
             with self._lock:
@@ -231,6 +234,8 @@ def main() -> int:
     for alarm in bench.alarms:
         print(shown(alarm))
     print(f"\n{table(bench)}\n\nSEED={told.seed}: {len(bench.alarms) or 'no'} alarms")
+    if bench.interrupted and not bench.alarms:
+        return 128 + signal.SIGINT
     return 1 if bench.alarms else 0
 
 

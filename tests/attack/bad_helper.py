@@ -18,7 +18,7 @@ from children import chance_of
 from conftest import descriptors
 from handmade import PAGE
 from hostile import Hostile, hello, memory, message
-from test_disjoint_rows import keeps_the_contract
+from test_disjoint_rows import ends_of, keeps_the_contract
 from test_hostile_helper import GREETINGS, MOST, SIZES, WRONG, WRONG_TABLES, one, right
 from turn import WAIT
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from turn import Turn
+
+    from pte_magic.walkers.entries import Entries
 
 WHAT = "lies of a helper to its client"
 NEEDS_ROOT = ""
@@ -84,6 +86,8 @@ def numbers(spans: Spans, chance: random.Random) -> Spans:
 def split(spans: Spans, chance: random.Random) -> Spans:
     """Return the same rows as several spans, some of them of one entry that covers as much."""
     (vaddr, size, n, level), found = spans[0], []
+    if not n:
+        return spans
     while n:
         part = chance.randrange(1, n + 1)
         larger = [upper for upper, bytes_ in SIZES.items() if not vaddr % bytes_ and bytes_ <= n * size]
@@ -154,6 +158,17 @@ def lies(seed: int) -> Callable[[Hostile, socket.socket], None]:
     return serve
 
 
+def judge(found: Entries, start: int, end: int, *, tables: bool) -> None:
+    """Fail if rows do not follow each other; what an entry says is believed, also of one on the way to others."""
+    if not tables:
+        keeps_the_contract(found, start, end)
+        return
+    vaddr, size, _ = ends_of(found)
+    assert (vaddr[1:] == (vaddr + size)[:-1]).all(), (hex(start), hex(end), found.spans)
+    assert vaddr[0] <= start < vaddr[0] + size[0], (hex(start), found.spans)
+    assert vaddr[-1] < end <= vaddr[-1] + size[-1], (hex(end), found.spans)
+
+
 def look(seed: int) -> dict[str, float]:
     """Walk by such helpers, with little memory; this is a child."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
@@ -175,7 +190,7 @@ def look(seed: int) -> dict[str, float]:
             try:
                 way, tables = chance.choice(("walk", "chunks", "views")), chance.random() < 0.2
                 if way == "walk":
-                    keeps_the_contract(asked.walk(own(), start, end, tables=tables), start, end)
+                    judge(asked.walk(own(), start, end, tables=tables), start, end, tables=tables)
                 elif way == "chunks":
                     at = start
                     for piece in asked.chunks(own(), start, end):

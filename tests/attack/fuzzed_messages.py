@@ -182,6 +182,7 @@ def stand_by(path: Path, user: int, ended: NDArray[np.int64], counts: NDArray[np
     """Ask for memory of one's own, and compare it with what pagemap told root, until the others have ended."""
     array = private_mapping(PAGES)
     address = array.ctypes.data
+    array[[0, -1]] = 1  # so there are tables of all of it
     with opened() as told:
         be(user, 0)  # a member of the group that sees frames
         for number in iter(lambda: None if ended[0] else 1, None):

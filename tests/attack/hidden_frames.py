@@ -33,6 +33,7 @@ NEEDS_ROOT = "to know the page frames, and a helper"
 
 KINDS = 60  # things that are done to memory in a round
 U = np.uint64
+_ONES = U((1 << 39) - 1)
 WIDTH = 40
 """Bits of a page frame number."""
 
@@ -76,8 +77,12 @@ def known(pid: int) -> NDArray[np.uint64]:
 
 
 def search(entries: NDArray[np.uint64], frames: NDArray[np.uint64]) -> list[Any]:
-    """Return entries that hold one of the frames at any place, upright or inverted."""
-    found = []
+    """Return entries that hold one of the frames at any place, upright or inverted.
+
+    Where addresses are, entries without a frame have only zeros or only ones, and beside that there is no room for one.
+    """
+    found, middle = [], entries >> U(13) & _ONES
+    entries = entries[(middle != 0) & (middle != _ONES)]
     for value in (entries, ~entries):
         for shift in range(64 - 16):
             part = value >> U(shift) & U((1 << WIDTH) - 1)

@@ -35,7 +35,7 @@ RIGHT, REFUSED = range(2)
 def ask(array: NDArray[np.uint8], seed: int, counts: NDArray[np.int64]) -> None:
     """Walk one's own memory without an end: what is seen is right, or is refused in one line."""
     chance, address = chance_of(seed), array.ctypes.data
-    array[::2] = 1
+    array[::2] = array[-1] = 1  # so there are tables of all of it
     client._MUCH = chance.choice((0, 1 << 60))  # whether the next answer is asked for ahead
     while True:
         signal.alarm(2 * WAIT)
