@@ -19,6 +19,7 @@ from pte_magic.linux.address_space import own
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Sequence
 
     from turn import Turn
 
@@ -70,16 +71,16 @@ class Tags(HTMLParser):
             self.live.append(data)
 
 
-def harmless(*shown: str | None) -> int:
-    """Fail if a text moves a cursor, or HTML is live; return how many there were."""
-    for text in shown:
+def harmless(*shown: str, pages: Sequence[str | None] = ()) -> int:
+    """Fail if a text or a page moves a cursor, or a page has something live; return how many there were."""
+    for text in (*shown, *pages):
         assert unseen(text or "") == [], text
+    for page in pages:
         tags = Tags()
-        if text and text.lstrip().startswith("<"):
-            tags.feed(text)
-            tags.close()
-        assert not tags.live, (tags.live, text)
-    return len(shown)
+        tags.feed(page or "")
+        tags.close()
+        assert not tags.live, (tags.live, page)
+    return len(shown) + len(pages)
 
 
 def name(chance: random.Random, size: int) -> bytes:
@@ -119,7 +120,7 @@ def files(chance: random.Random, place: Path) -> int:
                 assert heap <= start < end <= libc.sbrk(0), (hex(start), hex(end), called_)
             walked = pte_magic.walk(address, address + PAGE)
             table = walked.frames() if not os.geteuid() and chance.random() < 0.2 else walked  # it takes a second
-            shown += harmless(repr(table), table._repr_html_(), repr(walked.map().text()), walked.map().html())
+            shown += harmless(repr(table), walked.map().text(), pages=[table._repr_html_(), walked.map().html()])
             try:
                 text = repr(pte_magic.walk(os.fsdecode(called_)))
             except PteMagicError as error:
@@ -138,10 +139,10 @@ def processes(chance: random.Random) -> int:
         found = pte_magic.machine()
         mine = found[found["pid"].isin([child.pid for child in children])]
         assert len(mine) == PROCESSES, mine
-        shown = harmless(repr(mine), mine._repr_html_(), repr(mine["name"]))
+        shown = harmless(repr(mine), repr(mine["name"]), pages=[mine._repr_html_()])
         if not os.geteuid():
             picture = mine.map()
-            shown += harmless(picture.text(), picture.html())
+            shown += harmless(picture.text(), pages=[picture.html()])
             for text in json.dumps(picture.get_state()["layer"]["legend"], ensure_ascii=False).splitlines():
                 shown += harmless(text)
         return shown
@@ -150,7 +151,7 @@ def processes(chance: random.Random) -> int:
 def machine(chance: random.Random, place: Path) -> int:
     code = _HOST.format(name=name(chance, 64), path=str(place / "saved"))
     texts, pages, hosts = json.loads(python(code, "unshare", "--uts"))
-    return harmless(*texts, *pages, *hosts)
+    return harmless(*texts, *hosts, pages=pages)
 
 
 def attack(turn: Turn) -> None:
