@@ -38,13 +38,13 @@ def believes(stack: ExitStack) -> None:
 
 def overlaps(stack: ExitStack) -> None:
     """Rows as the walkers find them, one after the other."""
-    for module in ("entries", "shared", "overlaps"):
+    for module in ("entries", "shared_memory", "overlaps"):
         name = f"pte_magic.walkers.{module}.disjoint"
         stack.enter_context(patch(name, lambda entry, spans, *_: (entry, spans), create=True))
 
 
 def another_frame(stack: ExitStack) -> None:
-    """A walker that tells a neighbour of the page frame of the first page that it finds."""
+    """A walker that gives the first page that it finds the page frame beside its own."""
     from pte_magic.walkers.bpf.walker import BpfWalker  # noqa: PLC0415  (what is broken is imported when it is)
 
     walk = BpfWalker.walk
@@ -79,8 +79,8 @@ def no_checksum(stack: ExitStack) -> None:
         if not holds and "was written" not in what:
             raise TargetError(what)
 
-    for module in ("reading", "footer"):
-        stack.enter_context(patch(f"pte_magic.snapshots.{module}.must", must))
+    for module in ("reading", "parquet_footer"):
+        stack.enter_context(patch(f"pte_magic.api.snapshots.{module}.must", must))
 
 
 def in_place(stack: ExitStack) -> None:

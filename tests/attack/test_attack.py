@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from attack import NAMES
 from misbehaving import DIES, HANGS, RAISES
+from turn import NOT_THERE
 from waiting import SECONDS
 
 HERE = Path(__file__).parent
@@ -49,6 +50,7 @@ def test_an_attack_raises_an_alarm_about_what_is_broken(name: str) -> None:
     assert code == 1, said
     assert f"make attack ONLY={name} SEED=" in said
     assert "Traceback" in said
+    assert NOT_THERE not in said
 
 
 @pytest.mark.parametrize(

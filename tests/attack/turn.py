@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 WAIT = 120
 """Seconds that an answer may take while others attack, on a machine that is busy."""
+NOT_THERE = "what was to be broken is not there"
 _DATA = 4 << 30
 """Bytes of memory that can be written to, of each process of a turn."""
 
@@ -63,6 +64,14 @@ class Turn:
             self.counts[name] = max(self.counts[name], number) if "most" in name else self.counts[name] + number  # type: ignore[assignment]
 
 
+def broken(attack: str, stack: contextlib.ExitStack) -> None:
+    """Break what an attack has to find; it is no alarm of the attack if that fails."""
+    try:
+        importlib.import_module("breaking").apply(attack, stack)
+    except Exception as error:
+        raise LookupError(NOT_THERE) from error
+
+
 def main() -> None:
     """Attack; print what was counted, and what went wrong if anything did, as JSON."""
     parser = argparse.ArgumentParser()
@@ -84,7 +93,7 @@ def main() -> None:
         attack = importlib.import_module(told.attack)
         with contextlib.ExitStack() as stack:
             if told.broken:
-                importlib.import_module("breaking").apply(told.attack, stack)
+                broken(told.attack, stack)
             attack.attack(turn)
     except BaseException:  # noqa: BLE001  (whatever it is, it was not to happen)
         alarm = traceback.format_exc()
