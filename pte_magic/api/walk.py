@@ -29,8 +29,8 @@ def walk(
 
     Args:
         target: An address (int), an object (its memory: anything with the buffer protocol, ``__array_interface__``,
-            DLPack or Arrow, itself or in public attributes; else the object at ``id()``, and a warning says so), or a
-            text: an address, ``"START-END"``, a region's name from
+            DLPack or Arrow, itself or in public attributes; else the object at ``id()``, and a warning says so if its
+            data may be elsewhere), or a text: an address, ``"START-END"``, a region's name from
             /proc/PID/maps such as ``"[heap]"`` or ``"libc"``, or ``"all"``.
         end: First address after the range, if `target` is the first address of a range.
         pid: The process, by its number in /proc; this process if None.

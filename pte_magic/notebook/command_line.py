@@ -93,7 +93,9 @@ def unknown_letters(magic: Any, target: str, names: dict[str, Any]) -> str:
             if found[1] in magic.parser._option_string_actions:  # noqa: SLF001  (as above)
                 return f"{found[1]} stands within the target; options come first, then the target"
             of = f"%{magic.parser.prog}"
-            return f"{short(found[1])[1:-1]} is not an option of {of}; type {of}? for its options"
+            near = [option for option in long_options(magic) if len(found[1]) == 2 and option[2] == found[2]]  # noqa: PLR2004  (-t)
+            meant = f"{' or '.join(near)}, or " if near else ""
+            return f"{short(found[1])[1:-1]} is not an option of {of}; type {meant}{of}? for its options"
     return ""
 
 

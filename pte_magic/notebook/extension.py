@@ -54,8 +54,8 @@ class PteMagics(Magics):
     @argument("-d", "--decode", metavar="VALUE", help="decode a raw entry; no process is needed")
     @argument("-l", "--level", default="pte", help="level of the entry to decode: pgd, p4d, pud, pmd or pte")
     @argument("-M", "--machine", action="store_true", help="all processes; with --map, all physical memory")
-    @argument("-h", "--help", action="store_true", help="show this")
-    @argument("target", nargs="*", help="[PID] TARGET[, [PID] TARGET ...]; see below")
+    @argument("-h", "--help", action="store_true", help="show this help")
+    @argument("target", nargs="*", help="[PID] TARGET[, [PID] TARGET ...]; see above")
     def pte(self, line: str = "", local_ns: dict[str, Any] | None = None) -> object:
         """Show the page-table entries behind a target, as a DataFrame or as a picture.
 

@@ -18,7 +18,7 @@ def name(text: str) -> str:
 
     """
     if not text.isidentifier() or keyword.iskeyword(text):
-        message = f"{shown(text)} is not a name for a variable"
+        message = f"{shown(text)} is not a name for a variable; type one such as changes"
         raise argparse.ArgumentTypeError(message)
     return text
 
@@ -35,6 +35,6 @@ def seconds(text: str) -> float:
     except ValueError:
         found = math.nan
     if not 0 < found < threading.TIMEOUT_MAX:
-        message = f"{shown(text)} is not a number of seconds"
+        message = f"{shown(text)} is not a number of seconds; type one above 0, such as 0.5"
         raise argparse.ArgumentTypeError(message)
     return found

@@ -27,6 +27,7 @@ class Child(Forked):
     """
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        """Fork; `fork_with` says what the array has to be."""
         self._bytes = _bytes(array)
         self._inset = self._bytes.ctypes.data % PAGE_SIZE
         self._pages = -(-(self._inset + len(self._bytes)) // PAGE_SIZE)

@@ -252,7 +252,7 @@ def test_what_earlier_documents_said_is_read_as_before(line: str) -> None:
         ("%pte -zr a", "-zr is not an option of %pte; "),
         ("%pte a, a -z", "-z is not an option of %pte; "),
         ("%pte a -r q", "-r stands within the target; options come first"),
-        ("%pte -t a", "-t is not an option of %pte; type %pte? for its options"),
+        ("%pte -t a", "-t is not an option of %pte; type --tables or --translation, or %pte? for its options"),
         ("%pte a --map --colour rw", "--colour is not an option; the options are --walker, "),
         ("%pte a --colour rw --map", "--colour is not an option; the options are --walker, "),
         ("%%pte -z a\n1", "-z is not an option of %%pte; type %%pte? for its options"),

@@ -12,6 +12,7 @@ from pte_magic.api.stream import ROWS, regrouped
 from pte_magic.errors import TargetError, arguments
 from pte_magic.errors.escapes import visible
 from pte_magic.linux.interrupts import deferred
+from pte_magic.text.units import counted
 from pte_magic.walkers.entries import join
 
 if TYPE_CHECKING:
@@ -138,7 +139,8 @@ class Snapshot:
         return found
 
     def __repr__(self) -> str:
-        return f"<Snapshot {str(self.path)!r}: {len(self._files)} processes of {', '.join(_hosts(self._files))}>"
+        n = counted(len(self._files), "process", "processes")
+        return f"<Snapshot {str(self.path)!r}: {n} of {', '.join(_hosts(self._files))}>"
 
 
 def _range(start: int | None, end: int | None) -> tuple[int, int]:

@@ -35,6 +35,7 @@ from pte_magic.errors.escapes import visible
 from pte_magic.linux import descriptors, kernel_text
 from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.linux.interrupts import Interrupts, deferred
+from pte_magic.text.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -107,7 +108,7 @@ def snapshot(
     if interrupts.count and not ignored:
         written = sum(not process.error for process in done)
         where = f"were written to {visible(str(directory))} and can be loaded" if written else "were written"
-        message = f"{written} processes of {len(wanted)} pids {where}"
+        message = f"{counted(written, 'process', 'processes')} of {counted(len(wanted), 'pid')} {where}"
         raise KeyboardInterrupt(message)
     if len(done) == 1 and not isinstance(pids, str) and isinstance(done[0].error, PteMagicError):
         raise done[0].error

@@ -340,9 +340,9 @@ def test_an_interrupt_leaves_what_was_written_and_says_how_much(tmp_path: Path) 
             path = tmp_path / str(number)
             code = INTERRUPTED.format(path=str(path), host=hardware.host(), pid=pid)
             done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-            if "1 processes of 2" in done.stdout:  # else it was quicker
+            if "1 process of 2" in done.stdout:  # else it was quicker
                 break
-        assert done.stdout == f"1 processes of 2 pids were written to {host_of(path)} and can be loaded\n", done.stderr
+        assert done.stdout == f"1 process of 2 pids were written to {host_of(path)} and can be loaded\n", done.stderr
         assert done.stderr == ""
     (file,) = left(path)
     assert file.endswith("part-0.parquet")
