@@ -117,8 +117,10 @@ class Bench:
 
     def _turn(self, name: str, seed: int, seconds: float) -> None:
         """Have an attack take a turn, and count what it did."""
-        command = [sys.executable, str(HERE / "turn.py"), name, "--seed", str(seed), "--seconds", str(seconds),
-                   "--rounds", str(self._told.rounds), *(["--broken"] if self._told.broken else [])]  # fmt: skip
+        command = [
+            sys.executable, str(HERE / "turn.py"), name, "--seed", str(seed), "--seconds", str(seconds),
+            "--rounds", str(self._told.rounds), "--bench", str(os.getpid()), *["--broken"] * self._told.broken,
+        ]  # fmt: skip
         with (
             tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,
             tempfile.TemporaryDirectory(prefix="pte-magic-attack-", ignore_cleanup_errors=True) as place,
@@ -230,6 +232,7 @@ def main() -> int:
         if name not in names:
             print(f"{name} is not run: it needs root: {needs[name]}", flush=True)
     bench = Bench(told, names)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # no turn is left by that, either
     bench.run()
     for alarm in bench.alarms:
         print(shown(alarm))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from attack import NAMES
 from misbehaving import DIES, HANGS, RAISES
 from turn import NOT_THERE
-from waiting import SECONDS
+from waiting import SECONDS, wait_until
 
 HERE = Path(__file__).parent
 _SET = {"MINUTES", "SEED", "ONLY", "ROUNDS"}
@@ -68,6 +69,27 @@ def test_a_turn_that_goes_wrong_is_an_alarm_that_says_how_to_repeat_it(seed: int
     assert f"make attack ONLY=misbehaving SEED={again}`" in said
     assert what in said
     assert said.rstrip().endswith(" 1 alarms")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_turn_is_left_of_a_bench_that_is_ended(number: int) -> None:
+    command = [sys.executable, str(HERE / "attack.py"), "--only", "misbehaving", "--seed", str(HANGS)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as bench:
+        try:
+            children = Path(f"/proc/{bench.pid}/task")
+            wait_until(lambda: turns(children))
+            pids = turns(children)
+            bench.send_signal(number)
+            assert bench.wait(SECONDS) == (-number if number == signal.SIGKILL else 128 + signal.SIGINT)
+        finally:
+            bench.kill()
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+
+
+def turns(tasks: Path) -> list[str]:
+    """Return the pids of a bench's turns that have begun to be what they are."""
+    pids = [pid for task in tasks.iterdir() for pid in (task / "children").read_text(encoding="ascii").split()]
+    return [pid for pid in pids if b"turn.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def test_what_is_no_attack_is_told() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import faulthandler
 import importlib
 import itertools
@@ -79,8 +80,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--rounds", type=int, required=True)
+    parser.add_argument("--bench", type=int, default=0, help="pid of the bench, without which there is no turn")
     parser.add_argument("--broken", action="store_true")
     told = parser.parse_args()
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: the bench may be killed
+    if told.bench not in {0, os.getppid()}:  # it was before that
+        return
     faulthandler.enable()  # who hangs is asked by SIGABRT where
     faulthandler.register(signal.SIGALRM, chain=True)  # and so do children that an alarm ends
     resource.setrlimit(resource.RLIMIT_DATA, (_DATA, resource.RLIM_INFINITY))
