@@ -72,9 +72,10 @@ def test_a_turn_that_goes_wrong_is_an_alarm_that_says_how_to_repeat_it(seed: int
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_no_turn_is_left_of_a_bench_that_is_ended(number: int) -> None:
+def test_no_turn_is_left_of_a_bench_that_is_ended(number: int, tmp_path: Path) -> None:
     command = [sys.executable, str(HERE / "attack.py"), "--only", "misbehaving", "--seed", str(HANGS)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as bench:
+    environment = os.environ | {"TMPDIR": str(tmp_path)}  # who is killed removes nothing
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as bench:
         try:
             children = Path(f"/proc/{bench.pid}/task")
             wait_until(lambda: turns(children))
