@@ -78,10 +78,10 @@ class Bench:
     def run(self) -> None:
         """Take turns until time is over."""
         threads = [threading.Thread(target=self._turns) for _ in range(AT_A_TIME)]
-        for thread in threads:
-            thread.start()
         told = self._begun
         try:
+            for thread in threads:
+                thread.start()
             while any(thread.is_alive() for thread in threads):
                 time.sleep(0.2)
                 if time.monotonic() - told > _EACH:
@@ -96,7 +96,8 @@ class Bench:
                 for process in self._running:
                     os.killpg(process.pid, signal.SIGKILL)
             for thread in threads:
-                thread.join()
+                if thread.ident:
+                    thread.join()
 
     def _progress(self) -> str:
         minutes = (time.monotonic() - self._begun) / 60
@@ -127,6 +128,8 @@ class Bench:
         ):
             Path(place).chmod(0o1777)  # of all users of the turn; what those leave who are killed goes with it
             with self._lock:
+                if self._end == 0:
+                    return
                 process = subprocess.Popen(
                     command, stdout=subprocess.PIPE, stderr=said, stdin=subprocess.DEVNULL, text=True,
                     start_new_session=True, cwd=HERE, env=os.environ | {"TMPDIR": place},
