@@ -19,10 +19,10 @@ RAISES, HANGS, DIES = 100, 200, 300
 def attack(turn: Turn) -> None:
     for _ in turn.rounds():
         turn.count(rounds=1)
-        if turn.seed == HANGS:
-            time.sleep(3600)
-        elif turn.seed == DIES:
+        if turn.seed == DIES:
             os.kill(os.getpid(), signal.SIGSEGV)
+        elif turn.seed >= HANGS:
+            time.sleep(3600)
         elif turn.seed > RAISES + 5:
             message = "seen in the seventh round"
             raise ValueError(message)
