@@ -87,9 +87,11 @@ def drop() -> None:
 def own_files_again() -> None:
     """Give this thread the file permissions of the user who started the program, to remove files that it has made.
 
-    seteuid(2) would wait for all threads, of which one may hang.
+    seteuid(2) would wait for all threads, of which one may hang. The filter of the unit refuses setfsuid(2), too; a
+    service that systemd started has made no file.
     """
-    libc.call("setfsuid", os.getuid())
+    with suppress(OSError):
+        libc.call("setfsuid", os.getuid())
 
 
 def held() -> int:

@@ -38,7 +38,7 @@ SHOWN = {
         "06_swap": (r"1 of 4 entries changed: 1 swapped in", r"that is /dev/zram0\n"),
         "07_protection": (r"has the frame 0x[0-9a-f]+ as it is",),
         "12_how_the_walker_works": (
-            r"the place in the page\n",
+            r"the position in the page\n",
             r"pages are present, say both, and have the same frames",
         ),
     },
