@@ -143,3 +143,5 @@ def test_the_unit_s_system_calls_are_enough(monkeypatch: pytest.MonkeyPatch) -> 
     with activated(*AS_NOBODY, *sandbox) as (path, process):
         assert look_as_nobody(path, monkeypatch) == (1, True, "helper")
         assert {thread["Seccomp"] for thread in statuses(process.pid)} == {"2"}
+        process.terminate()
+        assert process.wait(SECONDS) == 0  # setfsuid(2) is not among them
