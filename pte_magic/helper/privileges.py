@@ -47,7 +47,7 @@ def have_one_thread() -> None:
         message = f"threads of libraries ({names}) would keep the privileges; please report this"
         raise HelperError(message)
     os.environ.update(NO_THREADS)
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  (this program again)
 
 
 def drop() -> None:

@@ -26,7 +26,7 @@ def check_reachable() -> None:
 
     """
     try:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603  (this Python, and a constant)
             [*SERVE, "--help"],
             user=_NOBODY, group=_NOBODY, extra_groups=[], capture_output=True, text=True, errors="backslashreplace",
             check=False, cwd="/",

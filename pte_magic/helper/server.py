@@ -46,8 +46,8 @@ class Server:
         self._clients: Counter[int] = Counter()  # by account
         self._lock = threading.Lock()
         self._parked: list[socket.socket] = []  # refused, while no thread can be started
-        listening.setblocking(True)  # noqa: FBT003
-        self._slot = 1 + max(int(name) for name in os.listdir("/proc/self/fd"))  # noqa: PTH208
+        listening.setblocking(True)  # noqa: FBT003  (it takes no names)
+        self._slot = 1 + max(int(name) for name in os.listdir("/proc/self/fd"))  # noqa: PTH208  (names are wanted)
         self._listening = socket.socket(fileno=fcntl.fcntl(listening, fcntl.F_DUPFD_CLOEXEC, self._slot + 1))
         listening.close()
         _fill(self._slot)

@@ -86,7 +86,8 @@ class Lock(_thread.RLock):  # type: ignore[misc]  # final in typeshed, but not i
 
     """
 
-    # __exit__ stays C, or else an interrupt could come before its first line. typeshed has only what is documented.
+    # __exit__ stays C, or else an interrupt could come before its first line. typeshed has only the documented methods,
+    # and another name for the argument, so types are ignored twice.
     def __enter__(self) -> bool:  # type: ignore[override]
         if self._is_owned():  # type: ignore[attr-defined]
             message = "this thread has the lock already"
