@@ -62,10 +62,19 @@ def attempt(name: str, *, again: bool = False, patient: bool = False) -> Walker 
                     raise descriptors.none_free() from error
                 if isinstance(error, OSError):
                     raise
-                now = error
+                now = _without_frames(error)
             _attempts[name] = now
             _chosen.clear()  # the best of all may be another one
     return now
+
+
+def _without_frames(error: WalkerUnavailableError) -> WalkerUnavailableError:
+    """Return an error to keep: with its causes, but with no frame of a caller, which would keep a user's arrays."""
+    link: BaseException | None = error
+    while link:
+        link.__traceback__ = link.__context__ = None
+        link = link.__cause__
+    return error
 
 
 def _usable(name: str) -> Walker | WalkerUnavailableError | None:
@@ -98,7 +107,7 @@ def _choose(name: str) -> Walker:
         raise TargetError(message)
     found = attempt(name, again=True, patient=True)
     if isinstance(found, WalkerUnavailableError):
-        raise found
+        raise type(found)(found.walker, found.why) from found.__cause__  # the kept one would get this call's frames
     return found
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from waiting import SECONDS
@@ -20,6 +24,8 @@ from pte_magic.walkers.pagemap import PagemapWalker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
 
     from pte_magic.walkers.walker import Walker
 
@@ -88,6 +94,21 @@ def test_auto_takes_what_works_since(make: Callable[[Maker], Maker], monkeypatch
     found = walkers.get("stap")
     assert found is not pagemap
     assert walkers.get() is found
+
+
+@pytest.mark.parametrize("use", [walkers.attempt, walkers.get], ids=["attempt", "get"])
+def test_one_that_cannot_work_keeps_nothing_of_its_callers(use: Callable[[str], object]) -> None:
+    def caller() -> weakref.ref[NDArray[np.uint8]]:
+        array = np.ones(1, np.uint8)
+        with suppress(WalkerUnavailableError):
+            use("helper")  # none listens: see conftest.py
+        return weakref.ref(array)
+
+    walkers.close()
+    array = caller()
+    assert isinstance(walkers.known("helper"), WalkerUnavailableError)
+    gc.collect()
+    assert array() is None
 
 
 def test_a_child_may_be_forked_while_one_is_made(make: Callable[[Maker], Maker]) -> None:
