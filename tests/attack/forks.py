@@ -143,7 +143,8 @@ def attack(turn: Turn) -> None:
     if os.geteuid():
         each(turn)
     else:
-        with serving("--frames", "0") as helper:
+        # Generations of three have more clients at a time than a user may have, while the first ones end slowly.
+        with serving("--frames", "0", "--max-clients", "500", "--max-clients-per-user", "500") as helper:
             os.environ[VARIABLE] = str(helper.path)
             each(turn)
 
