@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any, overload
 
-import numpy as np
 import pandas as pd
 
-from pte_magic import walkers
+from pte_magic.api import decoded_entries
 from pte_magic.api.own_frames import OwnFrame
 from pte_magic.api.pte_diff import compare
 from pte_magic.dataframes import columns, restored_dtypes, row_kernels, runs
-from pte_magic.dataframes.pandas_compat import from_blocks
 from pte_magic.errors import TargetError
 from pte_magic.errors.arguments import index, shown
-from pte_magic.formats import decode, pagemap_words
-from pte_magic.formats import kernel as kernels
-from pte_magic.linux import hardware
 from pte_magic.linux.interrupts import deferred
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from pte_magic.api.pte_diff import PteDiff
+    from pte_magic.formats.decode import Column
     from pte_magic.formats.kernel import Kernel
     from pte_magic.views.bits import BitField
     from pte_magic.views.translation import Translation
     from pte_magic.walkers.entries import Entries
-
-_WALKERS: Any = pd.CategoricalDtype(list(walkers.NAMES))  # the same for all, so that concat keeps the dtype
 
 
 class PteFrame(OwnFrame):
@@ -279,50 +273,16 @@ def build(
         hosts: Hosts of other frames that will be joined with this one, so that all have one dtype.
 
     """
-    host = host or hardware.host()
-    hosts = hosts or (host,)
-    n = len(entries)
-    where = np.empty((2, n), np.uint64)
-    where[0], where[1] = entries.vaddr, entries.size
-    level = entries.level
-    if entries.protnone is None and entries.encoding != kernel.format.name:
-        kernel = kernels.reading(entries.encoding, entries.address_bits)
-    kernel = kernel.also(entries.address_bits)
-    if entries.protnone is not None:
-        found = pagemap_words.columns(entries.entry, entries.protnone, kernel)
-    else:
-        found = decode.columns(entries.entry, level, kernel)
-    found["level"] = decode.Column(level)
-    blocks: list[tuple[Any, NDArray[np.intp]]] = [(where, np.array([0, 1]))]
-    places = columns.places(kernel)
-    blocks += [(array, places[name]) for name, array in columns.arrays(found, n, kernel).items()]
-    for name, dtype, code in (
-        ("host", _categories(hosts), hosts.index(host)),
-        ("walker", _WALKERS, walkers.NAMES.index(entries.walker)),
-    ):
-        codes = np.full(n, code, np.min_scalar_type(-len(dtype.categories)))
-        blocks.append((pd.Categorical.from_codes(codes, dtype=dtype, validate=False), places[name]))
-    blocks.append((np.full((1, n), pid, np.int64), places["pid"]))
-    blocks.append((row_kernels.column(kernel, n), places[row_kernels.COLUMN]))
-    plain = from_blocks(blocks, index=pd.RangeIndex(n), columns=columns.index(kernel))
+    plain = decoded_entries.of_walk(entries, kernel, pid, host, hosts)
     take: Any = PteFrame  # the stubs do not know how pandas' subclasses take the columns of a frame over
     made: PteFrame = take._from_mgr(plain._mgr, axes=plain.axes)  # noqa: SLF001  (PteFrame(plain) is a third of a small frame's time)
-    made.attrs = row_kernels.attrs(kernel)
-    if entries.protnone is not None:
-        del made.attrs["format"]
+    made.attrs = plain.attrs
     return made
 
 
-def of_columns(found: dict[str, decode.Column], level: NDArray[np.int8], kernel: Kernel) -> PteFrame:
+def of_columns(found: dict[str, Column], level: NDArray[np.int8], kernel: Kernel) -> PteFrame:
     """Make a frame of decoded entries without addresses."""
-    found = {**found, "level": decode.Column(level)}
-    told = row_kernels.column(kernel, len(level))
-    plain = pd.DataFrame(columns.arrays(found, len(level), kernel) | {row_kernels.COLUMN: told})
+    plain = decoded_entries.without_addresses(found, level, kernel)
     made: PteFrame = PteFrame._own(plain)  # noqa: SLF001  (PteFrame(plain) would look for what is to be restored)
-    made.attrs = row_kernels.attrs(kernel)
+    made.attrs = plain.attrs
     return made
-
-
-@functools.cache
-def _categories(names: tuple[str, ...]) -> Any:
-    return pd.CategoricalDtype(list(names))

@@ -1,0 +1,72 @@
+"""Decoded entries of a walk, or without addresses, as plain DataFrames with the columns of a `PteFrame`."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from pte_magic import walkers
+from pte_magic.dataframes import columns, row_kernels
+from pte_magic.dataframes.pandas_compat import from_blocks
+from pte_magic.formats import decode, pagemap_words
+from pte_magic.formats import kernel as kernels
+from pte_magic.linux import hardware
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pte_magic.formats.kernel import Kernel
+    from pte_magic.walkers.entries import Entries
+
+_WALKERS: Any = pd.CategoricalDtype(list(walkers.NAMES))  # the same for all, so that concat keeps the dtype
+
+
+def of_walk(entries: Entries, kernel: Kernel, pid: int, host: str | None, hosts: tuple[str, ...]) -> pd.DataFrame:
+    """Return the entries that a walker found, with all columns and `attrs`; arguments as for `pte_frame.build`."""
+    host = host or hardware.host()
+    hosts = hosts or (host,)
+    n = len(entries)
+    where = np.empty((2, n), np.uint64)
+    where[0], where[1] = entries.vaddr, entries.size
+    level = entries.level
+    if entries.protnone is None and entries.encoding != kernel.format.name:
+        kernel = kernels.reading(entries.encoding, entries.address_bits)
+    kernel = kernel.also(entries.address_bits)
+    if entries.protnone is not None:
+        found = pagemap_words.columns(entries.entry, entries.protnone, kernel)
+    else:
+        found = decode.columns(entries.entry, level, kernel)
+    found["level"] = decode.Column(level)
+    blocks: list[tuple[Any, NDArray[np.intp]]] = [(where, np.array([0, 1]))]
+    places = columns.places(kernel)
+    blocks += [(array, places[name]) for name, array in columns.arrays(found, n, kernel).items()]
+    for name, dtype, code in (
+        ("host", _categories(hosts), hosts.index(host)),
+        ("walker", _WALKERS, walkers.NAMES.index(entries.walker)),
+    ):
+        codes = np.full(n, code, np.min_scalar_type(-len(dtype.categories)))
+        blocks.append((pd.Categorical.from_codes(codes, dtype=dtype, validate=False), places[name]))
+    blocks.append((np.full((1, n), pid, np.int64), places["pid"]))
+    blocks.append((row_kernels.column(kernel, n), places[row_kernels.COLUMN]))
+    plain: pd.DataFrame = from_blocks(blocks, index=pd.RangeIndex(n), columns=columns.index(kernel))
+    plain.attrs = row_kernels.attrs(kernel)
+    if entries.protnone is not None:
+        del plain.attrs["format"]
+    return plain
+
+
+def without_addresses(found: dict[str, decode.Column], level: NDArray[np.int8], kernel: Kernel) -> pd.DataFrame:
+    """Return decoded entries that no walk found, with their `attrs`."""
+    found = {**found, "level": decode.Column(level)}
+    formats = row_kernels.column(kernel, len(level))
+    plain = pd.DataFrame(columns.arrays(found, len(level), kernel) | {row_kernels.COLUMN: formats})
+    plain.attrs = row_kernels.attrs(kernel)
+    return plain
+
+
+@functools.cache
+def _categories(names: tuple[str, ...]) -> Any:
+    return pd.CategoricalDtype(list(names))
