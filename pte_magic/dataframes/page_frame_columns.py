@@ -11,7 +11,7 @@ from pandas.arrays import BooleanArray, IntegerArray
 from pte_magic.dataframes.pandas_compat import TEXT
 from pte_magic.dataframes.runs import is_counted
 from pte_magic.errors import AccessDeniedError, NoAddressSpaceError, NoSuchProcessError, TargetError
-from pte_magic.linux import hardware, page_frames
+from pte_magic.linux import hardware, memory_cgroups, page_frames
 from pte_magic.linux.address_space import AddressSpace
 from pte_magic.linux.page_frames import Told
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pte_magic.linux.address_space import Region
+    from pte_magic.linux.regions import Region
 
 FLAGS = (
     "referenced",
@@ -114,7 +114,7 @@ def _groups(inodes: Told) -> pd.Categorical:
     codes, found = pd.factorize(values[~missing], sort=True)
     at = np.full(len(values), -1)
     at[~missing] = codes
-    paths = page_frames.cgroup_paths(found.tolist())
+    paths = memory_cgroups.paths(found.tolist())
     return _named([paths.get(inode, f"inode {inode}") for inode in found.tolist()], at)
 
 

@@ -16,60 +16,29 @@ from __future__ import annotations
 import errno
 import functools
 import os
-import re
-import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from pte_magic.errors import (
     AccessDeniedError,
     NoAddressSpaceError,
-    NoProcError,
     NoSuchProcessError,
     PteMagicError,
     arguments,
 )
-from pte_magic.linux import descriptors, kernel_text
+from pte_magic.linux import descriptors, kernel_text, regions
 from pte_magic.linux.interrupts import deferred
+from pte_magic.linux.own_pid import own_pid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+    from pte_magic.linux.regions import Region
+
 _PF_KTHREAD = 0x00200000  # include/linux/sched.h
-_MAPS_LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ (\S+) (\d+) *(.*)")
-_DELETED = b" (deleted)"  # d_path(), fs/d_path.c
-_LINE_FEED = rb"\012"  # what a line feed is in maps, and how a name may be written as well
 _WORD = 8  # bytes of pagemap for a page
 _EXITED = ("Z", "X")  # states of a thread: zombie, dead
 _ROUNDS = 16  # to look for a thread
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """One line of ``/proc/PID/maps``: a virtual memory area.
-
-    Attributes:
-        start: First address.
-        end: First address after it.
-        permissions: Four characters, such as ``rw-p``.
-        name: Path, ``[heap]``, ``[stack]``, … or the empty string, as printable text: see `kernel_text.shown`.
-        path: The same as the kernel's bytes. For a file without a name it ends with `` (deleted)``.
-        file: Device and inode of the mapped file; inode 0 without a file.
-
-    """
-
-    start: int
-    end: int
-    permissions: str
-    name: str
-    path: bytes = b""
-    file: tuple[bytes, int] = (b"", 0)
-
-    @property
-    def linked(self) -> bytes:
-        """The last path of a file that has no name any more; else its path."""
-        return self.path.removesuffix(_DELETED)
 
 
 class AddressSpace:
@@ -99,7 +68,7 @@ class AddressSpace:
         pid = None if pid is None else arguments.process(pid)
         self.fd = self._directory = -1
         self._thread = ""
-        own = _own_pid()
+        own = own_pid()
         self.pid = own if pid is None else pid
         try:
             place = f"/proc/{'self' if self.pid == own else pid}"
@@ -225,37 +194,11 @@ class AddressSpace:
             AccessDeniedError: The process changed its user since it was opened.
 
         """
-        found = map(_MAPS_LINE.fullmatch, kernel_text.lines(self._read_of_memory("maps")))
-        return [self._region(line) for line in found if line]
-
-    def _region(self, line: re.Match[bytes]) -> Region:
-        start, end = int(line[1], 16), int(line[2], 16)
-        path = self._path(line) if _LINE_FEED in line[6] else line[6]
-        return Region(start, end, line[3].decode(), kernel_text.shown(path), path, (line[4], int(line[5])))
-
-    def _path(self, line: re.Match[bytes]) -> bytes:
-        """Return a path with a line feed or its escape, which maps writes in the same way."""
-        try:
-            return os.readlink(b"map_files/%x-%x" % (int(line[1], 16), int(line[2], 16)), dir_fd=self._directory)
-        except OSError:  # just unmapped, or not ours to see
-            return kernel_text.unescaped(line[6])
+        return regions.of_maps(self._read_of_memory("maps"), self._directory)
 
     def is_deleted(self, region: Region) -> bool:
-        """Tell whether a mapped file has no name any more: memfds and shared memory never have one.
-
-        The kernel writes `` (deleted)`` at the end of the path, but the name of a file may end so, too. If a file of
-        that name exists, and has the inode of the mapped one, then it is its name. Devices are not compared, as they
-        differ on btrfs and overlayfs; another file with that name and the same inode is very unlikely.
-        """
-        if region.path == region.linked or not region.path.startswith(b"/"):
-            return False
-        for root in (b"", f"{self._thread}root".encode()):  # here, and in the process' own mount namespace
-            try:
-                if os.stat(root + region.path, dir_fd=self._directory).st_ino == region.file[1]:
-                    return False
-            except OSError:
-                continue
-        return True
+        """Tell whether a mapped file has no name any more: see `regions.is_deleted`."""
+        return regions.is_deleted(region, self._directory, f"{self._thread}root")
 
     def status(self) -> dict[str, str]:
         """Return the lines of ``/proc/PID/status`` by their names, such as ``Uid``; raises as `regions`.
@@ -270,14 +213,7 @@ class AddressSpace:
 
     def kernel_page_sizes(self) -> dict[int, int]:
         """Return the page size of each region in bytes, by the region's first address (``KernelPageSize`` of smaps)."""
-        sizes: dict[int, int] = {}
-        start = 0
-        for line in kernel_text.lines(self._read_of_memory("smaps")):
-            if m := _MAPS_LINE.fullmatch(line):
-                start = int(m[1], 16)
-            elif line.startswith(b"KernelPageSize:"):
-                sizes[start] = int(line.split()[1]) << 10
-        return sizes
+        return regions.page_sizes(self._read_of_memory("smaps"))
 
     def fileno(self) -> int:
         """Return the descriptor, so that ``os`` functions take the object itself.
@@ -324,27 +260,6 @@ def _as_ours(error: OSError, pid: int) -> PteMagicError:
     if isinstance(error, (FileNotFoundError, ProcessLookupError)):
         return NoSuchProcessError(pid)
     return NoAddressSpaceError(pid, f"/proc/{pid}: {error.strerror}")
-
-
-def _own_pid() -> int:
-    """Return the pid of this process in /proc; warn if it is not the one that `os.getpid` returns."""
-    mine = os.getpid()
-    try:
-        told = int(os.readlink("/proc/self"))  # noqa: PTH115  (a number, and often)
-    except OSError as error:
-        raise NoProcError(mine) from error
-    if told != mine:
-        _warn(mine, told)
-    return told
-
-
-@functools.cache
-def _warn(mine: int, told: int) -> None:
-    message = (
-        f"/proc is of another pid namespace, in which this process, pid {mine}, is {told}: all pids here are those of "
-        "/proc; type `mount -t proc proc /proc`, or start with `unshare --pid --fork --mount-proc`"
-    )
-    warnings.warn(message, stacklevel=2)
 
 
 @functools.cache

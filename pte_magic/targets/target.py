@@ -15,7 +15,8 @@ from pte_magic.text.typed_numbers import number
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pte_magic.linux.address_space import AddressSpace, Region
+    from pte_magic.linux.address_space import AddressSpace
+    from pte_magic.linux.regions import Region
 
 _RANGE = re.compile(r"(0x[0-9a-f]+|[0-9a-f]{8,16})\s*-\s*(0x[0-9a-f]+|[0-9a-f]{8,16})", re.IGNORECASE)
 _LIKE_A_RANGE = re.compile(r"\w+\s*-\s*\w+", re.ASCII)

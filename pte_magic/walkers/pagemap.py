@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pte_magic.linux.address_space import AddressSpace, Region
+    from pte_magic.linux.address_space import AddressSpace
+    from pte_magic.linux.regions import Region
 
     _Part = tuple[NDArray[np.uint64], NDArray[np.void], bool]  # words, spans, whether the region allows no access
 

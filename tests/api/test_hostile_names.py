@@ -25,7 +25,7 @@ from shells import Shell
 import pte_magic
 from pte_magic import errors
 from pte_magic.errors import TargetError
-from pte_magic.linux import page_frames
+from pte_magic.linux import memory_cgroups
 from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.notebook.before_after import Around
 from pte_magic.targets import target as targets
@@ -423,7 +423,7 @@ def test_names_of_groups(name: bytes) -> None:
                 child.step()
                 told = Path(f"/proc/{child.pid}/cgroup").read_bytes()
                 inode = os.stat(directory).st_ino  # noqa: PTH116  (bytes)
-                (path,) = page_frames.cgroup_paths([inode]).values()
+                (path,) = memory_cgroups.paths([inode]).values()
                 (line,) = (line for line in told.split(b"\n") if line.endswith(b"/" + name))
                 shown = line.split(b":", 2)[2].decode(errors="backslashreplace")
                 assert path == "".join(
@@ -450,10 +450,10 @@ def test_groups_are_found_wherever_they_are_mounted(name: bytes, tmp_path: Path)
         os.mkdir(at)  # noqa: PTH102  (bytes)
         code = f"""
 import os, subprocess
-from pte_magic.linux import page_frames
+from pte_magic.linux import memory_cgroups
 subprocess.run(["mount", "--bind", {str(root)!r}, {at!r}], check=True)
 subprocess.run(["umount", "--recursive", "--lazy", "/sys/fs/cgroup"], check=True)
-print(page_frames.cgroup_paths([{inode}])[{inode}])
+print(memory_cgroups.paths([{inode}])[{inode}])
 """
         assert python(code, "unshare", "--mount") == group.path
 

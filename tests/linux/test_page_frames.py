@@ -18,7 +18,7 @@ from handmade import ANONYMOUS, NOHUGEPAGE, PAGE, PM_PFN, READ, SHARED, pfn, rea
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pte_magic.linux import page_frames
+from pte_magic.linux import memory_cgroups, page_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -164,12 +164,12 @@ def test_memory_is_charged_to_the_group_of_who_touched_it_first(new_map: NewMap)
             frames = np.array([pfn(address), pfn(address + PAGE)], np.uint64)
             inodes, missing = page_frames.cgroup(frames)
             assert not missing.any()
-            paths = page_frames.cgroup_paths(inodes.tolist())
+            paths = memory_cgroups.paths(inodes.tolist())
             assert [paths[inode] for inode in inodes.tolist()] == [own_group(), group.path]
             assert inodes[1] == group.directory.stat().st_ino
-        assert page_frames.cgroup_paths([int(inodes[1])]) == {int(inodes[1]): group.path}
-    assert page_frames.cgroup_paths([int(inodes[1])]) == {}
-    assert page_frames.cgroup_paths([]) == {}
+        assert memory_cgroups.paths([int(inodes[1])]) == {int(inodes[1]): group.path}
+    assert memory_cgroups.paths([int(inodes[1])]) == {}
+    assert memory_cgroups.paths([]) == {}
 
 
 @needs_root
@@ -203,5 +203,5 @@ def test_no_descriptor_is_left(frames: list[int]) -> None:
     before = descriptors()
     for name in FILES:
         told(name, frames)
-    page_frames.cgroup_paths([1])
+    memory_cgroups.paths([1])
     assert descriptors() == before

@@ -1,0 +1,102 @@
+"""`Region`, a line of /proc/PID/maps: its fields, its page size in smaps, and whether its file was deleted."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from pte_magic.linux import kernel_text
+
+_LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ (\S+) (\d+) *(.*)")
+_DELETED = b" (deleted)"  # d_path(), fs/d_path.c
+_LINE_FEED = rb"\012"  # what a line feed is in maps, and how a name may be written as well
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One line of ``/proc/PID/maps``: a virtual memory area.
+
+    Attributes:
+        start: First address.
+        end: First address after it.
+        permissions: Four characters, such as ``rw-p``.
+        name: Path, ``[heap]``, ``[stack]``, … or the empty string, as printable text: see `kernel_text.shown`.
+        path: The same as the kernel's bytes. For a file without a name it ends with `` (deleted)``.
+        file: Device and inode of the mapped file; inode 0 without a file.
+
+    """
+
+    start: int
+    end: int
+    permissions: str
+    name: str
+    path: bytes = b""
+    file: tuple[bytes, int] = (b"", 0)
+
+    @property
+    def linked(self) -> bytes:
+        """The last path of a file that has no name any more; else its path."""
+        return self.path.removesuffix(_DELETED)
+
+
+def of_maps(text: bytes, directory: int) -> list[Region]:
+    """Return the regions in the text of a maps file, ascending.
+
+    Args:
+        text: The text.
+        directory: The open /proc/PID.
+
+    """
+    found = map(_LINE.fullmatch, kernel_text.lines(text))
+    return [_region(line, directory) for line in found if line]
+
+
+def _region(line: re.Match[bytes], directory: int) -> Region:
+    start, end = int(line[1], 16), int(line[2], 16)
+    path = _path(line, directory) if _LINE_FEED in line[6] else line[6]
+    return Region(start, end, line[3].decode(), kernel_text.shown(path), path, (line[4], int(line[5])))
+
+
+def _path(line: re.Match[bytes], directory: int) -> bytes:
+    """Return a path with a line feed or its escape, which maps writes in the same way."""
+    try:
+        return os.readlink(b"map_files/%x-%x" % (int(line[1], 16), int(line[2], 16)), dir_fd=directory)
+    except OSError:  # just unmapped, or not ours to see
+        return kernel_text.unescaped(line[6])
+
+
+def page_sizes(smaps: bytes) -> dict[int, int]:
+    """Return the page size of each region in the text of an smaps file (``KernelPageSize``), by its first address."""
+    sizes: dict[int, int] = {}
+    start = 0
+    for line in kernel_text.lines(smaps):
+        if m := _LINE.fullmatch(line):
+            start = int(m[1], 16)
+        elif line.startswith(b"KernelPageSize:"):
+            sizes[start] = int(line.split()[1]) << 10
+    return sizes
+
+
+def is_deleted(region: Region, directory: int, root: str) -> bool:
+    """Tell whether a mapped file has no name any more: memfds and shared memory never have one.
+
+    The kernel writes `` (deleted)`` at the end of the path, but the name of a file may end so, too. If a file of that
+    name exists, and has the inode of the mapped one, then it is its name. Devices are not compared, as they differ on
+    btrfs and overlayfs; another file with that name and the same inode is very unlikely.
+
+    Args:
+        region: Where the file is mapped.
+        directory: The open /proc/PID.
+        root: The path in it of the root directory of the process' own mount namespace.
+
+    """
+    if region.path == region.linked or not region.path.startswith(b"/"):
+        return False
+    for place in (b"", root.encode()):  # here, and in that mount namespace
+        try:
+            if os.stat(place + region.path, dir_fd=directory).st_ino == region.file[1]:
+                return False
+        except OSError:
+            continue
+    return True
