@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import threading
-import time
 import warnings
 import weakref
-from collections import deque
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 
 from pte_magic.api import walk
+from pte_magic.api.looking_thread import LookingThread
+from pte_magic.api.looks import Look, Looks, counts, event
 from pte_magic.errors import PteMagicError, UnstableError, arguments
-from pte_magic.linux import descriptors
 from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.linux.interrupts import Lock, deferred
 from pte_magic.targets.named import Named
 from pte_magic.text import units
-from pte_magic.views import diff_view, watch_history
-from pte_magic.views.headline import headline
-from pte_magic.views.watch_history import COLUMNS, Event, History, Kind
+from pte_magic.views import watch_history
+from pte_magic.views.watch_history import COLUMNS, History
 from pte_magic.walkers.entries import same
 from pte_magic.walkers.patience import hurried
 
@@ -33,20 +32,9 @@ if TYPE_CHECKING:
 
     from pte_magic.api.pte_frame import PteFrame
     from pte_magic.views.watch_widget import LiveView
-    from pte_magic.walkers.entries import Entries
 
 SHORTEST, LONGEST = 0.01, threading.TIMEOUT_MAX
 """Seconds between two looks."""
-LOOKS, HELD = 10_000, 1 << 24
-"""Looks that are remembered at most, and entries of all of them: 128 MiB. The oldest are forgotten first."""
-_SHARE = 4  # looks may take a quarter of the time, however long one takes
-
-
-class Look(NamedTuple):
-    """The entries that a watch saw when something had changed."""
-
-    entries: Entries
-    event: Event
 
 
 class Watch:
@@ -75,27 +63,20 @@ class Watch:
         self._target, self._every, self._walker = target, every, walker
         self._space = target.space.copy()
         self._paused = False
-        self._looks: deque[Look] = deque()
-        self._last: PteFrame | None = None  # the frame of the last of them
-        self._held = self._forgotten = 0  # entries of these; looks that were forgotten
+        self._looks = Looks()
         self._why = ""
         self._view: LiveView | None = None
         self._changed = threading.Condition(Lock())
         self._end = threading.Event()
         # The thread holds no watch, so one that nobody else holds can end.
-        self._thread = threading.Thread(
-            target=_keep_looking,
-            args=(weakref.ref(self), self._end, every),
-            name=f"watch of {target.text}",
-            daemon=True,
-        )
+        look = functools.partial(_look_unless_gone, weakref.ref(self))
+        self._thread = LookingThread(look, self._end, every, f"watch of {target.text}")
         self._gone = weakref.finalize(self, self._end.set)
         self._gone.atexit = False
         _all.add(self)
         try:
             self._look()
-            with deferred():  # or the thread would be half started
-                self._start()
+            self._thread.start()
         except BaseException:
             self._finish()
             raise
@@ -117,16 +98,6 @@ class Watch:
         """True until it is stopped."""
         return not self._end.is_set()
 
-    @property
-    def _started(self) -> bool:
-        return self._thread.ident is not None
-
-    def _start(self) -> None:
-        try:
-            self._thread.start()
-        except RuntimeError as error:
-            raise descriptors.no_thread(what="the watch") from error
-
     def stop(self) -> None:
         """Take a last look, and stop. The looks are kept; a second call does nothing."""
         if threading.current_thread() is self._thread:  # its own view was told that it has ended
@@ -134,7 +105,7 @@ class Watch:
         was_running = self.running
         self._end.set()
         with hurried():  # a helper may hang
-            if self._started:
+            if self._thread.started:
                 self._thread.join()
             if was_running and not self._paused and not self._why:
                 self._look_again()
@@ -163,7 +134,7 @@ class Watch:
         frames = []
         for look in looks:
             found = walk.built(look.entries, self._target.meant, self._space)
-            found.insert(0, "time", pd.Timestamp(look.event.time, unit="s", tz="UTC").as_unit("ns"))
+            found.insert(0, "time", look.time)
             frames.append(found)
         return pd.concat(frames, ignore_index=True)
 
@@ -175,22 +146,20 @@ class Watch:
 
         """
         with self._changed:
-            events = [look.event for look in self._looks]
-        index = pd.DatetimeIndex([pd.Timestamp(event.time, unit="s", tz="UTC") for event in events], name="time")
-        rows = [{kind.words: entries for kind, (entries, _) in event.counts.items()} for event in events]
-        return pd.DataFrame(rows, index=index.as_unit("ns")).fillna(0).astype("int64")
+            looks = list(self._looks)
+        return counts(looks)
 
     def history(self) -> History:
         """Return the history that its view shows."""
         with self._changed:
             events = [look.event for look in self._looks][-COLUMNS:]
-            changes = self._number - 1
-            by_pagemap = bool(self._looks) and self._looks[-1].entries.encoding == "pagemap"
+            changes = self._looks.number - 1
+            forgotten, by_pagemap = self._looks.forgotten, self._looks.last.encoding == "pagemap"
         state = "paused" if self.paused else f"looks every {self._every:g} s"
         if not self.running:
             state = f"stopped{self._why and ': '}{self._why}"
         seen = units.counted(changes, "change") + (" that pagemap shows" if by_pagemap else "")
-        dropped = f", the first {units.counted(self._forgotten, 'look')} forgotten" if self._forgotten else ""
+        dropped = f", the first {units.counted(forgotten, 'look')} forgotten" if forgotten else ""
         return History(f"watch of {self._target.text}: {seen}{dropped}", state, events)
 
     def __iter__(self) -> Iterator[PteFrame]:
@@ -199,11 +168,11 @@ class Watch:
         try:
             while True:
                 with self._changed:
-                    while self.running and self._number == seen:
+                    while self.running and self._looks.number == seen:
                         self._changed.wait()
-                    if self._number == seen:
+                    if self._looks.number == seen:
                         return
-                    seen, entries = self._number, self._looks[-1].entries
+                    seen, entries = self._looks.number, self._looks.last
                 yield walk.built(entries, self._target.meant, self._space)
         finally:
             self.stop()
@@ -227,30 +196,14 @@ class Watch:
             self._view = LiveView(self)
         return self._view._repr_mimebundle_(**options)
 
-    @property
-    def _number(self) -> int:
-        """The number of looks that found a change, also those that were forgotten."""
-        return self._forgotten + len(self._looks)
-
     def _look(self) -> None:
         entries = walk.read(self._target.meant, self._space, self._walker, tables=False)
-        if self._looks and same(entries, self._looks[-1].entries):
+        if self._looks.number and same(entries, self._looks.last):
             return
         found = walk.built(entries, self._target.meant, self._space)
-        if self._last is None:
-            words = ": ".join(["first look", *headline(found)])
-        else:
-            words = diff_view.headline(self._last.diff(found))
-        summary = found.summary()
-        counts = {Kind(*kind): (int(n), int(covered)) for kind, n, covered in summary.itertuples(name=None)}
-        look = Look(entries, Event(time.time(), words, counts))
+        look = Look(entries, event(found, self._looks.frame))
         with self._changed:
-            self._last = found
-            self._looks.append(look)
-            self._held += len(entries)
-            while len(self._looks) > LOOKS or (self._held > HELD and len(self._looks) > 1):
-                self._held -= len(self._looks.popleft().entries)
-                self._forgotten += 1
+            self._looks.add(look, found)
         self._tell()
 
     def _look_again(self) -> None:
@@ -325,21 +278,15 @@ def stop_all() -> None:
     """Stop all that run, and wait until their threads have ended."""
     with hurried():
         for one in list(_all):
-            if one.running and one._started:  # noqa: SLF001  (this function is a part of it)
+            if one.running and one._thread.started:  # noqa: SLF001  (this function is a part of it)
                 one.stop()
 
 
-def _keep_looking(found: weakref.ref[Watch], end: threading.Event, every: float) -> None:
-    pause = every
-    while not end.wait(pause):
-        watch = found()
-        if watch is None:
-            return
-        if not watch.paused:
-            before = time.monotonic()
-            watch._look_again()  # noqa: SLF001  (this function is a part of it)
-            pause = max(every, _SHARE * (time.monotonic() - before))
-        del watch  # nobody else may hold it
+def _look_unless_gone(watch: weakref.ref[Watch]) -> bool:
+    found = watch()
+    if found is not None and not found.paused:
+        found._look_again()  # noqa: SLF001  (this function is a part of it)
+    return found is not None
 
 
 def _in_child() -> None:

@@ -17,6 +17,7 @@ from handmade import DONTNEED, NOHUGEPAGE, PAGE, madvise, resident, write
 from waiting import wait_until
 
 import pte_magic
+from pte_magic.api import looks as looks_of_a_watch
 from pte_magic.api import walk, watch
 from pte_magic.api.watch import Watch
 from pte_magic.errors import PteMagicError, TargetError
@@ -184,7 +185,7 @@ def test_the_object_is_held(new_map: NewMap) -> None:
 
 
 def test_the_oldest_looks_are_forgotten_first(address: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "LOOKS", 2)
+    monkeypatch.setattr(looks_of_a_watch, "MOST", 2)
     with pte_magic.watch(address, address + 8 * PAGE, every=3600) as seen:
         for page in range(1, 4):
             write(address + page * PAGE)
