@@ -76,7 +76,7 @@ vm-lab: .venv/ready
 	@$(BIN)/python tests/vm/lab.py jupyter $(KERNEL)
 
 # An editable install compiles the eBPF program into the tree.
-.venv/ready: pyproject.toml hatch_build.py pte_magic/walkers/bpf/walk.bpf.c | python system
+.venv/ready: pyproject.toml hatch_build.py pte_magic/walkers/bpf/walk.bpf.c pte_magic/walkers/bpf/kernel.bpf.h | python system
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --editable '.[hosts,lab,test]'
 	@touch $@

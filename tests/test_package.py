@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "__init__": {"api", "notebook", "views", "walkers", *SYSTEM},
 }
+LONGEST = 300  # lines of a file; more are a sign of two ideas
 FILES = sorted(ROOT.rglob("*.py"))
 
 
@@ -102,6 +103,12 @@ def test_no_file_imports_itself_by_way_of_others() -> None:
 
     for name in MODULES:
         follow(name, ())
+
+
+def test_no_file_has_more_than_300_lines() -> None:
+    written = [path for path in ROOT.rglob("*") if path.suffix in {".py", ".c", ".h", ".js", ".css", ".stp"}]
+    long = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in written}
+    assert {name: lines for name, lines in long.items() if lines > LONGEST} == {}
 
 
 def test_version_is_the_distribution_s() -> None:

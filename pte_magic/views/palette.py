@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 TILE = 8
 """Width and height of the tile that a pattern repeats, in pixels."""
+STROKE, CAP = 1.5, "round"
+"""Width in pixels, and form of the ends, of a pattern's lines."""
 
 
 class Look(NamedTuple):

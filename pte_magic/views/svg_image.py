@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pte_magic.views.palette import Look
 
 _TILE = f'width="{palette.TILE}" height="{palette.TILE}"'
-_STROKE = 'fill="none" stroke-width="1.5" stroke-linecap="round"'
+_STROKE = f'fill="none" stroke-width="{palette.STROKE}" stroke-linecap="{palette.CAP}"'
 
 
 def filled(code: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import traitlets
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     from pte_magic.views.page_map.layers import Layer, Spans
     from pte_magic.views.palette import Look
+
+
+_PATTERN = f"const PATTERN = {json.dumps({'side': palette.TILE, 'stroke': palette.STROKE, 'cap': palette.CAP})};\n"
 
 
 class CellMap(View):
@@ -35,7 +39,7 @@ class CellMap(View):
 
     """
 
-    _esm = module(script("map_facts", "map"))
+    _esm = module(_PATTERN + script("map_facts", "map_looks", "map"))
     _css = style("view") + style("map")
 
     color = traitlets.Unicode().tag(sync=True)

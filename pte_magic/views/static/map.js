@@ -1,81 +1,12 @@
 // The page map. Python sends runs of entries; of these one canvas draws what is in sight, however many there are.
-// What these runs are, and what they say, is in map_facts.js, which Python puts above this.
+// What these runs are, and what they say, is in map_facts.js; how cells and the legend look is in map_looks.js. Python
+// puts both above this.
 
 const SIZES = [2, 3, 4, 6, 8, 12, 16, 24]; // of a cell, in pixels, while it stands for one entry
 const COMFORTABLE = SIZES.indexOf(16); // as large as cells are without being asked for
 const GRID = 6; // cells from this size on have a gap between them
 const SEEN = 8; // the cursor is at least as large
 const HEIGHT = 320; // of the part in sight, at most
-const FAINT = 0.4; // patterns, where cells are smaller than GRID
-const TILE = 8; // of patterns: palette.TILE
-
-function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-}
-
-/** A colour as the theme has it at the moment: var() and the like resolved. */
-function resolved(root, name) {
-  const probe = element("span", { style: `color: var(--pte-map-${name}); display: none` });
-  root.append(probe);
-  const { color } = getComputedStyle(probe);
-  probe.remove();
-  return color;
-}
-
-/**
- * A look as something to fill with: its pattern on its colour. Sharp on screens with many pixels, too.
- * Where cells are smaller than the pattern, that is faint, not to hide them, and lightness tells one look from another.
- */
-function fillOf(root, look, small) {
-  const ratio = window.devicePixelRatio || 1;
-  const tile = element("canvas", { width: TILE * ratio, height: TILE * ratio });
-  const context = tile.getContext("2d");
-  context.scale(tile.width / TILE, tile.height / TILE);
-  context.fillStyle = resolved(root, look.ground);
-  context.fillRect(0, 0, TILE, TILE);
-  context.strokeStyle = context.fillStyle = resolved(root, look.ink);
-  if (small) {
-    context.globalAlpha = look.tone;
-    context.fillRect(0, 0, TILE, TILE);
-    context.globalAlpha = FAINT;
-  }
-  context.lineWidth = 1.5;
-  context.lineCap = "round";
-  context.stroke(new Path2D(look.pattern));
-  const pattern = context.createPattern(tile, "repeat");
-  pattern.setTransform(new DOMMatrix().scale(TILE / tile.width, TILE / tile.height));
-  return pattern;
-}
-
-/** Make a canvas as sharp as the screen; return what draws on it, in CSS pixels. */
-function sized(canvas, width, height) {
-  const ratio = window.devicePixelRatio || 1;
-  canvas.width = Math.round(width * ratio);
-  canvas.height = Math.round(height * ratio);
-  canvas.style.width = `${width}px`;
-  canvas.style.height = `${height}px`;
-  const context = canvas.getContext("2d");
-  context.setTransform(canvas.width / width, 0, 0, canvas.height / height, 0, 0);
-  return context;
-}
-
-/** The legend: the same rows as in the static HTML, and how a cell looks that has several categories. */
-function legendOf(root, runs, mixed, small) {
-  const row = (look, words) => {
-    const swatch = element("canvas", { "aria-hidden": "true" });
-    const context = sized(swatch, 2 * TILE, 2 * TILE);
-    context.fillStyle = fillOf(root, look, small);
-    context.fillRect(0, 0, 2 * TILE, 2 * TILE);
-    return element("tr", {}, element("td", {}, swatch), ...words.map((word) => element("td", {}, word)));
-  };
-  const head = runs.head.map((word) => element("th", { scope: "col" }, word));
-  const body = runs.legend.map((category) => row(category, category.words));
-  if (mixed) body.push(row(mixed, ["several in one square", "", "", "", ""]));
-  return [element("thead", {}, element("tr", {}, element("td"), ...head)), element("tbody", {}, ...body)];
-}
 
 function live({ model, el }) {
   const count = model.get("count");

@@ -18,50 +18,12 @@
 //     by RCU: for khugepaged since 6.6, for munmap since 6.15.
 //   * An mm without users is torn down by exit_mmap(): it is refused, before and after.
 //
-// The layout of kernel structures comes from BTF (CO-RE); only what is used is declared. What page
-// tables look like is data, set before loading: one object serves x86-64 and arm64.
+// The kernel's functions and structures are in kernel.bpf.h. What page tables look like is data, set
+// before loading: one object serves x86-64 and arm64.
 
-typedef unsigned int u32;
-typedef unsigned long long u64;
-
-#define SEC(name) __attribute__((section(name), used))
-
-// Helper numbers: enum bpf_func_id, include/uapi/linux/bpf.h.
-static long (*bpf_probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
-static void *(*bpf_get_current_task_btf)(void) = (void *)158;
-static long (*bpf_loop)(u32 iterations, void *callback, void *context, u64 flags) = (void *)181;
-
-// kfuncs since 6.2.
-extern void bpf_rcu_read_lock(void) __attribute__((section(".ksyms"), weak));
-extern void bpf_rcu_read_unlock(void) __attribute__((section(".ksyms"), weak));
+#include "kernel.bpf.h"
 
 char _license[] SEC("license") = "Dual MIT/GPL";
-
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-typedef struct {
-	int counter;
-} atomic_t;
-struct mm_struct {
-	u64 *pgd;
-	atomic_t mm_users;
-};
-struct file_operations;
-struct file {
-	const struct file_operations *f_op;
-	void *private_data;
-};
-struct fdtable {
-	u32 max_fds;
-	struct file **fd;
-};
-struct files_struct {
-	struct fdtable *fdt;
-};
-struct task_struct {
-	struct files_struct *files;
-	struct mm_struct *mm;
-};
-#pragma clang attribute pop
 
 enum {
 	PART = 512, // entries of a table that are copied at once: all of them where a page has 4 KiB
