@@ -9,7 +9,7 @@ import pandas as pd
 
 from pte_magic.api import pte_frame
 from pte_magic.formats import decode as decoding
-from pte_magic.formats import given, kernel, registry
+from pte_magic.formats import entry_arguments, kernel, registry
 from pte_magic.linux import hardware, memory_encryption
 from pte_magic.linux.address_bits import AddressBits
 
@@ -60,12 +60,12 @@ def decode(
     is_named = not (arch is None and release is None and encryption_mask is None)
     if not is_named and isinstance(entry, pd.Series) and entry.attrs.get("format") is not None:
         of = kernel.of_frame(entry.attrs)
-        raw = given.entries(entry, of.format.bits)
+        raw = entry_arguments.entries(entry, of.format.bits)
     else:
         name = hardware.encoding() if arch is None else registry.of(arch).name
-        raw = given.entries(entry, registry.of(name).bits)
+        raw = entry_arguments.entries(entry, registry.of(name).bits)
         of = _meant_kernel(name, release, raw, encryption_mask)
-    codes = given.levels(level, len(raw), of.format.levels)
+    codes = entry_arguments.levels(level, len(raw), of.format.levels)
     return pte_frame.of_columns(decoding.columns(raw, codes, of), codes, of)
 
 

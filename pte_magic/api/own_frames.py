@@ -14,7 +14,7 @@ import pandas as pd
 
 from pte_magic.dataframes import row_kernels
 from pte_magic.dataframes.columns import fits
-from pte_magic.dataframes.kinds import is_one
+from pte_magic.dataframes.frame_kinds import is_one
 from pte_magic.errors import TargetError
 from pte_magic.views import frame_view
 

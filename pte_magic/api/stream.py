@@ -9,7 +9,7 @@ from pte_magic.api import walk
 from pte_magic.errors import arguments
 from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.walkers.entries import Entries, join
-from pte_magic.walkers.ranges import each_once
+from pte_magic.walkers.several_ranges import each_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -16,7 +16,7 @@ from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.targets import target as targets
 from pte_magic.targets.target import Target
 from pte_magic.walkers.entries import Entries, join
-from pte_magic.walkers.ranges import each_once
+from pte_magic.walkers.several_ranges import each_once
 
 if TYPE_CHECKING:
     from pte_magic.walkers.walker import Walker

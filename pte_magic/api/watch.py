@@ -19,7 +19,7 @@ from pte_magic.api.looks import Look, Looks, counts, event
 from pte_magic.errors import PteMagicError, UnstableError, arguments
 from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.linux.interrupts import Lock, deferred
-from pte_magic.targets.named import Named
+from pte_magic.targets.named_target import Named
 from pte_magic.text import units
 from pte_magic.views import watch_history
 from pte_magic.views.watch_history import COLUMNS, History

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pte_magic.api.pte_diff import PteDiff
     from pte_magic.api.pte_frame import PteFrame
     from pte_magic.linux.regions import Region
-    from pte_magic.targets.named import Named
+    from pte_magic.targets.named_target import Named
     from pte_magic.walkers.entries import Entries
 
 PAUSE = 0.05

@@ -13,7 +13,7 @@ from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.notebook.expressions import compiles, evaluate, names_in, pid_of, short
 from pte_magic.notebook.typed_words import LONGEST_PID, split, words
 from pte_magic.targets import target as targets
-from pte_magic.targets.named import Named
+from pte_magic.targets.named_target import Named
 from pte_magic.targets.objects import memory
 from pte_magic.text.suggestions import did_you_mean, undefined
 from pte_magic.text.typed_numbers import number

@@ -17,7 +17,7 @@ from pte_magic.linux.address_space import own
 from pte_magic.notebook import command_line, typed_words
 from pte_magic.notebook.expressions import evaluate, pid_of, short
 from pte_magic.notebook.options import name, seconds
-from pte_magic.notebook.stap.cell import NAME, Cell, fill
+from pte_magic.notebook.stap.cell_script import NAME, Cell, fill
 from pte_magic.notebook.stap.messages import explain
 from pte_magic.notebook.stap.showing import play
 from pte_magic.notebook.stap.table import table

@@ -8,7 +8,7 @@ import numpy as np
 import traitlets
 
 from pte_magic.errors import arguments
-from pte_magic.formats import given
+from pte_magic.formats import entry_arguments
 from pte_magic.formats import kernel as kernels
 from pte_magic.formats.describe import Description, describe, hexadecimal
 from pte_magic.linux.geometry import LEVELS
@@ -81,9 +81,9 @@ class BitField(View):
 
         """
         width = (kernel or kernels.running()).format.bits
-        raw = given.number(entry, width)
+        raw = entry_arguments.number(entry, width)
         kernel = kernel or kernels.here(np.array([raw], np.uint64))
-        given.levels([level], 1, kernel.format.levels)
+        entry_arguments.levels([level], 1, kernel.format.levels)
         self._kernel = kernel
         super().__init__(_width=width, entry=raw, level=level, _original=raw)
         self._draw()

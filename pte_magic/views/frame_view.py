@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pte_magic.dataframes import row_kernels
-from pte_magic.dataframes.kinds import is_chain
+from pte_magic.dataframes.frame_kinds import is_chain
 from pte_magic.errors import TargetError
 from pte_magic.errors.escapes import visible
 from pte_magic.formats.describe import MOST_PAGES, describe

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pte_magic.dataframes.columns import translated
-from pte_magic.dataframes.kinds import MERGED, can_be_counted, has, is_translation
+from pte_magic.dataframes.frame_kinds import MERGED, can_be_counted, has, is_translation
 from pte_magic.dataframes.runs import counts as entries_of
 from pte_magic.dataframes.runs import is_counted, merged, starts
 from pte_magic.errors import TargetError

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from pte_magic.dataframes import row_kernels
-from pte_magic.dataframes.kinds import is_chain
+from pte_magic.dataframes.frame_kinds import is_chain
 from pte_magic.errors import TargetError
 from pte_magic.formats.describe import HIDDEN, Description, describe, hexadecimal
 from pte_magic.linux import geometry

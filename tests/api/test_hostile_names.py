@@ -29,7 +29,7 @@ from pte_magic.linux import memory_cgroups
 from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.notebook.before_after import Around
 from pte_magic.targets import target as targets
-from pte_magic.targets.named import Named
+from pte_magic.targets.named_target import Named
 from pte_magic.targets.target import Target
 
 if TYPE_CHECKING:

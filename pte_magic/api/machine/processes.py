@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import pwd
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -11,8 +10,8 @@ import pandas as pd
 
 from pte_magic import walkers
 from pte_magic.api import progress
-from pte_magic.api.machine import visiting
-from pte_magic.api.machine.mapped import MapCounts, frames
+from pte_magic.api.machine import measure, visiting
+from pte_magic.api.machine.mapped import MapCounts
 from pte_magic.api.machine.owners import owners
 from pte_magic.api.own_frames import OwnFrame
 from pte_magic.dataframes.pandas_compat import TEXT
@@ -26,15 +25,9 @@ from pte_magic.views import frame_view
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pte_magic.api.machine.mapped import Mapped
-    from pte_magic.linux.address_space import AddressSpace
-    from pte_magic.walkers.walker import Walker
 
-_RESIDENT = "resident_"
-_ONE_TRANSLATION = "contiguous"
 _TOLD = {"swapped": "swapped out", "page_tables": "of page tables"}
 _NEEDED = {"pid", "resident", "swapped", "page_tables", "pss"}
-_SHARE_BITS = 12  # fraction of a byte to which the kernel computes each share: PSS_SHIFT, fs/proc/task_mmu.c
 
 
 class Processes(OwnFrame):
@@ -69,7 +62,7 @@ class Processes(OwnFrame):
 
     _TYPES: ClassVar[Mapping[str, Any]] = {
         "pid": np.dtype(np.int64),
-        **dict.fromkeys((*sorted(_NEEDED - {"pid"}), _ONE_TRANSLATION, "uss"), pd.UInt64Dtype()),
+        **dict.fromkeys((*sorted(_NEEDED - {"pid"}), measure.CONTIGUOUS, "uss"), pd.UInt64Dtype()),
         "huge_share": pd.Float64Dtype(),
     }
     _SAYS = frozenset({*_NEEDED - {"pid"}, "uss"})  # whatever is counted, pid is a number
@@ -78,7 +71,7 @@ class Processes(OwnFrame):
 
     @classmethod
     def _wanted(cls, name: Any) -> Any:
-        return pd.UInt64Dtype() if str(name).startswith(_RESIDENT) else super()._wanted(name)
+        return pd.UInt64Dtype() if str(name).startswith(measure.RESIDENT) else super()._wanted(name)
 
     def map(  # type: ignore[override]  # without a function, it is ours
         self, func: Callable[[Any], Any] | None = None, na_action: Any = None, **options: Any
@@ -166,86 +159,21 @@ def machine(*, walker: str = "auto") -> Processes:
     with progress.bar("machine", len(pids) * (2 if counts else 1), "process") as bar:
         if counts:
             for pid in pids:
-                visiting.with_space(pid, {}, functools.partial(_count, reader=reader, counts=counts))
+                visiting.with_space(pid, {}, functools.partial(measure.count, reader=reader, counts=counts))
                 bar.update()
         for pid in pids:
-            row = visiting.with_space(pid, left_out, functools.partial(_row, reader=reader, counts=counts))
+            row = visiting.with_space(pid, left_out, functools.partial(measure.row, reader=reader, counts=counts))
             rows += [row] if row else []
             bar.update()
     return _table(rows, reader.name, left_out)
 
 
-def _count(space: AddressSpace, reader: Walker, counts: MapCounts) -> None:
-    if not visiting.borrowed(space):
-        for piece in visiting.pieces(space, reader):
-            counts.add(piece)
-
-
-def _row(space: AddressSpace, reader: Walker, counts: MapCounts | None) -> dict[str, Any]:
-    status = space.status()
-    tally = _Tally(counts)
-    for piece in visiting.pieces(space, reader):
-        tally.add(piece)
-    return {"pid": space.pid, "name": status["Name"], "user": _user(int(status["Uid"].split()[1]))} | tally.columns(
-        sees_tables=reader.encoding != "pagemap"
-    )
-
-
-class _Tally:
-    """The sums of one process up to now, in bytes."""
-
-    def __init__(self, counts: MapCounts | None) -> None:
-        self._counts = counts
-        self._by_size = dict.fromkeys(sizes.by_level().values(), 0)
-        self._contiguous = self._swapped = self._tables = self._shares = self._unique = 0
-        self._leveled = True
-
-    def add(self, what: Mapped) -> None:
-        for size in self._by_size:
-            self._by_size[size] += size * int(np.count_nonzero(what.size == size))
-        self._contiguous += what.contiguous
-        self._swapped += what.swapped
-        self._tables += what.tables * hardware.PAGE_SIZE
-        self._leveled &= what.leveled
-        if self._counts:
-            for pfn in frames(what):
-                times = np.bincount(self._counts.of(pfn)).astype(np.int64)
-                n = np.flatnonzero(times)
-                self._shares += int((times[n] * ((hardware.PAGE_SIZE << _SHARE_BITS) // n)).sum())
-                self._unique += hardware.PAGE_SIZE * int(times[1])
-
-    def columns(self, *, sees_tables: bool) -> dict[str, Any]:
-        resident = sum(self._by_size.values())
-        huge = resident - self._by_size[hardware.PAGE_SIZE]
-        return {
-            "resident": resident,
-            **{name: self._by_size[size] if self._leveled else pd.NA for size, name in _sizes().items()},
-            _ONE_TRANSLATION: self._contiguous if sees_tables else pd.NA,
-            "huge_share": huge / resident if self._leveled and resident else pd.NA,
-            "swapped": self._swapped,
-            "page_tables": self._tables if sees_tables else pd.NA,
-            "pss": self._shares >> _SHARE_BITS if self._counts else pd.NA,
-            "uss": self._unique if self._counts else pd.NA,
-        }
-
-
-def _sizes() -> dict[int, str]:
-    """Return the name of the column for pages of each size in bytes."""
-    return {size: f"{_RESIDENT}{sizes.short(size)}" for size in sizes.by_level().values()}
-
-
 def _types() -> dict[str, Any]:
-    blocks = (_ONE_TRANSLATION,) if kernel.running().format.contiguous else ()
-    names = ("resident", *_sizes().values(), *blocks, "huge_share", "swapped", "page_tables", "pss", "uss")
+    blocks = (measure.CONTIGUOUS,) if kernel.running().format.contiguous else ()
+    by_size = measure.size_columns().values()
+    names = ("resident", *by_size, *blocks, "huge_share", "swapped", "page_tables", "pss", "uss")
     found = {"pid": np.dtype(np.int64), "name": TEXT, "user": TEXT, **dict.fromkeys(names, "UInt64")}
     return found | {"huge_share": "Float64"}
-
-
-def _user(uid: int) -> str:
-    try:
-        return kernel_text.shown(kernel_text.exact(pwd.getpwuid(uid).pw_name))
-    except KeyError:
-        return str(uid)
 
 
 def _table(rows: list[dict[str, Any]], walker: str, left_out: dict[int, str]) -> Processes:
@@ -263,8 +191,8 @@ def _headline(table: Processes) -> list[str]:
     if not set(table.columns) >= _NEEDED or not table.columns.is_unique or table._unfit():  # noqa: SLF001  (a part of it)
         return []
     by = "pss" if table["pss"].notna().all() else "resident"
-    by_size = [name for name in table.columns if str(name).startswith(_RESIDENT)]
-    huge = {name: f"on pages of {sizes.words(name.removeprefix(_RESIDENT))}" for name in by_size[1:2]}
+    by_size = [name for name in table.columns if str(name).startswith(measure.RESIDENT)]
+    huge = {name: f"on pages of {sizes.words(name.removeprefix(measure.RESIDENT))}" for name in by_size[1:2]}
     total = "shared pages counted once" if by == "pss" else "shared pages counted for each process"
     parts = [
         units.counted(len(table), "process", "processes"),

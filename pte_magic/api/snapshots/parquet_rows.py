@@ -36,7 +36,7 @@ from pte_magic.walkers.entries import SPAN, Entries
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pte_magic.api.snapshots.origin import Facts
+    from pte_magic.api.snapshots.origin_of_entries import Facts
     from pte_magic.formats.format import Format
 
 SCHEMA = pa.schema(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from pte_magic.api.snapshots import checks, origin, parquet_footer, parquet_rows
+from pte_magic.api.snapshots import checks, origin_of_entries, parquet_footer, parquet_rows
 from pte_magic.api.snapshots.checks import Group, must
 from pte_magic.errors import TargetError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pte_magic.api.snapshots.origin import Facts
+    from pte_magic.api.snapshots.origin_of_entries import Facts
     from pte_magic.walkers.entries import Entries
 
 _LIMITS = {"thrift_string_size_limit": 64 << 20, "thrift_container_size_limit": 1 << 20}
@@ -79,16 +79,16 @@ def opened(path: Path, pid: int) -> Iterator[Opened]:
             source.seek(0)
             file = pq.ParquetFile(source, **_LIMITS)
             metadata = dict(file.metadata.metadata or {})
-            if origin.KEY not in metadata:
+            if origin_of_entries.KEY not in metadata:
                 message = f"{path} is not a file of a snapshot; name a directory that pte_magic.snapshot() has written"
                 raise TargetError(message)
-            told = origin.Facts.read(metadata[origin.KEY], path)
+            told = origin_of_entries.Facts.read(metadata[origin_of_entries.KEY], path)
             must(file.schema_arrow.equals(parquet_rows.SCHEMA), "its columns are not those of a snapshot")
             groups = None
             if told.pid != pid:
                 message = f"{path} is of pid {told.pid}, and its directory is not; name that pid={told.pid}"
                 raise TargetError(message)
-            if sealed or told.version >= origin.CHECKED or checks.KEY in metadata:
+            if sealed or told.version >= origin_of_entries.CHECKED or checks.KEY in metadata:
                 must(sealed, "the checksum of its footer is missing")
                 groups = checks.unpacked(metadata)
                 must(len(groups) == file.metadata.num_row_groups, "some of its row groups are missing")

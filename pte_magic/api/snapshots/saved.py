@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pte_magic.api.pte_frame import PteFrame
     from pte_magic.api.snapshots.directories import File
-    from pte_magic.api.snapshots.origin import Facts
+    from pte_magic.api.snapshots.origin_of_entries import Facts
     from pte_magic.api.snapshots.reading import Opened
     from pte_magic.walkers.entries import Entries
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pte_magic.api.snapshots import checks, directories, parquet_footer, parquet_rows
 from pte_magic.api.snapshots.checks import Group
-from pte_magic.api.snapshots.origin import Facts
+from pte_magic.api.snapshots.origin_of_entries import Facts
 from pte_magic.linux import hardware
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pte_magic.dataframes import columns
-from pte_magic.dataframes.kinds import is_one
+from pte_magic.dataframes.frame_kinds import is_one
 from pte_magic.dataframes.runs import COUNTS
 
 if TYPE_CHECKING:

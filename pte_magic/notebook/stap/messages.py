@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pte_magic.notebook.stap.cell import C_FILE, NAME
+from pte_magic.notebook.stap.cell_script import C_FILE, NAME
 from pte_magic.notebook.stap.values import python_names
 from pte_magic.systemtap.hints import hints
 
 if TYPE_CHECKING:
-    from pte_magic.notebook.stap.cell import Cell
+    from pte_magic.notebook.stap.cell_script import Cell
 
 # A place without a file's name is in a statement that SystemTap took apart.
 _PLACE = re.compile(rf"(?:\S*\b{NAME}\.stp|(?<=\bat )):(\d+):(\d+)")

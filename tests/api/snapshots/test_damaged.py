@@ -24,7 +24,7 @@ from peaks import waiting
 
 import pte_magic
 from pte_magic.api.snapshots import checks, parquet_rows
-from pte_magic.api.snapshots.origin import KEY
+from pte_magic.api.snapshots.origin_of_entries import KEY
 from pte_magic.errors import TargetError
 from pte_magic.linux.geometry import LEVELS
 

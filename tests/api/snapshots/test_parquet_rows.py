@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pte_magic.api.snapshots import parquet_rows
-from pte_magic.api.snapshots.origin import Facts
+from pte_magic.api.snapshots.origin_of_entries import Facts
 from pte_magic.formats.x86_64 import FORMAT as X86_64
 from pte_magic.linux.address_bits import AddressBits
 from pte_magic.linux.geometry import LEVELS

@@ -22,7 +22,7 @@ from peaks import mapping, peak, waiting
 
 import pte_magic
 from pte_magic import walkers
-from pte_magic.api.snapshots.origin import KEY
+from pte_magic.api.snapshots.origin_of_entries import KEY
 from pte_magic.errors import AccessDeniedError, NoAddressSpaceError, NoSuchProcessError, TargetError
 from pte_magic.linux import hardware
 

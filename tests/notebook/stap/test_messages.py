@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pte_magic.notebook.stap.cell import fill
+from pte_magic.notebook.stap.cell_script import fill
 from pte_magic.notebook.stap.messages import explain
 
 TEXT = """\

@@ -14,7 +14,7 @@ from handmade import HUGEPAGE as WANT_HUGE
 import pte_magic
 from pte_magic import walkers
 from pte_magic.linux.address_space import own
-from pte_magic.walkers.ranges import each_once
+from pte_magic.walkers.several_ranges import each_once
 
 if TYPE_CHECKING:
     from handmade import NewMap

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pte_magic.errors import SystemTapError
-from pte_magic.notebook.stap.cell import Cell, fill
+from pte_magic.notebook.stap.cell_script import Cell, fill
 
 A = np.arange(4)
 NAMES: dict[str, Any] = {"n": 5, "low": -3, "a": A, "text": 'one "word"', "größe": 7, "vma": object()}
