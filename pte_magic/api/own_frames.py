@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 
-from pte_magic.dataframes import row_kernels
+from pte_magic.dataframes import restored_dtypes, row_kernels
 from pte_magic.dataframes.columns import fits
 from pte_magic.dataframes.frame_kinds import is_one
 from pte_magic.errors import TargetError
@@ -33,6 +33,20 @@ class OwnFrame(pd.DataFrame):
     _WHOLE: ClassVar[frozenset[str]] = frozenset()
     # The function that makes frames of this kind.
     _MADE_BY: ClassVar[str] = ""
+
+    def __init__(self, data: Any = None, *args: Any, **options: Any) -> None:
+        """Make a frame of any data that pandas takes; columns get their dtypes back, where no value was lost.
+
+        Args:
+            data: As for pandas, such as what `pandas.read_parquet` or `pandas.read_csv` returned.
+            args: As for pandas.
+            options: As for pandas.
+
+        """
+        plain = pd.DataFrame(data, *args, **options)
+        make: Any = super()  # the stubs have __new__ only
+        make.__init__(restored_dtypes.restored(plain, self._wanted))
+        self.attrs = restored_dtypes.attrs(data, self)
 
     @classmethod
     def _wanted(cls, name: Any) -> Any:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from pte_magic.api.own_frames import OwnFrame
-from pte_magic.dataframes import restored_dtypes, runs
+from pte_magic.dataframes import runs
 from pte_magic.dataframes.diff import columns
 from pte_magic.dataframes.diff.compare import compare as compared
 from pte_magic.dataframes.diff.runs import NEEDED, merged
@@ -54,20 +52,6 @@ class PteDiff(OwnFrame):
     _SAYS = columns.SAYS
     _WHOLE = frozenset({"vaddr", "size", "change", "before"})
     _MADE_BY = ".diff()"
-
-    def __init__(self, data: Any = None, *args: Any, **options: Any) -> None:
-        """Make a difference of any data that pandas takes, such as one that came back from a file.
-
-        Args:
-            data: As for pandas.
-            args: As for pandas.
-            options: As for pandas.
-
-        """
-        plain = pd.DataFrame(data, *args, **options)
-        make: Any = super()  # the stubs have __new__ only
-        make.__init__(restored_dtypes.restored(plain, self._TYPES))
-        self.attrs = restored_dtypes.attrs(data, self)
 
     def runs(self) -> PteDiff:
         """Merge neighbours of the same size with the same change: the same words, and the same flipped bits.

@@ -9,7 +9,7 @@ import pandas as pd
 from pte_magic.api import decoded_entries
 from pte_magic.api.own_frames import OwnFrame
 from pte_magic.api.pte_diff import compare
-from pte_magic.dataframes import columns, restored_dtypes, row_kernels, runs
+from pte_magic.dataframes import columns, row_kernels, runs
 from pte_magic.errors import TargetError
 from pte_magic.errors.arguments import index, shown
 from pte_magic.linux.interrupts import deferred
@@ -72,20 +72,6 @@ class PteFrame(OwnFrame):
     _SAYS = frozenset({"vaddr", "level", "entry", "state", "pfn", *columns.BOOLEANS})
     _WHOLE = frozenset({"vaddr", "size", "state"})
     _MADE_BY = "pte_magic.walk()"
-
-    def __init__(self, data: Any = None, *args: Any, **options: Any) -> None:
-        """Make a frame of entries of any data that pandas takes; columns get their dtypes, where no value was lost.
-
-        Args:
-            data: As for pandas, such as what `pandas.read_parquet` or `pandas.read_csv` returned.
-            args: As for pandas.
-            options: As for pandas.
-
-        """
-        plain = pd.DataFrame(data, *args, **options)
-        make: Any = super()  # the stubs have __new__ only
-        make.__init__(restored_dtypes.restored(plain, columns.TYPES))
-        self.attrs = restored_dtypes.attrs(data, self)
 
     def runs(self) -> PteFrame:
         """Merge neighbours that differ only in address and consecutive page frames.

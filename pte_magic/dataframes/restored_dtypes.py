@@ -17,7 +17,7 @@ from pte_magic.dataframes import row_kernels
 from pte_magic.errors import TargetError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
 _EXACT = 1 << 53
 """Floats of 64 bits hold all whole numbers below it."""
@@ -25,17 +25,26 @@ _NAMES = ("host", "walker", row_kernels.COLUMN)
 _TRUTH = {True: True, False: False, "True": True, "False": False}
 
 
-def restored(frame: pd.DataFrame, types: Mapping[str, Any]) -> pd.DataFrame:
-    """Return a frame whose columns have their dtypes again, where no value would be lost."""
+def restored(frame: pd.DataFrame, wanted: Callable[[Any], Any]) -> pd.DataFrame:
+    """Return a frame whose columns have their dtypes again, where no value would be lost.
+
+    Args:
+        frame: The frame.
+        wanted: Returns the dtype that a column of some name must have; None for any.
+
+    """
     if not frame.columns.is_unique:
         return frame
-    other = {name: dtype for name, dtype in types.items() if name in frame.columns and frame[name].dtype != dtype}
+    types = {name: wanted(name) for name in frame.columns}
+    other = {name: dtype for name, dtype in types.items() if dtype is not None and frame[name].dtype != dtype}
     found: dict[Any, Any] = {name: _names(frame[name]) for name in _NAMES if name in frame.columns}
     for name, dtype in other.items():
         if isinstance(dtype, pd.CategoricalDtype):
             array = _category(frame[name], dtype)
         elif isinstance(dtype, pd.BooleanDtype):
             array = _booleans(frame[name])
+        elif isinstance(dtype, pd.Float64Dtype):
+            array = _floats(frame[name])
         else:
             array = _integers(frame[name], dtype)
         if array is not None:
@@ -80,6 +89,13 @@ def _booleans(column: pd.Series[Any]) -> Any:
     whole = np.zeros(len(column), np.bool_)
     whole[~missing] = values
     return BooleanArray(whole, missing)
+
+
+def _floats(column: pd.Series[Any]) -> Any:
+    try:
+        return column.astype("Float64").array
+    except (TypeError, ValueError):
+        return None
 
 
 def _integers(column: pd.Series[Any], dtype: Any) -> Any:

@@ -321,6 +321,16 @@ def test_a_difference_comes_back_as_it_was() -> None:
     assert again.summary().equals(found.summary())
 
 
+def test_processes_come_back_as_they_were() -> None:
+    back = as_file(TABLE)
+    assert back["uss"].dtype == "int64"
+    for again in (Processes(back), Processes(by_parquet(TABLE)), Processes(as_file(TABLE, resident_4k=object))):
+        assert again.dtypes.astype(str).to_dict() == TABLE.dtypes.astype(str).to_dict()
+        assert repr(again) == repr(TABLE)
+    lost = Processes(as_file(TABLE.assign(huge_share="most")))
+    assert lost["huge_share"].tolist() == ["most"] * 2
+
+
 def test_a_colour_may_be_named_first() -> None:
     assert FRAME.map("rw").text() == FRAME.map(color="rw").text()
     with pytest.raises(PteMagicError, match="cannot colour by 'wr'"):
