@@ -5,6 +5,7 @@ Every exception keeps its constructor's arguments in ``args``, so it survives pi
 
 from __future__ import annotations
 
+from pte_magic.errors.cut import cut
 from pte_magic.errors.escapes import visible, visible_lines
 
 _LONGEST = 1000  # letters of an error; what is typed and what others say was cut before, to much less
@@ -166,11 +167,9 @@ def said(error: BaseException) -> str:
     except Exception:  # noqa: BLE001  (somebody else's __str__)
         words = ""
     words = words or type.__dict__["__name__"].__get__(type(error))
-    return visible(words if len(words) <= _SAID else f"{words[:_SAID]}…")
+    return visible(cut(words, _SAID))
 
 
 def _line(text: str) -> str:
     """Return the text of an error on one line; a long text is cut in the middle, as its end says what to type."""
-    if len(text) > _LONGEST:
-        text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
-    return visible(text)
+    return visible(cut(text, _LONGEST, in_middle=True))

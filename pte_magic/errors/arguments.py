@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pte_magic.errors import PteMagicError, TargetError
+from pte_magic.errors.cut import cut
 from pte_magic.errors.escapes import visible
 
 _SHOWN = 60  # characters of a value in an error
@@ -33,9 +34,10 @@ def shown(value: Any) -> str:
         return f"a number of {int.bit_length(value)} bits"  # Python refuses to write very long ones
     if base in {str, bytes}:
         value = base.__getitem__(value, slice(2 * _SHOWN))
-        return _cut(repr(value) if base is bytes or (value.isprintable() and len(value) <= _SHOWN) else ascii(value))
+        is_plain = base is bytes or (value.isprintable() and len(value) <= _SHOWN)
+        return cut(repr(value) if is_plain else ascii(value), _SHOWN)
     if base:
-        return _cut(base.__repr__(value))
+        return cut(base.__repr__(value), _SHOWN)
     name = class_name(value)
     if name == "NAType":  # pandas' only one
         return "<NA>"
@@ -44,16 +46,12 @@ def shown(value: Any) -> str:
 
 def class_name(value: object) -> str:
     """Return the name of a value's class as messages show it: not too long, with all letters visible."""
-    return visible(_cut(_NAME(type(value))))
+    return visible(cut(_NAME(type(value)), _SHOWN))
 
 
 def plain(value: Any) -> Any:
     """Return a text of a subclass, whose comparisons may be anything, as a str; other values unchanged."""
     return str.__str__(value) if issubclass(type(value), str) else value
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 2]} …"
 
 
 def integer(

@@ -10,6 +10,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from pte_magic.errors import PteMagicError, TargetError, said
+from pte_magic.errors.cut import cut
 from pte_magic.text.typed_numbers import TypedNumber, is_hex, number
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def pid_of(text: str, namespace: dict[str, Any]) -> int | None:
 
 def short(text: str) -> str:
     """Return a text as messages show it: in quotes, on one line, and not too long."""
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
+    return repr(cut(text, _SHOWN))
 
 
 def _cut(text: str) -> str:

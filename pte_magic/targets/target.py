@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from pte_magic.errors import TargetError, arguments
+from pte_magic.errors.cut import cut
 from pte_magic.linux import kernel_text
 from pte_magic.linux.hardware import PAGE_SIZE, untagged, user_limit
 from pte_magic.targets.objects import find
@@ -183,8 +184,7 @@ def _file(path: bytes) -> bytes:
 
 def _hex(address: int) -> str:
     """Return an address as messages show it; a number that is far too long is cut."""
-    text = f"{address:#x}"
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return cut(f"{address:#x}", _LONGEST)
 
 
 def _check(address: int) -> None:

@@ -231,7 +231,7 @@ def test_what_a_saved_one_is_asked_for_is_checked(tmp_path: Path) -> None:
 
 
 def test_what_is_shown_of_a_value_is_short() -> None:
-    assert arguments.shown("x" * 1000) == "'" + "x" * 57 + " …"
+    assert arguments.shown("x" * 1000) == "'" + "x" * 59 + "…"
     assert arguments.shown(A) == "an ndarray"
     assert arguments.shown(pd.DataFrame()) == "a DataFrame"
     assert arguments.shown(np.int64(5)) == "5"
@@ -240,4 +240,4 @@ def test_what_is_shown_of_a_value_is_short() -> None:
     assert arguments.shown(pd.NA) == "<NA>"
     assert arguments.shown(IntOfOwn(-5)) == "-5"
     assert arguments.shown(TextOfOwn("zz")) == "'zz'"
-    assert arguments.shown(HOSTILE["long name"]()) == "a " + "X" * 58 + " …"
+    assert arguments.shown(HOSTILE["long name"]()) == "a " + "X" * 60 + "…"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pte_magic.errors import PteMagicError, TargetError
+from pte_magic.errors.cut import cut
 from pte_magic.linux.interrupts import deferred
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def explained(path: Path) -> Iterator[None]:
         raise
     except Exception as error:  # pyarrow, numpy and json raise many kinds
         said = " ".join(str(error).split()) or type(error).__name__
-        message = f"{path} is damaged: {said[:_LONGEST]}"
+        message = f"{path} is damaged: {cut(said, _LONGEST)}"
         raise TargetError(message) from error
 
 

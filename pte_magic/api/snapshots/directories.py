@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_to_bytes
 
 from pte_magic.errors import TargetError
+from pte_magic.errors.cut import cut
 from pte_magic.linux import hardware, kernel_text
 
 if TYPE_CHECKING:
@@ -46,8 +47,7 @@ def of_process(directory: Path, pid: int) -> Path:
 
 def shown(path: Path) -> str:
     """Return a path as an error shows it, cut: a path that no file system takes may have any length."""
-    text = str(path)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]} … {text[-_SHOWN // 2 :]}"
+    return cut(str(path), _SHOWN, in_middle=True)
 
 
 def files(path: Path) -> list[File]:
