@@ -8,6 +8,7 @@ import inspect
 import re
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import python
@@ -125,6 +126,39 @@ def test_all_names_are_there_and_documented() -> None:
         assert inspect.getdoc(public), name
         if inspect.isclass(public):
             assert (public.__module__, public.__qualname__) == ("pte_magic", name)
+
+
+def documented() -> list[tuple[str, Any, Any]]:
+    """Return each public name, and those of its public members, with the object and the class that has it."""
+    found = []
+    for name in pte_magic.__all__:
+        public = getattr(pte_magic, name)
+        found.append((name, public, public))
+        for base in inspect.getmro(public) if inspect.isclass(public) else ():
+            if base.__module__.startswith("pte_magic"):
+                members = [key for key in vars(base) if not key.startswith("_")]
+                found += [(f"{name}.{key}", vars(base)[key], public) for key in members]
+    return found
+
+
+def exists(path: str, owner: Any, parameters: set[str]) -> bool:
+    """Tell whether a user has what a docstring calls by this name."""
+    if path.startswith("pandas.") or path in parameters or hasattr(owner, path):
+        return True
+    found: Any = pte_magic
+    for name in path.removeprefix("pte_magic.").split("."):
+        found = getattr(found, name, None)
+    return found is not None
+
+
+def test_public_docstrings_name_what_users_have() -> None:
+    wrong = []
+    for name, thing, owner in documented():
+        text = inspect.getdoc(thing) or ""
+        parameters = set(inspect.signature(thing).parameters) if inspect.isfunction(thing) else set()
+        names = re.findall(r"(?<!`)`([\w.]+)`(?!`)", text)
+        wrong += [f"{name}: `{path}`" for path in names if not exists(path, owner, parameters)]
+    assert wrong == []
 
 
 def test_all_errors_are_public() -> None:

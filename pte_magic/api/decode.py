@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
+    from pte_magic.api.pte_frame import PteFrame
     from pte_magic.formats.kernel import Kernel
 
 
@@ -27,10 +28,10 @@ def decode(
     arch: str | None = None,
     release: str | None = None,
     encryption_mask: int | None = None,
-) -> pte_frame.PteFrame:
+) -> PteFrame:
     """Decode raw entries; no process is needed.
 
-    A column of a frame, such as ``frame.entry``, is decoded as the frame's `attrs` say, unless `arch`, `release` or
+    A column of a frame, such as ``frame.entry``, is decoded as the frame's ``attrs`` say, unless `arch`, `release` or
     `encryption_mask` is named.
 
     Args:

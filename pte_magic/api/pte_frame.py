@@ -43,7 +43,7 @@ class PteFrame(OwnFrame):
     ``state``           category          none, table, present, protnone, swap, migration, device, hwpoison or marker
     ``kind``            category          kind of a special entry, such as migration_write or guard
     ``pfn``             UInt64            page frame number (units of the smallest page), L1TF inversion undone
-    `columns.BOOLEANS`  boolean           bits of the entry; missing if it has no such bit or the walker cannot read it
+    *bits, see below*   boolean           bits of the entry; missing if it has no such bit or the walker cannot read it
     ``mapped``          UInt64            bytes that the hardware may hold as one translation (arm64's contiguous bit)
     ``cache``           category          memory type that the PAT index selects in Linux' full PAT; arm64: MAIR
     ``pkey``            UInt8             protection key
@@ -55,8 +55,11 @@ class PteFrame(OwnFrame):
     ``format``          category          format of the entry and features of its kernel, which decoding needs
     ==================  ================  ==========================================================================
 
-    A frame has only the columns of its architecture: arm64 has ``uxn``, ``pxn`` and ``cont`` where x86-64 has ``nx``
-    and ``soft_dirty``.
+    The bits, for which `bits` shows a picture with their meanings and sources: ``present``, ``rw``, ``user``,
+    ``accessed``, ``dirty``, ``global``, ``special``, ``soft_dirty``, ``uffd_wp``, ``nx``, ``saved_dirty``, ``devmap``,
+    ``encrypted``, ``swp_exclusive``, ``uxn``, ``pxn``, ``cont``, ``dbm``, ``gp``; of pagemap, ``file`` and
+    ``mmap_exclusive``. A frame has only those of its architecture: arm64 has ``uxn``, ``pxn`` and ``cont`` where x86-64
+    has ``nx`` and ``soft_dirty``.
 
     `pandas.concat` of frames of several hosts makes ``host`` a column of text; with ``union_categories=True`` (pandas
     3.1) it remains a category, which takes one byte per row instead of twenty.
@@ -115,16 +118,17 @@ class PteFrame(OwnFrame):
             The same rows, with these columns (added or replaced) at the end:
 
             ===============  ========  ==============================================================================
-            ``map_count``    UInt64    page-table entries that map the page frame: see `page_frames.map_count`
-            ``node``         UInt16    NUMA node: see `page_frames.node`
+            ``map_count``    UInt64    page-table entries that map the page frame, of /proc/kpagecount; with
+                                       CONFIG_NO_PAGE_MAPCOUNT (since 6.15) the average of a larger folio's pages
+            ``node``         UInt16    NUMA node, of sysfs; missing where a block of memory belongs to several
             ``cgroup``       category  path of the memory cgroup that is charged for it, as in /proc/PID/cgroup; its
-                                       inode if it has no path here: see `page_frames.cgroup`
+                                       inode if it has no path here
             ``region``       category  name of the region in /proc/PID/maps, empty if it has none; missing outside of
                                        regions, where an empty entry covers several, and of a process that has gone
             ``permissions``  category  the region's, such as ``rw-p``
-            ``page_flags``   UInt64    the word of /proc/kpageflags: see `page_frames.flags`
+            ``page_flags``   UInt64    the word of /proc/kpageflags (include/uapi/linux/kernel-page-flags.h)
             ``kpf_…``        boolean   flags that are often needed, ``kpf_anon`` for KPF_ANON; ``kpf_ksm`` is missing
-                                       where the kernel reports it wrong: see `page_frames.tells_ksm`
+                                       where the kernel sets it for all anonymous pages, as 6.12 does
             ===============  ========  ==============================================================================
 
             Without a page frame number they are missing. All but ``node`` and the region also need the right to read

@@ -19,12 +19,13 @@ from pte_magic.walkers.entries import Entries, join
 from pte_magic.walkers.several_ranges import each_once
 
 if TYPE_CHECKING:
+    from pte_magic.api.pte_frame import PteFrame
     from pte_magic.walkers.walker import Walker
 
 
 def walk(
     target: object, end: int | None = None, *, pid: int | None = None, walker: str = "auto", tables: bool | None = None
-) -> pte_frame.PteFrame:
+) -> PteFrame:
     """Return the page-table entries behind a target.
 
     Args:
@@ -105,16 +106,14 @@ def meant_by(target: object, end: int | None, space: AddressSpace) -> Target:
     return meant
 
 
-def walk_target(
-    meant: Target, space: AddressSpace, *, walker: str = "auto", tables: bool | None = None
-) -> pte_frame.PteFrame:
+def walk_target(meant: Target, space: AddressSpace, *, walker: str = "auto", tables: bool | None = None) -> PteFrame:
     """Walk addresses that were resolved, in an address space that is open."""
     return built(
         read(meant, space, walker, tables=meant.address is not None if tables is None else tables), meant, space
     )
 
 
-def built(found: Entries, meant: Target, space: AddressSpace) -> pte_frame.PteFrame:
+def built(found: Entries, meant: Target, space: AddressSpace) -> PteFrame:
     """Make the frame of entries that were `read`."""
     made = pte_frame.build(found, kernel.running(found.address_bits), pid=space.pid)
     if meant.address is not None:

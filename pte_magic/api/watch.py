@@ -111,7 +111,7 @@ class Watch:
                 self._look_again()
         self._finish()
 
-    def abandon(self) -> None:
+    def _abandon(self) -> None:
         """End it in a forked child: the thread that looks is the parent's, and may have held the locks."""
         self._changed = threading.Condition(Lock())
         self._gone.detach()
@@ -150,7 +150,7 @@ class Watch:
         return counts(looks)
 
     def history(self) -> History:
-        """Return the history that its view shows."""
+        """Return what its view shows: a line about all looks, the state, and the last looks that found a change."""
         with self._changed:
             events = [look.event for look in self._looks][-COLUMNS:]
             changes = self._looks.number - 1
@@ -291,7 +291,7 @@ def _look_unless_gone(watch: weakref.ref[Watch]) -> bool:
 
 def _in_child() -> None:
     for one in list(_all):
-        one.abandon()
+        one._abandon()  # noqa: SLF001  (this function is a part of it)
     _all.clear()
 
 

@@ -98,7 +98,7 @@ class WalkerUnavailableError(PteMagicError):
 
 
 class WalkerClosedError(WalkerUnavailableError):
-    """The walker was closed: by `walkers.close`, by ``%unload_ext``, or in a forked child."""
+    """The walker was closed: by `pte_magic.walkers.close`, by ``%unload_ext``, or in a forked child."""
 
     __module__ = "pte_magic"
 

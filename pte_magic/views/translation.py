@@ -43,7 +43,7 @@ class Translation:
         address: The virtual address.
         physical: The physical address that it leads to, or None.
         pieces: The virtual address, cut into indices, the highest bits first.
-        entries: The entries on the way, the topmost first, as `describe` explains them.
+        entries: The entries on the way, the topmost first, each with its fields in words.
 
     """
 

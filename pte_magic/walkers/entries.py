@@ -19,11 +19,11 @@ SPAN = np.dtype([("vaddr", "<u8"), ("size", "<u8"), ("count", "<u4"), ("level", 
 
 
 class Entries:
-    """Raw entries in ascending order of address.
+    """Raw entries in ascending order of address; made by `entries`.
 
     Attributes:
         entry: The entries as read, ``uint64[n]``.
-        encoding: Name of their format: one of `geometry.GEOMETRIES`, such as ``"x86_64"``, or ``"pagemap"`` for the
+        encoding: Name of their format, such as ``"x86_64"`` or ``"arm64_4k"`` (see `decode`), or ``"pagemap"`` for the
             words of /proc/PID/pagemap.
         walker: Name of the walker that read them.
         protnone: For pagemap only: True for pages in a region that allows no access, ``bool[n]``.
@@ -60,17 +60,20 @@ class Entries:
 
     @property
     def encryption_mask(self) -> int:
-        """The bit by which this machine's entries say that memory is encrypted, or 0."""
+        """The bit by which entries of their host say that memory is encrypted, or 0."""
         return self.address_bits.encryption_mask
 
     @property
     def frames_hidden(self) -> bool:
-        """Whether page frame numbers and swap locations were taken out of them: see `formats.hidden`."""
+        """True if page frame numbers and swap locations were taken out of them, as this user may not see these."""
         return self.address_bits.frames_hidden
 
     @property
     def spans(self) -> NDArray[Any]:
-        """``SPAN[m]``; their counts add up to ``n``. Within a span addresses ascend by its size."""
+        """Runs of entries of one level: an array with the fields ``vaddr``, ``size``, ``count`` and ``level``.
+
+        The counts add up to ``n``. Within a run, addresses ascend by its size.
+        """
         if isinstance(self._spans, bytes):  # until somebody asks: an array takes as long as reading an entry
             self._spans = np.frombuffer(self._spans, SPAN)
         return self._spans
@@ -105,7 +108,7 @@ class Entries:
 
     @property
     def level(self) -> NDArray[np.int8]:
-        """Index into `geometry.LEVELS` of each entry, ``int8[n]``, -1 where unknown; computed when asked."""
+        """Level of each entry, ``int8[n]``: from 0 for pgd to 4 for pte, -1 where unknown; computed when asked."""
         return np.repeat(self.spans["level"].astype(np.int8), self._counts)
 
     @property
@@ -126,7 +129,13 @@ class Entries:
         return self._like(self.entry[first:last], spans, protnone)
 
     def disjoint(self, end: int, told: int | None = None) -> Entries:
-        """Return the entries of a walker in the kernel without overlaps: see `overlaps.disjoint`."""
+        """Return the entries without overlaps, which there are where page tables changed during the walk.
+
+        Args:
+            end: The first address after the walk's range.
+            told: The first address whose row the caller does not have yet; None if it has no rows.
+
+        """
         entry, spans = disjoint(self.entry, self.spans, end, told)
         return self if entry is self.entry else self._like(entry, spans, None)
 

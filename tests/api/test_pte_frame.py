@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ import pte_magic
 from pte_magic import PteFrame
 from pte_magic.api import pte_frame
 from pte_magic.formats import kernel
+from pte_magic.formats.registry import FORMATS
 from pte_magic.linux.geometry import LEVELS
 from pte_magic.walkers.entries import SPAN, Entries
 
@@ -36,6 +38,11 @@ DTYPES = {
     "swap_type": "UInt8", "swap_offset": "UInt64", "host": "category", "pid": "int64", "walker": "category",
     "format": "category",
 }  # fmt: skip
+
+
+def test_every_bit_is_named_in_the_documentation() -> None:
+    documented = set(re.findall(r"``(\w+)``", str(PteFrame.__doc__)))
+    assert {*DTYPES, *(name for of in FORMATS.values() for name in of.columns)} <= documented
 
 
 def page(pfn: int, flags: int = 0x67) -> int:

@@ -35,7 +35,7 @@ class Processes(OwnFrame):
 
     ================  ========  ====================================================================================
     ``pid``           int64     process, in the pid namespace of /proc
-    ``name``          str       its own, as in /proc/PID/comm; see `kernel_text.shown`
+    ``name``          str       its own, as in /proc/PID/comm, as printable text
     ``user``          str       effective user; its number if it has no name
     ``resident``      UInt64    bytes of the pages that it maps
     ``resident_4k``   UInt64    of these, bytes on pages of 4 KiB, whatever the size of their folio

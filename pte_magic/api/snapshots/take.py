@@ -58,10 +58,11 @@ def snapshot(
     """Write the page-table entries of whole processes to a Parquet data set, one file per process.
 
     The files are ``PATH/host=HOST/pid=PID/part-0.parquet``, which pandas, Dask and DuckDB read with ``host`` and
-    ``pid`` as columns; `load` gives them back as frames. The files have raw entries, in the columns that
-    `api.snapshots.parquet_rows` describes. Time, kernel, walker and format are JSON in each schema's metadata, under
-    ``pte_magic``. Several hosts may write to the same directory. A file gets its name when it is complete, so
-    after an interrupt there are only whole files.
+    ``pid`` as columns; `load` gives them back as frames. A row is a run of raw entries, with the columns ``vaddr`` and
+    ``size`` (uint64, of the run), ``count`` (uint32, its entries), ``level``, ``entry`` (uint64, the first one; page
+    frames ascend from there) and ``protnone`` (bool, of pagemap only). Time, kernel, walker and format are JSON in each
+    schema's metadata, under ``pte_magic``. Several hosts may write to the same directory. A file gets its name when it
+    is complete, so after an interrupt there are only whole files.
 
     Args:
         path: A directory, which is made; it must not have a snapshot of this host.

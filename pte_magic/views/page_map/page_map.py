@@ -30,11 +30,11 @@ class CellMap(View):
         colors: The possible meanings.
         position: The entry under the cursor; may be set.
         count: The number of entries.
-        layer: The colouring in use, see `_sent`.
+        layer: The colouring in use, as the browser gets it.
         states: The states, which the status line shows with any colouring; empty while the colours are the states, as
             it may be large.
-        spans: The places of the entries: first addresses and sizes (uint64) of all `layers.Spans`, then their ends
-            (uint32), little-endian.
+        spans: The places of the entries, in runs: their first addresses and sizes (uint64), then their ends (uint32),
+            little-endian.
         mixed: The look of a square whose entries are of several categories.
 
     """
