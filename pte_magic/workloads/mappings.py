@@ -34,7 +34,7 @@ def private_mapping(pages: int) -> NDArray[np.uint8]:
     """Map private anonymous memory, with no page touched yet.
 
     Args:
-        pages: The number of pages of the smallest size (`hardware.PAGE_SIZE`, mostly 4 KiB); none of them ever becomes
+        pages: The number of pages of the smallest size (`mmap.PAGESIZE`, mostly 4 KiB); none of them ever becomes
             part of a larger one.
 
     Returns:
