@@ -21,15 +21,11 @@ class For(NamedTuple):
     Attributes:
         address: Where tests of dump_pte.stp map memory: an address is part of what is compiled.
         values: Raw entries, for what the kernel's own macros make of them.
-        page: The page size, as SystemTap has it.
-        options: Which that takes.
 
     """
 
     address: int
     values: tuple[int, ...]
-    page: str = "4096"
-    options: tuple[str, ...] = ()
 
 
 FOR = {
@@ -52,8 +48,6 @@ FOR = {
             *(0x20000059390C83, 0x60000059390883, 0xE80000558A4C03, 0xE80000558A4443, 0xEC0000558A4C43),
             *(0xE00000558A4C82, 0x4E00000558A4482, 0x1004, 0x400004, 0x1C0004711000, 0x7040, 0x47110018, 0x471100F8),
         ),
-        page="%{ PAGE_SIZE %}",
-        options=("-g",),
     ),
 }
 """By name of the machine, as of `hardware.machine`."""
@@ -77,13 +71,13 @@ def flags(machine: str) -> Script:
 probe begin {{
     for (i = 0; i < {len(of.values)}; i++) {{
         entry = value(i)
-        printf("%d|%x|%s\\n", pte_present(entry), pte_frame(entry, {of.page}), pte_flags_str(entry))
+        printf("%d|%x|%s\\n", pte_present(entry), pte_frame(entry, %{{ PAGE_SIZE %}}), pte_flags_str(entry))
     }}
     exit()
 }}
 """,
         "pte_flags",
-        of.options,
+        ("-g",),
     )
 
 
@@ -124,9 +118,10 @@ def environment() -> dict[str, str]:
     """Return the environment in which stap finds in a guest what it compiled in the root.
 
     Its cache goes by the size of its own directories, too, which is not the same on all file systems. So it is shown a
-    copy of them that the root and the guests share.
+    copy of them that the root and the guests share. The cache is the one in which compiling a module has left what stap
+    found out about the kernel.
     """
-    copy = Path(os.environ["SYSTEMTAP_DIR"]).with_name("systemtap-runtime")
+    copy = Path(os.environ["XDG_CACHE_HOME"], "systemtap-runtime")
     if not copy.exists():
         with tempfile.TemporaryDirectory(dir=copy.parent) as part:
             made = Path(part, "made")
@@ -140,7 +135,7 @@ def compile_as_a_person_would(release: str) -> None:
     """Have stap compile dump_pte.stp into its own cache, in which it looks when somebody types the same in a guest."""
     module = module_cache.kept(DUMP_PTE, release)
     assert module
-    done = module.with_name("as-typed")
+    done = module.with_name("typed")
     if done.exists():
         return
     # It looks which program the target runs.
