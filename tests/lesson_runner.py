@@ -1,8 +1,8 @@
 """Executes tutorials without Jupyter: ``lesson_runner.py TO NAME ...`` writes what each printed to ``TO/NAME.json``.
 
 Each is executed in a process of its own, which is forked, so that what all of them import is imported once. Besides
-what its cells print and return, each file has what they compared of columns in which nothing is known: that nothing
-equals nothing says nothing.
+what its cells print and return, each file has what they displayed, and what they compared of columns in which nothing
+is known: that nothing equals nothing says nothing.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def execute(path: Path, to: Path) -> None:
     """
     shell = InteractiveShell.instance()
     compared = watch_comparisons()
-    printed = []
+    printed, displayed = [], []
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type != "code":
             continue
@@ -65,7 +65,9 @@ def execute(path: Path, to: Path) -> None:
             message = f"{path.stem}:\n{cell.source}\n{captured.stdout}{captured.stderr}{shown}"
             raise AssertionError(message)
         printed.append(captured.stdout)
-    (to / f"{path.stem}.json").write_text(json.dumps({"printed": printed, "compared": compared}), encoding="utf-8")
+        displayed.append(shown)
+    told = {"printed": printed, "displayed": displayed, "compared": compared}
+    (to / f"{path.stem}.json").write_text(json.dumps(told), encoding="utf-8")
 
 
 def main() -> None:
