@@ -40,7 +40,7 @@ def test_entries_of_a_process_that_maps_and_unmaps(shell: Shell, new_map: NewMap
     """An entry that is there all the time is found, or not looked at; the guest fails if the kernel complains."""
     address, stop = new_map(PAGE, advice=NOHUGEPAGE), new_map(PAGE, flags=SHARED | ANONYMOUS)
     write(address)
-    rounds = 6000
+    rounds = 2000
     processors = sorted(os.sched_getaffinity(0))
 
     def storm() -> int:
