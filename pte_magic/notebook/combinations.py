@@ -22,6 +22,7 @@ _TOGETHER: dict[str, tuple[str, ...]] = {
     "decode": ("level", "bits"),
     "level": ("bits",),
     "machine": ("map",),
+    "doctor": (),
 }
 """Valid pairs, each once. Other pairs say the same twice, contradict each other, or one has no effect."""
 
@@ -31,12 +32,13 @@ _HOW = {
     "level": "%pte --decode VALUE --level LEVEL",
     "decode": "%pte --decode VALUE, or %pte --decode (EXPRESSION) --bits",
     "machine": "%pte --machine, or %pte --machine --map",
+    "doctor": "%pte --doctor",
     "translation": "%pte --translation ADDRESS, which shows the page tables",
     "bits": "%pte --bits TARGET, which shows the entry at the end of the way",
     "map": "%pte --map TARGET, which shows entries that map something or could",
     "watch": "%pte --watch TARGET",
 }
-_WHAT = {"decode": "a value", "machine": "all processes"}
+_WHAT = {"decode": "a value", "machine": "all processes", "doctor": "the walkers"}
 
 
 def check(typed: Sequence[str], target: str) -> None:

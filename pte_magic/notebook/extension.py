@@ -20,6 +20,7 @@ from pte_magic.notebook import combinations, command_line, completion, pte_cell
 from pte_magic.notebook.expressions import entry, short
 from pte_magic.notebook.line_target import at_first_byte, named_together
 from pte_magic.notebook.options import seconds
+from pte_magic.notebook.short_help import SHORT_HELP
 from pte_magic.notebook.stap_cell import StapMagics
 from pte_magic.notebook.typed_words import split
 from pte_magic.text.suggestions import undefined
@@ -38,7 +39,7 @@ class PteMagics(Magics):
     @needs_local_scope
     @line_magic
     @magic_arguments("pte")
-    @argument("-w", "--walker", default=walkers.AUTO, help="auto (the best that works here), or one of %%pte's list")
+    @argument("-w", "--walker", default=walkers.AUTO, help="auto (the best that works here), or one of --doctor's list")
     @argument("--tables", action="store_true", default=None, help="also the entries that point to page tables")
     @argument("--no-tables", action="store_false", dest="tables", help="only the entry at which the walk ends")
     @argument("-r", "--runs", action="store_true", help="merge neighbours that differ only in their address")
@@ -54,6 +55,7 @@ class PteMagics(Magics):
     @argument("-d", "--decode", metavar="VALUE", help="decode a raw entry; no process is needed")
     @argument("-l", "--level", default="pte", help="level of the entry to decode: pgd, p4d, pud, pmd or pte")
     @argument("-M", "--machine", action="store_true", help="all processes; with --map, all physical memory")
+    @argument("--doctor", action="store_true", help="the walkers that work here, and what to type for the others")
     @argument("-h", "--help", action="store_true", help="show this help")
     @argument("target", nargs="*", help="[PID] TARGET[, [PID] TARGET ...]; see above")
     def pte(self, line: str = "", local_ns: dict[str, Any] | None = None) -> object:
@@ -75,7 +77,8 @@ class PteMagics(Magics):
         %pte --decode 0x8000000153016067
         %pte --machine      all processes of this host: resident memory by page size, shared, swapped
         %pte --machine --map    physical memory by owner
-        %pte                the walkers that work here, and what to type where one does not
+        %pte --doctor       what you can see here: the walkers that work, and what to type where one does not
+        %pte                a short help
         df = %pte a         keep it: a DataFrame, one row per entry
         %%pte a             run the cell below, and show what it changed; see %%pte?
 
@@ -87,8 +90,8 @@ class PteMagics(Magics):
         if local_ns is not None and local_ns is not namespace:  # within a function
             namespace = {**namespace, **local_ns}
         typed = command_line.read(self.pte, line, namespace)
-        if typed.options.help:
-            print(self.pte.__doc__)  # noqa: T201  (it was asked for)
+        if typed.options.help or not (typed.typed or typed.target):
+            print(self.pte.__doc__ if typed.options.help else SHORT_HELP)  # noqa: T201  (it was asked for)
             return None
         combinations.check([name.removeprefix("--") for name in typed.typed], typed.target)
         try:
@@ -117,7 +120,7 @@ def _shown(text: str, options: argparse.Namespace, namespace: dict[str, Any]) ->
     if options.machine:
         found = machine(walker=options.walker)
         return found.map() if options.map else found
-    if not text:
+    if options.doctor:
         return doctor()
     view = next((name for name in combinations.VIEWS if getattr(options, name)), None)
     if view == "translation" and len(split(text)) > 1:

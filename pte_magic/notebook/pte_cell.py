@@ -43,7 +43,7 @@ class DiffMagics(Magics):
     @no_var_expand
     @cell_magic("pte")
     @magic_arguments("%pte")
-    @argument("-w", "--walker", default=walkers.AUTO, help="auto (the best that works here), or one of %%pte's list")
+    @argument("-w", "--walker", default=walkers.AUTO, help="auto (the best that works here), or one of %%pte --doctor")
     @argument(
         "--settle",
         type=seconds,

@@ -67,7 +67,7 @@ def line(target: str, *options: str) -> str:
 def test_two_options_both_have_an_effect_or_are_refused(shell: Shell, one: str, other: str) -> None:
     # Tables are shown of an address by default, and not of an object.
     target = "m" if "--tables" in (one, other) else "address"
-    if {one, other} & {"--machine", "--decode"}:
+    if {one, other} & {"--machine", "--decode", "--doctor"}:
         target = ""
     cell = shell.run(line(target, one, other))
     both = seen(cell)
@@ -88,7 +88,7 @@ def test_two_options_both_have_an_effect_or_are_refused(shell: Shell, one: str, 
 @needs_root
 @pytest.mark.parametrize("option", OPTIONS)
 def test_an_option_typed_twice_counts_once_and_a_value_is_typed_once(shell: Shell, option: str) -> None:
-    target = "" if option in {"--machine", "--decode"} else "m"
+    target = "" if option in {"--machine", "--decode", "--doctor"} else "m"
     others = {"--every": ("--watch",), "--level": ("--decode",)}.get(option, ())
     typed = [line(target, *others, option, option)]
     if target:  # also after it
@@ -102,7 +102,7 @@ def test_an_option_typed_twice_counts_once_and_a_value_is_typed_once(shell: Shel
             assert seen(cell) == seen(shell.run(line(target, *others, option)))
 
 
-@pytest.mark.parametrize("option", [option for option in OPTIONS if option not in {"--machine", *VALUES}])
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option not in {"--machine", "--doctor", *VALUES}])
 def test_an_option_typed_twice_without_a_target_says_what_to_type(shell: Shell, option: str) -> None:
     assert shell.run(f"%pte {option} {option}").err == shell.run(f"%pte {option}").err
 
@@ -115,6 +115,7 @@ def test_each_option_is_in_the_table() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
+        ("--doctor a", "--doctor is about the walkers; type %pte --doctor"),
         ("--level pmd a", "--level goes with --decode; type %pte --decode VALUE --level LEVEL"),
         ("--level pmd", "--level goes with --decode; "),
         ("--decode 0x67 a", "--decode is about a value; type %pte --decode VALUE"),
@@ -141,7 +142,9 @@ def test_what_would_be_ignored_is_refused(shell: Shell, line: str, message: str)
     assert len(cell.err.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("option", [option for option in OPTIONS if option not in {"--decode", "--machine"}])
+@pytest.mark.parametrize(
+    "option", [option for option in OPTIONS if option not in {"--decode", "--doctor", "--machine"}]
+)
 def test_an_option_without_a_target_says_what_to_type(shell: Shell, option: str) -> None:
     cell = shell.run(line("", option))
     assert cell.result is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -74,15 +76,32 @@ def test_the_frame_can_be_kept(shell: Shell) -> None:
     assert is_behind(shell.ip.user_ns["df"], pages_of(shell, "a"))
 
 
-def test_alone_it_is_the_doctor(shell: Shell) -> None:
-    pd.testing.assert_frame_equal(shell.run("%pte").result, pte_magic.doctor())
+def test_the_doctor_is_asked_by_its_option(shell: Shell) -> None:
+    pd.testing.assert_frame_equal(shell.run("%pte --doctor").result, pte_magic.doctor())
+
+
+@needs_root
+def test_alone_it_prints_lines_to_type_that_all_work(shell: Shell) -> None:
+    cell = shell.run("%pte")
+    assert (cell.result, cell.err) == (None, "")
+    lines = cell.out.splitlines()
+    assert len(lines) < 24
+    assert max(map(len, lines)) <= 100
+    assert lines[-1].endswith(": %pte --doctor")
+    typed = re.findall(r"(?:^  |: )(%%?pte .*?)(?:  |$)", cell.out, re.MULTILINE)
+    assert len(typed) == 10
+    for line in typed:
+        body = "\na[:] = 2" if line.startswith("%%") else ""
+        told = shell.run(line.replace("1234", str(os.getpid())) + body)
+        assert told.err == "", line
+        assert told.result is not None or told.out, line
 
 
 def test_help_shows_the_ways_to_call_it(shell: Shell) -> None:
     text = shell.run("%pte?").out
     for word in ("%pte a", "START-END", "[heap]", "%pte 1234 [heap]", "--walker", "--decode", "df = %pte a"):
         assert word in text
-    assert "one of %pte's list" in text
+    assert "one of --doctor's list" in " ".join(text.split())
     assert "%%pte a             run the cell" in text
     assert "\\b" not in text
     assert "\b" not in text

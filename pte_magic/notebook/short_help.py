@@ -1,0 +1,19 @@
+"""The short help that ``%pte`` prints when nothing is typed after it: one line for each question that it answers."""
+
+from __future__ import annotations
+
+SHORT_HELP = """\
+Type %pte and a name. It shows the page-table entries behind that memory: for each page, one entry
+says which piece of physical memory it is, and what may be done with it. With an array a:
+
+  %pte a              which entries are behind a, and which bits are set in them?
+  %pte --summary a    is it in memory or swapped out, and did it get huge pages?
+  %pte --map a        the same as a picture
+  %pte --frames a     how many processes share each page of it? (as root)
+  %pte --bits a       what does each bit of its first entry mean?
+  %%pte a             what does a cell change? This is the first line of that cell
+  %pte 1234 [heap]    the same for another process: its pid, and a region of its memory
+  %pte --machine      how much memory has each process?
+
+All targets and options: %pte --help
+What you can see here, and what to type to see more: %pte --doctor"""
