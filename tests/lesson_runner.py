@@ -76,13 +76,18 @@ def main() -> None:
     statuses = []
     for name in names:
         home = tempfile.mkdtemp()
+        notebooks = Path(home, "notebooks")
+        notebooks.mkdir()
         pid = os.fork()
         if pid == 0:
             os.environ |= dict.fromkeys(("HOME", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR"), home)
-            os.chdir(home)
+            os.chdir(notebooks)
             execute(EXAMPLES / f"{name}.ipynb", Path(to))
             sys.exit()  # with what is to be done at exit
         statuses.append(os.waitpid(pid, 0)[1])
+        if left := [path.name for path in notebooks.iterdir()]:
+            sys.stderr.write(f"{name} leaves files behind: {left}\n")
+            statuses.append(1)
         shutil.rmtree(home)
     sys.exit(any(statuses))
 
