@@ -1,4 +1,5 @@
-# make demo   page-table entries of a real array, printed
+# make demo   page-table entries of a real array, printed on one screen
+# make lab    JupyterLab with the first tutorial, in a copy that is yours: LESSONS=DIRECTORY for another one
 # make service   as root: JupyterLab and the helper for all users of this machine, in /opt/pte-magic
 # make attack   fuzzing, storms and kills against helper and walkers, as root: make attack MINUTES=60 SEED=1 ONLY=storms,forks
 # make examples   execute the tutorials and keep what they show, some of them in a kernel of the lab (as root)
@@ -15,6 +16,7 @@ VM_PACKAGES := debian-archive-keyring mmdebstrap qemu-system-arm qemu-system-x86
 KERNEL ?= newest
 
 SERVICE := /opt/pte-magic
+LESSONS ?= $(HOME)/pte-magic-lessons
 
 .PHONY: demo service examples support test lint attack bench bench-vm lab screenshots vm vm-lab python system clean
 
@@ -22,7 +24,8 @@ test examples support bench-vm vm vm-lab: PACKAGES += $(VM_PACKAGES)
 test bench screenshots: PACKAGES += chromium
 test: PACKAGES += iproute2 systemd
 
-demo: .venv/ready
+demo: .venv/demo
+	@echo "Reading the page tables of a process ..."
 	@$(BIN)/python examples/demo.py
 
 # Where only root may write, as a service with privileges runs it; from a copy, so that nothing of root's is left here.
@@ -63,8 +66,10 @@ bench: .venv/ready
 bench-vm: .venv/ready
 	@$(BIN)/python tests/vm/lab.py run $(KERNEL) --timeout 1800 -- python tests/bench/stap_bench.py
 
-lab: .venv/ready
-	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) examples
+lab: .venv/lab
+	@test -e "$(LESSONS)" || { rm -rf "$(LESSONS).part"; cp -r examples "$(LESSONS).part"; mv "$(LESSONS).part" "$(LESSONS)"; }
+	@echo "Your copy of the tutorials is $(LESSONS). For a fresh one, type make lab LESSONS=DIRECTORY, with a new directory."
+	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) "$(LESSONS)/01_first_pte.ipynb"
 
 screenshots: .venv/ready
 	$(BIN)/python tests/browser/screenshots.py
@@ -75,11 +80,24 @@ vm: .venv/ready
 vm-lab: .venv/ready
 	@$(BIN)/python tests/vm/lab.py jupyter $(KERNEL)
 
-# An editable install compiles the eBPF program into the tree.
-.venv/ready: pyproject.toml hatch_build.py pte_magic/walkers/bpf/walk.bpf.c pte_magic/walkers/bpf/kernel.bpf.h | python system
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --editable '.[hosts,lab,test]'
-	@touch $@
+# What .venv has, each more than the one before: for the demo, for the tutorials, for all else.
+# Python compiles what the demo imports, which is little of all that it installs.
+.venv/demo: INSTALL := --no-compile --editable .
+.venv/lab: INSTALL := --editable '.[hosts,lab,parquet]'
+.venv/ready: INSTALL := --editable '.[hosts,lab,test]'
+.venv/demo: HAS := .venv/demo
+.venv/lab: HAS := .venv/demo .venv/lab
+.venv/ready: HAS := .venv/demo .venv/lab .venv/ready
+
+# An editable install compiles the eBPF program into the tree. An install that did not end is thrown away by the next one.
+.venv/demo .venv/lab .venv/ready: pyproject.toml hatch_build.py pte_magic/walkers/bpf/walk.bpf.c pte_magic/walkers/bpf/kernel.bpf.h | python system
+	@if [ -e .venv/unfinished ]; then rm -r .venv; fi
+	@mkdir -p .venv && touch .venv/unfinished && rm -f .venv/demo .venv/lab .venv/ready
+	@echo "Making a virtual environment in .venv ..."
+	@$(PYTHON) -m venv .venv
+	@echo "Installing packages of Python there, and compiling the eBPF program; this takes up to a minute ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check $(INSTALL)
+	@touch $(HAS) && rm .venv/unfinished
 
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=…")'

@@ -67,3 +67,5 @@ def test_the_wheel_installs_in_an_empty_environment_without_a_compiler_and_walks
     file, walker = run(python, "-c", SCRIPT, cwd=tmp_path).split()
     assert Path(file).is_relative_to(tmp_path)
     assert walker == ("bpf" if os.geteuid() == 0 else "pagemap")
+    # `make demo` installs no more than that.
+    assert f"walker {walker}" in run(python, PROJECT / "examples" / "demo.py", cwd=tmp_path)
