@@ -71,6 +71,14 @@ def test_files_that_are_named_are_there(path: Path) -> None:
             assert ELSEWHERE.match(named) or any(file.match(named) for file in FILES), named
 
 
+def test_addresses_of_jupyterlab_open_a_notebook_that_is_there() -> None:
+    named = {path: re.findall(r"\blab/tree/([^`\s)]*)", path.read_text(encoding="utf-8")) for path in DOCUMENTS}
+    assert named[ROOT / "README.md"]
+    for name in [name for names in named.values() for name in names]:
+        assert name.endswith(".ipynb"), name
+        assert (ROOT / name).exists(), name
+
+
 @documents
 def test_targets_of_make_are_there(path: Path) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")

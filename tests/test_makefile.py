@@ -11,7 +11,6 @@ import pytest
 
 PROJECT = Path(__file__).parents[1]
 BPF = "pte_magic/walkers/bpf"
-COPIED = ("Makefile", "pyproject.toml", "hatch_build.py", *(f"{BPF}/{name}" for name in ("walk.bpf.c", "kernel.bpf.h")))
 PYTHON = """#!/bin/sh
 test "$1" = -m || exit 0  # the question for its version
 echo "$@" >> made
@@ -34,9 +33,9 @@ echo "run and saved" >> "$notebook"
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout with what installs, and programs that only write down that they were called."""
-    for name in COPIED:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(PROJECT / name, tmp_path / name)
+    for name in ("Makefile", "pyproject.toml", "hatch_build.py"):
+        shutil.copy(PROJECT / name, tmp_path)
+    shutil.copytree(PROJECT / BPF, tmp_path / BPF)
     (tmp_path / "examples").mkdir()
     (tmp_path / "examples" / "01_first_pte.ipynb").write_text("a lesson\n", encoding="utf-8")
     for name, text in (("python", PYTHON), ("pip", PIP), ("jupyter", JUPYTER)):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator
 
 IMAGES = Path(__file__).parents[2] / "examples" / "images"
-HEIGHT = 1800
+HEIGHT = 1800  # all of it, unscrolled
 SCALE = 2  # for screens with small pixels
 STYLE = """
 .jp-cell-toolbar, .jp-cell-menu, .jp-Collapser { visibility: hidden !important }
@@ -22,25 +22,28 @@ STYLE = """
 
 
 class Picture(NamedTuple):
-    """A picture of what the last of some cells shows, or of that cell, or of the whole window, `width` pixels wide."""
+    """A picture of what the last of some cells shows, or of that cell, `width` pixels wide.
+
+    Or of the window, from its tool bar downwards.
+    """
 
     name: str
     cells: tuple[str, ...]
     theme: Theme = "light"
     width: int = 900
     crop: Literal["output", "cell", "window"] = "output"
+    height: int = HEIGHT
 
     def of(self, notebook: Notebook) -> Locator:
         if self.crop == "window":
-            return notebook.page.locator("body")
+            return notebook.page.locator(".jp-NotebookPanel:visible")
         last = len(self.cells) - 1
         return notebook.output(last) if self.crop == "output" else notebook.cell(last)
 
 
-START = (
-    "%load_ext pte_magic\nimport pte_magic, pte_magic.linux.hardware\npte_magic.linux.hardware.host = lambda: 'laptop'",
-    "import mmap, numpy as np",
-)
+HOST = "import pte_magic.linux.hardware\npte_magic.linux.hardware.host = lambda: 'laptop'\n"
+START = ("%load_ext pte_magic\nimport pte_magic", "import mmap, numpy as np")
+FIRST = ("%load_ext pte_magic", "import numpy as np\na = np.ones(1500)", "%pte a")
 # Pages that are written, read, and neither; then some of 2 MiB, if there are such pages.
 MADE = """memory = mmap.mmap(-1, 16 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 memory.madvise(mmap.MADV_NOHUGEPAGE, 0, 4 << 20); memory.madvise(mmap.MADV_HUGEPAGE, 4 << 20)
@@ -68,7 +71,7 @@ PICTURES = tuple(
         ("translation", ("%pte --translation a.ctypes.data+0x5123",), 1100),
         ("diff", ("import os, time", PROTECTED), 1400),
     )
-)
+) + tuple(Picture(f"first{suffix}", FIRST, theme, 1000, "window", 500) for suffix, theme in SUFFIXES)
 
 
 def main(names: list[str]) -> None:
@@ -77,11 +80,14 @@ def main(names: list[str]) -> None:
         sys.exit(f"{', '.join(sorted(unknown))}: no such picture; there are {', '.join(p.name for p in PICTURES)}")
     IMAGES.mkdir(exist_ok=True)
     with running(SCALE) as jupyter:
+        startup = Path(jupyter._server.environment["IPYTHONDIR"], "profile_default", "startup")  # run before any cell
+        startup.mkdir(parents=True)
+        (startup / "host.py").write_text(HOST, encoding="utf-8")
         for picture in PICTURES:
             if names and picture.name not in names:
                 continue
             with jupyter.notebook(picture.cells, theme=picture.theme, width=picture.width) as notebook:
-                notebook.page.set_viewport_size({"width": picture.width, "height": HEIGHT})  # all of it, unscrolled
+                notebook.page.set_viewport_size({"width": picture.width, "height": picture.height})
                 path = IMAGES / f"{picture.name}.png"
                 picture.of(notebook).screenshot(path=path, animations="disabled", style=STYLE)
                 sys.stdout.write(f"{path}\n")

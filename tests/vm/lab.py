@@ -39,7 +39,7 @@ SHELL = "cd; exec bash"
 JUPYTER = f"""{SWAP}
 cd {WORK}/{NOTEBOOKS}
 exec jupyter lab --allow-root --no-browser --ip=0.0.0.0 --port={{port}} --port-retries=0 \\
-    --LabApp.default_url=/lab/tree/{{tutorials}}/README.md
+    --LabApp.default_url=/lab/tree/{{tutorials}}/01_first_pte.ipynb
 """
 
 
