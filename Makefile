@@ -69,7 +69,7 @@ bench-vm: .venv/ready
 lab: .venv/lab
 	@test -e "$(LESSONS)" || { rm -rf "$(LESSONS).part"; cp -r examples "$(LESSONS).part"; mv "$(LESSONS).part" "$(LESSONS)"; }
 	@echo "Your copy of the tutorials is $(LESSONS). For a fresh one, type make lab LESSONS=DIRECTORY, with a new directory."
-	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) "$(LESSONS)/01_first_pte.ipynb"
+	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=/lab/tree/01_first_pte.ipynb "$(LESSONS)"
 
 screenshots: .venv/ready
 	$(BIN)/python tests/browser/screenshots.py

@@ -25,8 +25,8 @@ if [ -e kill ]; then touch .venv/half; kill -KILL "$PPID"; fi
 test ! -e fail
 """
 JUPYTER = """#!/bin/sh
-for notebook; do :; done  # the last argument
-echo "run and saved" >> "$notebook"
+for word; do case "$word" in --LabApp.default_url=/lab/tree/*) notebook=${word#*/lab/tree/};; esac; done
+echo "run and saved" >> "$word/$notebook"  # the last word is the directory
 """
 
 
