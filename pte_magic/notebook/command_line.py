@@ -5,17 +5,16 @@
 
 from __future__ import annotations
 
-import ast
-import builtins
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from IPython.core.error import UsageError
-from IPython.utils.text import DollarFormatter
 
 from pte_magic.errors import PteMagicError
-from pte_magic.notebook.expressions import compiles, evaluate, names_in, parsed, short
-from pte_magic.notebook.typed_words import LONGEST_PID, Word, outside_quotes, plain, split, words
+from pte_magic.notebook import unknown_letters
+from pte_magic.notebook.expressions import Names, compiles, names_in, short
+from pte_magic.notebook.placed_values import expanded, placed
+from pte_magic.notebook.typed_words import Word, plain, words
 from pte_magic.text.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
 
 _LONG = re.compile(r"(--[^\W\d][\w-]*)(?:=(.*))?", re.DOTALL)
 _SHORT = re.compile(r"-[^\W\d_]")
-_LETTERS = re.compile(r"(-([^\W\d]\w*))(?:=.*)?", re.DOTALL)
 _GLUED = re.compile(r"=.+|[.\w]+")  # a value without a space before it; -d["x"] is Python
+_EMPTY = {"''", '""'}
 _DASHES = "\u2013\u2014\u2212"  # what text processors make of - and --
 
 
@@ -36,6 +35,7 @@ class Line(NamedTuple):
         typed: The options that were typed, written out, in order.
         target: The rest, without a comment.
         is_silent: True with a ``;`` at the end.
+        names: Python's variables, with the values that were put into the line.
 
     """
 
@@ -43,6 +43,7 @@ class Line(NamedTuple):
     typed: list[str]
     target: str
     is_silent: bool
+    names: Names
 
 
 def read(magic: Any, line: str, names: dict[str, Any], *, is_python: bool = True) -> Line:
@@ -62,7 +63,8 @@ def read(magic: Any, line: str, names: dict[str, Any], *, is_python: bool = True
 
     """
     line, is_silent = plain(line)
-    reader = _Reader(magic.parser, names, is_python=is_python)
+    known = Names(names)
+    reader = _Reader(magic.parser, known, is_python=is_python)
     typed = words(line)
     rest = typed[reader.take(typed, 0) :]
     target = line[rest[0].start :] if rest else ""
@@ -71,75 +73,25 @@ def read(magic: Any, line: str, names: dict[str, Any], *, is_python: bool = True
     elif rest:
         last = reader.take_last(rest, target)
         target = line[rest[0].start : rest[last - 1].end]
-    if is_python:
-        target = expanded(target, names)
-    return Line(reader.parsed(), [_name(action) for action, _ in reader.found], target, is_silent)
+        if is_python:
+            wrong = unknown_letters.in_target(magic.parser, target, known)
+        else:
+            wrong = unknown_letters.in_arguments(magic.parser, target)
+        if wrong:
+            raise UsageError(wrong)
+    try:
+        options = reader.parsed()
+        if is_python:
+            target = expanded(target, known)
+    except PteMagicError as error:
+        raise UsageError(str(error)) from error
+    return Line(options, [_name(action) for action, _ in reader.found], target, is_silent, known)
 
 
 def long_options(magic: Any) -> list[str]:
     """Return the options of a magic, written out, in the order of its help."""
     actions = magic.parser._actions  # noqa: SLF001  (there is no public way to ask for them)
     return [_name(action) for action in actions if action.option_strings]
-
-
-def unknown_letters(magic: Any, target: str, names: dict[str, Any]) -> str:
-    """Return the message for a word such as ``-o`` in a failed target that is neither an option nor a variable.
-
-    Empty if there is no such word. Before the target failed, the word could have been Python or the name of a file.
-    """
-    for word in words(target):
-        found = _LETTERS.fullmatch(word.text)
-        if found and found[2] not in names and not hasattr(builtins, found[2]):
-            if found[1] in magic.parser._option_string_actions:  # noqa: SLF001  (as above)
-                return f"{found[1]} stands within the target; options come first, then the target"
-            of = f"%{magic.parser.prog}"
-            near = [option for option in long_options(magic) if len(found[1]) == 2 and option[2] == found[2]]  # noqa: PLR2004  (-t)
-            meant = f"{' or '.join(near)}, or " if near else ""
-            return f"{short(found[1])[1:-1]} is not an option of {of}; type {meant}{of}? for its options"
-    return ""
-
-
-def expanded(text: str, names: dict[str, Any]) -> str:
-    """Put values into a text as IPython does for ``{expression}`` and ``$name``, but not where it is Python already.
-
-    As a separate word, it stands for the value, not for its text; a set with one item is taken for that, too.
-    """
-    outside = outside_quotes(text)
-    if "$" not in outside and "{" not in outside:
-        return text
-    parts = split(text)
-    found = [" ".join(_placed(word.text, names) for word in words(part)) for part in parts]
-    if any(one != " ".join(word.text for word in words(part)) for one, part in zip(found, parts, strict=True)):
-        return ", ".join(found)
-    if all(map(_makes_sense, parts)):
-        return text
-    try:
-        return DollarFormatter().vformat(text, args=[], kwargs=names)
-    except Exception:  # noqa: BLE001  (as in IPython: what cannot be put in stays, and is an error later)
-        return text
-
-
-def _placed(word: str, names: dict[str, Any], *, as_text: bool = False) -> str:
-    """Return a word or its replacement: a value that is a text, as if typed; for other values the expression.
-
-    Args:
-        word: The typed word.
-        names: Python's variables.
-        as_text: Turn other values into texts, too.
-
-    """
-    if word.startswith("$") and word[1:].replace(".", "a").isidentifier():
-        inner = word[1:]
-    else:
-        tree = parsed(word)
-        if not isinstance(tree, ast.Set) or len(tree.elts) > 1 or isinstance(tree.elts[0], ast.Starred):
-            return word
-        inner = f"({word.strip()[1:-1]})"
-    try:
-        value = evaluate(inner, names)
-    except (PteMagicError, NameError):
-        return inner
-    return str(value) if as_text or isinstance(value, str) else inner
 
 
 class _Reader:
@@ -150,7 +102,7 @@ class _Reader:
 
     """
 
-    def __init__(self, parser: argparse.ArgumentParser, names: dict[str, Any], *, is_python: bool) -> None:
+    def __init__(self, parser: argparse.ArgumentParser, names: Names, *, is_python: bool) -> None:
         self._parser, self._names, self._is_python = parser, names, is_python
         self._actions = parser._option_string_actions  # noqa: SLF001  (there is no public way to ask for them)
         self._long = [option for option in self._actions if option.startswith("--")]
@@ -172,10 +124,8 @@ class _Reader:
             at += 1
             for name, given in options:
                 action, value = self._actions[name], given
-                if value is not None:
-                    value = self._value(action, value)
                 if action.nargs != 0 and given is None and at < len(line) and not self._is_option(line[at].text):
-                    value = self._value(action, line[at].text)
+                    value = line[at].text
                     at += 1
                 self.found.append((action, value))
         return at
@@ -209,13 +159,22 @@ class _Reader:
             if len(actions) > 1 and actions[0].nargs != 0 and actions[0].default != []:
                 message = f"{names[0]} is typed {len(actions)} times; type it once"
                 raise UsageError(message)
-        given = [_name(action) if value is None else f"{_name(action)}={value}" for action, value in self.found]
-        return self._parser.parse_args(given)
+        return self._parser.parse_args([self._checked(action, value) for action, value in self.found])
 
-    def _value(self, action: argparse.Action, text: str) -> str:
-        if not self._is_python:
-            return text
-        return _placed(text, self._names, as_text=action.dest != "decode")
+    def _checked(self, action: argparse.Action, value: str | None) -> str:
+        """Return an option and its value as ``argparse`` takes them."""
+        name = _name(action)
+        if action.nargs == 0:
+            if value is not None:
+                message = f"{name} takes no value, and {short(value)} was typed; type {name}"
+                raise UsageError(message)
+            return name
+        if value and self._is_python:
+            value = placed(value, self._names, as_text=action.dest != "decode")
+        if not value or value in _EMPTY:
+            message = f"{name} needs a value; type {name} {action.metavar}"
+            raise UsageError(message)
+        return f"{name}={value}"
 
     def _is_option(self, word: str) -> bool:
         return word == "--" or bool(self._options(word, abridged=False))
@@ -264,6 +223,8 @@ class _Reader:
             if name not in self._actions:
                 raise self._unknown(name, [])
         if options:
+            if wrong := unknown_letters.at_start(self._parser, target[0].text):
+                raise UsageError(wrong)
             message = f"{options[0]} stands within the target; options come first, then the target"
             raise UsageError(message)
 
@@ -276,9 +237,3 @@ class _Reader:
 
 def _name(action: argparse.Action) -> str:
     return action.option_strings[-1]
-
-
-def _makes_sense(text: str) -> bool:
-    """Tell whether a text is Python, perhaps with a pid before it."""
-    cuts = [word.start for word in words(text)[1:LONGEST_PID]]
-    return compiles(text) or any(compiles(text[:cut]) and compiles(text[cut:]) for cut in cuts)

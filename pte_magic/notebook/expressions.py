@@ -7,6 +7,7 @@ import operator
 import sysconfig
 import traceback
 import warnings
+from collections import ChainMap
 from typing import TYPE_CHECKING, Any
 
 from pte_magic.errors import PteMagicError, TargetError, said
@@ -14,7 +15,7 @@ from pte_magic.errors.cut import cut
 from pte_magic.text.typed_numbers import TypedNumber, is_hex, number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _FILE = "%pte"  # the name of what was typed, as if it were a file
 _LIBRARIES = ("<frozen ", *(path for name, path in sysconfig.get_paths().items() if name.endswith("lib")))
@@ -23,7 +24,19 @@ _SHOWN = 60  # letters of a text in a message
 _NOT_COMPILED = (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError)
 
 
-def evaluate(text: str, namespace: dict[str, Any]) -> Any:
+class Names(ChainMap[str, Any]):
+    """Python's variables, and values that were put into a line, by their expressions.
+
+    Such an expression is evaluated once; its value is held as long as this.
+    """
+
+    def __init__(self, variables: dict[str, Any]) -> None:
+        """Begin without values; assignments in expressions go to the variables."""
+        self.variables, self.placed = variables, dict[str, Any]()
+        super().__init__(variables, self.placed)
+
+
+def evaluate(text: str, namespace: Mapping[str, Any]) -> Any:
     """Return the value of a number in any base, or of a Python expression.
 
     Raises:
@@ -35,12 +48,15 @@ def evaluate(text: str, namespace: dict[str, Any]) -> Any:
         return int(text, 0)
     except ValueError:
         pass
+    if isinstance(namespace, Names) and text in namespace.placed:
+        return namespace.placed[text]
+    variables = namespace.variables if isinstance(namespace, Names) else dict(namespace)
     try:
         code = compile(text.strip(), _FILE, "eval")
     except _NOT_COMPILED as error:
         raise _not_python(text, error) from error
     try:
-        return eval(code, namespace)  # noqa: S307  (typed into the notebook, where any code may be typed)
+        return eval(code, variables)  # noqa: S307  (typed into the notebook, where any code may be typed)
     except PteMagicError:
         raise
     except Exception as error:  # an expression may raise anything, and bad input gets one line, not a traceback
@@ -51,7 +67,7 @@ def evaluate(text: str, namespace: dict[str, Any]) -> Any:
         raise TargetError(message) from error
 
 
-def entry(text: str, namespace: dict[str, Any]) -> TypedNumber:
+def entry(text: str, namespace: Mapping[str, Any]) -> TypedNumber:
     """Return the raw entry that a user typed: a number as in oopses, or a Python expression.
 
     A defined name takes precedence over a number with the same letters.
@@ -107,7 +123,7 @@ def names_in(text: str) -> set[str]:
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} if tree else set()
 
 
-def pid_of(text: str, namespace: dict[str, Any]) -> int | None:
+def pid_of(text: str, namespace: Mapping[str, Any]) -> int | None:
     """Return the pid that a text stands for: a number, ``self`` (None), or an expression for an object with a pid.
 
     Raises:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from pte_magic.notebook.expressions import Names
+
 
 @magics_class
 class PteMagics(Magics):
@@ -39,7 +41,13 @@ class PteMagics(Magics):
     @needs_local_scope
     @line_magic
     @magic_arguments("pte")
-    @argument("-w", "--walker", default=walkers.AUTO, help="auto (the best that works here), or one of --doctor's list")
+    @argument(
+        "-w",
+        "--walker",
+        metavar="NAME",
+        default=walkers.AUTO,
+        help="auto (the best that works here), or one of --doctor's list",
+    )
     @argument("--tables", action="store_true", default=None, help="also the entries that point to page tables")
     @argument("--no-tables", action="store_false", dest="tables", help="only the entry at which the walk ends")
     @argument("-r", "--runs", action="store_true", help="merge neighbours that differ only in their address")
@@ -53,7 +61,9 @@ class PteMagics(Magics):
         "-e", "--every", type=seconds, metavar="SECONDS", help="with --watch: seconds between two looks; 1 by default"
     )
     @argument("-d", "--decode", metavar="VALUE", help="decode a raw entry; no process is needed")
-    @argument("-l", "--level", default="pte", help="level of the entry to decode: pgd, p4d, pud, pmd or pte")
+    @argument(
+        "-l", "--level", metavar="LEVEL", default="pte", help="level of the entry to decode: pgd, p4d, pud, pmd or pte"
+    )
     @argument("-M", "--machine", action="store_true", help="all processes; with --map, all physical memory")
     @argument("--doctor", action="store_true", help="the walkers that work here, and what to type for the others")
     @argument("-h", "--help", action="store_true", help="show this help")
@@ -95,21 +105,18 @@ class PteMagics(Magics):
             return None
         combinations.check([name.removeprefix("--") for name in typed.typed], typed.target)
         try:
-            shown = _shown(typed.target, typed.options, namespace)
+            shown = _shown(typed.target, typed.options, typed.names)
         except NameError as error:
             raise UsageError(undefined(error, namespace)) from error
         except PteMagicError as error:
-            unknown = ""
-            if isinstance(error.__cause__, (NameError, SyntaxError)):
-                unknown = command_line.unknown_letters(self.pte, typed.target, namespace)
             # Only exactly this class is printed without a traceback.
-            raise UsageError(unknown or str(error)) from error
+            raise UsageError(str(error)) from error
         except KeyboardInterrupt as error:
             raise UsageError(f"interrupted: {error}" if str(error) else "interrupted; nothing is left of it") from None
         return None if typed.is_silent else shown
 
 
-def _shown(text: str, options: argparse.Namespace, namespace: dict[str, Any]) -> object:
+def _shown(text: str, options: argparse.Namespace, namespace: Names) -> object:
     """Return the result of a line."""
     if options.decode is not None:
         typed = entry(options.decode, namespace)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pte_magic.api import walk
 from pte_magic.errors import TargetError
 from pte_magic.linux.address_space import AddressSpace, own
-from pte_magic.notebook.expressions import compiles, evaluate, names_in, pid_of, short
+from pte_magic.notebook.expressions import Names, compiles, evaluate, names_in, pid_of, short
 from pte_magic.notebook.typed_words import LONGEST_PID, split, words
 from pte_magic.targets import target as targets
 from pte_magic.targets.named_target import Named
@@ -19,7 +19,7 @@ from pte_magic.text.suggestions import did_you_mean, undefined
 from pte_magic.text.typed_numbers import number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pte_magic.targets.target import Target
 
@@ -34,7 +34,7 @@ _SELF_AND_MORE = re.compile(r"(self)\s+([\[({].*)", re.DOTALL)
 
 
 @contextmanager
-def named(text: str, namespace: dict[str, Any], *, options: Iterable[str] = ()) -> Iterator[Named]:
+def named(text: str, namespace: Mapping[str, Any], *, options: Iterable[str] = ()) -> Iterator[Named]:
     """Resolve a text to a target, and keep its address space open.
 
     Args:
@@ -47,7 +47,7 @@ def named(text: str, namespace: dict[str, Any], *, options: Iterable[str] = ()) 
 
     """
     known = (*namespace, *options)
-    pid_text, name = _split_pid(text, namespace)
+    pid_text, name = split_pid(text, namespace)
     try:
         pid = None if pid_text is None else pid_of(pid_text, namespace)
     except NameError as error:
@@ -65,7 +65,7 @@ def named(text: str, namespace: dict[str, Any], *, options: Iterable[str] = ()) 
 
 
 @contextmanager
-def named_together(text: str, namespace: dict[str, Any], *, options: Iterable[str] = ()) -> Iterator[list[Named]]:
+def named_together(text: str, namespace: Mapping[str, Any], *, options: Iterable[str] = ()) -> Iterator[list[Named]]:
     """Resolve a text with commas: one target per address space, with all its named parts.
 
     Raises:
@@ -112,14 +112,16 @@ def _joined(ones: list[Named]) -> Named:
     return Named(text, text, [one.value for one in ones], meant, ones[0].space)
 
 
-def _split_pid(text: str, namespace: dict[str, Any]) -> tuple[str | None, str]:
+def split_pid(text: str, namespace: Mapping[str, Any]) -> tuple[str | None, str]:
     """Split a pid, if there is one, from the target. A text that is one Python expression has no pid."""
+    typed = words(text)
+    if isinstance(namespace, Names) and len(typed) > 1 and typed[0].text in namespace.placed:
+        return typed[0].text, text[typed[1].start :]
     found = _PID_AND_REGION.fullmatch(text) or _NUMBER_AND_MORE.fullmatch(text)
     if not found and "self" not in namespace:
         found = _SELF_AND_MORE.fullmatch(text)
     if found and compiles(found[1]):
         return found[1], found[2]
-    typed = words(text)
     if len(typed) < 2 or compiles(text) or targets.parse(text, own()) is not None:  # noqa: PLR2004  (a pid and a target)
         return None, text
     cuts = [(text[: word.start].rstrip(), text[word.start :]) for word in typed[1:LONGEST_PID]]
@@ -131,7 +133,7 @@ def _split_pid(text: str, namespace: dict[str, Any]) -> tuple[str | None, str]:
 
 
 def _resolve(
-    text: str, namespace: dict[str, Any], space: AddressSpace, known: tuple[str, ...]
+    text: str, namespace: Mapping[str, Any], space: AddressSpace, known: tuple[str, ...]
 ) -> tuple[object, Target]:
     """Return the object that a text names, and its target. A defined name takes precedence over a region."""
     used = names_in(text)
@@ -144,9 +146,9 @@ def _resolve(
     try:
         value = evaluate(text, namespace)
     except NameError as error:
-        raise _undefined(error, (*known, *targets.region_names(space), "all")) from error
+        raise _undefined(error, (*known, *targets.suggestions(space), "all")) from error
     except TargetError as error:
-        if compiles(text) or not (near := did_you_mean(text, targets.region_names(space))):
+        if compiles(text) or not (near := did_you_mean(text, targets.suggestions(space))):
             raise
         message = f"{short(text)} is not a region of pid {space.pid}{near}"
         raise TargetError(message) from error

@@ -43,7 +43,13 @@ class DiffMagics(Magics):
     @no_var_expand
     @cell_magic("pte")
     @magic_arguments("%pte")
-    @argument("-w", "--walker", default=walkers.AUTO, help="auto (the best that works here), or one of %%pte --doctor")
+    @argument(
+        "-w",
+        "--walker",
+        metavar="NAME",
+        default=walkers.AUTO,
+        help="auto (the best that works here), or one of %%pte --doctor",
+    )
     @argument(
         "--settle",
         type=seconds,
@@ -92,7 +98,7 @@ class DiffMagics(Magics):
         shell: Any = self.shell
         options, is_shown = typed.options, not typed.is_silent
         with ExitStack() as stack:
-            looks = [self._look(text, options, body, stack) for text in targets]
+            looks = [self._look(text, typed, body, stack) for text in targets]
             try:
                 await body.run()
             except BaseException:
@@ -109,21 +115,18 @@ class DiffMagics(Magics):
             found = self._found(looks, options)
             return found if is_shown else None
 
-    def _look(self, text: str, options: Namespace, body: Body, stack: ExitStack) -> Around:
+    def _look(self, text: str, typed: Line, body: Body, stack: ExitStack) -> Around:
         shell: Any = self.shell
         try:
-            target = stack.enter_context(named(text, shell.user_ns, options=_LONG))
+            target = stack.enter_context(named(text, typed.names, options=_LONG))
             if target.meant.note:
                 print(target.meant.note)  # noqa: T201  (the note is output of the cell, above the difference)
-            return Around(target, options.walker)
+            return Around(target, typed.options.walker)
         except (PteMagicError, NameError) as error:
             made = [word for word in _WORD.findall(text) if word in body.made and word not in shell.user_ns]
             # Only exactly this class is printed without a traceback.
             if not made:
-                unknown = ""
-                if isinstance(error.__cause__, (NameError, SyntaxError)):
-                    unknown = command_line.unknown_letters(DiffMagics.difference, text, shell.user_ns)
-                raise UsageError(unknown or str(error)) from error
+                raise UsageError(str(error)) from error
             message = (
                 f"this cell creates {made[0]!r}, so there is no 'before' to compare with; "
                 "create it in a cell above, or type %%pte all"

@@ -13,6 +13,8 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from pte_magic.errors import NoSuchProcessError, PteMagicError, SystemTapError
+from pte_magic.errors.arguments import shown
+from pte_magic.errors.escapes import visible
 from pte_magic.linux.address_space import own
 from pte_magic.notebook import command_line, typed_words
 from pte_magic.notebook.expressions import evaluate, pid_of, short
@@ -116,14 +118,14 @@ def _word(text: str) -> str:
 def _directory(text: str) -> Path:
     path = Path(_word(text)).expanduser().absolute()
     if not path.is_dir():
-        message = f"there is no directory {path}"
+        message = f"there is no directory {visible(str(path))}; type the path of one with tapsets"
         raise argparse.ArgumentTypeError(message)
     return path
 
 
 def _mebibytes(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= _LARGEST_BUFFER:
-        message = f"{text!r} is not a number from 1 to {_LARGEST_BUFFER}"
+        message = f"{shown(text)} is not a number from 1 to {_LARGEST_BUFFER}; type one such as 64"
         raise argparse.ArgumentTypeError(message)
     return int(text)
 

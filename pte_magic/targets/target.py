@@ -128,9 +128,16 @@ def region_names(space: AddressSpace) -> list[str]:
     return list(dict.fromkeys(kernel_text.shown(_file(path)) for path in paths))
 
 
+def suggestions(space: AddressSpace) -> list[str]:
+    """Return the names of regions, and the short forms of those of libraries, such as ``libc`` for ``libc.so.6``."""
+    names = region_names(space)
+    short = (re.split(r"[.-]", name, maxsplit=1)[0] for name in names if name.startswith("lib"))
+    return list(dict.fromkeys((*names, *short)))
+
+
 def unknown(text: str, space: AddressSpace) -> TargetError:
     """Return the error for a text that does not name a target."""
-    if near := did_you_mean(text, region_names(space)):
+    if near := did_you_mean(text, suggestions(space)):
         return TargetError(f"{arguments.shown(text)} is not a region of pid {space.pid}{near}")
     names = ", ".join(region_names(space)[:6])
     what = "is not an address, a START-END range, a region or a defined name"

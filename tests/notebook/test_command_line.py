@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import mmap
 import re
 import shlex
+import string
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ from IPython.core.error import UsageError
 from shells import Shell
 from typed_lines import NAMES, expressions
 
-from pte_magic.notebook.command_line import Line, expanded, read
+from pte_magic.notebook.command_line import Line, read
+from pte_magic.notebook.expressions import Names, evaluate
 from pte_magic.notebook.extension import PteMagics
+from pte_magic.notebook.placed_values import expanded
 from pte_magic.notebook.pte_cell import DiffMagics
 from pte_magic.notebook.stap_cell import StapMagics
 
@@ -131,11 +135,11 @@ def test_a_letter_is_subtracted_only_if_it_is_a_variable(letter: str) -> None:
         ("a --walker bpf b", "--walker stands within the target; options come first, then the target"),
         ("a --b", "--b is not an option; did you mean '--bits'?"),
         ("\u2014runs a", "'\u2014runs' begins with a typographic dash; options begin with - or --"),
-        ("--walker", "argument -w/--walker: expected one argument"),
-        ("a --walker", "argument -w/--walker: expected one argument"),
-        ("--walker --runs a", "argument -w/--walker: expected one argument"),
-        ("--walker -- a", "argument -w/--walker: expected one argument"),
-        ("--runs=yes a", "argument -r/--runs: ignored explicit argument 'yes'"),
+        ("--walker", "--walker needs a value; type --walker NAME"),
+        ("a --walker", "--walker needs a value; type --walker NAME"),
+        ("--walker --runs a", "--walker needs a value; type --walker NAME"),
+        ("--walker -- a", "--walker needs a value; type --walker NAME"),
+        ("--runs=yes a", "--runs takes no value, and 'yes' was typed; type --runs"),
         ("--walker bpf -w bpf a", "--walker is typed 2 times; type it once"),
         ("--tables --no-tables a", "--tables and --no-tables contradict each other; type one of them"),
         ("--every -1 a", "argument -e/--every: '-1' is not a number of seconds"),
@@ -175,12 +179,12 @@ def test_a_wrong_option_is_one_line(line: str, message: str) -> None:
     ],
 )
 def test_values_are_put_in_as_by_ipython_where_it_is_no_python_without(text: str, found: str) -> None:
-    assert expanded(text, {**NAMES, "pid": 1234, "region": "[heap]"}) == found
+    assert expanded(text, Names({**NAMES, "pid": 1234, "region": "[heap]"})) == found
 
 
 @given(expressions)
 def test_nothing_is_put_into_an_expression(text: str) -> None:
-    assert expanded(text, dict(NAMES)) == text
+    assert expanded(text, Names(dict(NAMES))) == text
 
 
 def test_values_of_options_are_put_in() -> None:
@@ -266,6 +270,115 @@ def test_an_option_that_does_not_exist_is_named(tmp_path: Path, line: str, messa
     cell = Shell(tmp_path).run(line)
     assert cell.err.startswith(f"UsageError: {message}")
     assert len(cell.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("defined", ["", string.ascii_letters])
+@pytest.mark.parametrize("letter", sorted(set(string.ascii_letters) - set("rfbmMWhwedl")))
+def test_an_unknown_letter_is_named_whether_or_not_it_is_a_variable(letter: str, defined: str) -> None:
+    called: list[int] = []
+    names = {**dict.fromkeys(defined, 5), "a": 3, "call": lambda: called.append(1)}
+    for line in ("-{} a", "-{} call()", "5 -{} a", "call() -{} a", "a, -{} a", "-{} [heap]", "self -{} a", "-{}=5 a",
+                 "-{} {{call()}}", "-{} --runs a", "-{} -{} a", "--walker {{call()}} -{} a"):  # fmt: skip
+        with pytest.raises(UsageError) as caught:
+            read(PteMagics.pte, line.format(letter, letter), dict(names))
+        assert str(caught.value).startswith(f"-{letter} is not an option of %pte; type ")
+        assert str(caught.value).endswith("%pte? for its options")
+    if letter != "o":
+        with pytest.raises(UsageError, match=f"^-{letter} is not an option of %%pte; type "):
+            read(DiffMagics.difference, f"-{letter} a", dict(names))
+    assert called == []
+    assert read(PteMagics.pte, f"-- -{letter} a", dict(names)).target == f"-{letter} a"
+    for python in (f"a + -{letter}", f"a -{letter}", f"(a -{letter}) all"):
+        if defined:
+            assert read(PteMagics.pte, python, dict(names)).target == python
+
+
+@pytest.mark.parametrize("line", ["a -y", "call() -y", "-y", "call() -y + a", "a, call() -yy"])
+def test_before_an_unknown_letter_at_the_end_nothing_is_evaluated(line: str) -> None:
+    with pytest.raises(UsageError, match=r"^-yy? is not an option of %pte; type %pte\? for its options$"):
+        taken(line, call=pytest.fail)
+    names = {"y": 1, "yy": 2}
+    assert taken(line, call=pytest.fail, **names).target == line  # Python's minus
+
+
+def test_what_looks_like_a_letter_may_be_a_part_of_a_name(tmp_path: Path) -> None:
+    (tmp_path / "data -x 5").write_bytes(b"x" * 4096)
+    with (tmp_path / "data -x 5").open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ):
+        assert taken("data -x 5", x=1).target == "data -x 5"
+    with pytest.raises(UsageError, match=r"^-x is not an option of %pte; "):
+        taken("data -x 5", x=1)
+    for text in ("deadbeef00 -feadbeef00", "1234 deadbeef00 -feadbeef00", "lambda y: a -y", "a -id", "-a if a else -r"):
+        assert taken(text).target == text
+
+
+@pytest.mark.parametrize("line", ["-z", "-z 5", "5 -z", "-gz", "-g 5 -z", "-z=5"])
+def test_an_unknown_letter_is_no_argument_of_a_script(line: str) -> None:
+    said = r" is not an option of %%stap; type -- before the script's arguments, or %%stap\? for its options$"
+    with pytest.raises(UsageError, match=said):
+        read(StapMagics.stap, line, {"z": 1}, is_python=False)
+    assert read(StapMagics.stap, f"-- {line}", {}, is_python=False).target == line
+    assert read(StapMagics.stap, "-5 -0.5", {}, is_python=False).target == "-5 -0.5"
+
+
+@pytest.mark.parametrize(
+    ("line", "times"),
+    [
+        ("{call()}", 1),
+        ("{call()}, a", 1),
+        ("{call()}, {call()}", 1),
+        ("{call()} + 1", 0),
+        ("1 + {call()}", 0),
+        ("not {call()}", 0),
+        ("{call()} if a else b", 0),
+        ("{call(pid)} {call()}", 2),
+        ("{call('[heap]')}", 1),
+        ("/srv/{call('x')}", 1),
+        ("--walker {call('bpf')} a", 1),
+        ("--decode {call(5)}", 1),
+    ],
+)
+def test_what_is_put_in_is_evaluated_once(line: str, times: int) -> None:
+    called: list[int] = []
+
+    def call(value: object = None) -> object:
+        called.append(1)
+        return NAMES["b"] if value is None else value
+
+    found = taken(line, call=call, pid=1234)
+    assert len(called) == times
+    assert found.options.decode in {None, "(call(5))"}
+    for text, value in found.names.placed.items():  # and not again by what comes after
+        assert evaluate(text, found.names) is value
+    assert len(called) == times
+
+
+def test_an_expression_that_raises_is_not_evaluated_again(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    shell.run("called = []\ndef fails():\n    called.append(1)\n    raise ValueError('one')")
+    for line in ("%pte {fails()}", "%pte --walker {fails()} a", "%pte --decode {fails()}", "%%pte {fails()}\n1"):
+        shell.run("called.clear()")
+        assert shell.run(line).err == "UsageError: (fails()): ValueError: one (in fails, line 4)\n"
+        assert len(shell.ip.user_ns["called"]) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "%pte {made()}",
+        "%pte {os.getpid()} {made()}",
+        "%pte --summary {made()}, a",
+        "%pte --bits {made()}",
+        "%%pte {made()}\n1",
+        "%pte --map {made()}",
+    ],
+)
+def test_a_line_evaluates_once_what_is_put_in(tmp_path: Path, line: str) -> None:
+    shell = Shell(tmp_path)
+    shell.run("called = []\nclass Made(np.ndarray): __hash__ = object.__hash__\n"
+              "def made():\n    called.append(1)\n    return np.ones(9999).view(Made)")  # fmt: skip
+    cell = shell.run(line)
+    assert cell.result is not None, cell.err
+    assert len(shell.ip.user_ns["called"]) == 1
 
 
 def test_what_python_subtracts_is_no_option(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_help_says_how_to_use_it(shell: Shell) -> None:
         ("--tabel", "--tabel is not an option; did you mean '--table'?"),
         ("-T 1 -T 2", "--timeout is typed 2 times; type it once"),
         ("7 --table 8", "--table stands within the target"),
-        ("-x", "argument -x/--target: expected one argument"),
+        ("-x", "--target needs a value; type --target PID"),
         ("-x nonsense", "name 'nonsense' is not defined"),
         ("-x 1/0", "1/0: ZeroDivisionError: division by zero"),
         ("-x 'text'", "\"'text'\" is not a pid; type a number, or an object that has a pid"),

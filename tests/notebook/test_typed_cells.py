@@ -178,7 +178,7 @@ def test_the_address_of_a_translation_is_named(shell: Shell) -> None:
         ("Gpu()", "the Gpu lies in the memory of a CUDA GPU, "),
         ("--walker gdb a", "walker 'gdb' does not exist; type one of auto, bpf, helper, stap, pagemap"),
         ("--nonsense a", "--nonsense is not an option; the options are --walker, --tables, "),
-        ("--decode", "argument -d/--decode: expected one argument"),
+        ("--decode", "--decode needs a value; type --decode VALUE"),
         ("--decode nonsense", "name 'nonsense' is not defined"),
         ("--decode 0x10000000000000000", "18446744073709551616 is not a 64-bit entry; "),
         ("--decode 1 --level pmt", "level 'pmt' does not exist; "),
