@@ -81,6 +81,8 @@ __all__ = [
     "watch",
 ]
 
+_LESSONS = "workloads"  # most programs do not need it
+
 # Widgets take as long to import as all else.
 _LATER = {
     "BitField": "pte_magic.views.bits",
@@ -101,6 +103,9 @@ def __getattr__(name: str) -> Any:
     if name in _LATER:
         with deferred():
             return getattr(importlib.import_module(_LATER[name]), name)
+    if name == _LESSONS:
+        with deferred():
+            return importlib.import_module(f"{__name__}.{name}")
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)
 

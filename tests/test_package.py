@@ -161,6 +161,15 @@ def test_public_docstrings_name_what_users_have() -> None:
     assert wrong == []
 
 
+def test_workloads_are_imported_when_they_are_used() -> None:
+    code = """
+import sys, pte_magic
+print("pte_magic.workloads" in sys.modules, "workloads" in dir(pte_magic), "workloads" in vars(pte_magic))
+print(pte_magic.workloads.private_mapping(2).shape[0], pte_magic.workloads is sys.modules["pte_magic.workloads"])
+"""
+    assert python(code).splitlines() == ["False False False", "2 True"]
+
+
 def test_all_errors_are_public() -> None:
     errors = importlib.import_module("pte_magic.errors")
     found = {name for name, value in vars(errors).items() if inspect.isclass(value) and value.__name__ == name}

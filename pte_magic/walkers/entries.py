@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pte_magic.linux.address_bits import PLAIN, AddressBits
+from pte_magic.text.units import counted
 from pte_magic.walkers.overlaps import disjoint
 
 if TYPE_CHECKING:
@@ -80,6 +81,12 @@ class Entries:
 
     def __len__(self) -> int:
         return len(self.entry)
+
+    def __repr__(self) -> str:
+        place = f", {self.spans[0]['vaddr'].item():#x}-{self.end:#x}" if len(self) else ""
+        return (
+            f"<Entries: {counted(len(self), 'raw entry', 'raw entries')} of {self.encoding}, by {self.walker}{place}>"
+        )
 
     @property
     def vaddr(self) -> NDArray[np.uint64]:

@@ -55,6 +55,10 @@ class Forked:
             self._end = weakref.finalize(self, _end, self.pid, self._ours)
         theirs.close()
 
+    def __repr__(self) -> str:
+        state = "not ended" if self.returncode is None else f"returncode {self.returncode}"
+        return f"<{type(self).__name__}: pid {self.pid}, {state}>"
+
     def call(self, *arguments: Any) -> Any:
         """Call the function in the child; return its result, or raise its error.
 

@@ -59,7 +59,7 @@ def table(reports: Iterable[Path]) -> str:
             (ran if passed else failed).setdefault(place, Counter())[name] += 1
     order = list(dict.fromkeys(ARCHITECTURES.values()))
     places = sorted(ran, key=lambda place: (order.index(place.architecture), place[1:]))
-    head = ["machine", "kernel", "pages", "levels", *(f"`{name}`" for name in walkers.NAMES)]
+    head = ["architecture", "kernel", "pages", "levels", *(f"`{name}`" for name in walkers.NAMES)]
     rows = [head, ["---"] * len(head)]
     for place in places:
         known = failed.get(place, Counter())

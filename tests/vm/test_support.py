@@ -33,7 +33,7 @@ def test_what_is_supported_is_what_ran_and_passed(tmp_path: Path) -> None:
         path.write_text(REPORT.format(encoding=encoding, page_size=page_size, levels=levels, end=end), "utf-8")
     head, _, *found = rows(support.table(paths))
     by_name = [dict(zip(head, row, strict=True)) for row in found]
-    assert [row["machine"] for row in by_name] == ["x86-64", "x86-64", "arm64"]
+    assert [row["architecture"] for row in by_name] == ["x86-64", "x86-64", "arm64"]
     assert [row["levels"] for row in by_name] == ["4", "5", "3"]
     assert [row["pages"] for row in by_name] == ["4 KiB", "4 KiB", "64 KiB"]
     assert {row["kernel"] for row in by_name} == {"6.12"}
@@ -57,7 +57,7 @@ def test_readme_has_a_row_for_every_kind_of_guest_and_a_column_for_every_walker(
     found = support.BLOCK.search(support.README.read_text(encoding="utf-8"))
     assert found, "README has lost the marks around its table: see tests/vm/support.py"
     head, _, *body = rows(found[0])
-    assert head == ["machine", "kernel", "pages", "levels", *(f"`{name}`" for name in walkers.NAMES)]
+    assert head == ["architecture", "kernel", "pages", "levels", *(f"`{name}`" for name in walkers.NAMES)]
     shown = {row[0].split(",")[0] for row in body}
     kinds = tuple({guest.machine for guest in GUESTS.values()})
     tested = {name.split(",")[0] for format_, name in support.ARCHITECTURES.items() if format_.startswith(kinds)}

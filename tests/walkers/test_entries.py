@@ -27,3 +27,12 @@ def test_parts_joined_are_the_whole(counts: list[int], told: bool, data: st.Data
     assert [len(part) for part in parts] == [last - first for first, last in pairwise(cuts)]
     assert all((part.spans["count"] > 0).all() for part in parts)
     assert_equal(join(parts), whole)
+
+
+def test_what_they_are_is_said_in_a_line() -> None:
+    spans = np.array([(PAGE, PAGE, 2, 4), (7 * PAGE, PAGE, 1, 4)], SPAN)
+    some = Entries(np.arange(3, dtype=np.uint64), spans, "x86_64", "bpf")
+    assert repr(some) == f"<Entries: 3 raw entries of x86_64, by bpf, {PAGE:#x}-{8 * PAGE:#x}>"
+    assert repr(some.part(2, 3)) == f"<Entries: 1 raw entry of x86_64, by bpf, {7 * PAGE:#x}-{8 * PAGE:#x}>"
+    none = Entries(np.empty(0, np.uint64), np.empty(0, SPAN), "pagemap", "pagemap")
+    assert repr(none) == "<Entries: 0 raw entries of pagemap, by pagemap>"

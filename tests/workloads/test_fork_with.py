@@ -54,6 +54,12 @@ def _nothing_is_left() -> Iterator[None]:
     assert descriptors() <= before[1]
 
 
+def test_what_a_child_is_is_said_in_a_line() -> None:
+    with fork_with(private_mapping(1)) as child:
+        assert repr(child) == f"<Child: pid {child.pid}, not ended>"
+    assert repr(child) == f"<Child: pid {child.pid}, returncode {-signal.SIGKILL}>"
+
+
 def test_it_writes_and_reads_in_its_own_memory() -> None:
     a = private_mapping(4)
     a[:2] = 1
