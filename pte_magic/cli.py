@@ -7,10 +7,13 @@ import gc
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pte_magic import walkers
 from pte_magic.errors import PteMagicError
+from pte_magic.errors.arguments import shown
+from pte_magic.errors.escapes import visible
 from pte_magic.helper import install_module, install_service, journal, policy, privileges
 from pte_magic.helper.listener import Listener
 from pte_magic.helper.policy import HelperError, Policy
@@ -26,7 +29,41 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
+_DIGITS = 18  # of a number that fits into 64 bits
 _LOCAL = (bpf.NAME, stap.NAME)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong, and what to type."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.register("action", None, _Value)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {visible(message)}; type `{self.prog} --help`\n")
+
+
+class _Value(argparse.Action):
+    """The value of an option, typed once; no value is empty."""
+
+    _is_typed = False
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002  (as argparse calls it)
+        namespace: argparse.Namespace,
+        value: Any,
+        option: str | None = None,
+    ) -> None:
+        if self._is_typed:
+            message = f"typed twice, the second time with {shown(str(value))}; type it once"
+            raise argparse.ArgumentError(self, message)
+        if value in {"", Path()}:  # of an unset variable of the shell
+            message = f"the value is empty; type {option} {self.metavar or self.dest.upper()}"
+            raise argparse.ArgumentError(self, message)
+        self._is_typed = True
+        setattr(namespace, self.dest, value)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="pte-magic", description="Page-table entries of running processes.")
+    parser: argparse.ArgumentParser = _Parser(prog="pte-magic", description="Page-table entries of running processes.")
     commands = parser.add_subparsers(title="commands", required=True)
     serve_ = commands.add_parser(
         "serve",
@@ -71,9 +108,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdecimal() else 0
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else 0
     if number < 1:
-        message = f"{text!r} is not a number from 1 on"
+        message = f"{shown(text)} is not a number from 1 on; type one such as 64"
         raise argparse.ArgumentTypeError(message)
     return number
 
