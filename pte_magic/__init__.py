@@ -2,47 +2,47 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pte_magic.api import pte_diff, pte_frame
-from pte_magic.api.decode import decode
-from pte_magic.api.doctor import doctor
-from pte_magic.api.machine import processes
-from pte_magic.api.machine.processes import Processes, machine
-from pte_magic.api.pte_diff import PteDiff, PteDiffs
-from pte_magic.api.pte_frame import PteFrame
-from pte_magic.api.snapshots.load import load
-from pte_magic.api.snapshots.saved import Snapshot
-from pte_magic.api.snapshots.take import snapshot
-from pte_magic.api.stream import stream
-from pte_magic.api.walk import entries, walk
-from pte_magic.api.watch import Watch, watch
-from pte_magic.errors import (
-    AccessDeniedError,
-    MissingPackageError,
-    NoAddressSpaceError,
-    NoProcError,
-    NoSuchProcessError,
-    PteMagicError,
-    ResourceError,
-    SystemTapError,
-    TargetError,
-    UnstableError,
-    WalkerClosedError,
-    WalkerUnavailableError,
-    WorkloadError,
-)
 from pte_magic.linux.interrupts import deferred
-from pte_magic.walkers.entries import Entries
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from pte_magic.api.decode import decode
+    from pte_magic.api.doctor import doctor
+    from pte_magic.api.machine.processes import Processes, machine
+    from pte_magic.api.pte_diff import PteDiff, PteDiffs
+    from pte_magic.api.pte_frame import PteFrame
+    from pte_magic.api.snapshots.load import load
+    from pte_magic.api.snapshots.saved import Snapshot
+    from pte_magic.api.snapshots.take import snapshot
+    from pte_magic.api.stream import stream
+    from pte_magic.api.walk import entries, walk
+    from pte_magic.api.watch import Watch, watch
+    from pte_magic.errors import (
+        AccessDeniedError,
+        MissingPackageError,
+        NoAddressSpaceError,
+        NoProcError,
+        NoSuchProcessError,
+        PteMagicError,
+        ResourceError,
+        SystemTapError,
+        TargetError,
+        UnstableError,
+        WalkerClosedError,
+        WalkerUnavailableError,
+        WorkloadError,
+    )
     from pte_magic.views.bits import BitField
     from pte_magic.views.page_map.page_map import PageMap
     from pte_magic.views.translation import Translation
+    from pte_magic.walkers.entries import Entries
 
 __version__ = "0.1.0"
 
@@ -81,33 +81,77 @@ __all__ = [
     "watch",
 ]
 
-_LESSONS = "workloads"  # most programs do not need it
+_PACKAGES = ("walkers", "workloads")  # in which users find more; most programs do not need them
 
-# Widgets take as long to import as all else.
-_LATER = {
+# The module of each name, which is imported when somebody asks for the name. Most need pandas, which takes as long to
+# import as all else, and the helper and `pte-magic show PID ADDRESS` have no use for it. Widgets take as long again.
+_MODULES = {
+    "AccessDeniedError": "pte_magic.errors",
     "BitField": "pte_magic.views.bits",
+    "Entries": "pte_magic.walkers.entries",
+    "MissingPackageError": "pte_magic.errors",
+    "NoAddressSpaceError": "pte_magic.errors",
+    "NoProcError": "pte_magic.errors",
+    "NoSuchProcessError": "pte_magic.errors",
     "PageMap": "pte_magic.views.page_map.page_map",
+    "Processes": "pte_magic.api.machine.processes",
+    "PteDiff": "pte_magic.api.pte_diff",
+    "PteDiffs": "pte_magic.api.pte_diff",
+    "PteFrame": "pte_magic.api.pte_frame",
+    "PteMagicError": "pte_magic.errors",
+    "ResourceError": "pte_magic.errors",
+    "Snapshot": "pte_magic.api.snapshots.saved",
+    "SystemTapError": "pte_magic.errors",
+    "TargetError": "pte_magic.errors",
     "Translation": "pte_magic.views.translation",
+    "UnstableError": "pte_magic.errors",
+    "WalkerClosedError": "pte_magic.errors",
+    "WalkerUnavailableError": "pte_magic.errors",
+    "Watch": "pte_magic.api.watch",
+    "WorkloadError": "pte_magic.errors",
+    "decode": "pte_magic.api.decode",
+    "doctor": "pte_magic.api.doctor",
+    "entries": "pte_magic.api.walk",
+    "load": "pte_magic.api.snapshots.load",
+    "machine": "pte_magic.api.machine.processes",
+    "snapshot": "pte_magic.api.snapshots.take",
+    "stream": "pte_magic.api.stream",
+    "walk": "pte_magic.api.walk",
+    "watch": "pte_magic.api.watch",
 }
-
 # Pickles that were made when these modules had other names load, too.
-sys.modules |= {
-    "pte_magic.difference": pte_diff,
-    "pte_magic.differences": pte_diff,
-    "pte_magic.frame": pte_frame,
-    "pte_magic.processes": processes,
+_RENAMED = {
+    "pte_magic.difference": "pte_magic.api.pte_diff",
+    "pte_magic.differences": "pte_magic.api.pte_diff",
+    "pte_magic.frame": "pte_magic.api.pte_frame",
+    "pte_magic.processes": "pte_magic.api.machine.processes",
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        with deferred():
-            return getattr(importlib.import_module(_LATER[name]), name)
-    if name == _LESSONS:
-        with deferred():
-            return importlib.import_module(f"{__name__}.{name}")
-    message = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(message)
+if not TYPE_CHECKING:  # to a type checker it would say that every name exists
+
+    def __getattr__(name: str) -> Any:
+        if name in _PACKAGES:
+            with deferred():
+                return importlib.import_module(f"{__name__}.{name}")
+        if name not in _MODULES:
+            message = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(message)
+        found = globals()[name] = _found(_MODULES[name], name)
+        return found
+
+
+def _found(module: str, name: str) -> Any:
+    if name.startswith("__"):  # asked by those who go through all modules
+        message = f"module {module!r} is imported when something in it is needed"
+        raise AttributeError(message)
+    with deferred():
+        return getattr(importlib.import_module(module), name)
+
+
+for _old, _new in _RENAMED.items():
+    sys.modules[_old] = ModuleType(_old, f"The former name of {_new}.")
+    vars(sys.modules[_old])["__getattr__"] = functools.partial(_found, _new)
 
 
 def __dir__() -> list[str]:

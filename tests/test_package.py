@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import operator
 import re
 from importlib.metadata import version
 from pathlib import Path
@@ -168,6 +169,27 @@ print("pte_magic.workloads" in sys.modules, "workloads" in dir(pte_magic), "work
 print(pte_magic.workloads.private_mapping(2).shape[0], pte_magic.workloads is sys.modules["pte_magic.workloads"])
 """
     assert python(code).splitlines() == ["False False False", "2 True"]
+
+
+def test_each_name_has_a_module_and_is_the_one_in_it() -> None:
+    assert pte_magic._MODULES.keys() == set(pte_magic.__all__)
+    for name, module in pte_magic._MODULES.items():
+        assert getattr(pte_magic, name) is getattr(importlib.import_module(module), name)
+
+
+def test_importing_takes_no_pandas_and_asking_for_a_name_does() -> None:
+    asked = "'pandas' in sys.modules"
+    assert python(f"import sys, pte_magic; before = {asked}; pte_magic.walk; print(before, {asked})") == "False True"
+
+
+def test_going_through_all_modules_imports_no_pandas() -> None:
+    code = "import inspect, sys, pte_magic; inspect.getmodule(compile('', '/no/file', 'exec'))"
+    assert python(f"{code}; print('pandas' in sys.modules)") == "False"
+
+
+def test_a_name_that_is_not_there_is_said_so() -> None:
+    with pytest.raises(AttributeError, match="module 'pte_magic' has no attribute 'wlak'"):
+        operator.attrgetter("wlak")(pte_magic)
 
 
 def test_all_errors_are_public() -> None:
