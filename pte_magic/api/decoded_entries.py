@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from pte_magic import walkers
+from pte_magic.api import decoded_columns
 from pte_magic.dataframes import columns, row_kernels
 from pte_magic.dataframes.pandas_compat import from_blocks
-from pte_magic.formats import decode, pagemap_words
-from pte_magic.formats import kernel as kernels
+from pte_magic.formats import decode
 from pte_magic.linux import hardware
 
 if TYPE_CHECKING:
@@ -31,15 +31,7 @@ def of_walk(entries: Entries, kernel: Kernel, pid: int, host: str | None, hosts:
     n = len(entries)
     where = np.empty((2, n), np.uint64)
     where[0], where[1] = entries.vaddr, entries.size
-    level = entries.level
-    if entries.protnone is None and entries.encoding != kernel.format.name:
-        kernel = kernels.reading(entries.encoding, entries.address_bits)
-    kernel = kernel.also(entries.address_bits)
-    if entries.protnone is not None:
-        found = pagemap_words.columns(entries.entry, entries.protnone, kernel)
-    else:
-        found = decode.columns(entries.entry, level, kernel)
-    found["level"] = decode.Column(level)
+    found, kernel = decoded_columns.of_walk(entries, kernel)
     blocks: list[tuple[Any, NDArray[np.intp]]] = [(where, np.array([0, 1]))]
     places = columns.places(kernel)
     blocks += [(array, places[name]) for name, array in columns.arrays(found, n, kernel).items()]

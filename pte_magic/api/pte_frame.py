@@ -9,7 +9,7 @@ import pandas as pd
 from pte_magic.api import decoded_entries
 from pte_magic.api.own_frames import OwnFrame
 from pte_magic.api.pte_diff import compare
-from pte_magic.dataframes import columns, row_kernels, runs
+from pte_magic.dataframes import column_names, columns, row_kernels, runs
 from pte_magic.errors import TargetError
 from pte_magic.errors.arguments import index, shown
 from pte_magic.linux.interrupts import deferred
@@ -72,7 +72,7 @@ class PteFrame(OwnFrame):
     __module__ = "pte_magic"
 
     _TYPES = columns.TYPES
-    _SAYS = frozenset({"vaddr", "level", "entry", "state", "pfn", *columns.BOOLEANS})
+    _SAYS = frozenset({"vaddr", "level", "entry", "state", "pfn", *column_names.BOOLEANS})
     _WHOLE = frozenset({"vaddr", "size", "state"})
     _MADE_BY = "pte_magic.walk()"
 
@@ -88,7 +88,7 @@ class PteFrame(OwnFrame):
             TargetError: The frame lacks ``vaddr`` or ``size``, or a column has another dtype than `walk` gave it.
 
         """
-        self._need("runs()", *columns.WHERE)
+        self._need("runs()", *column_names.WHERE)
         found: PteFrame = runs.merged(self, runs.starts(self))
         return found
 
@@ -144,7 +144,7 @@ class PteFrame(OwnFrame):
         with deferred():
             from pte_magic.dataframes.page_frame_columns import join  # noqa: PLC0415  (this module is to its left)
 
-        self._need("frames()", *columns.WHERE, "pfn", "host", "pid")
+        self._need("frames()", *column_names.WHERE, "pfn", "host", "pid")
         found: PteFrame = join(self)
         return found
 
@@ -205,7 +205,7 @@ class PteFrame(OwnFrame):
         with deferred():
             from pte_magic.views.page_map.page_map import PageMap  # noqa: PLC0415  (widgets take as long to import as all else)
 
-        self._need("map()", *columns.WHERE, "state")
+        self._need("map()", *column_names.WHERE, "state")
         return PageMap(self, **({"color": func} | options if func is not None else options))
 
     def translation(self) -> Translation:
@@ -218,7 +218,7 @@ class PteFrame(OwnFrame):
         with deferred():
             from pte_magic.views.translation import Translation  # noqa: PLC0415  (this module is to its left)
 
-        self._need("translation()", *columns.WHERE, "level", "entry", "state")
+        self._need("translation()", *column_names.WHERE, "level", "entry", "state")
         return Translation(self, self.attrs.get("address"))
 
     @overload

@@ -10,10 +10,10 @@ import pandas as pd
 from pandas.arrays import BooleanArray, IntegerArray
 
 from pte_magic.dataframes import row_kernels
+from pte_magic.dataframes.column_names import BOOLEANS, WHERE, decoded, of_walk
 from pte_magic.errors import TargetError
 from pte_magic.formats.field import KINDS, STATES
 from pte_magic.formats.plan import CACHES
-from pte_magic.formats.registry import FORMATS
 from pte_magic.linux import hardware
 from pte_magic.linux.geometry import LEVELS
 
@@ -37,15 +37,6 @@ _INTEGERS: dict[str, Any] = {
     "swap_type": np.dtype(np.uint8),
     "swap_offset": np.dtype(np.uint64),
 }
-_OF_PAGEMAP = ("file", "mmap_exclusive")
-BOOLEANS = tuple(
-    dict.fromkeys((*(name for found in FORMATS.values() for name in found.columns), *_OF_PAGEMAP)),
-)
-"""Columns of dtype boolean that frames may have, with the kernel's names of the bits."""
-
-WHERE = ("vaddr", "size")
-_ORIGIN = ("host", "pid", "walker", row_kernels.COLUMN)
-
 TYPES: dict[str, Any] = {
     **dict.fromkeys((*WHERE, "bytes"), np.dtype(np.uint64)),
     **dict.fromkeys(("entries", "pid"), np.dtype(np.int64)),
@@ -62,25 +53,6 @@ def fits(dtype: Any, wanted: Any) -> bool:
     if isinstance(wanted, pd.CategoricalDtype):
         return isinstance(dtype, pd.CategoricalDtype)
     return wanted is None or bool(dtype == wanted) or bool(dtype == getattr(wanted, "numpy_dtype", wanted))
-
-
-@functools.cache
-def decoded(kernel: Kernel) -> tuple[str, ...]:
-    """Return the columns that decoded entries of a kernel have, in order; only those of its format."""
-    found = kernel.format
-    names = (
-        *("level", "entry", "state", "kind", "pfn"),
-        *(found.columns + _OF_PAGEMAP),
-        *(("mapped",) if found.contiguous else ()),
-        *("cache", *found.numbers, "swap_type", "swap_offset"),
-    )
-    return tuple(name for name in names if found.optional.get(name) in {None, *kernel.features})
-
-
-@functools.cache
-def names(kernel: Kernel) -> tuple[str, ...]:
-    """Return all columns of a frame of entries of a kernel, in order."""
-    return (*WHERE, *decoded(kernel), *_ORIGIN)
 
 
 def arrays(found: dict[str, Column], n: int, kernel: Kernel) -> dict[str, Any]:
@@ -166,10 +138,10 @@ def _unsaid(frame: pd.DataFrame) -> int:
 @functools.cache
 def places(kernel: Kernel) -> dict[str, NDArray[np.intp]]:
     """Return the place of each column, as pandas' internals need it."""
-    return {name: np.array([i]) for i, name in enumerate(names(kernel))}
+    return {name: np.array([i]) for i, name in enumerate(of_walk(kernel))}
 
 
 @functools.cache
 def index(kernel: Kernel) -> pd.Index[str]:
     """Return the names of all columns, for a frame's ``columns``."""
-    return pd.Index(names(kernel))
+    return pd.Index(of_walk(kernel))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from pte_magic.dataframes.column_names import FORMAT
 from pte_magic.errors import TargetError
 from pte_magic.formats import kernel as kernels
 from pte_magic.linux import hardware
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from pte_magic.formats.kernel import Kernel
 
-COLUMN = "format"
+COLUMN = FORMAT
 COLUMNS = (COLUMN, "format_before", "format_after")
 """Of frames, and of differences between two."""
 

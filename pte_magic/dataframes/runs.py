@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pte_magic.dataframes import columns
+from pte_magic.dataframes import column_names, columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +60,7 @@ def _continues(frame: pd.DataFrame) -> NDArray[np.bool_]:
     same: NDArray[np.bool_] = (vaddr[1:] == vaddr[:-1] + covered[:-1]) & (size[1:] == size[:-1])
     moves = _moves(frame, entries)
     for name in frame.columns:
-        if name in {*columns.WHERE, "entry", *COUNTS}:
+        if name in {*column_names.WHERE, "entry", *COUNTS}:
             continue
         column = frame[name]
         if isinstance(column.array, pd.Categorical) and len(column.array.categories) == 1 and not column.isna().any():

@@ -19,6 +19,7 @@ from pte_magic.errors import TargetError
 from pte_magic.text.units import counted, size
 from pte_magic.views import frame_view
 from pte_magic.views.headline import shown_as
+from pte_magic.views.value_words import MISSING
 
 _ELSEWHERE = ("level_before", "level_after", "format_before", "format_after")
 # The words say what became larger or smaller, and names of bits follow from the formats.
@@ -82,7 +83,7 @@ def _shown(diff: pd.DataFrame) -> tuple[pd.DataFrame, int | None, list[str]]:
     table = frame_view.words(rows.drop(columns=hidden))
     if "flipped" in table.columns:
         with suppress(TargetError):  # somebody changed what tells of the format: their numbers are shown
-            table["flipped"] = [found or frame_view.MISSING for found in flipped_bits.names(rows)]
+            table["flipped"] = [found or MISSING for found in flipped_bits.names(rows)]
             table = table.rename(columns={"flipped": "flipped bits"})
     return table, keep, notes
 
@@ -113,7 +114,7 @@ def text(diff: pd.DataFrame) -> str:
     if not len(diff):
         return headline(diff)
     table, limit, notes = _shown(diff)
-    return "\n".join([headline(diff), table.to_string(max_rows=limit, na_rep=frame_view.MISSING), *notes])
+    return "\n".join([headline(diff), table.to_string(max_rows=limit, na_rep=MISSING), *notes])
 
 
 def html(diff: pd.DataFrame) -> str | None:

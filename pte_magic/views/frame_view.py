@@ -9,33 +9,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pte_magic.dataframes import row_kernels
-from pte_magic.dataframes.frame_kinds import is_chain
+from pte_magic.dataframes import column_names, row_kernels
+from pte_magic.dataframes.frame_kinds import is_chain, is_translation
 from pte_magic.errors import TargetError
 from pte_magic.errors.escapes import visible
 from pte_magic.formats.describe import MOST_PAGES, describe
-from pte_magic.text.units import counted, size
-from pte_magic.views import entry_picture
+from pte_magic.text.units import counted
+from pte_magic.views import entry_picture, one_address
 from pte_magic.views.headline import headline, shortened
 from pte_magic.views.html_table import of_frame
 from pte_magic.views.markup import escape, framed, scrolled
+from pte_magic.views.one_address import CONSTANT, SET
+from pte_magic.views.value_words import MISSING, is_size, of_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pte_magic.formats.describe import Description
 
-MISSING = "-"
-_HEX = {
-    "vaddr": "#014x",
-    **dict.fromkeys(("entry", "before", "after", "flipped"), "#018x"),
-    **dict.fromkeys(("pfn", "pfn_before", "pfn_after", "swap_offset", "page_flags"), "#x"),
-}
-_SIZES = {"size", "mapped", "bytes", "resident", "contiguous", "swapped", "page_tables", "pss", "uss"}
-_RESIDENT = "resident_"  # what follows is the size of pages, which machines have of their own
 _SHARES = {"huge_share"}
 _REMARKS = 3  # lines about entries below a table
-_CONSTANT = ("cache", "pkey", "host", "pid", "walker", "node", "cgroup", "region", "permissions", "format")
 
 
 def formatters(frame: pd.DataFrame) -> dict[Any, Callable[[Any], str]]:
@@ -60,11 +53,9 @@ def merged(frame: pd.DataFrame, theirs: Any, options: Mapping[str, Any]) -> Any:
 
 def _formatter(name: str, dtype: Any) -> Callable[[Any], str] | None:
     """Return the formatter of a column with this name and dtype; None if pandas formats it."""
-    if str(dtype).lower() == "uint64":  # else it is not an address or a size, whatever its name
-        if name in _HEX:
-            return lambda value: _number(value, lambda found: format(found, _HEX[name]))
-        if _is_size(name):
-            return lambda value: _number(value, size)
+    form = of_number(name) if str(dtype).lower() == "uint64" else None  # else it is not an address, whatever its name
+    if form:
+        return lambda value: _number(value, form)
     if name in _SHARES and str(dtype) == "Float64":
         return lambda value: MISSING if pd.isna(value) else f"{value:.1%}"
     if isinstance(dtype, pd.BooleanDtype):
@@ -72,10 +63,6 @@ def _formatter(name: str, dtype: Any) -> Callable[[Any], str] | None:
     if dtype.kind in "iuO" or isinstance(dtype, (pd.CategoricalDtype, pd.StringDtype)):
         return lambda value: MISSING if pd.api.types.is_scalar(value) and pd.isna(value) else visible(str(value))
     return None
-
-
-def _is_size(name: str) -> bool:
-    return name in _SIZES or name.startswith(_RESIDENT)
 
 
 def _number(value: Any, form: Callable[[int], str]) -> str:
@@ -86,13 +73,16 @@ def _number(value: Any, form: Callable[[int], str]) -> str:
 
 def text(frame: pd.DataFrame) -> str:
     """Return a frame as text, for the terminal, which is narrow: the bits that are set, by their names."""
+    if _is_of_one_address(frame):
+        values = {name: frame[name].astype(object).where(frame[name].notna(), None).tolist() for name in frame.columns}
+        return one_address.text(values, _leaf(frame))
     shown, notes = _worth_showing(frame)
     shown, limit = ends(shown)
     bits = [str(name) for name, dtype in shown.dtypes.items() if isinstance(dtype, pd.BooleanDtype)]
     table = words(shown.drop(columns=bits))
     if bits:
         is_set = shown[bits].fillna(value=False).astype(bool).to_numpy()
-        table["bits that are set"] = [" ".join(compress(bits, row)) or MISSING for row in is_set]
+        table[SET] = [" ".join(compress(bits, row)) or MISSING for row in is_set]
     leaf = _leaf(frame)
     bits_of_leaf = ["", entry_picture.text(leaf)] if leaf else []
     return "\n".join([*headline(frame), table.to_string(max_rows=limit, na_rep=MISSING), *notes, *bits_of_leaf])
@@ -112,7 +102,7 @@ def html(frame: pd.DataFrame) -> str | None:
 def html_table(table: pd.DataFrame, limit: int | None, label: str = "table of entries") -> str:
     """Return the result of `words` as an HTML table of at most `limit` rows; a size keeps its unit beside it."""
     for at, name in enumerate(table.columns):
-        if _is_size(str(name)) and isinstance(table.iloc[:, at].dtype, pd.StringDtype | np.dtypes.ObjectDType):
+        if is_size(str(name)) and isinstance(table.iloc[:, at].dtype, pd.StringDtype | np.dtypes.ObjectDType):
             values = [str(value).replace(" ", "\N{NO-BREAK SPACE}") for value in table.iloc[:, at]]
             table.isetitem(at, values)
     return scrolled(of_frame(table, max_rows=limit, na_rep=MISSING), label)
@@ -121,6 +111,18 @@ def html_table(table: pd.DataFrame, limit: int | None, label: str = "table of en
 def paragraph(lines: list[str]) -> str:
     """Return lines of text as HTML; nothing if there are none."""
     return f"<p>{'<br>'.join(escape(line) for line in lines)}</p>" if lines else ""
+
+
+def _is_of_one_address(frame: pd.DataFrame) -> bool:
+    """Tell whether a frame is what `walk` returned for one address, and pandas would print all of its rows."""
+    limit = pd.get_option("display.max_rows")
+    if not is_translation(frame) or (limit and len(frame) > limit) or not frame.index.equals(pd.RangeIndex(len(frame))):
+        return False
+    try:
+        kernel = row_kernels.of_all(frame)
+    except TargetError:
+        return False
+    return tuple(frame.columns) == column_names.of_walk(kernel)
 
 
 def _leaf(frame: pd.DataFrame) -> Description | None:
@@ -152,7 +154,7 @@ def _worth_showing(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         return frame, [f"[{shape}]"]
     frame, short = shortened(frame)  # each column says in the runs what it says in the rows
     remarks = _remarks(whole)
-    frame, notes = telling(frame, shape, _CONSTANT)
+    frame, notes = telling(frame, shape, CONSTANT)
     return frame, [notes[0], *short, *notes[1:], *remarks]
 
 

@@ -51,6 +51,11 @@ class Event(NamedTuple):
     words: str
     counts: Mapping[Kind, tuple[int, int]]  # entries and bytes
 
+    @property
+    def line(self) -> str:
+        """The time, of this host's clock, and the words."""
+        return f"{_clock(self.time)}  {visible(self.words)}"
+
 
 class History(NamedTuple):
     """The history of a watch: a line about it, its state, and its last events."""
@@ -70,7 +75,7 @@ def text(history: History) -> str:
     rows = [_HEAD, *_rows(history.events)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    happened = [f"{_clock(event.time)}  {visible(event.words)}" for event in history.events[-LINES:]]
+    happened = [event.line for event in history.events[-LINES:]]
     return "\n".join([visible(history.headline), *happened, "", *table])
 
 

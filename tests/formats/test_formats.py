@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kernel_macros import KERNELS, kernel
 
 from pte_magic.api import pte_frame
-from pte_magic.dataframes import columns
+from pte_magic.dataframes import column_names
 from pte_magic.formats import decode
 from pte_magic.formats.describe import UNKNOWN, describe
 from pte_magic.formats.features import FEATURES
@@ -55,7 +55,7 @@ def test_words_of_the_tables_are_words_of_the_features(of: Kernel) -> None:
     named |= {*of.format.optional.values()} | {feature for feature, _ in of.format.physmem_bits}
     assert named - {None, "encryption"} <= set(FEATURES)
     assert {field.column for field in of.format.fields} - {None, "pkey"} <= set(of.format.columns)
-    assert set(of.format.columns) <= set(columns.BOOLEANS)
+    assert set(of.format.columns) <= set(column_names.BOOLEANS)
     assert of_words(of.words) is known(of.format.name, of.levels, of.features)
 
 

@@ -21,6 +21,7 @@ from pte_magic.linux import hardware, kernel_text, sizes
 from pte_magic.linux.interrupts import deferred
 from pte_magic.text import units
 from pte_magic.views import frame_view
+from pte_magic.views.value_words import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -109,9 +110,7 @@ class Processes(OwnFrame):
 
     def __repr__(self) -> str:
         shown, limit, notes = self._shown()
-        return "\n".join(
-            [*_headline(self), frame_view.words(shown).to_string(max_rows=limit, na_rep=frame_view.MISSING), *notes]
-        )
+        return "\n".join([*_headline(self), frame_view.words(shown).to_string(max_rows=limit, na_rep=MISSING), *notes])
 
     def _repr_html_(self) -> str | None:
         if not pd.get_option("display.notebook_repr_html"):

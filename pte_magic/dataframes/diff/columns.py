@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pte_magic.dataframes import columns
+from pte_magic.dataframes import column_names, columns
 from pte_magic.dataframes.frame_kinds import is_one
 from pte_magic.dataframes.runs import COUNTS
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TYPES: Mapping[str, Any] = {
-    **{name: columns.TYPES[name] for name in (*columns.WHERE, *COUNTS, "level")},
+    **{name: columns.TYPES[name] for name in (*column_names.WHERE, *COUNTS, "level")},
     **dict.fromkeys(("before", "after", "flipped", "pfn_before", "pfn_after"), columns.TYPES["pfn"]),
     **dict.fromkeys(("level_before", "level_after"), columns.TYPES["level"]),
     **dict.fromkeys(("state_before", "state_after"), columns.TYPES["state"]),

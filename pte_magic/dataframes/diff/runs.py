@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pte_magic.dataframes import runs
-from pte_magic.dataframes.columns import WHERE
+from pte_magic.dataframes.column_names import WHERE
 from pte_magic.dataframes.diff import flipped_bits
 
 _SAME = ("change", "level", "state_before", "state_after", "level_before", "level_after")

@@ -1,0 +1,36 @@
+"""The words for the values of a table: addresses and entries in hex, sizes with units, bits as 0 and 1."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pte_magic.text.units import size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MISSING = "-"
+_HEX = {
+    "vaddr": "#014x",
+    **dict.fromkeys(("entry", "before", "after", "flipped"), "#018x"),
+    **dict.fromkeys(("pfn", "pfn_before", "pfn_after", "swap_offset", "page_flags"), "#x"),
+}
+_SIZES = {"size", "mapped", "bytes", "resident", "contiguous", "swapped", "page_tables", "pss", "uss"}
+_RESIDENT = "resident_"  # what follows is the size of pages, which machines have of their own
+
+
+def is_hex(name: str) -> bool:
+    """Tell whether numbers in the column of this name are shown in hex."""
+    return name in _HEX
+
+
+def is_size(name: str) -> bool:
+    """Tell whether numbers in the column of this name are bytes."""
+    return name in _SIZES or name.startswith(_RESIDENT)
+
+
+def of_number(name: str) -> Callable[[int], str] | None:
+    """Return what makes the word for a 64-bit number in the column of this name; None if it is just a number."""
+    if name in _HEX:
+        return lambda value: format(value, _HEX[name])
+    return size if is_size(name) else None
