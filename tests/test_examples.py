@@ -242,7 +242,7 @@ def test_nothing_is_said_of_what_is_not_shown(printed: dict[str, str], mode: str
     for number, text in printed.items():
         lacks = [what for what in (RAW, FRAMES) if not has[what]]
         told = re.search(r"^walker: \w+(.*)", text, re.MULTILINE)
-        assert told or number in {"01", "10"}, number  # these two begin with the doctor
+        assert told or number in {"01", "10"}, number  # these two ask the doctor
         assert not told or [what for what in (RAW, FRAMES) if f"no {what}" in told[1]] == lacks, number
 
 
