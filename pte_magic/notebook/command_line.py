@@ -135,7 +135,7 @@ class _Reader:
         is_python = compiles(target)
         for at in range(1, len(line)):
             word = line[at].text
-            is_subtracted = is_python and word[1:] in self._names and not word.startswith("--")
+            is_subtracted = is_python and word[1:] in self._names
             if is_subtracted or not self._options(word, abridged=False):
                 continue
             before = len(self.found)

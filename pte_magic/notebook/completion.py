@@ -69,7 +69,7 @@ class Completer:
             "completions": [SimpleCompletion(name) for name in names],
             "matched_fragment": word,
             "ordered": True,
-            "suppress": bool(names),
+            "suppress": True,
         }
 
     def _found(self, magic: str, line: str) -> tuple[list[str], str]:
@@ -89,8 +89,8 @@ class Completer:
             return options, word
         word = word.rpartition(",")[2]
         if magic.endswith("stap") or not _NAME.fullmatch(word):
-            return [] if word else options, word
-        return [*self._names(word, before), *([] if word else options)], word
+            return options, word
+        return [*self._names(word, before), *options], word
 
     def _values(self, option: str) -> list[str]:
         if option == "walker":

@@ -107,6 +107,13 @@ def test_an_option_typed_twice_without_a_target_says_what_to_type(shell: Shell, 
     assert shell.run(f"%pte {option} {option}").err == shell.run(f"%pte {option}").err
 
 
+def test_the_order_of_two_options_does_not_matter() -> None:
+    for one, other in combinations([option.removeprefix("--") for option in OPTIONS], 2):
+        assert table.go_together(one, other) == table.go_together(other, one)
+    table.check(["bits", "level", "decode"], "")
+    table.check(["no-tables", "runs", "walker"], "a")
+
+
 def test_each_option_is_in_the_table() -> None:
     named = {name for one, others in table._TOGETHER.items() for name in (one, *others)}
     assert {f"--{name}" for name in named} == set(OPTIONS)
@@ -132,6 +139,7 @@ def test_each_option_is_in_the_table() -> None:
         ("--translation --tables a", "--translation does not go with --tables; type %pte --translation ADDRESS"),
         ("--watch --no-tables a", "--watch does not go with --no-tables; type %pte --watch TARGET"),
         ("--every 3 a", "--every goes with --watch; type %pte --watch --every SECONDS TARGET"),
+        ("--every 3 --watch --no-tables a", "--every does not go with --no-tables; type %pte --watch TARGET"),
         ("--every 3 --map a", "--every goes with --watch; type %pte --watch --every SECONDS TARGET"),
         ("--runs --summary --frames a", "--runs and --summary and --frames are different views; type one of them"),
     ],

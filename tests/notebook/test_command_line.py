@@ -29,6 +29,9 @@ OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
     "-w bpf": ("--walker", {"walker": "bpf"}),
     "--walker=stap": ("--walker", {"walker": "stap"}),
     "-whelper": ("--walker", {"walker": "helper"}),
+    "-w=bpf": ("--walker", {"walker": "bpf"}),
+    "--walk=bpf": ("--walker", {"walker": "bpf"}),
+    "-e.5": ("--every", {"every": 0.5}),
     "-m": ("--map", {"map": True}),
     "--no-tables": ("--no-tables", {"tables": False}),
     "--runs": ("--runs", {"runs": True}),
@@ -87,6 +90,9 @@ def test_options_written_out_may_come_last(text: str, options: str) -> None:
         ("a -r --runs", ["--runs"], "a -r"),
         ("-r a", ["--runs"], "a"),
         ("-- -r", [], "-r"),
+        ("--5", [], "--5"),
+        ("/srv/x -r", ["--runs"], "/srv/x"),
+        ("/srv/x -r b --summary", ["--summary"], "/srv/x -r b"),
         ("-5", [], "-5"),
         ("-1 [heap]", [], "-1 [heap]"),
         ("-a", [], "-a"),
@@ -135,6 +141,14 @@ def test_a_letter_is_subtracted_only_if_it_is_a_variable(letter: str) -> None:
         ("a --walker bpf b", "--walker stands within the target; options come first, then the target"),
         ("a --b", "--b is not an option; did you mean '--bits'?"),
         ("\u2014runs a", "'\u2014runs' begins with a typographic dash; options begin with - or --"),
+        ("\u2013runs a", "'\u2013runs' begins with a typographic dash; "),
+        ("\u2212r a", "'\u2212r' begins with a typographic dash; "),
+        ("a --walker=bpf b", "--walker stands within the target; "),
+        ("a --runs --sum", "--sum is not an option; did you mean '--summary'?"),
+        ("--walker= a", "--walker needs a value; type --walker NAME"),
+        ("--walker '' a", "--walker needs a value; type --walker NAME"),
+        ("--walker {''} a", "--walker needs a value; type --walker NAME"),
+        ("--decode=", "--decode needs a value; type --decode VALUE"),
         ("--walker", "--walker needs a value; type --walker NAME"),
         ("a --walker", "--walker needs a value; type --walker NAME"),
         ("--walker --runs a", "--walker needs a value; type --walker NAME"),
@@ -176,6 +190,10 @@ def test_a_wrong_option_is_one_line(line: str, message: str) -> None:
         ("{undefined}", "(undefined)"),
         ("/srv/{undefined}", "/srv/{undefined}"),
         ("{", "{"),
+        ("a, /srv/{s}", "a, /srv/text"),
+        ("pid ./{s}", "pid ./text"),
+        ("pid {a: 1}[a]", "pid {a: 1}[a]"),
+        ("$f.__name__", "f"),
     ],
 )
 def test_values_are_put_in_as_by_ipython_where_it_is_no_python_without(text: str, found: str) -> None:
@@ -202,7 +220,7 @@ def test_values_of_options_are_put_in() -> None:
     assert line.target == "[heap]"
 
 
-NEW = {"a[:, -1]"}
+NEW = {"a.reshape(50, -1)"}
 """What no line of IPython's own kind can be: it takes the end for an option."""
 
 
@@ -257,6 +275,7 @@ def test_what_earlier_documents_said_is_read_as_before(line: str) -> None:
         ("%pte a, a -z", "-z is not an option of %pte; "),
         ("%pte a -r q", "-r stands within the target; options come first"),
         ("%pte -t a", "-t is not an option of %pte; type --tables or --translation, or %pte? for its options"),
+        ("%pte -tz a", "-tz is not an option of %pte; type %pte? for its options"),
         ("%pte a --map --colour rw", "--colour is not an option; the options are --walker, "),
         ("%pte a --colour rw --map", "--colour is not an option; the options are --walker, "),
         ("%%pte -z a\n1", "-z is not an option of %%pte; type %%pte? for its options"),
@@ -350,6 +369,12 @@ def test_what_is_put_in_is_evaluated_once(line: str, times: int) -> None:
     for text, value in found.names.placed.items():  # and not again by what comes after
         assert evaluate(text, found.names) is value
     assert len(called) == times
+
+
+def test_arguments_of_a_script_are_no_python() -> None:
+    found = read(StapMagics.stap, "-gv -D'A=1 2' {a} $s", {**NAMES, "gv": 1}, is_python=False)
+    assert (found.typed, found.options.define) == (["--guru", "--verbose", "-D"], ["A=1 2"])
+    assert found.target == "{a} $s"
 
 
 def test_an_expression_that_raises_is_not_evaluated_again(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from shells import Shell
 from pte_magic import walkers
 from pte_magic.linux.address_space import own
 from pte_magic.targets.target import region_names
+from pte_magic.workloads import fork_with, private_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,6 +126,31 @@ def test_levels_are_offered_after_their_option(shell: Shell) -> None:
     assert offered(shell, "%pte --decode 5 -l pm") == ["pmd"]
 
 
+def test_variables_are_offered_as_values_to_decode_only(shell: Shell) -> None:
+    assert offered(shell, "%pte --decode ")[: len(MEMORY)] == MEMORY
+    assert offered(shell, "%pte --watch --every ")[: len(MEMORY)] != MEMORY
+    shell.ip.user_ns["not a name"] = b"x"  # as globals() lets anybody do
+    assert "not a name" not in offered(shell, "%pte ")
+    del shell.ip.user_ns["not a name"]
+
+
+def test_regions_are_those_of_the_pid_before(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "uniquely_theirs"
+    path.write_bytes(b"x" * 4096)
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        with fork_with(private_mapping(1)) as child:
+            mapped.close()
+            assert offered(shell, f"%pte {child.pid} uniq") == ["uniquely_theirs"]
+            assert offered(shell, f"%pte a, {child.pid} uniq") == ["uniquely_theirs"]
+            assert "uniquely_theirs" not in offered(shell, "%pte uniq")
+
+
+def test_nothing_of_targets_is_offered_to_systemtap(shell: Shell) -> None:
+    assert "[heap]" not in offered(shell, "%%stap [")
+    assert "--settle" not in offered(shell, "%%pte --settle 5 --")
+
+
 def test_processes_are_offered_to_systemtap(shell: Shell) -> None:
     assert offered(shell, "%%stap -x ") == ["self", "child.pid", "spy.pid"]
     assert offered(shell, "%%stap --ta") == ["--target", "--table"]
@@ -169,7 +195,7 @@ def test_within_brackets_and_after_dots_it_is_as_without_the_magic(shell: Shell)
 
 
 def test_elsewhere_nothing_is_offered(shell: Shell) -> None:
-    for line in ("%time --ru", "x --ru", "%ptes --ru", "print('%pte ', --ru"):
+    for line in ("%time --ru", "x --ru", "%ptes --ru", "%time x = %pte --ru", "print('%pte ', --ru"):
         assert not any("--runs" in found for found in shell.complete(line))
 
 

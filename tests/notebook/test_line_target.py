@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from pte_magic.errors import PteMagicError, TargetError
 from pte_magic.linux.address_space import own
 from pte_magic.notebook.line_target import at_first_byte, named, named_together
 from pte_magic.targets import target as targets
+from pte_magic.workloads import fork_with, private_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,6 +139,34 @@ def test_a_file_with_spaces_and_commas_is_one_target(tmp_path: Path) -> None:
         for text in (str(path), path.name):
             with named_together(text, {"data": 5, "of": 6}) as (found,):
                 assert found.meant.ranges == ((start, start + 2 * PAGE),)
+
+
+@pytest.mark.parametrize("name", ["data of [heap]", "my file x"])
+def test_a_file_whose_name_looks_like_more_is_one_target(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"x" * PAGE)
+    mapped = np.memmap(path, mode="r")
+    start = mapped.ctypes.data
+    with named(str(path), {}) as found:
+        assert found.meant.ranges == ((start, start + PAGE),)
+    if "[" not in name:  # there, it is the heap of a process
+        with fork_with(private_mapping(1)) as child, named(f"{child.pid} {path}", {}) as found:
+            assert (found.space.pid, found.meant.ranges) == (child.pid, ((start, start + PAGE),))
+
+
+def test_the_end_of_a_region_is_not_in_it() -> None:
+    regions = own().regions()
+    # That of the program: in the space behind it nobody maps, and the heap begins elsewhere (arch_randomize_brk()).
+    end = next(one.end for one, after in pairwise(regions) if one.end < after.start)
+    with named(hex(end - 1), {}) as found:
+        assert found.meant.note == ""
+    with named(hex(end), {}) as found:
+        assert found.meant.note == f"nothing is mapped at {end:#x}"
+
+
+def test_an_error_of_an_expression_is_not_about_regions() -> None:
+    with pytest.raises(TargetError, match=r"^libc\.so: AttributeError: "):
+        there_is("libc.so", libc=5)
 
 
 def test_names_that_are_defined_are_no_numbers_and_no_regions() -> None:
