@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import left_behind
 from waiting import SECONDS, wait_until
 
 from pte_magic.helper import privileges
@@ -26,6 +27,7 @@ CLIENTS = max(int(100 * SCALE), 10)
 _START = 5 * SECONDS  # it imports pandas: a minute, in a guest on a busy machine
 COMMAND = (sys.executable, "-W", "error", "-m", "pte_magic", "serve")
 
+left_behind.guard()
 ENVIRONMENT = os.environ | privileges.NO_THREADS
 """With it, the command need not start itself again, which takes as long as starting it."""
 
