@@ -54,7 +54,7 @@ class Background:
         with (self._to / "log").open("a", encoding="utf-8") as stdout:
             return subprocess.Popen(
                 ["setpriv", "--pdeathsig=KILL", "--", sys.executable, PROGRAM, self._to, *names],
-                stdin=subprocess.PIPE,
+                stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -80,8 +80,6 @@ class Background:
             program.wait(SECONDS)
         finally:
             program.kill()
-            if program.stdin:
-                program.stdin.close()
 
     def tell(self) -> None:
         """Print what the lab has printed since."""
@@ -94,7 +92,7 @@ class Background:
                 self._reporter.ensure_newline()
 
     def result(self, name: str) -> str:
-        """Wait for a guest; return what was wrong in it. It means that the other tests have ended.
+        """Wait for a guest; return what was wrong in it.
 
         Who asks again after something was wrong has the guest run again, alone: unless its own pytest has tested what
         failed a second time.
@@ -106,8 +104,6 @@ class Background:
             file.unlink(missing_ok=True)
             self._program = self._started([name])
         self._told_of.add(name)
-        if self._program.stdin:
-            self._program.stdin.close()
         while not file.exists():
             ended = self._program.poll() is not None
             self.tell()

@@ -1,8 +1,8 @@
 """Prepares the guests that are named and runs their tests, two guests at a time: run_guests.py DIRECTORY NAME ...
 
 It is a program of its own, as it works while other tests run (see background.py). What it does it prints, and how a
-guest ended is a file of the guest's name in the directory, which is complete as soon as it is there. As long as the
-standard input is empty and open, one guest at a time runs: other tests want a processor, too.
+guest ended is a file of the guest's name in the directory, which is complete as soon as it is there. Two guests at a
+time run beside the tests on the host, too, which often wait for something.
 Nothing here is nice to them: what takes ten times as long in a guest has the less time to wait.
 """
 
@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import sys
-import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 TESTS_FAILED = 1
 """pytest's exit status. It has tested what failed once more, in the same kernel: there is no sense in a third try."""
 
-slots = threading.Semaphore(1)
-
 
 @cache
 def root_for(kernel: str) -> Root:
@@ -44,13 +41,12 @@ def root_for(kernel: str) -> Root:
 
 
 def in_guest(root: Root, name: str, to: Path) -> None:
-    """Wait until a guest may run, run it, and write what is wrong: nothing if all is well."""
+    """Run a guest, and write what is wrong: nothing if all is well."""
     try:
-        with slots:
-            say(f"guest {name} begins")
-            result = guests.run(root, name)
-            count = guests.ran(guests.report(root, name))
-            say(f"guest {name} ended after {result.seconds:.0f} s; {count} tests ran")
+        say(f"guest {name} begins")
+        result = guests.run(root, name)
+        count = guests.ran(guests.report(root, name))
+        say(f"guest {name} ended after {result.seconds:.0f} s; {count} tests ran")
         wrong = result.report() or ("" if count else "no test ran")
         if result.status == TESTS_FAILED and not result.complaints:
             (to / f"{name}.final").touch()
@@ -69,12 +65,6 @@ def done(file: Path, text: str) -> None:
     part.rename(file)
 
 
-def second_slot() -> None:
-    """Let two guests run at a time when the standard input says so, or ends."""
-    sys.stdin.readline()
-    slots.release()
-
-
 def end(_signal: int, _frame: FrameType | None) -> None:
     """End the guests, and all programs that build; whoever waits for one then takes back what it has done by halves."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -91,7 +81,6 @@ def main() -> None:
     os.setpgid(0, 0)
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # pytest's business
-    threading.Thread(target=second_slot, daemon=True).start()
     with ThreadPoolExecutor(2) as pool:
         try:
             for name in sys.argv[2:]:
