@@ -3,6 +3,7 @@
 # make service   as root: JupyterLab and the helper for all users of this machine, in /opt/pte-magic
 # make attack   fuzzing, storms and kills against helper and walkers, as root: make attack MINUTES=60 SEED=1 ONLY=storms,forks
 # make examples   execute the tutorials and keep what they show, some of them in a kernel of the lab (as root)
+# make man    the man page, from the parser of the command line
 # make support   write README's table of which walkers work where, after make test
 # make test   linters, types, all tests, some of them in kernels of several Debians (as root)
 # make vm     a shell in one of these kernels, KERNEL=6.12 for example; make vm-lab: JupyterLab there
@@ -18,7 +19,7 @@ KERNEL ?= newest
 SERVICE := /opt/pte-magic
 LESSONS ?= $(HOME)/pte-magic-lessons
 
-.PHONY: demo service examples support test lint attack bench bench-vm lab screenshots vm vm-lab python system clean
+.PHONY: demo service examples man support test lint attack bench bench-vm lab screenshots vm vm-lab python system clean
 
 test examples support bench-vm vm vm-lab: PACKAGES += $(VM_PACKAGES)
 test bench screenshots: PACKAGES += chromium
@@ -32,7 +33,7 @@ demo: .venv/demo
 service: python system
 	@test "$$(id -u)" = 0 || { echo "Only root can install for all users: type sudo make service"; exit 1; }
 	@umask 022; set -e; copy=$$(mktemp -d); trap 'rm -r "$$copy"' EXIT; \
-	cp -r LICENSE README.md hatch_build.py pyproject.toml pte_magic stap "$$copy"; \
+	cp -r LICENSE README.md docs hatch_build.py pyproject.toml pte_magic stap "$$copy"; \
 	$(PYTHON) -m venv $(SERVICE); \
 	$(SERVICE)/bin/pip install --quiet "$$copy[lab]"; \
 	$(SERVICE)/bin/pte-magic install-service
@@ -40,6 +41,12 @@ service: python system
 examples: .venv/ready
 	$(BIN)/python examples/execute.py
 	$(BIN)/python tests/vm/examples.py
+
+# As wide as any reader's, and of the day of the last change: the page is the same wherever it is made.
+man: .venv/ready
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct -- pte_magic/cli) COLUMNS=80 $(BIN)/argparse-manpage \
+	  --module pte_magic.cli.command_line --function parser --project-name pte-magic --manual-title "User Commands" \
+	  --description "page-table entries of running processes" --include docs/pte-magic.1.in --output docs/pte-magic.1
 
 support: .venv/ready
 	@$(BIN)/python tests/vm/support.py

@@ -23,6 +23,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from serving import CLIENTS, serving
 from waiting import SECONDS, wait_until
 
+import pte_magic
 from pte_magic import walkers
 from pte_magic.api import pte_frame
 from pte_magic.errors import WalkerUnavailableError
@@ -136,6 +137,7 @@ def python(code: str, *before: str, user: int | None = None) -> str:
 
 _BECOME = """
 import ctypes, encodings.ascii, json, os
+from pte_magic import *
 import pte_magic
 os.setgroups([])
 os.setgid({user})
@@ -246,6 +248,8 @@ def forked(*steps: Callable[[], Any]) -> Iterator[Child]:
 
 def become(user: int) -> None:
     """Make this process, a forked one, an ordinary user's, as if it had been started as that."""
+    for name in pte_magic.__all__:  # that user need not be able to read where the modules are
+        getattr(pte_magic, name)
     os.setgroups([])
     os.setgid(user)
     os.setuid(user)

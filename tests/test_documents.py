@@ -37,9 +37,9 @@ def code(text: str) -> list[str]:
 
 
 def commands(text: str, name: str) -> list[list[str]]:
-    """Return the words that follow a command wherever a document types it, without a comment behind it."""
+    """Return the words that follow a command wherever a document types it, without a comment or another command."""
     found = [re.search(rf"(?:^|[/ (])({name})(?=[\s)]|$)(.*)", line.partition("  #")[0]) for line in code(text)]
-    return [shlex.split(match[2].strip(" )"), posix=False) for match in found if match]
+    return [shlex.split(match[2].partition(" -- ")[0].strip(' )"'), posix=False) for match in found if match]
 
 
 def anchors(text: str) -> set[str]:

@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "helper": {"walkers", "systemtap", "formats", *SYSTEM},
     "api": {"views", "dataframes", "walkers", "targets", "formats", *SYSTEM},
     "notebook": {"api", "dataframes", "walkers", "targets", "systemtap", "formats", *SYSTEM},
-    "cli": {"helper", "walkers", *SYSTEM},
+    "cli": {"api", "helper", "walkers", "targets", *SYSTEM},
     "__main__": {"cli"},
     "__init__": {"api", "notebook", "views", "walkers", *SYSTEM},
 }

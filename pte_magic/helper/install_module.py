@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pte_magic.errors import SystemTapError
@@ -14,6 +12,7 @@ from pte_magic.walkers.what_to_type import command
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
 _FOR_USERS = """Members of the group stapusr see raw entries with it, without page frames. To add a user:
   sudo usermod --append --groups stapusr {user}
@@ -27,26 +26,6 @@ _NO_KEY = (
     "this kernel takes signed modules only, and there is none of the keys that distributions make ({keys}); type "
     "`{command} --key KEY --certificate CERTIFICATE`"
 )
-
-
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to those of ``pte-magic``."""
-    parser = commands.add_parser(
-        "install-module",
-        help="install the walker of SystemTap for users without privileges",
-        description="Compile the module of the walker stap and put it where SystemTap lets members of the group "
-        "stapusr load it from. They see the page-table entries of processes whose /proc/PID/pagemap they may open, "
-        "without page frames and swap locations, as in that file. Needs root.",
-    )
-    parser.set_defaults(function=install_module)
-    parser.add_argument(
-        "--release",
-        default=platform.release(),
-        help="the kernel to compile for (default: %(default)s, the running one)",
-    )
-    parser.add_argument("--key", help="private key to sign the module with, PEM, or a URI of PKCS #11")
-    parser.add_argument("--certificate", metavar="FILE", type=Path, help="X.509 certificate of that key, DER or PEM")
-    parser.add_argument("--remove", action="store_true", help="remove the module")
 
 
 def install_module(given: argparse.Namespace) -> None:

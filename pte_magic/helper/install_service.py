@@ -23,24 +23,6 @@ DIRECTORY = UNIT.parent
 RUNNING = Path("/run/systemd/system")  # there is one if systemd runs, sd_booted(3)
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to those of ``pte-magic``."""
-    parser = commands.add_parser(
-        "install-service",
-        help="let systemd start the helper when a notebook connects",
-        description=f"Write {SOCKET} and {SERVICE} to {DIRECTORY}, and have systemd listen at {DEFAULT_SOCKET}. The "
-        "service runs as a user of its own, with the Python that runs this command. Needs root.",
-    )
-    parser.set_defaults(function=install_service)
-    parser.add_argument("--group", help=f"who may connect, besides root ({policy.DEFAULT_GROUP})")
-    parser.add_argument(
-        "--frames",
-        metavar="GROUP",
-        help="group whose members see page frame numbers and swap locations (default: nobody)",
-    )
-    parser.add_argument("--remove", action="store_true", help="stop the service, and remove both files")
-
-
 def install_service(given: argparse.Namespace) -> None:
     """Install or remove the service, and print the steps.
 

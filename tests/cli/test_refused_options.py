@@ -52,12 +52,12 @@ def test_a_number_is_named_that_is_none(option: str, value: str, capsys: pytest.
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("", "pte-magic: the following arguments are required: {serve,install-module,install-service}; type "),
-        ("serv", "invalid choice: 'serv' (choose from "),
+        ("", "pte-magic: the following arguments are required: COMMAND; type "),
+        ("serv", "'serv' is not a command; did you mean 'serve'?"),
         ("serve --walker nope", "argument --walker: invalid choice: 'nope' (choose from "),
-        ("serve --nonsense", "unrecognized arguments: --nonsense"),
-        ("serve more", "unrecognized arguments: more"),
-        ("serve --max 5", "ambiguous option: --max could match --max-clients"),
+        ("serve --nonsense", "there is no option '--nonsense'"),
+        ("serve more", "'more' is a word too many"),
+        ("serve --max 5", "there is no option '--max'; did you mean '--max-"),
         ("install-service --remove=yes", "argument --remove: ignored explicit argument 'yes'"),
     ],
 )

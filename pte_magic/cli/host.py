@@ -1,0 +1,81 @@
+"""``pte-magic machine``, ``decode``, ``doctor`` and ``snapshot``: the commands that are not about one process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pte_magic.api.decode import decode as decoded
+from pte_magic.api.doctor import doctor as report
+from pte_magic.api.machine.processes import machine as processes
+from pte_magic.api.snapshots.take import ALL
+from pte_magic.api.snapshots.take import snapshot as written
+from pte_magic.cli import output, terminal
+from pte_magic.errors import TargetError
+from pte_magic.text.typed_numbers import number
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def machine(given: argparse.Namespace) -> None:
+    """Show all processes, or physical memory by owner.
+
+    Raises:
+        PteMagicError: They cannot be shown; says why.
+
+    """
+    if given.map:
+        output.no_text_only(given, "--map")
+        terminal.show(processes(walker=given.walker).map(), given.color)
+    else:
+        output.give(processes(walker=given.walker), given)
+
+
+def decode(given: argparse.Namespace) -> None:
+    """Decode raw entries.
+
+    Raises:
+        TargetError: One is not a number, or not an entry.
+
+    """
+    entries = []
+    for text in given.values:
+        read = number(text, digits_are_hex=True)
+        if read is None:
+            message = f"{text!r} is not a number; type a raw entry such as 0x8000000153016067"
+            raise TargetError(message)
+        if read.note:
+            terminal.note(read.note)
+        entries.append(read.value)
+    frame = decoded(entries, level=given.level, arch=given.arch, release=given.release)
+    if given.bits:
+        output.no_text_only(given, "--bits")
+        terminal.show("\n\n".join(str(frame.bits(row)) for row in range(len(frame))), given.color)
+    else:
+        output.give(frame, given)
+
+
+def doctor(given: argparse.Namespace) -> None:
+    """Show which walkers work here."""
+    output.give(report(), given)
+
+
+def snapshot(given: argparse.Namespace) -> int:
+    """Write the entries of processes to files; return 1 if some could not be read.
+
+    Raises:
+        PteMagicError: They cannot be written; says why.
+
+    """
+    named = given.pids not in ([], [ALL])
+    pids = [_pid(text) for text in given.pids] if named else ALL
+    table = written(given.path, pids, walker=given.walker, private=not given.public)
+    output.give(table, given)
+    return int(named and bool(table["error"].notna().any()))
+
+
+def _pid(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        message = f"{text!r} is not the number of a process; type numbers, such as 1234, or {ALL}"
+        raise TargetError(message)
+    return int(text)

@@ -1,0 +1,47 @@
+"""``pte-magic show`` and ``summary``: the entries of a process; one address takes no pandas."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pte_magic.api import one_address
+from pte_magic.cli import process, terminal
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def show(given: argparse.Namespace) -> None:
+    """Show the entries of a process.
+
+    Raises:
+        PteMagicError: They cannot be shown; says why.
+
+    """
+    is_text = not (given.json or given.csv or given.parquet or given.frames or given.runs)
+    with process.named(given) as named:
+        if named.meant.address is not None and is_text:
+            terminal.show(one_address.text(named.meant, named.space, given.walker), given.color)
+            return
+        from pte_magic.api import walk  # noqa: PLC0415  (pandas, which takes longer than an address)
+        from pte_magic.cli import output  # noqa: PLC0415  (likewise)
+
+        frame = walk.walk_target(named.meant, named.space, walker=given.walker, tables=given.tables)
+    if given.frames:
+        frame = frame.frames()
+    output.give(frame.runs() if given.runs else frame, given)
+
+
+def summary(given: argparse.Namespace) -> None:
+    """Show entries and bytes by state and page size.
+
+    Raises:
+        PteMagicError: They cannot be shown; says why.
+
+    """
+    from pte_magic.api import walk  # noqa: PLC0415  (pandas, which `show` of one address has no use for)
+    from pte_magic.cli import output  # noqa: PLC0415  (likewise)
+
+    with process.named(given) as named:
+        frame = walk.walk_target(named.meant, named.space, walker=given.walker, tables=False)
+    output.give(frame.summary(), given)

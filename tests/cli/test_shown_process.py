@@ -1,0 +1,136 @@
+"""``pte-magic show`` and ``summary``: they say of a process what Python does, and to whom it is not shown, why."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import signal
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import NOBODY, forked, needs_root, python
+from handmade import PAGE, SHARED, NewMap, libc
+from typed_commands import run, said
+from waiting import wait_until
+
+import pte_magic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def stopped(**options: int | list[int]) -> Iterator[int]:
+    """Give the pid of a process that is stopped, and killed in the end."""
+    with subprocess.Popen(["sleep", "1000"], **options) as process:  # type: ignore[call-overload]  # user and group
+        try:
+            wait_until(lambda: b"sleep\0" in Path(f"/proc/{process.pid}/cmdline").read_bytes())
+            wait_until(lambda: "[heap]" in Path(f"/proc/{process.pid}/maps").read_text(encoding="utf-8"))
+            process.send_signal(signal.SIGSTOP)
+            wait_until(
+                lambda: Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2][1] == "T"
+            )
+            yield process.pid
+        finally:
+            process.kill()
+
+
+def region(pid: int, name: str) -> tuple[int, int]:
+    """Return where a region is, as /proc/PID/maps says."""
+    maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
+    found = re.search(rf"^([0-9a-f]+)-([0-9a-f]+) .*{re.escape(name)}$", maps, re.MULTILINE)
+    assert found
+    return int(found[1], 16), int(found[2], 16)
+
+
+def test_one_address_reads_character_by_character_as_in_python(walker: str) -> None:
+    if walker in {"helper", "stap"}:
+        pytest.skip("the command has no helper of the tests, and compiles for minutes")
+    with stopped() as pid:
+        start, end = region(pid, "[stack]")
+        for address in (start, end - PAGE, end - 1, region(pid, "[heap]")[0]):
+            shown = said("show", "--walker", walker, pid, f"{address:#x}")
+            assert shown == f"{pte_magic.walk(address, pid=pid, walker=walker)}\n"
+
+
+def test_an_address_where_nothing_is_mapped_is_noted() -> None:
+    with stopped() as pid:
+        done = run("show", pid, "00001000")
+        assert done.stderr == "pte-magic: nothing is mapped at 0x1000\n"
+        assert done.stdout == f"{pte_magic.walk(0x1000, pid=pid)}\n"
+        assert run("show", pid, "4096").stderr.startswith(
+            "pte-magic: nothing is mapped at 0x1000; 4096 was read as dec"
+        )
+
+
+def test_two_pids_are_not_taken_for_a_pid_and_an_address() -> None:
+    with stopped() as pid:
+        done = run("show", pid, os.getpid())
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"{os.getpid()} is the pid of a process" in done.stderr
+
+
+def test_one_address_takes_no_pandas() -> None:
+    code = "import sys; from pte_magic.cli import main; print(main(['show', {!r}, {!r}]), 'pandas' in sys.modules)"
+    with stopped() as pid:
+        address = f"{region(pid, '[heap]')[0]:#x}"
+        assert python(code.format(str(pid), address)).splitlines()[-1] == "0 False"
+    assert python("import sys, pte_magic; pte_magic.walk; print('pandas' in sys.modules)") == "True"
+
+
+def test_a_region_and_a_range_read_as_in_python() -> None:
+    with stopped() as pid:
+        start, end = region(pid, "[heap]")
+        expected = f"{pte_magic.walk('[heap]', pid=pid)}\n"
+        assert said("show", pid, "[heap]") == said("show", pid, f"{start:x}-{end:x}") == expected
+        assert said("summary", pid, "[heap]") == f"{pte_magic.walk('[heap]', pid=pid).summary()}\n"
+
+
+def test_all_rows_are_as_many_as_pages() -> None:
+    with stopped() as pid:
+        start, end = region(pid, "[stack]")
+        found = re.findall(r"^\d+ +(0x[0-9a-f]+) ", said("show", "--all", pid, "[stack]"), re.MULTILINE)
+        assert [int(address, 16) for address in found] == [*range(start, end, PAGE)]
+
+
+def test_bytes_in_memory_are_those_that_smaps_counts() -> None:
+    with stopped() as pid:
+        rows = [json.loads(line) for line in said("summary", "--json", pid, "[heap]").splitlines()]
+        smaps = Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8").partition("[heap]\n")[2]
+        resident = re.search(r"^Rss: +(\d+) kB", smaps, re.MULTILINE)
+    assert resident
+    assert sum(row["bytes"] for row in rows if row["state"] == "present") == int(resident[1]) * 1024
+
+
+@needs_root
+def test_a_user_sees_own_processes_and_is_told_why_not_others() -> None:
+    with stopped(user=NOBODY, group=NOBODY, extra_groups=[]) as own, stopped() as other:
+        address = f"{region(own, '[heap]')[0]:#x}"
+        assert "walker pagemap" in said("show", own, address, user=NOBODY)
+        done = run("show", other, address, user=NOBODY)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert re.fullmatch(rf"pte-magic: pid {other}: permission denied; [^\n]+\n", done.stderr)
+
+
+def test_names_act_on_no_terminal(new_map: NewMap) -> None:
+    """A process that calls itself what clears a screen, with memory of the same name."""
+    clear = b"\x1b[2J\xff"
+    fd = os.memfd_create(os.fsdecode(clear))
+    os.truncate(fd, PAGE)
+    start = new_map(PAGE, flags=SHARED, fd=fd)
+    os.close(fd)
+    with forked(lambda: libc.prctl(15, clear, 0, 0, 0) or bool(ctypes.memset(start, 1, PAGE))) as child:  # PR_SET_NAME
+        child.step()
+        for line in (
+            ["machine", "--all"],
+            ["show", "--frames", child.pid, r"memfd:\x1b[2J\xff"],
+            ["show", child.pid, "memfd:\x1b[2J"],
+        ):
+            done = run(*line)
+            assert "\x1b" not in done.stdout + done.stderr
+            assert r"\x1b[2J" in done.stdout + done.stderr, line
