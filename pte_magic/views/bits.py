@@ -13,7 +13,7 @@ from pte_magic.formats import kernel as kernels
 from pte_magic.formats.describe import Description, describe, hexadecimal
 from pte_magic.linux.geometry import LEVELS
 from pte_magic.text import typed_numbers
-from pte_magic.views import entry_picture
+from pte_magic.views import entry_picture, entry_text
 from pte_magic.views.markup import framed, module, script
 from pte_magic.views.widget import View
 
@@ -95,7 +95,7 @@ class BitField(View):
 
     def text(self) -> str:
         """Return the picture as text."""
-        return entry_picture.text(self.description, differ=self._differ)
+        return entry_text.text(self.description, differ=self._differ)
 
     def html(self) -> str:
         """Return the picture as HTML, without interaction."""

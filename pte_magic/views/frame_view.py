@@ -15,7 +15,7 @@ from pte_magic.errors import TargetError
 from pte_magic.errors.escapes import visible
 from pte_magic.formats.describe import MOST_PAGES, describe
 from pte_magic.text.units import counted
-from pte_magic.views import entry_picture, one_address
+from pte_magic.views import entry_picture, entry_text, one_address
 from pte_magic.views.headline import headline, shortened
 from pte_magic.views.html_table import of_frame
 from pte_magic.views.markup import escape, framed, scrolled
@@ -84,7 +84,7 @@ def text(frame: pd.DataFrame) -> str:
         is_set = shown[bits].fillna(value=False).astype(bool).to_numpy()
         table[SET] = [" ".join(compress(bits, row)) or MISSING for row in is_set]
     leaf = _leaf(frame)
-    bits_of_leaf = ["", entry_picture.text(leaf)] if leaf else []
+    bits_of_leaf = ["", entry_text.text(leaf)] if leaf else []
     return "\n".join([*headline(frame), table.to_string(max_rows=limit, na_rep=MISSING), *notes, *bits_of_leaf])
 
 

@@ -9,7 +9,7 @@ from pte_magic.dataframes.column_names import BOOLEANS, FORMAT
 from pte_magic.errors.escapes import visible
 from pte_magic.linux import hardware
 from pte_magic.text.units import counted
-from pte_magic.views import entry_picture
+from pte_magic.views import entry_text
 from pte_magic.views.value_words import MISSING, of_number
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def text(columns: Mapping[str, Sequence[Any]], leaf: Description | None) -> str:
         rows_of_bits = zip(*(columns[name] for name in bits), strict=True)
         table[SET] = [" ".join(compress(bits, row)) or MISSING for row in rows_of_bits]
     constant = ", ".join(f"{name} {_word(name, value)}" for name, value in same.items())
-    return "\n".join([*lines(table), f"[{shape}]", constant, *(["", entry_picture.text(leaf)] if leaf else [])])
+    return "\n".join([*lines(table), f"[{shape}]", constant, *(["", entry_text.text(leaf)] if leaf else [])])
 
 
 def _only(values: Sequence[Any]) -> Any:

@@ -27,7 +27,7 @@ from pte_magic.formats import kernel
 from pte_magic.formats.describe import describe
 from pte_magic.linux.geometry import LEVELS
 from pte_magic.text import typed_numbers
-from pte_magic.views import entry_picture
+from pte_magic.views import entry_picture, entry_text
 from pte_magic.views.bits import BitField
 from pte_magic.views.markup import STATIC
 from pte_magic.walkers.entries import SPAN, Entries
@@ -72,9 +72,9 @@ def test_text_and_html_say_the_same_of_every_field(entry: int, level: str) -> No
     found = describe(entry, level, kernel.running())
     read = Table(entry_picture.html(found))
     fields = read.rows[-len(found.parts) :]
-    lines = entry_picture.text(found).splitlines()[2:][: len(found.parts)]
+    lines = entry_text.text(found).splitlines()[2:][: len(found.parts)]
     sources = {part.source for part in found.parts} - {""}
-    assert len(entry_picture.text(found).splitlines()) == 2 + len(found.parts) + len(sources)
+    assert len(entry_text.text(found).splitlines()) == 2 + len(found.parts) + len(sources)
     assert read.bits == f"{entry:064b}"
     for part, cells, line in zip(found.parts, fields, lines, strict=True):
         bits, name, value, meaning, by = cells
@@ -87,11 +87,11 @@ def test_text_and_html_say_the_same_of_every_field(entry: int, level: str) -> No
         assert int(words[2], 0) == part.value
         assert meaning in line
         assert by in line
-    assert found.says in entry_picture.text(found).splitlines()[0]
+    assert found.says in entry_text.text(found).splitlines()[0]
     shown = re.sub("<[^>]+>", "", entry_picture.html(found).rpartition('<p class="pte-sources">')[2])
     for source in sources:  # for whoever has no mouse to rest on a bit
         names = ", ".join(part.name for part in found.parts if part.source == source)
-        assert f"{source}: {names}" in entry_picture.text(found).splitlines()
+        assert f"{source}: {names}" in entry_text.text(found).splitlines()
         assert f"{source}: {names}" in shown
 
 
@@ -102,7 +102,7 @@ def test_what_differs_is_pointed_at_in_words(before: int, after: int) -> None:
     changed = [bool(differ >> part.low & (1 << part.width) - 1) for part in found.parts]
     fields = Table(entry_picture.html(found, differ=differ)).rows[-len(found.parts) :]
     assert [cells[2].endswith(" changed") for cells in fields] == changed
-    lines = entry_picture.text(found, differ=differ).splitlines()[2:][: len(changed)]
+    lines = entry_text.text(found, differ=differ).splitlines()[2:][: len(changed)]
     assert [line.startswith(">") for line in lines] == changed
 
 
