@@ -24,7 +24,7 @@ SCALE = float(os.environ.get("PTE_MAGIC_TEST_SCALE", "1"))
 """How often tests do what they do very often: a machine that is played by software has no time for a million."""
 CLIENTS = max(int(100 * SCALE), 10)
 """How many of one user the tests' common helper takes at a time."""
-_START = 5 * SECONDS  # it imports pandas: a minute, in a guest on a busy machine
+_START = 5 * SECONDS  # it imports numpy: long, in a guest on a busy machine
 COMMAND = (sys.executable, "-W", "error", "-m", "pte_magic", "serve")
 
 left_behind.guard()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pte_magic.api import walk
 from pte_magic.cli import output, process, terminal
-from pte_magic.errors import PteMagicError, TargetError
+from pte_magic.errors import PteMagicError
 
 if TYPE_CHECKING:
     import argparse
@@ -28,8 +28,7 @@ def diff(given: argparse.Namespace) -> int:
 
     """
     if bool(given.command) == (given.seconds is not None):
-        message = "diff is around one command or some seconds; type pte-magic diff PID -- COMMAND, or --seconds N PID"
-        raise TargetError(message)
+        given.parser.error("diff is around a command or some seconds; add -- COMMAND to the line, or --seconds N")
     with process.named(given) as named:
         before = walk.walk_target(named.meant, named.space, walker=given.walker, tables=False)
         status = 0

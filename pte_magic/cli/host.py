@@ -10,7 +10,6 @@ from pte_magic.api.machine.processes import machine as processes
 from pte_magic.api.snapshots.take import ALL
 from pte_magic.api.snapshots.take import snapshot as written
 from pte_magic.cli import output, terminal
-from pte_magic.errors import TargetError
 from pte_magic.text.typed_numbers import number
 
 if TYPE_CHECKING:
@@ -35,15 +34,14 @@ def decode(given: argparse.Namespace) -> None:
     """Decode raw entries.
 
     Raises:
-        TargetError: One is not a number, or not an entry.
+        TargetError: One is not an entry.
 
     """
     entries = []
     for text in given.values:
         read = number(text, digits_are_hex=True)
         if read is None:
-            message = f"{text!r} is not a number; type a raw entry such as 0x8000000153016067"
-            raise TargetError(message)
+            given.parser.error(f"{text!r} is not a number, such as 0x8000000153016067")
         if read.note:
             terminal.note(read.note)
         entries.append(read.value)
@@ -68,14 +66,10 @@ def snapshot(given: argparse.Namespace) -> int:
 
     """
     named = given.pids not in ([], [ALL])
-    pids = [_pid(text) for text in given.pids] if named else ALL
+    wrong = next((text for text in given.pids if not (text.isascii() and text.isdecimal())), None) if named else None
+    if wrong is not None:
+        given.parser.error(f"{wrong!r} is not the number of a process; name numbers, such as 1234, or {ALL}")
+    pids = [int(text) for text in given.pids] if named else ALL
     table = written(given.path, pids, walker=given.walker, private=not given.public)
     output.give(table, given)
     return int(named and bool(table["error"].notna().any()))
-
-
-def _pid(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
-        message = f"{text!r} is not the number of a process; type numbers, such as 1234, or {ALL}"
-        raise TargetError(message)
-    return int(text)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from pte_magic.api import json_lines
 from pte_magic.cli import terminal
-from pte_magic.errors import MissingPackageError, ResourceError, TargetError
+from pte_magic.errors import MissingPackageError, ResourceError
 from pte_magic.errors.escapes import visible
 
 if TYPE_CHECKING:
@@ -49,13 +49,7 @@ def _write(frame: pd.DataFrame, path: str, *, has_index: bool) -> None:
 
 
 def no_text_only(given: argparse.Namespace, what: str) -> None:
-    """Refuse data of a result that is only a text.
-
-    Raises:
-        TargetError: Data was asked for.
-
-    """
+    """Refuse a line that asks for data of a result that is only a text."""
     for name in ("json", "csv", "parquet"):
         if getattr(given, name):
-            message = f"--{name} does not go with {what}, which is a text; leave one of them out"
-            raise TargetError(message)
+            given.parser.error(f"--{name} does not go with {what}, which is a text; leave one of them out")

@@ -18,7 +18,7 @@ def show(given: argparse.Namespace) -> None:
         PteMagicError: They cannot be shown; says why.
 
     """
-    is_text = not (given.json or given.csv or given.parquet or given.frames or given.runs)
+    is_text = not (given.json or given.csv or given.parquet is not None or given.frames or given.runs)
     with process.named(given) as named:
         if named.meant.address is not None and is_text:
             terminal.show(one_address.text(named.meant, named.space, given.walker), given.color)

@@ -91,6 +91,12 @@ def test_a_region_and_a_range_read_as_in_python() -> None:
         assert said("summary", pid, "[heap]") == f"{pte_magic.walk('[heap]', pid=pid).summary()}\n"
 
 
+def test_a_whole_process_reads_as_in_python() -> None:
+    with stopped() as pid:
+        assert said("show", pid) == said("show", pid, "all") == f"{pte_magic.walk('all', pid=pid)}\n"
+        assert said("show", "--runs", pid) == f"{pte_magic.walk('all', pid=pid).runs()}\n"
+
+
 def test_all_rows_are_as_many_as_pages() -> None:
     with stopped() as pid:
         start, end = region(pid, "[stack]")

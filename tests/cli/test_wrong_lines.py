@@ -36,6 +36,12 @@ ADMINISTRATION = ("serve", "install-module", "install-service")
         ("show --json --csv 1", "not allowed with argument --json"),
         ("watch --every 0 1", "'0' is not a number of seconds; type one above 0, such as 0.5"),
         ("diff --seconds nan 1", "'nan' is not a number of seconds"),
+        ("diff 1", "diff is around a command or some seconds; add -- COMMAND to the line, or --seconds N"),
+        ("diff --seconds 1 1 -- true", "diff is around a command or some seconds"),
+        ("decode 0x67 zebra", "'zebra' is not a number, such as 0x8000000153016067"),
+        ("decode 0x67 --bits --json", "--json does not go with --bits"),
+        ("machine --map --csv", "--csv does not go with --map"),
+        ("snapshot /nonexistent/x alle", "'alle' is not the number of a process; name numbers, such as 1234, or all"),
         ("serve --max-clients 0", "'0' is not a number from 1 on"),
     ],
 )
@@ -49,15 +55,13 @@ def test_a_wrong_line_is_refused_in_one(typed: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [
-        ("diff 1", "diff is around one command or some seconds"),
-        ("diff --seconds 1 1 -- true", "diff is around one command or some seconds"),
-        ("decode 0x67 zebra", "'zebra' is not a number; type a raw entry such as 0x8000000153016067"),
         ("decode 0x67 --level ptt", "level 'ptt' does not exist; type one of pgd, p4d, pud, pmd, pte"),
         ("decode 0x67 --arch x86", "x86"),
-        ("decode 0x67 --bits --json", "--json does not go with --bits"),
-        ("machine --map --csv", "--csv does not go with --map"),
         ("show 999999999", "pid 999999999: no such process"),
-        ("snapshot /nonexistent/x alle", "'alle' is not the number of a process; type numbers, such as 1234, or all"),
+        (
+            "show --walker bfp 1",
+            "walker 'bfp' does not exist; type one of auto, bpf, helper, stap, pagemap; did you mean 'bpf'?",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(typed: str, expected: str) -> None:
