@@ -50,6 +50,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     if words[:1] == ["diff"] and _RUN in words:
         at = words.index(_RUN)
         words, command = words[:at], words[at + 1 :]
+    given: argparse.Namespace
     given, rest = made.parse_known_args(words)
     if rest:
         given.parser.unknown(rest)

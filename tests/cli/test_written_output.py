@@ -46,6 +46,13 @@ def test_json_has_an_object_per_row_with_hex_for_what_is_too_long_for_a_number(p
     assert {row["pid"] for row in rows} == {os.getpid()}
 
 
+def test_options_may_come_anywhere(pages: tuple[int, str]) -> None:
+    expected = said("show", "--json", "--walker", "pagemap", *pages)
+    assert said("show", pages[0], "--json", pages[1], "--walker", "pagemap") == expected
+    assert said("show", "-w", "pagemap", "--json", "--", *pages) == expected
+    assert said("decode", "0x67", "--json", "0") == said("decode", "--json", "0x67", "0")
+
+
 def test_csv_and_parquet_come_back_as_the_frame(pages: tuple[int, str], tmp_path: Path) -> None:
     expected = pte_magic.walk(*ends(pages[1]))
     back = pte_magic.PteFrame(pd.read_csv(io.StringIO(said("show", "--csv", *pages)), dtype_backend="numpy_nullable"))

@@ -25,17 +25,19 @@ ADMINISTRATION = ("serve", "install-module", "install-service")
     ("typed", "expected"),
     [
         ("", "COMMAND"),
-        ("sohw 1", "'sohw' is not a command of pte-magic; did you mean 'show'?"),
-        ("xyzzy", "'xyzzy' is not a command of pte-magic; it has show, summary,"),
+        ("sohw 1", "'sohw' is not a command; did you mean 'show'?"),
+        ("xyzzy", "'xyzzy' is not a command; type one of show, summary,"),
         ("show", "PID"),
         ("show bash", "'bash' is not the number of a process; `pidof NAME` prints those of a program"),
         ("show -- -1", "'-1' is not the number of a process"),
-        ("show 1 [heap] [stack]", "'[stack]' is one too many"),
-        ("show --jsno 1", "has no option --jsno; did you mean '--json'?"),
-        ("show --js 1", "has no option --js; did you mean '--json'?"),
+        ("show 1 [heap] [stack]", "'[stack]' is a word too many"),
+        ("show --jsno 1", "there is no option '--jsno'; did you mean '--json'?"),
+        ("show --js 1", "there is no option '--js'; did you mean '--json'?"),
         ("show --json --csv 1", "not allowed with argument --json"),
         ("watch --every 0 1", "'0' is not a number of seconds; type one above 0, such as 0.5"),
         ("diff --seconds nan 1", "'nan' is not a number of seconds"),
+        ("decode -l pte 0x67 -l pmd", "argument -l/--level: typed twice, the second time with 'pmd'; type it once"),
+        ("show --walker= 1", "argument -w/--walker: the value is empty; type"),
         ("diff 1", "diff is around a command or some seconds; add -- COMMAND to the line, or --seconds N"),
         ("diff --seconds 1 1 -- true", "diff is around a command or some seconds"),
         ("decode 0x67 zebra", "'zebra' is not a number, such as 0x8000000153016067"),
@@ -48,7 +50,7 @@ ADMINISTRATION = ("serve", "install-module", "install-service")
 def test_a_wrong_line_is_refused_in_one(typed: str, expected: str) -> None:
     done = run(*typed.split())
     assert (done.returncode, done.stdout) == (2, "")
-    assert re.fullmatch(r"pte-magic: [^\n]*; type `pte-magic( [a-z]+)? --help`\n", done.stderr)
+    assert re.fullmatch(r"pte-magic(?: [a-z]+)?: [^\n]*; type `pte-magic( [a-z]+)? --help`\n", done.stderr)
     assert expected in done.stderr
 
 
