@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pte_magic.api.decode import decode as decoded
 from pte_magic.api.doctor import doctor as report
@@ -10,10 +10,13 @@ from pte_magic.api.machine.processes import machine as processes
 from pte_magic.api.snapshots.take import ALL
 from pte_magic.api.snapshots.take import snapshot as written
 from pte_magic.cli import output, terminal
+from pte_magic.cli.parser import quoted
 from pte_magic.text.typed_numbers import number
 
 if TYPE_CHECKING:
     import argparse
+
+    from pte_magic.cli.parser import Parser
 
 
 def machine(given: argparse.Namespace) -> None:
@@ -37,11 +40,11 @@ def decode(given: argparse.Namespace) -> None:
         TargetError: One is not an entry.
 
     """
-    entries = []
+    entries, parser = [], cast("Parser", given.parser)
     for text in given.values:
         read = number(text, digits_are_hex=True)
         if read is None:
-            given.parser.error(f"{text!r} is not a number, such as 0x8000000153016067")
+            parser.error(f"{quoted(text)} is not a number, such as 0x8000000153016067")
         if read.note:
             terminal.note(read.note)
         entries.append(read.value)
@@ -68,7 +71,7 @@ def snapshot(given: argparse.Namespace) -> int:
     named = given.pids not in ([], [ALL])
     wrong = next((text for text in given.pids if not (text.isascii() and text.isdecimal())), None) if named else None
     if wrong is not None:
-        given.parser.error(f"{wrong!r} is not the number of a process; name numbers, such as 1234, or {ALL}")
+        given.parser.error(f"{quoted(wrong)} is not the number of a process; name numbers, such as 1234, or {ALL}")
     pids = [int(text) for text in given.pids] if named else ALL
     table = written(given.path, pids, walker=given.walker, private=not given.public)
     output.give(table, given)
