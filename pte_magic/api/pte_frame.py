@@ -188,16 +188,17 @@ class PteFrame(OwnFrame):
     def map(  # type: ignore[override]  # without a function, it is ours
         self, func: Callable[[Any], Any] | str | None = None, na_action: Any = None, **options: Any
     ) -> Any:
-        """Return a picture of all entries, one square per entry; with a function, do as `pandas.DataFrame.map` does.
+        """Return a picture of all entries; with a function, do as `pandas.DataFrame.map` does.
 
         Args:
             func: The function that pandas calls with each value; for the picture the same as ``color``.
             na_action: Of pandas.
-            options: Of pandas; for the picture ``color``, the meaning of its colours: ``"state"`` (the default),
-                ``"size"``, ``"contiguity"`` of page frames, or the name of a boolean column.
+            options: Of pandas; for the picture ``color``, the meaning of its colours: ``"state"``, ``"size"``,
+                ``"contiguity"`` of page frames, or the name of a boolean column, by default the first of them that
+                distinguishes something; and ``by``: squares of as many ``"bytes"`` (the default) or ``"entries"``.
 
         Raises:
-            TargetError: There is no such column, or the entries have no addresses.
+            TargetError: There is no such column or measure, or the entries have no addresses.
 
         """
         if callable(func):

@@ -55,7 +55,7 @@ class PteMagics(Magics):
     @argument("-f", "--frames", action="store_true", help="the kernel's data about each page frame, and the region")
     @argument("-b", "--bits", action="store_true", help="a picture of the bits of an entry; click to change them")
     @argument("--translation", action="store_true", help="a picture of an address on its way through the page tables")
-    @argument("-m", "--map", action="store_true", help="a picture of a range, one square per entry")
+    @argument("-m", "--map", action="store_true", help="a picture of a range, in squares of as many bytes")
     @argument("-W", "--watch", action="store_true", help="a live picture of changes, until it is stopped")
     @argument(
         "-e", "--every", type=seconds, metavar="SECONDS", help="with --watch: seconds between two looks; 1 by default"
@@ -81,7 +81,7 @@ class PteMagics(Magics):
         %pte 1234 [heap]    the same of another process; the pid may be an expression: %pte child.pid a
         %pte --frames a     its page frames: map count, flags, node and memory cgroup; as root
         %pte --bits a       the bits of the first entry; click to change them
-        %pte --map a        a picture of all entries, one square per entry
+        %pte --map a        a picture of all its memory, in squares of as many bytes
         %pte --translation 0x7f12345678    one address on its way through the page tables
         %pte --watch a      a live picture of changes to a; stop it by its button or by running the cell again
         %pte --decode 0x8000000153016067

@@ -5,7 +5,10 @@ Colour alone never carries a meaning. Text, SVG and JavaScript all render these 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TILE = 8
 """Width and height of the tile that a pattern repeats, in pixels."""
@@ -20,15 +23,12 @@ class Look(NamedTuple):
         letter: Its square in text.
         ground: Its colour: a custom property ``--pte-map-GROUND`` of map.css.
         pattern: The drawing on it, as an SVG path in a tile of `TILE` x `TILE`; may be empty.
-        tone: The share of `ink` in its colour where squares are too small for patterns, from 0 to 1: so looks that may
-            be neighbours differ in lightness.
 
     """
 
     letter: str
     ground: str
     pattern: str = ""
-    tone: float = 0.0
 
     @property
     def ink(self) -> str:
@@ -45,24 +45,25 @@ _DOTS = "M2 2h.01M6 6h.01"
 _ZIGZAG = "M-1 1L2 4L6 0L9 3M-1 5L2 8L6 4L9 7"
 
 NOTHING = Look(".", "empty", _SPECK)
-MISSING = Look("?", "empty", _DOWNHILL, 0.28)
-MIXED = Look("+", "grey", "M0 2h4M4 6h4", 0.36)
-OTHER = Look("o", "grey", _DOTS, 0.7)
+MISSING = Look("?", "empty", _DOWNHILL)
+OTHER = Look("o", "grey", _DOTS)
+MIXED = "+"
+"""The letter of a square of several categories, none of which is more than half of it."""
 
 STATES = {
     "none": NOTHING,
     "present": Look("#", "blue"),
-    "protnone": Look("n", "violet", _DOWN, 0.24),
-    "swap": Look("s", "orange", _UPHILL, 0.56),
-    "migration": Look("m", "teal", _ZIGZAG, 0.46),
-    "device": Look("d", "green", _ACROSS + _DOWN, 0.8),
-    "hwpoison": Look("x", "red", _UPHILL + _DOWNHILL, 0.13),
-    "marker": Look("%", "brown", _DOTS, 0.72),
+    "protnone": Look("n", "violet", _DOWN),
+    "swap": Look("s", "orange", _UPHILL),
+    "migration": Look("m", "teal", _ZIGZAG),
+    "device": Look("d", "green", _ACROSS + _DOWN),
+    "hwpoison": Look("x", "red", _UPHILL + _DOWNHILL),
+    "marker": Look("%", "brown", _DOTS),
 }
 """The look of each value of the ``state`` column."""
 
-_SMALL, _MEGA, _GIGA = Look("k", "blue"), Look("M", "green", _ACROSS, 0.2), Look("G", "orange", _ACROSS + _DOWN, 0.53)
-_BLOCK, _LARGE = Look("K", "teal", _ZIGZAG, 0.28), Look("L", "violet", _DOWN, 0.1)
+_SMALL, _MEGA, _GIGA = Look("k", "blue"), Look("M", "green", _ACROSS), Look("G", "orange", _ACROSS + _DOWN)
+_BLOCK, _LARGE = Look("K", "teal", _ZIGZAG), Look("L", "violet", _DOWN)
 SIZES = {
     4 << 10: _SMALL,
     16 << 10: _SMALL,
@@ -76,28 +77,35 @@ SIZES = {
 }
 """The look of each size of a page or contiguous block, in bytes. All sizes of one host look different."""
 
-SET, NOT_SET = Look("#", "blue"), Look("-", "orange", _ACROSS, 0.53)
+SET, NOT_SET = Look("#", "blue"), Look("-", "orange", _ACROSS)
 """The looks of a set bit and a clear one."""
 
-RUN, NEXT_RUN = Look("#", "blue"), Look("=", "orange", _UPHILL, 0.53)
+RUN, NEXT_RUN = Look("#", "blue"), Look("=", "orange", _UPHILL)
 """The looks of runs of consecutive page frames: two, in turn, so that the ends of runs are visible."""
 
 PROCESSES = (
     Look("1", "blue"),
-    Look("2", "orange", _UPHILL, 0.81),
-    Look("3", "green", _ACROSS + _DOWN, 0.52),
-    Look("4", "violet", _DOWN, 0.46),
-    Look("5", "red", _UPHILL + _DOWNHILL, 0.15),
+    Look("2", "orange", _UPHILL),
+    Look("3", "green", _ACROSS + _DOWN),
+    Look("4", "violet", _DOWN),
+    Look("5", "red", _UPHILL + _DOWNHILL),
 )
 """The looks of the largest processes, in the map of physical memory."""
 
 OWNERS = (
-    Look("o", "brown", _DOTS, 0.65),
-    Look("&", "teal", _ZIGZAG, 0.59),
-    Look("c", "grey", _DOWNHILL, 0.17),
-    Look("k", "grey", _ACROSS + _DOTS, 0.72),
-    Look("H", "orange", _DOWN + _DOTS, 0.3),
+    Look("o", "brown", _DOTS),
+    Look("&", "teal", _ZIGZAG),
+    Look("c", "quiet", "M3 4h2"),
+    Look("k", "grey", "M4 3v2"),
+    Look("H", "orange", _DOWN + _DOTS),
     NOTHING,
-    Look("-", "empty", _ACROSS, 0.89),
+    Look("-", "empty", _ACROSS),
 )
 """The looks of the other owners: other processes, several, page cache, kernel, hugetlb's pool, nobody, no memory."""
+
+_OPACITY = {"empty": 0, "quiet": 0.5}  # in their order; others hide what is below them
+
+
+def painting(looks: Sequence[Look]) -> list[int]:
+    """Return the order in which looks are painted over each other to blend: those that are translucent first."""
+    return sorted(range(len(looks)), key=lambda at: _OPACITY.get(looks[at].ground, 1))

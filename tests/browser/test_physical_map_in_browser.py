@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 if TYPE_CHECKING:
     from jupyter import Jupyter
 
-# A block is two frames. Three are a process', the third for its first half; one is the page cache's.
+# Five page frames are a process', two the page cache's.
 MADE = """import numpy as np
 from pte_magic.api.machine.owners import KINDS
 from pte_magic.views.page_map.physical_map import PhysicalMap
@@ -25,9 +25,9 @@ CELLS = ("%load_ext pte_magic", MADE)
 def test_it_is_to_be_seen_and_read_in_both_themes(jupyter: Jupyter) -> None:
     with jupyter.notebook(CELLS) as notebook:
         output = notebook.run("view")
-        expect(output).to_contain_text("physical memory: 1,000 blocks, 7.812 MiB")
+        expect(output).to_contain_text("physical memory: 2,000 page frames, 7.812 MiB")
         legend = output.get_by_role("table", name="Legend")
-        for row, said in (("python (pid 7)", "320 KiB1"), ("page cache", "18 KiB1"), ("free", "9967.785 MiB2")):
+        for row, said in (("python (pid 7)", "520 KiB1"), ("page cache", "28 KiB1"), ("free", "1,9937.785 MiB2")):
             expect(legend.get_by_role("row", name=row)).to_contain_text(said)
         for width in (WIDE, NARROW):
             notebook.width(width)
@@ -37,14 +37,15 @@ def test_it_is_to_be_seen_and_read_in_both_themes(jupyter: Jupyter) -> None:
                 assert not axe.violations(output)
 
 
-def test_the_keyboard_walks_through_the_blocks(jupyter: Jupyter) -> None:
+def test_the_keyboard_walks_through_the_page_frames(jupyter: Jupyter) -> None:
     with jupyter.notebook(CELLS) as notebook:
         output = notebook.run("view")
         cells, status = output.get_by_role("slider", name="Page map"), output.get_by_role("status")
-        expect(status).to_have_text("0x000000000000, 8 KiB, python (pid 7); 1 of 3 blocks in this run")
+        cells.focus()
+        expect(status).to_have_text("0x000000000000, 4 KiB, python (pid 7); 1 of 5 page frames in this run")
         cells.press("End")
-        expect(status).to_have_text("0x0000007ce000, 8 KiB, free; 996 of 996 blocks in this run")
+        expect(status).to_have_text("0x0000007cf000, 4 KiB, free; 1,992 of 1,992 page frames in this run")
         cells.press("Home")
-        for _ in range(3):
+        for _ in range(6):
             cells.press("ArrowRight")
-        expect(status).to_have_text("0x000000006000, 8 KiB, page cache; 1 of 1 block in this run")
+        expect(status).to_have_text("0x000000006000, 4 KiB, page cache; 1 of 2 page frames in this run")

@@ -35,7 +35,7 @@ class Shown(NamedTuple):
 VIEWS = (
     Shown(f"pte_magic.BitField({ENTRY:#x})", "button", "present, maps 4 KiB at physical address 0x153016000", 0),
     Shown("pte_magic.walk(a).map()", "[role=slider]", "page map: 64 entries, 256 KiB", 3),
-    Shown(f"{MADE}\nview", "[role=slider]", "physical memory: 1,000 blocks, 7.812 MiB", 4),
+    Shown(f"{MADE}\nview", "[role=slider]", "physical memory: 2,000 page frames, 7.812 MiB", 4),
     Shown("%pte --watch m", "button", "watch of m: 0 changes; looks every 1 s; as it was at ", 3),
 )
 # What takes more than a second has a bar.

@@ -79,8 +79,8 @@ class Processes(OwnFrame):
     ) -> Any:
         """Return a picture of physical memory by owner, as it is now; with a function, do as `pandas.DataFrame.map`.
 
-        A square is a run of page frames, in the colour of their main owner: one of the first processes of this frame,
-        another process, several processes, the page cache, the kernel, or nobody. The legend counts page frames.
+        A square is some page frames, in the colours of their owners by their shares: one of the first processes of this
+        frame, another process, several processes, the page cache, the kernel, or nobody.
 
         Args:
             func: The function that pandas calls with each value.

@@ -1,1 +1,1 @@
-"""Page maps: ranges of addresses, or physical memory, as pictures with a square per entry."""
+"""Page maps: ranges of addresses, or physical memory, as pictures of squares of as many bytes or entries."""

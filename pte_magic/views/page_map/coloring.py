@@ -41,6 +41,12 @@ def colors(frame: pd.DataFrame) -> list[str]:
     return found
 
 
+def first(frame: pd.DataFrame, known: list[str]) -> Layer:
+    """Return the first colouring that distinguishes something, or else the states."""
+    made = (layer(frame, color) for color in known)
+    return next((found for found in made if len(found.categories) > 1), None) or layer(frame, known[0])
+
+
 def chosen(color: Any, known: list[str]) -> str:
     """Return a colouring, if the frame has it.
 

@@ -11,9 +11,12 @@ from pte_magic.views import palette
 
 if TYPE_CHECKING:
     from pte_magic.views.page_map.layers import Category, Layer, Spans
+    from pte_magic.views.page_map.squares import Measure, Squares
 
 RUNS = 20
 """The number of listed runs."""
+BLENDS = "; the colours in it blend by their shares"
+"""Words for squares that can be of several categories."""
 
 
 class Run(NamedTuple):
@@ -50,9 +53,15 @@ def summary(layer: Layer, where: Spans) -> str:
     return f"{line}: {count:,} physically contiguous run{'s' * (count > 1)}, the largest {units.size(largest)}"
 
 
-def scale(per: int, layer: Layer) -> str:
-    """Return the number of entries of a square, in words."""
-    return f"one square is {counted(per, layer)}"
+def scale(squares: Squares, layer: Layer) -> str:
+    """Return the bytes or entries of a square, in words."""
+    size = units.size(squares.per) if squares.by == "bytes" else counted(squares.per, layer)
+    return f"one square is {size}"
+
+
+def blends(squares: Squares, measure: Measure) -> bool:
+    """Tell whether a square can be of several categories."""
+    return squares.per > measure.smallest and squares.shares.shape[1] > 1
 
 
 def counted(count: int, layer: Layer) -> str:

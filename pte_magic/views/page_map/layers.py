@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
     from pte_magic.views.palette import Look
 
-MIXED = 255
-"""Code of a square whose entries are of several categories."""
-
 _NEEDED = ("vaddr", "size", "state")
 
 
@@ -42,6 +39,7 @@ class Layer(NamedTuple):
         categories: The categories that occur.
         title: The title of the map.
         unit: The noun for its entries: singular and plural.
+        listed: Its runs are worth a list.
 
     """
 
@@ -51,6 +49,7 @@ class Layer(NamedTuple):
     categories: tuple[Category, ...]
     title: str = "page map"
     unit: tuple[str, str] = ("entry", "entries")
+    listed: bool = True
 
 
 class Spans(NamedTuple):
@@ -99,15 +98,6 @@ def spans(frame: pd.DataFrame) -> Spans:
     vaddr, size = frame["vaddr"].to_numpy(np.uint64), frame["size"].to_numpy(np.uint64)
     starts = starts_of(len(frame), ~follows(vaddr, size), size[1:] != size[:-1])
     return Spans(vaddr[starts], size[starts], ends_of(starts, len(frame)))
-
-
-def cells(found: Layer, entries: int) -> NDArray[np.uint8]:
-    """Return the code of each square, or `MIXED`, with `per` entries each (the last has the rest)."""
-    n = int(found.ends[-1]) if len(found.ends) else 0
-    first = np.arange(0, n, entries)
-    last = np.minimum(first + entries, n) - 1
-    one, other = (np.searchsorted(found.ends, at, side="right") for at in (first, last))
-    return np.where(one == other, found.codes[one], np.uint8(MIXED))
 
 
 def follows(vaddr: NDArray[np.uint64], size: NDArray[np.uint64]) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""`PageMap`: a range as a picture, one square per entry. The browser gets runs, not entries."""
+"""`PageMap`: a range as a picture of squares, by bytes or by entries. The browser gets runs, not entries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import traitlets
 
 from pte_magic.views import palette
 from pte_magic.views.markup import module, script, style
-from pte_magic.views.page_map import coloring, facts, layers, still_picture
+from pte_magic.views.page_map import coloring, facts, layers, squares, still_picture
 from pte_magic.views.widget import View
 
 if TYPE_CHECKING:
@@ -28,14 +28,15 @@ class CellMap(View):
     Attributes:
         color: The meaning of the colours, one of `colors`.
         colors: The possible meanings.
+        by: The measure of squares, of which all have as much: ``"bytes"`` or ``"entries"``.
         position: The entry under the cursor; may be set.
         count: The number of entries.
+        grain: The bytes of the smallest square.
         layer: The colouring in use, as the browser gets it.
         states: The states, which the status line shows with any colouring; empty while the colours are the states, as
             it may be large.
         spans: The places of the entries, in runs: their first addresses and sizes (uint64), then their ends (uint32),
             little-endian.
-        mixed: The look of a square whose entries are of several categories.
 
     """
 
@@ -44,37 +45,55 @@ class CellMap(View):
 
     color = traitlets.Unicode().tag(sync=True)
     colors = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    by = traitlets.Unicode("bytes").tag(sync=True)
     position = traitlets.Int(0).tag(sync=True)
     count = traitlets.Int(0).tag(sync=True)
+    grain = traitlets.Int(1).tag(sync=True)
     layer = traitlets.Dict().tag(sync=True)
     states = traitlets.Dict().tag(sync=True)
     spans = traitlets.Bytes().tag(sync=True)
-    mixed = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, layer: Layer, spans: Spans, colors: list[str], states: Layer | None = None) -> None:
+    def __init__(
+        self,
+        layer: Layer,
+        spans: Spans,
+        colors: list[str],
+        *,
+        states: Layer | None = None,
+        by: str = "bytes",
+    ) -> None:
         """Make a map of a colouring, and of the states for the status line."""
         self._layer, self._spans, self._colors = layer, spans, colors
         super().__init__(
             color=layer.color,
             colors=colors,
+            by=squares.chosen(by),
+            grain=squares.grain(spans),
             count=int(layer.ends[-1]) if len(layer.ends) else 0,
             layer=self._sent(layer),
             states=self._sent(states) if states else {},
             spans=b"".join(part.astype(part.dtype.newbyteorder("<")).tobytes() for part in spans),
-            mixed=_sent_look(palette.MIXED),
         )
 
     def text(self) -> str:
         """Return the map as lines of letters with a legend and the first runs."""
-        return still_picture.text(self._layer, self._spans)
+        return still_picture.text(self._layer, self._spans, self._squares)
 
     def html(self) -> str:
         """Return the map as an image with a legend and the first runs."""
-        return still_picture.html(self._layer, self._spans)
+        return still_picture.html(self._layer, self._spans, self._squares)
+
+    @property
+    def _squares(self) -> squares.Measure:
+        return squares.Measure(self.by, self.grain if self.by == "bytes" else 1)
 
     @traitlets.validate("color")
     def _known(self, proposal: dict[str, Any]) -> str:
         return coloring.chosen(proposal["value"], self._colors)
+
+    @traitlets.validate("by")
+    def _measure(self, proposal: dict[str, Any]) -> str:
+        return squares.chosen(proposal["value"])
 
     @traitlets.validate("position")
     def _within(self, proposal: dict[str, Any]) -> int:
@@ -89,35 +108,48 @@ class CellMap(View):
             "summary": facts.summary(layer, self._spans),
             "head": facts.legend_head(layer),
             "legend": [{"words": facts.legend(category), **_sent_look(category.look)} for category in layer.categories],
+            "order": palette.painting([category.look for category in layer.categories]),
             "runs": layer.ends.astype("<u4").tobytes() + layer.codes.tobytes(),
         }
 
 
 class PageMap(CellMap):
-    """A map of page-table entries, one square per entry, with a choice of colourings.
+    """A map of page-table entries, with a choice of colourings, and of squares by bytes or by entries.
 
     Attributes:
         frame: The entries of the map, in order: all but those that point to page tables.
         color: The meaning of the colours, one of `colors`; may be set.
         colors: ``"state"``, ``"size"``, ``"contiguity"`` of page frames, and the boolean columns that are not
             empty.
+        by: The measure of squares, of which all have as much: ``"bytes"`` or ``"entries"``; may be set.
         position: The entry under the cursor: its row is ``frame.iloc[position]``; may be set.
 
     """
 
     __module__ = "pte_magic"
 
-    def __init__(self, frame: pd.DataFrame, color: str = "state") -> None:
+    def __init__(self, frame: pd.DataFrame, color: str | None = None, by: str = "bytes") -> None:
         """Make a map of a frame that `pte_magic.walk` returned, or of a part of it; rows are shown in their order.
+
+        Args:
+            frame: The frame.
+            color: One of `colors`; by default the first of them that distinguishes something, or else the states.
+            by: ``"bytes"``: all squares are as large, so that a page of 2 MiB is 512 times as large as one of 4 KiB.
+                ``"entries"``: a square for each entry, or for as many as the others.
 
         Raises:
             TargetError: The frame has no addresses, or no such colouring.
 
         """
         self.frame = layers.shown(frame)
-        colors = coloring.colors(self.frame)
-        layer = coloring.layer(self.frame, coloring.chosen(color, colors))
-        super().__init__(layer, layers.spans(self.frame), colors, self._states(layer))
+        known = coloring.colors(self.frame)
+        is_chosen = color is not None
+        layer = (
+            coloring.layer(self.frame, coloring.chosen(color, known))
+            if is_chosen
+            else coloring.first(self.frame, known)
+        )
+        super().__init__(layer, layers.spans(self.frame), known, states=self._states(layer), by=by)
         self.observe(self._recolor, "color")
 
     def _states(self, layer: Layer) -> Layer | None:
@@ -130,5 +162,5 @@ class PageMap(CellMap):
         self.layer = self._sent(self._layer)
 
 
-def _sent_look(look: Look) -> dict[str, str | float]:
-    return {"ground": look.ground, "ink": look.ink, "pattern": look.pattern, "tone": look.tone}
+def _sent_look(look: Look) -> dict[str, str]:
+    return {"ground": look.ground, "ink": look.ink, "pattern": look.pattern}

@@ -1,77 +1,95 @@
 // The page map. Python sends runs of entries; of these one canvas draws what is in sight, however many there are.
-// What these runs are, and what they say, is in map_facts.js; how cells and the legend look is in map_looks.js. Python
-// puts both above this.
+// What these runs are, and what they say, is in map_facts.js; how they look, in map_looks.js. Python puts both above this.
 
-const SIZES = [2, 3, 4, 6, 8, 12, 16, 24]; // of a cell, in pixels, while it stands for one entry
-const COMFORTABLE = SIZES.indexOf(16); // as large as cells are without being asked for
-const GRID = 6; // cells from this size on have a gap between them
-const SEEN = 8; // the cursor is at least as large
-const HEIGHT = 320; // of the part in sight, at most
+const SIZES = [8, 12, 16, 24]; // of a square, in pixels, while it is the smallest there is
+const COMFORTABLE = SIZES.indexOf(16); // as large as squares are without being asked for
+const LEAST = 160; // pixels of height of the part in sight, if there is so much to see; and at most
+const SHARE = 0.55; // of the window's height
+const DRAG = 4; // pixels that a mouse moves at least if it drags
+const NOTCH = 40; // of a wheel
 
 function live({ model, el }) {
   const count = model.get("count");
+  const spans = spansOf(model.get("spans"));
   const summary = element("p");
-  const select = element("select", {}, ...model.get("colors").map((name) => element("option", {}, name)));
-  const label = element("label", {}, "Colour by ", select);
-  const out = element("button", { type: "button", "aria-label": "Zoom out", title: "Zoom out (-)" }, "−");
-  const into = element("button", { type: "button", "aria-label": "Zoom in", title: "Zoom in (+)" }, "+");
+  const option = (name) => element("option", {}, name);
+  const colors = element("select", {}, ...model.get("colors").map(option));
+  const measures = element("select", {}, ...["bytes", "entries"].map(option));
+  const out = element("button", { type: "button", "aria-label": "Zoom out", title: "Zoom out (-, Ctrl and wheel)" }, "−");
+  const into = element("button", { type: "button", "aria-label": "Zoom in", title: "Zoom in (+, Ctrl and wheel)" }, "+");
   const scale = element("span");
   const bar = element("div", { class: "pte-map-bar", role: "group", "aria-label": "Page map controls" });
   const canvas = element("canvas");
   const whole = element("div", { class: "pte-map-whole" }, canvas);
   const scroller = element("div", { class: "pte-map-scroller", tabindex: 0, role: "slider", "aria-label": "Page map" }, whole);
   const status = element("p", { class: "pte-map-status pte-mono", role: "status", "aria-live": "polite" });
-  const legend = element("table", { "aria-label": "Legend" });
+  const legend = element("table", { class: "pte-map-legend", "aria-label": "Legend" });
   const root = element("div", { class: "pte-magic pte-map" });
-  bar.append(label, out, into, scale);
+  bar.append(element("label", {}, "Colour by ", colors));
+  if (new Set(spans.size).size > 1) bar.append(element("label", {}, "squares by ", measures));
+  bar.append(out, into, scale);
   root.append(summary, ...(count ? [bar, scroller, status, legend] : []));
   el.append(root);
   summary.textContent = model.get("layer").summary;
   if (!count) return () => root.remove();
 
-  const spans = spansOf(model.get("spans"));
-  const statesOf = () => runsOf(model.get("states").runs ? model.get("states") : model.get("layer"));
-  let states = statesOf();
-  let runs = runsOf(model.get("layer"));
+  let map; // what is drawn: axis, spans, states, runs, and the bytes of its smallest square, 0 if it counts entries
   let fills = {};
-  let zoom = null; // index into SIZES; below zero a cell stands for 2 ** -zoom entries
-  let hovered = null; // the cell under the mouse
+  let zoom = null; // index into SIZES; below zero a square stands for 2 ** -zoom of the smallest
+  let place = 0; // of the cursor
+  let isShown = false; // the cursor: from the first focus on
+  let hovered = null; // the square under the mouse
   let pointed = ""; // where the mouse was last
+  let dragged = null; // from where
+  let turned = 0; // how far a wheel was
   let asked = 0; // the frame that will be drawn
 
   const side = () => SIZES[Math.max(zoom, 0)];
   const per = () => 2 ** Math.max(-zoom, 0);
-  const cells = () => Math.ceil(count / per());
-  const cursor = () => Math.floor(Math.min(Math.max(model.get("position"), 0), count - 1) / per());
+  const squares = () => Math.ceil(map.axis.length / per());
+  const cursor = () => Math.floor(place / per());
+  const highest = () => Math.max(LEAST, Math.round(window.innerHeight * SHARE));
 
-  /** Cells in a line: a round number, so that columns mean something in addresses. */
+  /** Squares in a line: a round number, so that columns mean something in addresses. */
   function columns() {
     const fit = Math.max(1, Math.floor(scroller.clientWidth / side()));
     return fit < 8 ? fit : fit - (fit % 8);
   }
 
-  const lines = () => Math.ceil(cells() / columns());
+  const lines = () => Math.ceil(squares() / columns());
   const page = () => Math.max(1, Math.floor(scroller.clientHeight / side()));
 
   /** Zoom so that everything is in sight, if it is not to be larger than comfortable. */
   function fit() {
-    for (zoom = COMFORTABLE; lines() * side() > HEIGHT && per() < count; ) zoom--;
+    for (zoom = COMFORTABLE; lines() * side() > highest() && squares() > 1; ) zoom--;
   }
 
-  /** Whether one can zoom so: out until everything is in sight, in until cells are largest. */
-  const zooms = (step) => (step < 0 ? zoom > 0 || lines() * side() > HEIGHT : zoom < SIZES.length - 1);
+  /** Whether one can zoom so: out until everything is in sight, in until squares are largest. */
+  const zooms = (step) => (step < 0 ? zoom > 0 || lines() * side() > highest() : zoom < SIZES.length - 1);
+
+  /** Read what Python sent: another colouring, or squares of something else. */
+  function read() {
+    const byBytes = model.get("by") === "bytes";
+    const axis = axisOf(spans, byBytes, model.get("grain"));
+    const runs = runsOf(model.get("layer"), axis);
+    const states = model.get("states").runs ? runsOf(model.get("states"), axis) : runs;
+    map = { axis, spans, states, runs, grain: byBytes ? model.get("grain") : 0 };
+    summary.textContent = runs.summary;
+    colors.value = runs.color;
+    measures.value = model.get("by");
+  }
 
   /** Lay out and paint anew: after zooming, another colouring, another theme, another width. */
   function layout() {
     if (zoom === null) return; // not in the page yet: no theme, no width
     whole.style.height = `${lines() * side()}px`;
-    scroller.style.height = `${Math.min(lines() * side(), HEIGHT)}px`;
+    scroller.style.height = `${Math.min(lines() * side(), highest())}px`;
     for (const [button, step] of [[out, -1], [into, 1]]) button.setAttribute("aria-disabled", !zooms(step));
-    const small = side() < GRID;
-    scale.textContent = `one square is ${inWords(per(), runs)}${small ? "; zoom in to see patterns" : ""}`;
-    fills = { [MIXED]: fillOf(root, model.get("mixed"), small), cursor: resolved(root, "cursor"), ink: resolved(root, "ink") };
-    runs.legend.forEach((look, code) => (fills[code] = fillOf(root, look, small)));
-    legend.replaceChildren(...legendOf(root, runs, per() > 1 && model.get("mixed"), small));
+    const blends = per() > 1 && map.runs.legend.length > 1 ? "; the colours in it blend by their shares" : "";
+    scale.textContent = `one square is ${map.grain ? bytes(per() * map.grain) : inWords(per(), map.runs)}${blends}`;
+    fills = { cursor: resolved(root, "cursor"), ink: resolved(root, "ink") };
+    map.runs.legend.forEach((look, code) => (fills[code] = fillOf(root, look)));
+    legend.replaceChildren(...legendOf(root, map.runs));
     draw();
   }
 
@@ -83,45 +101,41 @@ function live({ model, el }) {
       const context = sized(canvas, width, height);
       context.translate(0, -top);
       const [size, across, step] = [side(), columns(), per()];
-      const last = Math.min(Math.ceil((top + height) / size), lines());
-      for (let line = Math.floor(top / size); line < last; line++) {
-        const from = line * across * step;
-        eachCell(runs, step, from, Math.min(from + across * step, count), (code, begin, end) => {
-          context.fillStyle = fills[code];
-          const x = ((begin - from) / step) * size;
-          context.fillRect(x, line * size, (Math.ceil((end - from) / step)) * size - x, size);
-        });
-      }
-      if (size >= GRID) {
-        for (let column = 1; column <= across; column++) context.clearRect(column * size - 1, top, 1, height);
-        for (let line = Math.floor(top / size) + 1; line <= last; line++) context.clearRect(0, line * size - 1, width, 1);
-      }
+      const from = Math.floor(top / size) * across * step;
+      const to = Math.min(Math.ceil((top + height) / size) * across * step, map.axis.length);
+      eachSquare(map.runs, step, from, to, (begin, _end, shares) => {
+        const square = begin / step;
+        const [x, y] = [(square % across) * size, Math.floor(square / across) * size];
+        paint(context, fills, map.runs.order, shares, x, y, size - 1, size - 1);
+      });
       if (hovered !== null) outline(context, hovered, 1);
-      outline(context, cursor(), 2);
+      if (isShown) outline(context, cursor(), 2);
     });
   }
 
-  function outline(context, cell, width) {
-    const length = Math.max(side(), SEEN);
-    const [x, y] = [cell % columns(), Math.floor(cell / columns())].map((at) => (at + 0.5) * side() - length / 2 - 0.5);
+  function outline(context, square, width) {
+    const [x, y] = [square % columns(), Math.floor(square / columns())].map((at) => at * side() - 0.5);
     // Two colours: one of them is seen whatever is below.
     for (const [line, color] of [[width + 2, fills.ink], [width, fills.cursor]]) {
       context.lineWidth = line;
       context.strokeStyle = color;
-      context.strokeRect(x, y, length, length);
+      context.strokeRect(x, y, side(), side());
     }
   }
 
   function tell() {
-    const say = (cell) => told(cell * per(), Math.min((cell + 1) * per(), count), spans, states, runs);
+    const say = (square) => told(square * per(), Math.min((square + 1) * per(), map.axis.length), map);
     scroller.setAttribute("aria-valuemin", 0);
     scroller.setAttribute("aria-valuemax", count - 1);
-    scroller.setAttribute("aria-valuenow", cursor() * per());
+    scroller.setAttribute("aria-valuenow", model.get("position"));
     scroller.setAttribute("aria-valuetext", say(cursor()));
-    status.textContent = say(hovered ?? cursor());
+    const square = hovered ?? (isShown ? cursor() : null);
+    status.textContent = square === null ? "Point at a square, or move from one to the next with the arrow keys." : say(square);
   }
 
   function show() {
+    if (map.axis.entryAt(place) !== model.get("position")) place = map.axis.placeOf(model.get("position"));
+    if (model.get("position")) isShown = true;
     tell();
     if (zoom === null) return;
     const top = Math.floor(cursor() / columns()) * side();
@@ -130,24 +144,36 @@ function live({ model, el }) {
     draw();
   }
 
-  function move(cell) {
-    model.set("position", Math.max(0, Math.min(cell, cells() - 1)) * per());
+  function move(square) {
+    place = Math.max(0, Math.min(square, squares() - 1)) * per();
+    model.set("position", map.axis.entryAt(place));
     model.save_changes();
+    show(); // the entry may be the same: it is many squares
   }
 
-  function zoomBy(step) {
+  /** Zoom; what is at a height of the part in sight stays there. */
+  function zoomBy(step, square = cursor(), height = Math.floor(square / columns()) * side() - scroller.scrollTop) {
     if (!zooms(step)) return; // buttons stay enabled: a disabled one would lose the keyboard's focus
+    const at = square * per();
     zoom += step;
     hovered = null;
+    layout();
+    scroller.scrollTop = Math.floor(at / per() / columns()) * side() - height;
+    tell();
+    draw();
+  }
+
+  function reread() {
+    read();
     layout();
     show();
   }
 
-  function recolor() {
-    runs = runsOf(model.get("layer"));
-    states = statesOf();
-    summary.textContent = runs.summary;
-    select.value = runs.color;
+  function remeasure() {
+    const at = model.get("position");
+    read();
+    place = map.axis.placeOf(at);
+    if (zoom !== null) fit();
     layout();
     show();
   }
@@ -162,8 +188,7 @@ function live({ model, el }) {
     if (event.key in steps) {
       hovered = null; // the line follows the cursor, until the mouse moves again
       move(cursor() + steps[event.key]);
-    }
-    else if (event.key in keys) zoomBy(keys[event.key]);
+    } else if (event.key in keys) zoomBy(keys[event.key]);
     else return;
     event.preventDefault();
   }
@@ -172,65 +197,99 @@ function live({ model, el }) {
     const box = scroller.getBoundingClientRect();
     const [x, y] = [event.clientX - box.left - scroller.clientLeft, event.clientY - box.top - scroller.clientTop];
     const column = Math.floor(x / side());
-    const cell = Math.floor((y + scroller.scrollTop) / side()) * columns() + column;
-    return column >= 0 && column < columns() && cell >= 0 && cell < cells() ? cell : null;
+    const square = Math.floor((y + scroller.scrollTop) / side()) * columns() + column;
+    return column >= 0 && column < columns() && square >= 0 && square < squares() ? square : null;
   }
 
-  function hover(cell) {
-    if (cell === hovered) return;
-    hovered = cell;
+  function hover(square) {
+    if (square === hovered) return;
+    hovered = square;
     draw();
     tell();
   }
 
-  select.addEventListener("change", () => {
-    model.set("color", select.value);
+  function onMove(event) {
+    const at = `${event.screenX} ${event.screenY}`;
+    if (at === pointed) return; // the browser says so, too, when the map was scrolled below the mouse
+    pointed = at;
+    if (dragged && Math.hypot(event.clientX - dragged.x, event.clientY - dragged.y) >= DRAG) dragged.moved = true;
+    if (dragged?.moved) scroller.scrollTop = dragged.top + dragged.y - event.clientY;
+    hover(under(event));
+  }
+
+  function onWheel(event) {
+    if (!event.ctrlKey) return;
+    event.preventDefault();
+    turned += event.deltaY;
+    const square = under(event);
+    if (Math.abs(turned) < NOTCH || square === null) return;
+    zoomBy(turned < 0 ? 1 : -1, square, event.clientY - scroller.getBoundingClientRect().top - side() / 2);
+    turned = 0;
+  }
+
+  const choose = (name, select) => () => {
+    model.set(name, select.value);
     model.save_changes();
-  });
+  };
+  colors.addEventListener("change", choose("color", colors));
+  measures.addEventListener("change", choose("by", measures));
   out.addEventListener("click", () => zoomBy(-1));
   into.addEventListener("click", () => zoomBy(1));
   scroller.addEventListener("keydown", onKey);
   scroller.addEventListener("scroll", draw);
-  canvas.addEventListener("pointermove", (event) => {
-    const at = `${event.screenX} ${event.screenY}`;
-    if (at === pointed) return; // the browser says so, too, when the map was scrolled below the mouse
-    pointed = at;
-    hover(under(event));
+  scroller.addEventListener("wheel", onWheel, { passive: false });
+  scroller.addEventListener("focus", () => {
+    isShown = true;
+    show();
   });
+  canvas.addEventListener("pointerdown", (event) => {
+    dragged = { x: event.clientX, y: event.clientY, top: scroller.scrollTop, moved: false };
+    canvas.setPointerCapture(event.pointerId);
+  });
+  canvas.addEventListener("pointermove", onMove);
   canvas.addEventListener("pointerleave", () => hover(null));
   canvas.addEventListener("click", (event) => {
-    if (under(event) !== null) move(under(event));
+    if (!dragged?.moved && under(event) !== null) move(under(event));
   });
+  for (const kind of ["pointerup", "pointercancel"]) {
+    canvas.addEventListener(kind, () => setTimeout(() => (dragged = null))); // after the click
+  }
   model.on("change:position", show);
-  model.on("change:layer", recolor);
+  model.on("change:layer", reread);
+  model.on("change:by", remeasure);
   const heard = whenGone(model, () => {
-    select.disabled = true;
+    colors.disabled = true;
     scale.after(element("span", { role: "status" }, "The kernel has ended: there are no other colours now."));
   });
 
-  let width = 0;
-  const resized = new ResizeObserver(() => {
-    if (scroller.clientWidth === width || !scroller.clientWidth) return;
-    width = scroller.clientWidth;
+  let size = "";
+  function resize() {
+    const now = `${scroller.clientWidth} ${highest()}`;
+    if (now === size || !scroller.clientWidth) return;
+    size = now;
     if (zoom === null) fit();
     layout();
     show();
-  });
+  }
+  const resized = new ResizeObserver(resize);
   resized.observe(scroller);
+  addEventListener("resize", resize);
   const themed = new MutationObserver(layout); // JupyterLab says on the body which theme it has
   themed.observe(document.body, { attributes: true });
   const dark = matchMedia("(prefers-color-scheme: dark)");
   dark.addEventListener("change", layout);
-  recolor();
+  reread();
 
   return () => {
     heard();
     cancelAnimationFrame(asked);
     resized.disconnect();
+    removeEventListener("resize", resize);
     themed.disconnect();
     dark.removeEventListener("change", layout);
     model.off("change:position", show);
-    model.off("change:layer", recolor);
+    model.off("change:layer", reread);
+    model.off("change:by", remeasure);
     root.remove();
   };
 }

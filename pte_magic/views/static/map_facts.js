@@ -1,20 +1,9 @@
 // What the page map is made of, and what it says of it: runs and spans as Python sent them. map.js draws; it comes below.
 
-const MIXED = 255; // code of a cell with entries of several categories: layers.MIXED
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /** Bytes as Python sent them, in a buffer of their own: typed arrays have to be aligned. */
 const copied = (view) => view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
-
-function runsOf(layer) {
-  const buffer = copied(layer.runs);
-  const count = buffer.byteLength / 5; // ends: uint32; codes: uint8
-  return {
-    ...layer,
-    ends: new Uint32Array(buffer, 0, count),
-    codes: new Uint8Array(buffer, 4 * count, count),
-  };
-}
 
 function spansOf(view) {
   const buffer = copied(view);
@@ -26,13 +15,13 @@ function spansOf(view) {
   };
 }
 
-/** The first run that ends behind an entry: the one that it is in. */
-function find(ends, entry) {
+/** The first run that ends behind a place: the one that it is in. */
+function find(ends, place) {
   let low = 0;
   let high = ends.length - 1;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (ends[middle] > entry) high = middle;
+    if (ends[middle] > place) high = middle;
     else low = middle + 1;
   }
   return low;
@@ -40,30 +29,69 @@ function find(ends, entry) {
 
 const startOf = (ends, run) => (run ? ends[run - 1] : 0);
 
-/** Call back for each piece of some runs between two entries: with the run's number and the piece's bounds. */
-function each(ends, from, to, back) {
-  for (let run = find(ends, from), at = from; at < to; run++) {
-    const end = Math.min(ends[run], to);
-    back(run, at, end);
-    at = end;
-  }
+/**
+ * The line that is cut into squares. A place on it counts the smallest squares before it: entries, or grains of so many
+ * bytes. An entry may be many grains, or, in physical memory, a part of one.
+ */
+function axisOf(spans, byBytes, grain) {
+  const weight = Array.from(spans.size, (size) => (byBytes ? Number(size) / grain : 1));
+  const ends = new Float64Array(weight.length);
+  weight.forEach((of, span) => {
+    ends[span] = startOf(ends, span) + (spans.ends[span] - startOf(spans.ends, span)) * of;
+  });
+  const placed = (span, entry) => startOf(ends, span) + (entry - startOf(spans.ends, span)) * weight[span];
+  const into = (span, place) => (place - startOf(ends, span)) / weight[span]; // entries of the span
+  const addressIn = (span, place) => spans.vaddr[span] + BigInt(into(span, place) * Number(spans.size[span]));
+  return {
+    length: ends.length ? ends[ends.length - 1] : 0,
+    placeOf: (entry) => placed(find(spans.ends, entry), entry),
+    address: (place) => addressIn(find(ends, place), place),
+
+    entryAt(place) {
+      const span = find(ends, place);
+      return startOf(spans.ends, span) + Math.floor(into(span, place));
+    },
+
+    /** The last entry before a place, and the address at which a square that ends there ends. */
+    before(place) {
+      const found = find(ends, place);
+      const span = found && startOf(ends, found) === place ? found - 1 : found;
+      const entry = startOf(spans.ends, span) + Math.ceil(into(span, place)) - 1;
+      return { entry, end: addressIn(span, place) };
+    },
+
+    /** The places at which runs end that end at these entries. */
+    placesOf(runs) {
+      let span = 0;
+      return Float64Array.from(runs, (entry) => {
+        while (spans.ends[span] < entry) span++;
+        return placed(span, entry);
+      });
+    },
+  };
 }
 
-/** The same of cells of several entries: with their code, and the bounds of neighbours that look alike. */
-function eachCell(runs, per, from, to, back) {
-  let run = find(runs.ends, from);
-  let begin = from;
-  let code = -1;
-  for (let at = from; at < to; at += per) {
-    while (runs.ends[run] <= at) run++;
-    const found = runs.ends[run] >= Math.min(at + per, to) ? runs.codes[run] : MIXED;
-    if (found !== code && at > from) {
-      back(code, begin, at);
-      begin = at;
+function runsOf(layer, axis) {
+  const buffer = copied(layer.runs);
+  const count = buffer.byteLength / 5; // ends: uint32; codes: uint8
+  const ends = new Uint32Array(buffer, 0, count);
+  return { ...layer, ends, codes: new Uint8Array(buffer, 4 * count, count), places: axis.placesOf(ends) };
+}
+
+/** Call back for each square between two places: with its bounds, and the share of each category in it. */
+function eachSquare(runs, per, from, to, back) {
+  let run = find(runs.places, from);
+  for (let begin = from; begin < to; begin += per) {
+    const end = Math.min(begin + per, to);
+    const shares = new Float64Array(runs.legend.length);
+    for (let at = begin; at < end; ) {
+      const next = Math.min(runs.places[run], end);
+      shares[runs.codes[run]] += next - at;
+      at = next;
+      if (runs.places[run] === at) run++;
     }
-    code = found;
+    back(begin, end, shares);
   }
-  if (from < to) back(code, begin, to);
 }
 
 const hex = (address) => `0x${address.toString(16).padStart(12, "0")}`;
@@ -79,34 +107,41 @@ function bytes(count) {
 /** A number of entries, in a colouring's word for them. */
 const inWords = (count, { unit: [one, more] }) => (count === 1 ? `1 ${one}` : `${count.toLocaleString("en")} ${more}`);
 
-/** How many of some entries are what, in a colouring. */
-function counted(runs, from, to) {
-  const counts = runs.legend.map(() => 0);
-  each(runs.ends, from, to, (run, at, end) => (counts[runs.codes[run]] += end - at));
-  const parts = runs.legend.flatMap(({ words }, code) =>
-    counts[code] ? [`${words[0]} × ${counts[code].toLocaleString("en")}`] : [],
-  );
+/** How much of a square is what, in a colouring. */
+function shared(runs, from, to, grain) {
+  const parts = [];
+  eachSquare(runs, to - from, from, to, (_begin, _end, shares) => {
+    shares.forEach((share, code) => {
+      const count = grain ? bytes(share * grain) : `× ${share.toLocaleString("en")}`;
+      if (share) parts.push(`${runs.legend[code].words[0]} ${count}`);
+    });
+  });
   return parts.join(", ");
 }
 
-/** What the status line says of the entries of a cell. */
-function told(from, to, spans, states, runs) {
-  const first = find(spans.ends, from);
-  const last = find(spans.ends, to - 1);
-  const address = (span, entry) => spans.vaddr[span] + BigInt(entry - startOf(spans.ends, span)) * spans.size[span];
-  if (to - from === 1) {
-    const state = states.legend[states.codes[find(states.ends, from)]].words[0];
-    const run = find(runs.ends, from);
+/** What the status line says of the square between two places; `grain` is 0 if it counts entries. */
+function told(from, to, { axis, spans, states, runs, grain }) {
+  const first = axis.entryAt(from);
+  const { entry: last, end } = axis.before(to);
+  if (first === last) {
+    const state = states.legend[states.codes[find(states.ends, first)]].words[0];
+    const run = find(runs.ends, first);
     const name = runs.legend[runs.codes[run]].words[0];
     const start = startOf(runs.ends, run);
-    const of = `${(from - start + 1).toLocaleString("en")} of ${inWords(runs.ends[run] - start, runs)} in this run`;
+    const of = `${(first - start + 1).toLocaleString("en")} of ${inWords(runs.ends[run] - start, runs)} in this run`;
     const value = name.endsWith(runs.color) ? name : `${runs.color}: ${name}`; // "not rw", "size: 4 KiB"
-    return `${hex(address(first, from))}, ${bytes(spans.size[first])}, ${runs.color === states.color ? state : `${state}, ${value}`}; ${of}`;
+    const where = `${hex(axis.address(axis.placeOf(first)))}, ${bytes(spans.size[find(spans.ends, first)])}`;
+    return `${where}, ${runs.color === states.color ? state : `${state}, ${value}`}; ${of}`;
   }
-  let covered = 0n;
-  each(spans.ends, from, to, (span, at, end) => (covered += BigInt(end - at) * spans.size[span]));
-  const end = address(last, to - 1) + spans.size[last];
-  const colors = runs.color === states.color ? "" : `; ${runs.color}: ${counted(runs, from, to)}`;
-  const where = `${hex(address(first, from))}-${hex(end)}, ${inWords(to - from, runs)}, ${bytes(covered)}`;
-  return `${where}: ${counted(states, from, to)}${colors}`;
+  let covered = 0;
+  for (let at = first; at <= last; ) {
+    const span = find(spans.ends, at);
+    const next = Math.min(spans.ends[span], last + 1);
+    covered += (next - at) * Number(spans.size[span]);
+    at = next;
+  }
+  const size = bytes(grain ? (to - from) * grain : covered);
+  const colors = runs.color === states.color ? "" : `; ${runs.color}: ${shared(runs, from, to, grain)}`;
+  const where = `${hex(axis.address(from))}-${hex(end)}, ${inWords(last - first + 1, runs)}, ${size}`;
+  return `${where}: ${shared(states, from, to, grain)}${colors}`;
 }

@@ -1,7 +1,8 @@
-// The looks of a page map's cells, as fills of a canvas, and its legend. Looks come from palette.py, as data; PATTERN,
-// how their patterns are drawn, too: Python puts it above this.
+// How squares of the page map look: patterns on colours of the theme, which blend where a square is of several categories.
+// PATTERN, the side of a pattern's tile and the width and ends of its lines, is what palette.py has; Python puts it above
+// this.
 
-const FAINT = 0.4; // patterns, where cells are too small for them
+const STEPS = 16; // of a blend: squares.STEPS
 
 function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
@@ -19,29 +20,20 @@ function resolved(root, name) {
   return color;
 }
 
-/**
- * A look as something to fill with: its pattern on its colour. Sharp on screens with many pixels, too.
- * Where cells are smaller than the pattern, that is faint, not to hide them, and lightness tells one look from another.
- */
-function fillOf(root, look, small) {
+/** A look as something to fill with: its pattern on its colour. Sharp on screens with many pixels, too. */
+function fillOf(root, look) {
   const ratio = window.devicePixelRatio || 1;
-  const { side } = PATTERN;
-  const tile = element("canvas", { width: side * ratio, height: side * ratio });
+  const tile = element("canvas", { width: PATTERN.side * ratio, height: PATTERN.side * ratio });
   const context = tile.getContext("2d");
-  context.scale(tile.width / side, tile.height / side);
+  context.scale(tile.width / PATTERN.side, tile.height / PATTERN.side);
   context.fillStyle = resolved(root, look.ground);
-  context.fillRect(0, 0, side, side);
-  context.strokeStyle = context.fillStyle = resolved(root, look.ink);
-  if (small) {
-    context.globalAlpha = look.tone;
-    context.fillRect(0, 0, side, side);
-    context.globalAlpha = FAINT;
-  }
+  context.fillRect(0, 0, PATTERN.side, PATTERN.side);
+  context.strokeStyle = resolved(root, look.ink);
   context.lineWidth = PATTERN.stroke;
   context.lineCap = PATTERN.cap;
   context.stroke(new Path2D(look.pattern));
   const pattern = context.createPattern(tile, "repeat");
-  pattern.setTransform(new DOMMatrix().scale(side / tile.width, side / tile.height));
+  pattern.setTransform(new DOMMatrix().scale(PATTERN.side / tile.width, PATTERN.side / tile.height));
   return pattern;
 }
 
@@ -57,18 +49,33 @@ function sized(canvas, width, height) {
   return context;
 }
 
-/** The legend: the same rows as in the static HTML, and how a cell looks that has several categories. */
-function legendOf(root, runs, mixed, small) {
-  const side = 2 * PATTERN.side;
-  const row = (look, words) => {
+/** Paint a square: the looks of its categories one over the other, each as strongly as it has a share of them. */
+function paint(context, fills, order, shares, ...box) {
+  let soFar = 0;
+  for (const code of order) {
+    if (!shares[code]) continue;
+    soFar += shares[code];
+    const isLowest = shares[code] === soFar;
+    context.globalAlpha = isLowest ? 1 : Math.min(Math.max(shares[code] / soFar, 1 / STEPS), 1 - 1 / STEPS);
+    context.fillStyle = fills[code];
+    context.fillRect(...box);
+  }
+  context.globalAlpha = 1;
+}
+
+/** The legend: the same rows as in the static HTML. */
+function legendOf(root, runs) {
+  const row = (look) => {
+    const side = 2 * PATTERN.side;
     const swatch = element("canvas", { "aria-hidden": "true" });
     const context = sized(swatch, side, side);
-    context.fillStyle = fillOf(root, look, small);
+    context.fillStyle = fillOf(root, look);
     context.fillRect(0, 0, side, side);
-    return element("tr", {}, element("td", {}, swatch), ...words.map((word) => element("td", {}, word)));
+    return element("tr", {}, element("td", {}, swatch), ...look.words.map((word) => element("td", {}, word)));
   };
   const head = runs.head.map((word) => element("th", { scope: "col" }, word));
-  const body = runs.legend.map((category) => row(category, category.words));
-  if (mixed) body.push(row(mixed, ["several in one square", "", "", "", ""]));
-  return [element("thead", {}, element("tr", {}, element("td"), ...head)), element("tbody", {}, ...body)];
+  return [
+    element("thead", {}, element("tr", {}, element("td"), ...head)),
+    element("tbody", {}, ...runs.legend.map(row)),
+  ];
 }

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from traitlets import TraitError
 
 import pte_magic
 from pte_magic import PteFrame
@@ -183,7 +184,7 @@ def test_text_html_and_widget_tell_the_same_counts(drawn: list[tuple[str, int, s
     found = [re.findall("<td>([^<]*)</td>", row) for row in re.findall("<tr>.*?</tr>", view.html())]
     assert {tuple(row) for row in found if len(row) == 5 and not row[0].startswith("0x")} == expected
     lines = [tuple(re.split("  +", line)[1:]) for line in view.text().split("\n\n")[2].splitlines()[1:]]
-    assert set(lines) == expected
+    assert {line for line in lines if len(line) == 5} == expected
     assert view.layer["summary"] in view.text()
     assert view.layer["summary"] in view.html()
 
@@ -204,7 +205,7 @@ def test_the_first_runs_are_listed_in_text_and_html() -> None:
 
 
 def test_many_runs_are_not_listed_but_counted() -> None:
-    view = PageMap(pages(*[page(1), 0] * 50))
+    view = PageMap(pages(*[page(1), 0] * 50), "state")
     assert view.text().endswith("\nthe first 20 of 100 runs")
     assert view.text().count("-0x") == view.html().count("</td><td>1</td><td>4 KiB</td>") + 1 == 21
     assert "<p>the first 20 of 100 runs</p>" in view.html()
@@ -212,32 +213,104 @@ def test_many_runs_are_not_listed_but_counted() -> None:
     assert PageMap(apart).text().endswith("\nthe first 20 of 45 runs")  # some end with a span only, some within one
 
 
-@given(st.lists(st.sampled_from([0, page(1), GUARD]), min_size=1, max_size=5), st.integers(1, 700))
-def test_cells_of_several_entries(motif: list[int], times: int) -> None:
-    raw = [entry for entry in motif for _ in range(times)]
-    letters, per = {0: ".", page(1): "#", GUARD: "%"}, 1
-    while len(raw) > 1024 * per:
-        per *= 2
-    found = [{letters[entry] for entry in raw[at : at + per]} for at in range(0, len(raw), per)]
-    text = PageMap(pages(*raw)).text()
-    assert text.split("\n\n")[1].replace("\n", "") == "".join(min(cell) if len(cell) == 1 else "+" for cell in found)
-    assert f"\none square is {f'{per} entries' if per > 1 else '1 entry'}\n" in text
-    assert max(map(len, text.split("\n\n")[1].splitlines())) <= 64
+def squares_of(table: PteFrame, color: str, by: str) -> tuple[int, list[Counter[str]]]:
+    """Return how large the squares of a still picture are, and of each, how much of it is what."""
+    names = values(table, color)
+    if by == "entries":
+        line, per = names, 1
+    else:
+        per = min(table["size"])
+        line = [name for name, size in zip(names, table["size"], strict=True) for _ in range(size // per)]
+    together = 1
+    while len(line) > 1024 * together:
+        together *= 2
+    return per * together, [Counter(line[at : at + together]) for at in range(0, len(line), together)]
 
 
-def test_a_thousand_entries_have_a_cell_each() -> None:
-    full, more = (PageMap(pages(*[page(1)] * n)).text().split("\n\n") for n in (1024, 1025))
-    assert (full[1].splitlines(), full[0].endswith("one square is 1 entry")) == (["#" * 64] * 16, True)
-    assert (len(more[1].replace("\n", "")), more[0].endswith("one square is 2 entries")) == (513, True)
+@given(pieces.filter(bool), st.sampled_from(["state", "size", "present"]), st.sampled_from(["bytes", "entries"]))
+def test_squares_have_the_letter_of_what_most_of_them_is(
+    drawn: list[tuple[str, int, str, bool]], color: str, by: str
+) -> None:
+    table = build(drawn)
+    view = PageMap(table, color, by)
+    per, found = squares_of(table, color, by)
+    looks = [line.split()[:2] for line in view.text().split("\n\n")[2].splitlines()[1:]]
+    names = {" ".join(category["words"][0].split()): category["words"][0] for category in view.layer["legend"]}
+    letters = {name: letter for name in names.values() for letter, word in looks if word == name.split()[0]}
+    if len(letters) < len(set(letters.values())) or color == "size":  # "4 KiB" and "2 MiB" begin with numbers
+        letters = {"4 KiB": "k", "2 MiB": "M", "none": "."}
+    expected = ""
+    for counts in found:
+        name, most = counts.most_common(1)[0]
+        expected += letters[name] if 2 * most > counts.total() else "+"
+    assert view.text().split("\n\n")[1].replace("\n", "") == expected
+    size = units.size(per) if by == "bytes" else f"{per} entries" if per > 1 else "1 entry"
+    assert f"\none square is {size}" in view.text()
+    assert f"; one square is {size}" in view.html()
+    assert max(map(len, view.text().split("\n\n")[1].splitlines())) <= 64
 
 
-def test_the_picture_has_a_square_for_each_cell_of_the_text() -> None:
-    view = PageMap(pages(*[page(1)] * 70, *[0] * 5))
-    paths = dict(re.findall(r'<path fill="url\(#look(\d+)\)" d="([^"]*)"', images(view.html())[0]))
-    cells = {code: re.findall(r"M(\d+) (\d+)h", path) for code, path in paths.items()}
+@given(pieces.filter(bool), st.sampled_from(["bytes", "entries"]))
+def test_the_picture_blends_the_colours_of_a_square_by_their_shares(
+    drawn: list[tuple[str, int, str, bool]], by: str
+) -> None:
+    table = build(drawn)
+    view = PageMap(table, "state", by)
     names = [category["words"][0] for category in view.layer["legend"]]
-    assert {names[int(code)]: len(at) for code, at in cells.items()} == {"present": 70, "none": 5}
-    assert cells[str(names.index("none"))] == [(str(x), "10") for x in range(60, 110, 10)]
+    found: dict[int, dict[str, float]] = {}
+    path = r'<path fill="url\(#look(\d+)\)"(?: opacity="([\d.]+)")? d="([^"]*)"'
+    for code, opacity, drawing in re.findall(path, images(view.html())[0]):
+        for x, y in re.findall(r"M(\d+) (\d+)h", drawing):
+            painted = found.setdefault(int(x) // 10 + int(y) // 10 * 64, {})
+            for name in painted:
+                painted[name] *= 1 - float(opacity or 1)
+            painted[names[int(code)]] = float(opacity or 1)
+    _, squares = squares_of(table, "state", by)
+    assert sorted(found) == [*range(len(squares))]
+    for at, counts in enumerate(squares):
+        assert found[at].keys() == counts.keys()
+        for name, count in counts.items():  # shades are sixteenths, of which two may be rounded up
+            assert abs(found[at][name] - count / counts.total()) < 0.15
+
+
+def test_a_page_of_2_mib_is_512_times_as_large_as_one_of_4_kib() -> None:
+    table = made([(START, PAGE, "pte", [page(1)] * 256), (START + MIB2, MIB2, "pmd", [0, page(512, 0xE7)])])
+    by_bytes, by_entries = (PageMap(table, "size", by).text().split("\n\n") for by in ("bytes", "entries"))
+    assert by_bytes[0].endswith("\none square is 8 KiB, with the letter of what most of it is")
+    assert by_bytes[1].replace("\n", "") == "k" * 128 + "." * 256 + "M" * 256
+    assert by_entries[1].replace("\n", "") == "k" * 256 + ".M"
+
+
+def test_half_a_square_is_not_most_of_it() -> None:
+    text = PageMap(pages(*[page(1), 0] * 600)).text()
+    assert text.split("\n\n")[1].replace("\n", "") == "+" * 600
+    assert "\n+  several, none more than half of the square\n" in text
+
+
+def test_a_thousand_entries_have_a_square_each() -> None:
+    full, more = (PageMap(pages(*[page(1)] * n), "state").text().split("\n\n") for n in (1024, 1025))
+    assert (full[1].splitlines(), full[0].endswith("one square is 4 KiB")) == (["#" * 64] * 16, True)
+    assert (len(more[1].replace("\n", "")), more[0].endswith("one square is 8 KiB")) == (513, True)
+
+
+@pytest.mark.parametrize("by", ["squares", "", 5, None, ["bytes"]])
+def test_an_unknown_measure_is_one_line(by: Any) -> None:
+    view = PageMap(pages(page(1)))
+    with pytest.raises(TargetError, match=r"^squares by .*: choose one of bytes, entries$"):
+        pages(page(1)).map(by=by)
+    with pytest.raises((TargetError, TraitError)):
+        view.by = by
+    assert view.by == "bytes"
+
+
+def test_the_first_colouring_that_distinguishes_something_is_the_default() -> None:
+    huge = made([(START, PAGE, "pte", [page(1)]), (START + MIB2, MIB2, "pmd", [page(512, 0xE7)])])
+    assert PageMap(pages(page(1), 0)).color == "state"
+    assert PageMap(huge).color == "size"
+    assert PageMap(pages(page(1), page(7))).color == "contiguity"
+    assert PageMap(pages(page(1), page(2, 0x25))).color == "rw"
+    assert PageMap(pages(page(1), page(2))).color == "state"  # nothing does
+    assert PageMap(pages(page(1)).iloc[:0]).color == "state"
 
 
 def test_the_picture_is_an_image_that_needs_nothing_of_its_page() -> None:
@@ -255,7 +328,9 @@ def test_the_picture_is_an_image_that_needs_nothing_of_its_page() -> None:
 
 
 def test_what_is_sent_grows_with_runs_not_with_rows() -> None:
-    few, many, broken = (PageMap(pages(*raw)) for raw in ([page(1)] * 2, [page(1)] * 5000, [page(1), 0] * 2500))
+    few, many, broken = (
+        PageMap(pages(*raw), "state") for raw in ([page(1)] * 2, [page(1)] * 5000, [page(1), 0] * 2500)
+    )
     sent = [[len(view.layer["runs"]), len(view.states), len(view.spans)] for view in (few, many, broken)]
     assert sent == [[5, 0, 20], [5, 0, 20], [25000, 0, 20]]
     broken.color = "size"  # from now on the states are needed beside it
