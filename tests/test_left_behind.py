@@ -31,7 +31,8 @@ def test_that_waits(helper):
 def test_nothing_is_left_of_tests_that_are_killed(tmp_path: Path) -> None:
     file = tmp_path / "test_that_waits.py"
     file.write_text(WAITS, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "conftest", "--rootdir", tmp_path, file]
+    options = ["-p", "no:cacheprovider", "-p", "conftest", "--rootdir", str(tmp_path)]
+    command = [sys.executable, "-m", "pytest", *options, str(file)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE / "vm")])}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment) as tests:
         assert tests.stdout

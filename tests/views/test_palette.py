@@ -38,7 +38,7 @@ def test_sizes_of_a_machine_look_different(machine: tuple[int, ...]) -> None:
 def test_javascript_and_style_agree_with_python() -> None:
     script = str(PageMap._esm)
     assert f"const STEPS = {squares.STEPS};" in script
-    assert f"const PATTERN = {{\"side\": {palette.TILE}, " in script
+    assert f'const PATTERN = {{"side": {palette.TILE}, ' in script
     rules = (STATIC / "map.css").read_text(encoding="utf-8")
     known = [
         *palette.STATES.values(),
