@@ -10,7 +10,7 @@ import pandas as pd
 
 from pte_magic import walkers
 from pte_magic.api import decoded_columns
-from pte_magic.dataframes import columns, row_kernels
+from pte_magic.dataframes import columns, pagemap_columns, row_kernels
 from pte_magic.dataframes.pandas_compat import from_blocks
 from pte_magic.formats import decode
 from pte_magic.linux import hardware
@@ -19,12 +19,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pte_magic.formats.kernel import Kernel
+    from pte_magic.linux.address_space import AddressSpace
     from pte_magic.walkers.entries import Entries
 
 _WALKERS: Any = pd.CategoricalDtype(list(walkers.NAMES))  # the same for all, so that concat keeps the dtype
 
 
-def of_walk(entries: Entries, kernel: Kernel, pid: int, host: str | None, hosts: tuple[str, ...]) -> pd.DataFrame:
+def of_walk(  # noqa: PLR0913, PLR0917  (as for `pte_frame.build`)
+    entries: Entries,
+    kernel: Kernel,
+    pid: int,
+    host: str | None,
+    hosts: tuple[str, ...],
+    space: AddressSpace | None = None,
+) -> pd.DataFrame:
     """Return the entries that a walker found, with all columns and `attrs`; arguments as for `pte_frame.build`."""
     host = host or hardware.host()
     hosts = hosts or (host,)
@@ -32,6 +40,8 @@ def of_walk(entries: Entries, kernel: Kernel, pid: int, host: str | None, hosts:
     where = np.empty((2, n), np.uint64)
     where[0], where[1] = entries.vaddr, entries.size
     found, kernel = decoded_columns.of_walk(entries, kernel)
+    word = None if entries.protnone is None else entries.entry
+    told = pagemap_columns.columns(space, where, found, word) if space else {}
     blocks: list[tuple[Any, NDArray[np.intp]]] = [(where, np.array([0, 1]))]
     places = columns.places(kernel)
     blocks += [(array, places[name]) for name, array in columns.arrays(found, n, kernel).items()]
@@ -44,7 +54,7 @@ def of_walk(entries: Entries, kernel: Kernel, pid: int, host: str | None, hosts:
     blocks.append((np.full((1, n), pid, np.int64), places["pid"]))
     blocks.append((row_kernels.column(kernel, n), places[row_kernels.COLUMN]))
     plain: pd.DataFrame = from_blocks(blocks, index=pd.RangeIndex(n), columns=columns.index(kernel))
-    plain.attrs = row_kernels.attrs(kernel)
+    plain.attrs = row_kernels.attrs(kernel) | told
     if entries.protnone is not None:
         del plain.attrs["format"]
     return plain

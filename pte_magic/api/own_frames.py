@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 
-from pte_magic.dataframes import restored_dtypes, row_kernels
+from pte_magic.dataframes import pagemap_columns, restored_dtypes, row_kernels
 from pte_magic.dataframes.columns import fits
 from pte_magic.dataframes.frame_kinds import is_one
 from pte_magic.errors import TargetError
@@ -121,6 +121,7 @@ class OwnFrame(pd.DataFrame):
         parts = getattr(other, "input_objs", getattr(other, "objs", None))  # pandas 3, pandas 2
         if method == "concat" and parts is not None:
             row_kernels.carried(self, parts)
+            pagemap_columns.carried(self, parts)
         elif method == "merge":
             kept: Any = next(side for side in (other.left, other.right) if isinstance(side, OwnFrame))
             self.attrs = deepcopy(kept.attrs)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pte_magic.api.pte_diff import PteDiff
     from pte_magic.formats.decode import Column
     from pte_magic.formats.kernel import Kernel
+    from pte_magic.linux.address_space import AddressSpace
     from pte_magic.views.bits import BitField
     from pte_magic.views.translation import Translation
     from pte_magic.walkers.entries import Entries
@@ -251,8 +252,14 @@ class PteFrame(OwnFrame):
         return compare(self, periods if isinstance(periods, PteFrame) else PteFrame(periods))
 
 
-def build(
-    entries: Entries, kernel: Kernel, *, pid: int, host: str | None = None, hosts: tuple[str, ...] = ()
+def build(  # noqa: PLR0913  (what goes into a frame)
+    entries: Entries,
+    kernel: Kernel,
+    *,
+    pid: int,
+    host: str | None = None,
+    hosts: tuple[str, ...] = (),
+    space: AddressSpace | None = None,
 ) -> PteFrame:
     """Make a frame of the entries that a walker found.
 
@@ -262,9 +269,11 @@ def build(
         pid: Their process.
         host: Their host; this one if None.
         hosts: Hosts of other frames that will be joined with this one, so that all have one dtype.
+        space: Their address space, to read the columns of `pagemap_columns` now; without it, the frame has only what
+            the entries say.
 
     """
-    plain = decoded_entries.of_walk(entries, kernel, pid, host, hosts)
+    plain = decoded_entries.of_walk(entries, kernel, pid, host, hosts, space)
     take: Any = PteFrame  # the stubs do not know how pandas' subclasses take the columns of a frame over
     made: PteFrame = take._from_mgr(plain._mgr, axes=plain.axes)  # noqa: SLF001  (PteFrame(plain) is a third of a small frame's time)
     made.attrs = plain.attrs

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pte_magic.api.pte_frame import PteFrame
     from pte_magic.walkers.walker import Walker
 
+_FEW = 16  # ranges that a frame keeps in its attrs, which pandas copies with each result
+
 
 def walk(
     target: object, end: int | None = None, *, pid: int | None = None, walker: str = "auto", tables: bool | None = None
@@ -107,17 +109,22 @@ def meant_by(target: object, end: int | None, space: AddressSpace) -> Target:
 
 
 def walk_target(meant: Target, space: AddressSpace, *, walker: str = "auto", tables: bool | None = None) -> PteFrame:
-    """Walk addresses that were resolved, in an address space that is open."""
-    return built(
-        read(meant, space, walker, tables=meant.address is not None if tables is None else tables), meant, space
-    )
+    """Walk addresses that were resolved, in an address space that is open, and read what pagemap adds."""
+    found = read(meant, space, walker, tables=meant.address is not None if tables is None else tables)
+    made = pte_frame.build(found, kernel.running(found.address_bits), pid=space.pid, space=space)
+    return _about(made, meant)
 
 
 def built(found: Entries, meant: Target, space: AddressSpace) -> PteFrame:
-    """Make the frame of entries that were `read`."""
-    made = pte_frame.build(found, kernel.running(found.address_bits), pid=space.pid)
+    """Make the frame of entries that were `read`, and of nothing else."""
+    return _about(pte_frame.build(found, kernel.running(found.address_bits), pid=space.pid), meant)
+
+
+def _about(made: PteFrame, meant: Target) -> PteFrame:
     if meant.address is not None:
         made.attrs["address"] = meant.address
+    elif len(meant.ranges) <= _FEW:
+        made.attrs["ranges"] = meant.ranges
     return made
 
 

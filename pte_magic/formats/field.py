@@ -65,10 +65,12 @@ KINDS = (
     "guard",
     "not_present",
     "shadow_stack",
+    "zero_page",
 )
 """Categories of the ``kind`` column: the kind of a special entry, in the kernel's words.
 
-The last two are not special entries: ``shadow_stack`` is a page that only calls and returns write to.
+The last three are not special entries: ``shadow_stack`` is a page that only calls and returns write to, and
+``zero_page`` the kernel's page of zeros, which is mapped until somebody writes.
 """
 
 

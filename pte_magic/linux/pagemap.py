@@ -23,8 +23,8 @@ BITS = {"soft_dirty": 55, "mmap_exclusive": 56, "uffd_wp": 57, "guard": 58, "fil
 PLACE_BITS = 55
 """How many bits there are below them: the number of a page frame, or where a page is swapped to."""
 PLACE = np.uint64((1 << PLACE_BITS) - 1)
-PRESENT, SWAP, FILE, GUARD, SOFT_DIRTY = (
-    np.uint64(1 << BITS[name]) for name in ("present", "swap", "file", "guard", "soft_dirty")
+PRESENT, SWAP, FILE, EXCLUSIVE, GUARD, SOFT_DIRTY = (
+    np.uint64(1 << BITS[name]) for name in ("present", "swap", "file", "mmap_exclusive", "guard", "soft_dirty")
 )
 
 _WORD = 8  # bytes

@@ -10,10 +10,12 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pte_magic.linux.address_space import own
 from pte_magic.linux.hardware import PAGE_SIZE, user_limit
 
 if TYPE_CHECKING:
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 
     from pte_magic.linux.address_space import AddressSpace
 
-PAGE_IS_PRESENT, PAGE_IS_SWAPPED, PAGE_IS_PFNZERO, PAGE_IS_HUGE = 1 << 3, 1 << 4, 1 << 5, 1 << 6
+PAGE_IS_FILE, PAGE_IS_PRESENT, PAGE_IS_SWAPPED, PAGE_IS_PFNZERO, PAGE_IS_HUGE = (1 << bit for bit in range(2, 7))
+_PAGE_IS_GUARD = 1 << 8
 PAGE_REGION = np.dtype([("start", "<u8"), ("end", "<u8"), ("categories", "<u8")])
 _RUNS = 4096
 
@@ -59,12 +62,33 @@ def populated(space: AddressSpace, start: int, end: int) -> tuple[NDArray[np.voi
 
 def zeros(space: AddressSpace) -> NDArray[np.void]:
     """Return all runs of zero pages, as `populated` does; none before 6.7, and the huge one since 6.17."""
+    end = user_limit() - PAGE_SIZE  # the last page is nobody's: with it, the range would be refused
+    found = having(space, PAGE_IS_PFNZERO, 0, end)
+    return np.empty(0, PAGE_REGION) if found is None else found
+
+
+def having(space: AddressSpace, category: int, start: int, end: int) -> NDArray[np.void] | None:
+    """Return all runs of pages of a category in ``[start, end)``; as `populated`, also None."""
     found = [np.empty(0, PAGE_REGION)]
-    start, end = 0, user_limit() - PAGE_SIZE  # the last page is nobody's: with it, the range would be refused
-    while start < end and (part := _scanned(space, start, end, PAGE_IS_PFNZERO, PAGE_IS_PFNZERO)):
+    while start < end:
+        part = _scanned(space, start, end, category, category)
+        if part is None:
+            return None
         runs, start = part
         found.append(runs)
     return np.concatenate(found)
+
+
+@functools.cache
+def knows_guards() -> bool:
+    """Tell whether PAGEMAP_SCAN knows the category of guard regions; it is one of 6.16 or later then.
+
+    Since "fs/proc: extend the PAGEMAP_SCAN ioctl to report guard regions".
+    """
+    try:
+        return _scanned(own(), 0, PAGE_SIZE, _PAGE_IS_GUARD, _PAGE_IS_GUARD) is not None
+    except OSError:  # EINVAL: an unknown category
+        return False
 
 
 def _scanned(space: AddressSpace, start: int, end: int, wanted: int, told: int) -> tuple[NDArray[np.void], int] | None:

@@ -87,7 +87,8 @@ class Around:
         return found
 
     def _walk(self) -> PteFrame:
-        return walk.walk_target(self.target.meant, self.target.space, walker=self._walker)
+        meant, space = self.target.meant, self.target.space
+        return walk.built(walk.read(meant, space, self._walker, tables=meant.address is not None), meant, space)
 
 
 def settle(looks: Sequence[Around], seconds: float) -> None:

@@ -15,11 +15,12 @@ from pte_magic.errors import TargetError
 from pte_magic.errors.escapes import visible
 from pte_magic.formats.describe import MOST_PAGES, describe
 from pte_magic.text.units import counted
-from pte_magic.views import entry_picture, entry_text, one_address
+from pte_magic.views import entry_picture, entry_text, first_line, one_address
 from pte_magic.views.headline import headline, shortened
 from pte_magic.views.html_table import of_frame
 from pte_magic.views.markup import escape, framed, scrolled
 from pte_magic.views.one_address import CONSTANT, SET
+from pte_magic.views.strip import strip
 from pte_magic.views.value_words import MISSING, is_size, of_number
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ def text(frame: pd.DataFrame) -> str:
         table[SET] = [" ".join(compress(bits, row)) or MISSING for row in is_set]
     leaf = _leaf(frame)
     bits_of_leaf = ["", entry_text.text(leaf)] if leaf else []
-    return "\n".join([*headline(frame), table.to_string(max_rows=limit, na_rep=MISSING), *notes, *bits_of_leaf])
+    above = [*(line.words for line in first_line.lines(frame)), *headline(frame)]
+    return "\n".join([*above, table.to_string(max_rows=limit, na_rep=MISSING), *notes, *bits_of_leaf])
 
 
 def html(frame: pd.DataFrame) -> str | None:
@@ -96,7 +98,9 @@ def html(frame: pd.DataFrame) -> str | None:
     shown, limit = ends(shown)
     leaf = _leaf(frame)
     bits_of_leaf = framed(entry_picture.html(leaf), "bits") if leaf else ""
-    return "".join([paragraph(headline(frame)), html_table(words(shown), limit), paragraph(notes), bits_of_leaf])
+    above = [paragraph([line.words]) + strip(line.found, line.words) for line in first_line.lines(frame)]
+    above.append(paragraph(headline(frame)))
+    return "".join([*above, html_table(words(shown), limit), paragraph(notes), bits_of_leaf])
 
 
 def html_table(table: pd.DataFrame, limit: int | None, label: str = "table of entries") -> str:

@@ -47,6 +47,7 @@ _ZIGZAG = "M-1 1L2 4L6 0L9 3M-1 5L2 8L6 4L9 7"
 NOTHING = Look(".", "empty", _SPECK)
 MISSING = Look("?", "empty", _DOWNHILL)
 OTHER = Look("o", "grey", _DOTS)
+ZEROS = Look("0", "grey", _ACROSS)
 MIXED = "+"
 """The letter of a square of several categories, none of which is more than half of it."""
 

@@ -40,7 +40,7 @@ def test_sizes_have_units(count: int, text: str) -> None:
 
 
 def test_text_shows_hex_units_bits_by_name_and_dashes() -> None:
-    assert [" ".join(line.split()) for line in repr(MIXED).splitlines()[2:6]] == [
+    assert [" ".join(line.split()) for line in repr(MIXED).splitlines()[3:7]] == [
         "0 0x7f0000000000 4 KiB pte 0x8000000153016067 present - 0x153016 - - present rw user accessed dirty nx",
         "1 0x7f0000001000 4 KiB pte 0x0000000000000000 none - - - - -",
         "2 0x7f0000002000 4 KiB pte 0x07fffffffffffc00 swap - - 0 0x1 -",
@@ -182,16 +182,16 @@ ADDRESS = spans(
 
 
 @pytest.mark.parametrize("table", [WIDE, WIDE.runs(), WIDE[::-1], WIDE.drop(columns=["pfn", "entry"])])
-def test_the_first_line_of_a_range_counts_what_is_there(table: pte_frame.PteFrame) -> None:
+def test_the_second_line_of_a_range_counts_what_is_there(table: pte_frame.PteFrame) -> None:
     line = f"8 entries, 1.006 GiB: present 4 KiB {X} 2; present 2 MiB {X} 2; swap 4 KiB {X} 1; none {X} 3"
-    assert repr(table).splitlines()[0] == line
-    assert str(table._repr_html_()).startswith(f"<p>{line}</p><div tabindex=")
+    assert repr(table).splitlines()[1] == line
+    assert f"<p>{line}</p><div tabindex=" in str(table._repr_html_())
 
 
-def test_the_first_line_counts_tables_apart_and_thousands_are_set_off() -> None:
+def test_the_second_line_counts_tables_apart_and_thousands_are_set_off() -> None:
     table = spans((0, 2 << 20, "pmd", [TABLE]), (0, 4096, "pte", [PAGE] * 2049))
     line = f"2,049 entries, 8.004 MiB: present 4 KiB {X} 2,049; table {X} 1"
-    assert repr(table).splitlines()[0] == line
+    assert repr(table).splitlines()[1] == line
 
 
 @pytest.mark.parametrize("table", [ADDRESS, ADDRESS[3:], made([0]), made([]), pte_magic.decode([PAGE, 0])])
@@ -308,7 +308,7 @@ def test_one_is_shown_in_the_singular() -> None:
         Entries(np.array([0x1067, PAGE], np.uint64), spans, "x86_64", "bpf"), kernel.running(), pid=1
     )
     assert (
-        repr(apart).splitlines()[0]
+        repr(apart).splitlines()[1]
         == "1 entry, 4 KiB: present 4 KiB \N{MULTIPLICATION SIGN} 1; table \N{MULTIPLICATION SIGN} 1"
     )
     assert "[1 row x " in repr(one)

@@ -103,6 +103,12 @@ def _dirty(ground: Ground) -> Told:
     return tell("dirty", ground.uniform(before), ground.first(after))
 
 
+def _of_pagemap(ground: Ground, column: str) -> Told:
+    """Compare what pagemap says only where an entry is not known: the difference of two entries is in their bits."""
+    (before, after), raw = ground.rows(column), ground.raw
+    return tell(column, np.where(raw.known & raw.known_after, -1, before), after)
+
+
 _SPECIAL: dict[str, Callable[[Ground], Told]] = {
     "looked": _looked,
     "table": _table,
@@ -114,4 +120,5 @@ _SPECIAL: dict[str, Callable[[Ground], Told]] = {
     "swap_place": _swap_place,
     "dirty": _dirty,
     **{name: functools.partial(_permission, column=name) for name in ("rw", "user", "nx", "uxn", "pxn", "global")},
+    **{name: functools.partial(_of_pagemap, column=name) for name in ("mmap_exclusive", "file")},
 }

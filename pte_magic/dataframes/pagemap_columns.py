@@ -1,0 +1,200 @@
+"""The columns that /proc/PID/pagemap has for everybody, whatever walker read the entries.
+
+``mmap_exclusive`` and ``file`` are bits 56 and 61 of its words, and the ``kind`` ``zero_page`` is the kernel's page of
+zeros, which PAGEMAP_SCAN shows. All are read after the walk, so they count only where they are of the same page:
+present as in the entry, and of the same page frame if both show one.
+
+Of a huge page, only the word of its first page is read: most kernels ask that one for all of them
+(``pagemap_pmd_range()``, fs/proc/task_mmu.c: before 73c3484d5b13 in 6.11, and again since it uses
+``__folio_page_mapped_exclusively()``, 6.15). After fork(), the first page may be this process' own again while the
+child still maps the others, but then the entry does not allow writing: ``mmap_exclusive`` is missing for such an entry.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from pte_magic.errors import NoAddressSpaceError
+from pte_magic.formats.decode import Column
+from pte_magic.formats.field import KINDS, STATES
+from pte_magic.linux import ksm, pagemap_scan, sizes
+from pte_magic.linux.hardware import PAGE_SIZE
+from pte_magic.linux.pagemap import EXCLUSIVE, FILE, PLACE, PRESENT, words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from pte_magic.linux.address_space import AddressSpace
+
+    Bools = NDArray[np.bool_]
+
+ZEROS_UNKNOWN, KSM = "zeros_unknown", "ksm"
+"""Names in `attrs`: pages that are mapped elsewhere, too, may be the page of zeros; or KSM may have merged them."""
+
+_PRESENT, _PROTNONE, _SWAP = (STATES.index(name) for name in ("present", "protnone", "swap"))
+_ZERO_PAGE = KINDS.index("zero_page")
+_GAP = 16  # pages that are read in vain, rather than to call the kernel once more
+_MOST = 1 << 16  # rows whose words are read at once
+
+
+class _Pages(NamedTuple):
+    """Entries that map memory: rows, addresses, whether they are huge, words, whether these are of the same page."""
+
+    row: NDArray[np.intp]
+    vaddr: NDArray[np.uint64]
+    huge: Bools
+    word: NDArray[np.uint64]
+    same: Bools
+
+
+def columns(
+    space: AddressSpace,
+    where: NDArray[np.uint64],
+    found: dict[str, Column],
+    word: NDArray[np.uint64] | None = None,
+) -> dict[str, bool]:
+    """Add the columns to those of decoded entries.
+
+    Args:
+        space: The address space of the entries.
+        where: The first address of each entry, and the bytes that it covers, ``uint64[2, n]``.
+        found: The decoded columns; ``mmap_exclusive``, ``file`` and ``kind`` are added or replaced.
+        word: The words of pagemap, ``uint64[n]``, if they are what the walker has read.
+
+    Returns:
+        What is to be in `attrs`: `ZEROS_UNKNOWN` or `KSM`, if it is true.
+
+    """
+    if "state" not in found:
+        return {}
+    state, _ = found["state"]
+    row = np.flatnonzero((state == _PRESENT) | (state == _PROTNONE))
+    try:
+        pages = _pages(space, where[:, row], row, found, word)
+        exclusive, file = pages.word & EXCLUSIVE != 0, pages.word & FILE != 0
+        zero, unsure = _zeros(space, pages, found)
+        of_file, file_known = _files(space, pages)
+    except NoAddressSpaceError:  # it has exited since the walk
+        return {}
+    of_thp = pages.huge & (where[1, row] == sizes.huge()) & ~file
+    read_only = _known(found, "rw", row) & ~_true(found, "rw", row)
+    file_known &= pages.same & ~(of_file & pages.huge & unsure) | zero
+    n = len(state)
+    found["mmap_exclusive"] = _spread(n, row, exclusive, pages.same & ~(exclusive & of_thp & read_only))
+    found["file"] = _spread(n, row, of_file & ~zero, file_known)
+    in_swap = state == _SWAP
+    if in_swap.any():  # a place in swap is in the entry of an anonymous page only
+        found["file"] = Column(found["file"].values, np.asarray(found["file"].missing) & ~in_swap)
+    if zero.any():
+        kind = found["kind"][0] if "kind" in found else np.full(n, -1, np.int8)
+        kind[row[zero]] = _ZERO_PAGE
+        found["kind"] = Column(kind)
+    shared = pages.same & ~exclusive & ~file & ~zero
+    told = {ZEROS_UNKNOWN: unsure.any(), KSM: (shared & ~pages.huge).any() and ksm.has_merged()}
+    return {name: True for name, value in told.items() if value}
+
+
+def carried(frame: pd.DataFrame, parts: Sequence[Any]) -> None:
+    """Keep what is in doubt in one of the parts of the result of `pandas.concat`."""
+    for name in (ZEROS_UNKNOWN, KSM):
+        if any(part.attrs.get(name) is True for part in parts):
+            frame.attrs[name] = True
+
+
+def _pages(
+    space: AddressSpace,
+    where: NDArray[np.uint64],
+    row: NDArray[np.intp],
+    found: dict[str, Column],
+    word: NDArray[np.uint64] | None,
+) -> _Pages:
+    vaddr, huge = where[0], where[1] > PAGE_SIZE
+    word = _words(space, vaddr // np.uint64(PAGE_SIZE)) if word is None else word[row]
+    same = word & PRESENT != 0
+    place = word & PLACE
+    if "pfn" in found:
+        pfn, missing = found["pfn"]
+        differ = (place != 0) & (place != pfn[row])
+        same &= ~differ if missing is None else ~differ | missing[row]
+    return _Pages(row, vaddr, huge, word, same)
+
+
+def _words(space: AddressSpace, page: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Read the words of pages, ``uint64[n]``, many at once where they are neighbours."""
+    found = np.empty(len(page), np.uint64)
+    edges = np.flatnonzero(np.diff(page) > _GAP) + 1  # also where they descend: the difference is huge then
+    for at, end in pairwise(np.union1d(edges, [*range(0, len(page), _MOST), len(page)]).tolist()):
+        first, last = int(page[at]), int(page[end - 1])
+        read = words(space, first * PAGE_SIZE, last - first + 1)
+        found[at:end] = read if len(read) == end - at else read[page[at:end] - page[at]]
+    return found
+
+
+def _zeros(space: AddressSpace, pages: _Pages, found: dict[str, Column]) -> tuple[Bools, Bools]:
+    """Tell which entries map the page of zeros, and which of the others may do so, ``bool[m]`` each.
+
+    Nobody writes to it, so its entry is never writable or dirty. Its words have no bit, but that of a huge one has the
+    one of files since 92b455b54584 (6.11). PAGEMAP_SCAN shows the huge one since 6.17, after it knew guard regions.
+    """
+    may_be = pages.same & (pages.word & EXCLUSIVE == 0) & ((pages.word & FILE == 0) | pages.huge)
+    for name in ("rw", "dirty", "saved_dirty"):
+        may_be &= ~_true(found, name, pages.row)
+    if not may_be.any():
+        return may_be, may_be
+    zero = _within(space, pages, may_be, pagemap_scan.PAGE_IS_PFNZERO)
+    if zero is None:
+        is_special = ~pages.huge & _true(found, "special", pages.row)
+        return may_be & is_special, may_be & (pages.huge | ~_known(found, "special", pages.row))
+    known = ~pages.huge | ((pages.word & FILE == 0) & pagemap_scan.knows_guards())
+    return may_be & zero, may_be & ~zero & ~known
+
+
+def _files(space: AddressSpace, pages: _Pages) -> tuple[Bools, Bools]:
+    """Tell which entries map pages of files or of shared memory, and of which this is known, ``bool[m]`` each.
+
+    The words of huge pages have the bit since 92b455b54584 (6.11); PAGEMAP_SCAN shows it since 6.7.
+    """
+    file = pages.word & FILE != 0
+    in_doubt = pages.huge & pages.same & ~file
+    if not in_doubt.any() or pagemap_scan.knows_guards():
+        return file, np.ones(len(file), np.bool_)
+    scanned = _within(space, pages, in_doubt, pagemap_scan.PAGE_IS_FILE)
+    return (file, ~in_doubt) if scanned is None else (file | in_doubt & scanned, np.ones(len(file), np.bool_))
+
+
+def _within(space: AddressSpace, pages: _Pages, rows: Bools, category: int) -> Bools | None:
+    """Tell which entries begin in a run of PAGEMAP_SCAN, ``bool[m]``; `rows` are those to ask for."""
+    asked = pages.vaddr[rows]
+    runs = pagemap_scan.having(space, category, int(asked.min()), int(asked.max()) + PAGE_SIZE)
+    if runs is None:
+        return None
+    at = np.searchsorted(runs["end"], pages.vaddr, side="right")
+    starts = np.append(runs["start"], ~np.uint64(0))
+    found: Bools = starts[at] <= pages.vaddr
+    return found
+
+
+def _true(found: dict[str, Column], name: str, row: NDArray[np.intp]) -> Bools:
+    if name not in found:
+        return np.zeros(len(row), np.bool_)
+    values: Bools = found[name][0][row]
+    return values & _known(found, name, row)
+
+
+def _known(found: dict[str, Column], name: str, row: NDArray[np.intp]) -> Bools:
+    if name not in found:
+        return np.zeros(len(row), np.bool_)
+    missing = found[name].missing
+    return np.ones(len(row), np.bool_) if missing is None else ~missing[row]
+
+
+def _spread(n: int, row: NDArray[np.intp], values: Bools, known: Bools) -> Column:
+    whole, missing = np.zeros(n, np.bool_), np.ones(n, np.bool_)
+    whole[row], missing[row] = values & known, ~known
+    return Column(whole, missing)

@@ -1,0 +1,105 @@
+"""The strip below the first line: a range as one bar, by bytes, coloured by page size and state, with its scale.
+
+It is one small image and a line of words, which every reader of notebooks keeps.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pte_magic.text.units import size
+from pte_magic.views import palette, svg_image
+from pte_magic.views.markup import escape
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pte_magic.views.palette import Look
+    from pte_magic.views.portions import Portions
+
+_WIDTH, _BAR, _HEIGHT = 640, 18, 36  # of the image, in pixels; the bar is at its top
+_TICK = 4  # pixels below the bar
+_INK = "#767676"  # the scale: readable on a light page and on a dark one
+_SPARSE = 0.02  # with less than that of a range in use, what has no pages is left out
+
+
+class _Category(NamedTuple):
+    """What a colour means: its words, its look, its bytes, and the portions that it colours, ``bool[m]``."""
+
+    words: str
+    look: Look
+    bytes: int
+    rows: NDArray[np.bool_]
+
+
+def strip(found: Portions, label: str) -> str:
+    """Return the bar of portions as HTML.
+
+    Args:
+        found: The portions, of one process.
+        label: The words for those who cannot see it.
+
+    """
+    empty, total = found.having("none"), found.total()
+    used = total - found.total(empty)
+    is_sparse = 0 < used < _SPARSE * total
+    found = found.of(~empty) if is_sparse else found
+    categories = _categories(found)
+    bar = _bar(found, categories)
+    note = " (only what has pages)" if is_sparse else ""
+    looks = {code: category.look for code, category in enumerate(categories)}
+    image = svg_image.image(bar + _scale(found), _WIDTH, _HEIGHT, looks, label)
+    legend = " &ensp; ".join(
+        f"{svg_image.swatch(category.look)} {escape(category.words)} {escape(size(category.bytes))}"
+        for category in categories
+    )
+    return f"<p>{image}<br>{legend}{note}</p>"
+
+
+def _categories(found: Portions) -> list[_Category]:
+    in_memory = (found.having("present") | found.having("protnone")) & ~found.called("zero_page")
+    made = [
+        (f"{size(page)} pages", palette.SIZES.get(page, palette.OTHER), in_memory & (found.page == page))
+        for page in sorted(set(found.page[in_memory].tolist()), reverse=True)
+    ]
+    made.append(("page of zeros", palette.ZEROS, found.called("zero_page")))
+    made += [
+        ({"none": "without pages", "swap": "swapped out"}.get(state, state), look, found.having(state))
+        for state, look in palette.STATES.items()
+        if state not in {"present", "protnone"}
+    ]
+    return [_Category(words, look, found.total(rows), rows) for words, look, rows in made if rows.any()]
+
+
+def _bar(found: Portions, categories: list[_Category]) -> str:
+    """Return the bar: each column of pixels has the look of most of its bytes."""
+    ends = np.append(0.0, np.cumsum(found.bytes.astype(np.float64)))
+    columns = np.linspace(0, ends[-1], _WIDTH + 1)
+    shares = [
+        np.diff(np.interp(columns, ends, np.append(0.0, np.cumsum(np.where(category.rows, found.bytes, 0.0)))))
+        for category in categories
+    ]
+    code = np.argmax(shares, axis=0)
+    edges = [0, *(np.flatnonzero(np.diff(code)) + 1).tolist(), _WIDTH]
+    return "".join(
+        f'<rect x="{at}" width="{end - at}" height="{_BAR}" {svg_image.filled(code[at])}/>'
+        for at, end in pairwise(edges)
+    )
+
+
+def _scale(found: Portions) -> str:
+    """Return ticks and their words: first address, the middle, end; offsets only, if there are gaps."""
+    total = found.total()
+    first, last = int(found.first[0]), int(found.first[-1]) + int(found.bytes[-1])
+    whole = last - first == total
+    words = [f"{first:#x}", f"+{size(total // 2)}", f"{last:#x}"] if whole else ["0", size(total // 2), size(total)]
+    places = [(0.5, 0, "start"), (_WIDTH / 2, _WIDTH // 2, "middle"), (_WIDTH - 0.5, _WIDTH, "end")]
+    drawn = [
+        f'<path d="M{tick:g} {_BAR}v{_TICK}" stroke="{_INK}"/>'
+        f'<text x="{at}" y="{_HEIGHT - 2}" text-anchor="{anchor}">{text}</text>'
+        for (tick, at, anchor), text in zip(places, words, strict=True)
+    ]
+    return f'<g fill="{_INK}" font-family="sans-serif" font-size="11">{"".join(drawn)}</g>'

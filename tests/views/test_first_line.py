@@ -1,0 +1,230 @@
+"""The first line of a frame says what was done to the memory on purpose, and what smaps says of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+from conftest import forked
+from handmade import (
+    HUGE,
+    HUGE_WORDS,
+    HUGEPAGE,
+    NOHUGEPAGE,
+    PAGE,
+    PAGE_WORDS,
+    PRIVATE,
+    READ,
+    SHARED,
+    WRITE,
+    NewMap,
+    madvise,
+    read,
+    smaps,
+    write,
+)
+
+import pte_magic
+from pte_magic.linux import pagemap_scan
+from pte_magic.linux.address_space import own
+from pte_magic.text.units import share, size
+from pte_magic.views import first_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COW = "shared with other processes (copy-on-write)"
+SMALL, LARGE = f"all on {PAGE_WORDS} pages", f"all on {HUGE_WORDS} pages"
+
+
+def line(start: int, length: int, walker: str, pid: int | None = None) -> str:
+    """Return the only line about a range, which text and HTML show, too."""
+    frame = pte_magic.walk(start, start + length, walker=walker, pid=pid)
+    (found,) = first_line.lines(frame)
+    assert repr(frame).splitlines()[0] == found.words
+    assert found.words in str(frame._repr_html_())
+    return found.words
+
+
+def clauses(start: int, length: int, walker: str, pid: int | None = None) -> list[str]:
+    """Return the clauses of the line, without the bytes before them."""
+    head, _, rest = line(start, length, walker, pid).partition(": ")
+    assert head == size(length)
+    return rest.split("; ")
+
+
+def can_scan() -> bool:
+    """Tell whether the kernel shows everybody which pages are huge, and which are the page of zeros (6.7)."""
+    return pagemap_scan.populated(own(), 0, PAGE) is not None
+
+
+@pytest.fixture
+def seeing(walker: str) -> str:
+    """A walker to which huge pages and the page of zeros are visible."""
+    if walker == "pagemap" and not can_scan():
+        pytest.skip("needs PAGEMAP_SCAN (6.7): without it, pagemap does not show the sizes of pages")
+    return walker
+
+
+def test_untouched(walker: str, new_map: NewMap) -> None:
+    start = new_map(4 * HUGE)
+    assert line(start, 4 * HUGE, walker) == f"{size(4 * HUGE)}: nothing there: untouched, or given back"
+    assert smaps(start, "Rss") == 0
+
+
+def test_the_page_of_zeros(seeing: str, new_map: NewMap) -> None:
+    start = new_map(4 * PAGE, advice=NOHUGEPAGE)
+    read(start, 2 * PAGE)
+    words = f"{size(2 * PAGE)}: all of it is the page of zeros: read, and never written"
+    assert line(start, 2 * PAGE, seeing) == words
+    write(start)
+    assert smaps(start, "Rss") == PAGE  # which leaves the page of zeros out
+    said, pages, *rest = clauses(start, 4 * PAGE, seeing)
+    of_zeros, empty = f"{PAGE_WORDS} of the page of zeros", f"{size(2 * PAGE)} without pages"
+    assert re.sub(r" \(.*?\)", "", said) == f"{PAGE_WORDS} resident, {of_zeros}, {empty}"
+    assert pages.startswith(SMALL)
+    assert rest == ["nothing swapped", "shared with nobody"]
+
+
+def test_the_huge_page_of_zeros_is_not_called_a_file_or_shared_for_certain(walker: str, new_map: NewMap) -> None:
+    start = new_map(2 * HUGE, advice=HUGEPAGE)
+    read(start)
+    said = line(start, 2 * HUGE, walker)
+    assert "of files" not in said
+    assert "shared with other processes" not in said or "or the page of zeros" in said
+
+
+def test_huge(seeing: str, new_map: NewMap) -> None:
+    start = new_map(4 * HUGE, advice=HUGEPAGE)
+    write(start, 4 * HUGE)
+    if smaps(start, "AnonHugePages") != 4 * HUGE:
+        pytest.skip("needs huge pages, which the kernel did not give")
+    assert clauses(start, 4 * HUGE, seeing) == ["all resident", LARGE, "nothing swapped", "shared with nobody"]
+    assert smaps(start, "Private_Dirty") == 4 * HUGE
+
+
+def test_an_array_that_does_not_begin_where_a_huge_page_may(seeing: str, new_map: NewMap) -> None:
+    outer = new_map(5 * HUGE, advice=HUGEPAGE)
+    madvise(outer, HUGE, NOHUGEPAGE)
+    madvise(outer + 4 * HUGE, HUGE, NOHUGEPAGE)
+    write(outer, 5 * HUGE)
+    start, length = outer + HUGE // 2, 4 * HUGE - PAGE
+    if pte_magic.walk(start, start + length)["size"].max() < HUGE:
+        pytest.skip("needs huge pages, which the kernel did not give")
+    at_end = HUGE // 2 - PAGE
+    on_huge = share(3 * HUGE, length)
+    why = f"{size(HUGE // 2)} at the start and {size(at_end)} at the end are not aligned"
+    assert clauses(start, length, seeing)[1] == f"{on_huge} on {HUGE_WORDS} pages ({why})"
+
+
+def test_half_huge(seeing: str, new_map: NewMap) -> None:
+    start = new_map(4 * HUGE, advice=HUGEPAGE)
+    madvise(start + 2 * HUGE, 2 * HUGE, NOHUGEPAGE)
+    write(start, 4 * HUGE)
+    if smaps(start, "AnonHugePages") != 2 * HUGE:
+        pytest.skip("needs huge pages, which the kernel did not give")
+    on = f"50 % on {HUGE_WORDS} pages, the rest on {PAGE_WORDS} pages"
+    assert clauses(start, 4 * HUGE, seeing) == ["all resident", on, "nothing swapped", "shared with nobody"]
+
+
+def test_small_pages_that_could_be_huge_are_not_blamed_on_the_place(seeing: str, new_map: NewMap) -> None:
+    start = new_map(3 * HUGE, advice=NOHUGEPAGE)
+    write(start, 3 * HUGE)
+    assert clauses(start, 3 * HUGE, seeing)[1] == SMALL
+    assert clauses(start, PAGE, seeing)[1] == f"{SMALL} (less than {HUGE_WORDS})"
+    assert clauses(start + PAGE, 2 * HUGE - 2 * PAGE, seeing)[1] == f"{SMALL} (no aligned {HUGE_WORDS} in it)"
+
+
+def test_a_part_that_is_resident(walker: str, new_map: NewMap) -> None:
+    start = new_map(8 * PAGE, advice=NOHUGEPAGE)
+    write(start, 3 * PAGE)
+    said = clauses(start, 8 * PAGE, walker)
+    assert said[0].startswith(f"{size(3 * PAGE)} resident, {size(5 * PAGE)} without pages")
+    assert said[-2:] == ["nothing swapped", "shared with nobody"]
+    assert smaps(start, "Rss") == smaps(start, "Private_Dirty") == 3 * PAGE
+
+
+def test_what_a_child_shares_and_what_it_copied(walker: str, new_map: NewMap) -> None:
+    start = new_map(256 * PAGE, advice=NOHUGEPAGE)
+    write(start, 256 * PAGE)
+    with forked(lambda: None, lambda: write(start, 4 * PAGE, value=2)) as child:
+        child.step()
+        assert clauses(start, 256 * PAGE, walker)[-1].replace(", or the page of zeros", "") == f"all {COW}"
+        child.step()
+        for pid in (None, child.pid):
+            said = clauses(start, 256 * PAGE, walker, pid)[-1].replace(", or the page of zeros", "")
+            assert said == f"252 of 256 pages {COW}"
+            assert smaps(start, "Shared_Dirty", pid or "self") == 252 * PAGE
+    assert clauses(start, 256 * PAGE, walker)[-1] == "shared with nobody"
+    assert smaps(start, "Private_Dirty") == 256 * PAGE
+
+
+def test_a_huge_page_of_which_a_child_copied_a_page_is_not_called_ours(raw_walker: str, new_map: NewMap) -> None:
+    start = new_map(2 * HUGE, advice=HUGEPAGE)
+    write(start, 2 * HUGE)
+    if smaps(start, "AnonHugePages") != 2 * HUGE:
+        pytest.skip("needs huge pages, which the kernel did not give")
+    with forked(lambda: write(start, PAGE, value=2)) as child:
+        child.step()
+        assert smaps(start, "Shared_Dirty") == 2 * HUGE - PAGE
+        said = line(start, 2 * HUGE, raw_walker)
+    assert "nobody" not in said
+    assert f"at least {size(HUGE)} of {size(2 * HUGE)} shared" in said or "at least 1 of 2 pages shared" in said
+
+
+def test_two_processes_have_a_line_each(walker: str, new_map: NewMap) -> None:
+    start = new_map(4 * PAGE, advice=NOHUGEPAGE)
+    write(start, 4 * PAGE)
+    with forked(lambda: write(start, PAGE, value=2)) as child:
+        child.step()
+        both = [pte_magic.walk(start, start + 4 * PAGE, pid=pid, walker=walker) for pid in (os.getpid(), child.pid)]
+    said = [found.words for found in first_line.lines(pd.concat(both, ignore_index=True))]
+    assert [words.partition(": ")[0] for words in said] == [f"pid {os.getpid()}", f"pid {child.pid}"]
+    assert all("3 of 4 pages shared" in words for words in said)
+
+
+@pytest.mark.parametrize("kind", ["file", "memfd"])
+def test_pages_of_files(walker: str, new_map: NewMap, tmp_path: Path, kind: str) -> None:
+    fd = os.memfd_create("test") if kind == "memfd" else os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    os.pwrite(fd, b"x" * 4 * PAGE, 0)
+    start = new_map(4 * PAGE, READ | WRITE, SHARED, fd)
+    read(start, 4 * PAGE)
+    said = clauses(start, 4 * PAGE, walker)
+    assert said[-2:] == ["all of files or shared memory", "mapped nowhere else"]
+    again = new_map(4 * PAGE, READ | WRITE, PRIVATE, fd)
+    os.close(fd)
+    read(again, 4 * PAGE)
+    write(again)
+    assert clauses(start, 4 * PAGE, walker)[-2:] == [
+        "all of files or shared memory",
+        "3 of 4 pages also mapped elsewhere",
+    ]
+    assert clauses(again, 4 * PAGE, walker)[-2:] == [
+        "3 of 4 pages of files or shared memory",
+        "3 of 4 pages also mapped elsewhere",
+    ]
+
+
+def test_percentages_are_never_all_or_nothing_unless_they_are() -> None:
+    assert [share(part, 10**6) for part in (0, 1, 996_000, 999_999, 10**6)] == [
+        "0 %",
+        "less than 0.1 %",
+        "99.6 %",
+        "more than 99.9 %",
+        "100 %",
+    ]
+
+
+@pytest.mark.parametrize("without", [["mmap_exclusive"], ["mmap_exclusive", "file"]])
+def test_what_a_frame_does_not_say_is_left_out(new_map: NewMap, without: list[str]) -> None:
+    start = new_map(4 * PAGE, advice=NOHUGEPAGE)
+    write(start, 4 * PAGE)
+    frame: Any = pte_magic.walk(start, start + 4 * PAGE).drop(columns=without)
+    assert "shared with nobody" not in repr(frame)
+    assert "all resident" in repr(frame).splitlines()[0]
+    stream = next(pte_magic.stream(start, start + 4 * PAGE, walker="auto"))
+    if stream["entry"].notna().all():
+        assert "nobody" not in repr(stream).splitlines()[0]
