@@ -41,3 +41,9 @@ def unchanged(walk: Callable[[], Entries], look: Callable[[], list[Entries]]) ->
 def settled(table: PteFrame) -> PteFrame:
     """Return a frame without the accessed bit: the kernel clears it now and then, to see whether it comes again."""
     return table.assign(entry=table["entry"] & ((1 << 64) - 1 - ACCESSED), accessed=None)
+
+
+def of_entries(table: PteFrame) -> PteFrame:
+    """Return a frame without what a walk reads from pagemap after the entries; streams and snapshots do not have it."""
+    kind = table["kind"].where(table["kind"] != "zero_page")
+    return table.assign(file=None, mmap_exclusive=None, kind=kind)

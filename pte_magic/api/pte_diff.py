@@ -40,10 +40,12 @@ class PteDiff(OwnFrame):
     ================= ================  ============================================================================
 
     ``attrs`` have the number of entries that were ``compared`` and that have ``changed``, and the frames'
-    ``encryption_mask``, if there is one. If the frames do not show all bits of their entries, ``seen`` says in words
-    what they show. A value that is missing on either side does not count as a change. If one of the frames was read
-    without page frame numbers, ``before`` and ``after`` both have none. Addresses that only one of the two frames
-    covers are rows, too, unless the entry is empty: an empty entry often covers more than the target.
+    ``encryption_mask``, if there is one. If the frames do not show all bits of their entries, ``seen`` says in
+    words what they show, and if they are of two processes, ``processes`` names both: the words then say what is
+    only in the first, and only in the second. A value that is missing on either side does not count as a change. If
+    one of the frames was read without page frame numbers, ``before`` and ``after`` both have none. Addresses that
+    only one of the two frames covers are rows, too, unless the entry is empty: an empty entry often covers more
+    than the target.
     """
 
     __module__ = "pte_magic"

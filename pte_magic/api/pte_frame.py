@@ -15,7 +15,7 @@ from pte_magic.errors.arguments import index, shown
 from pte_magic.linux.interrupts import deferred
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -93,20 +93,23 @@ class PteFrame(OwnFrame):
         found: PteFrame = runs.merged(self, runs.starts(self))
         return found
 
-    def summary(self) -> pd.DataFrame:
+    def summary(self, by: Sequence[str] = ()) -> pd.DataFrame:
         """Count entries and bytes by state and page size.
 
+        Args:
+            by: Further columns to count by, such as ``["region"]`` of what `frames` returns.
+
         Returns:
-            Index ``state`` and ``size`` (bytes that an entry covers; of contiguous ones the whole block, ``mapped``; 0
-            for states that map nothing), columns ``entries`` (int64) and ``bytes`` (uint64). Entries that point to
-            page tables cover nothing themselves, and a run counts as all its entries.
+            Index these, ``state`` and ``size`` (bytes that an entry covers; of contiguous ones the whole block,
+            ``mapped``; 0 for states that map nothing), columns ``entries`` (int64) and ``bytes`` (uint64). Entries that
+            point to page tables cover nothing themselves, and a run counts as all its entries.
 
         Raises:
-            TargetError: The frame lacks ``state`` or ``size``, or a column has another dtype than `walk` gave it.
+            TargetError: The frame lacks one of these columns, or one has another dtype than `walk` gave it.
 
         """
-        self._need("summary()", "state", "size")
-        return runs.summary(self)
+        self._need("summary()", *by, "state", "size")
+        return runs.summary(self, by)
 
     def frames(self) -> PteFrame:
         """Join each entry with the kernel's data about its page frame, and with its region.

@@ -65,10 +65,10 @@ def columns(
         space: The address space of the entries.
         where: The first address of each entry, and the bytes that it covers, ``uint64[2, n]``.
         found: The decoded columns; ``mmap_exclusive``, ``file`` and ``kind`` are added or replaced.
-        word: The words of pagemap, ``uint64[n]``, if they are what the walker has read.
+        word: The words of pagemap, ``uint64[n]``, of a walk that has read these.
 
     Returns:
-        What is to be in `attrs`: `ZEROS_UNKNOWN` or `KSM`, if it is true.
+        Names for `attrs`, each with True: `ZEROS_UNKNOWN` or `KSM`.
 
     """
     if "state" not in found:

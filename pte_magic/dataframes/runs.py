@@ -10,6 +10,8 @@ import pandas as pd
 from pte_magic.dataframes import column_names, columns
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 COUNTS = ("entries", "bytes")
@@ -105,11 +107,12 @@ def _plain(column: pd.Series[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         return pd.factorize(np.array([repr(value) for value in column], object))[0], missing
 
 
-def summary(frame: pd.DataFrame) -> pd.DataFrame:
+def summary(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     """Do what `PteFrame.summary` says."""
     entries, covered = counts(frame)
     maps = ~np.asarray(frame["state"].isin(["none", "table"]))
     size = np.where(maps, columns.translated(frame), np.uint64(0))
     covered = np.where(np.asarray(frame["state"] == "table"), np.uint64(0), covered)
-    table = {"state": frame["state"].array, "size": size, "entries": entries, "bytes": covered}
-    return pd.DataFrame(table).groupby(["state", "size"], observed=True, dropna=False).sum()
+    table = {name: frame[name].array for name in by}
+    table |= {"state": frame["state"].array, "size": size, "entries": entries, "bytes": covered}
+    return pd.DataFrame(table).groupby([*by, "state", "size"], observed=True, dropna=False).sum()

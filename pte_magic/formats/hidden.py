@@ -52,6 +52,19 @@ def hide(entry: NDArray[np.uint64], level: NDArray[np.int8], kernel: Kernel) -> 
         entry[swap] = _hidden_swap(entry[swap], kernel)
 
 
+def taken(entry: NDArray[np.uint64], level: NDArray[np.int8], kernel: Kernel) -> NDArray[np.uint64]:
+    """Return the bits that `hide` has taken out of each entry, ``uint64[n]``; 0 of entries that kept all of theirs."""
+    if not kernel.frames_hidden or not len(entry):
+        return np.zeros(len(entry), np.uint64)
+    shape = decode.shapes(entry, level, decode.octets(entry, kernel), kernel)
+    cleared, filled = _masks(kernel)
+    found: NDArray[np.uint64] = ~cleared[shape] | filled[shape]
+    swap = np.flatnonzero((shape == Shape.SWAP) | (shape == Shape.NOT_PRESENT))
+    offset, kind = _of_swap(entry[swap], kernel)
+    found[swap] = offset | kind
+    return found
+
+
 @functools.cache
 def _masks(kernel: Kernel) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Return by shape the bits of an entry that stay, and the bits that are set then, ``uint64[shapes]`` each."""
@@ -66,12 +79,20 @@ def _masks(kernel: Kernel) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
 
 
 def _hidden_swap(entry: NDArray[np.uint64], kernel: Kernel) -> NDArray[np.uint64]:
+    offset, kind = _of_swap(entry, kernel)
+    # All ones: where it is inverted that is offset 0, and where it is not, nothing becomes an empty entry by it.
+    return (entry | offset) & ~kind
+
+
+def _of_swap(entry: NDArray[np.uint64], kernel: Kernel) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Return the bits of each swap entry that name a place, ``uint64[n]`` each: of the offset, and of the device."""
     where = decode.swap(kernel)
     kind_of = (entry >> where.type & where.type_mask).astype(np.intp)
     # A failed swap-in before 6.2, in the state of a marker, too, has a page frame there (make_swapin_error_entry()).
     is_marker = np.array([found == ("marker", None) for found in kernel.swap.types])[kind_of]
     is_device = np.array([state == "swap" for state, _ in kernel.swap.types])[kind_of]
-    # All ones: where it is inverted that is offset 0, and where it is not, nothing becomes an empty entry by it.
-    entry = np.where(is_marker, entry, entry | where.offset_mask << where.offset)
-    found: NDArray[np.uint64] = np.where(is_device, entry & ~(where.type_mask << where.type), entry)
-    return found
+    nothing = np.uint64(0)
+    return (
+        np.where(is_marker, nothing, where.offset_mask << where.offset),
+        np.where(is_device, where.type_mask << where.type, nothing),
+    )

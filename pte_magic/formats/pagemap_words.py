@@ -43,7 +43,7 @@ FIELDS = (
         "mmap_exclusive",
         BITS["mmap_exclusive"],
         1,
-        _PRESENT,  # in swap, no kernel counts who has it
+        _BOTH,
         "mapped only here (since 4.2)",
         _SOURCE,
         "linux",
@@ -77,7 +77,8 @@ def columns(word: NDArray[np.uint64], protnone: NDArray[np.bool_], kernel: Kerne
     found: dict[str, Column] = {}
     for field in FIELDS:
         if field.column and (field.needs is None or field.needs in kernel.features):
-            there = present if field.shapes == _PRESENT else mapped
+            # Of a place in swap, no kernel says who else has it: pte_to_pagemap_entry() has no page to ask.
+            there = present if field.column == "mmap_exclusive" else mapped
             found[field.column] = Column(word & np.uint64(field.mask) != 0, ~there)
     location = word & PLACE
     hidden = location == 0  # page frame 0 and offset 0 of device 0 are never a user's page

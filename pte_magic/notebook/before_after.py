@@ -24,7 +24,7 @@ PAUSE = 0.05
 """Seconds between two looks, while something may still change."""
 REST = 1.0
 """Seconds without a change after which the wait ends."""
-_COUNTDOWN = "{desc} |{bar}| {n:.0f} of {total:g} s"  # the sign of life meanwhile
+_COUNTDOWN = "{desc} |{bar}| {n:.0f} s left"  # the sign of life meanwhile
 
 
 class Around:
@@ -102,6 +102,7 @@ def settle(looks: Sequence[Around], seconds: float) -> None:
     last = [look.entries() for look in looks]
     changed: float | None = None
     with progress.bar("waiting for later changes", seconds, "s", _COUNTDOWN) as bar:
+        bar.update(seconds)
         while any(entries is not None for entries in last) and (now := time.monotonic()) < deadline:
             if changed is not None and now - changed >= REST:
                 return
@@ -109,7 +110,7 @@ def settle(looks: Sequence[Around], seconds: float) -> None:
             found = [look.entries() for look in looks]
             if not all(map(same, last, found)):
                 changed, last = time.monotonic(), found
-            bar.update(time.monotonic() - now)
+            bar.update(now - time.monotonic())
 
 
 def _remapped(before: Sequence[Region], after: Sequence[Region], ranges: Sequence[tuple[int, int]]) -> list[str]:

@@ -11,13 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VIEWS = ("runs", "summary", "frames", "bits", "translation", "map", "watch")
-"""Views; only one at a time."""
+"""Views; only one at a time, but a summary may be of frames."""
 
 _TABLES = ("runs", "summary", "frames")  # views that show entries which point to page tables
 _TOGETHER: dict[str, tuple[str, ...]] = {
-    "walker": ("tables", "no-tables", *VIEWS, "every", "machine"),
+    "walker": ("tables", "no-tables", *VIEWS, "every", "color", "machine"),
     "tables": _TABLES,
     "no-tables": _TABLES,
+    "summary": ("frames",),
+    "map": ("color",),
     "watch": ("every",),
     "decode": ("level", "bits"),
     "level": ("bits",),
@@ -26,9 +28,10 @@ _TOGETHER: dict[str, tuple[str, ...]] = {
 }
 """Valid pairs, each once. Other pairs say the same twice, contradict each other, or one has no effect."""
 
-_NEEDS = {"every": "watch", "level": "decode"}
+_NEEDS = {"every": "watch", "color": "map", "level": "decode"}
 _HOW = {
     "every": "%pte --watch --every SECONDS TARGET",
+    "color": "%pte --map --color COLUMN TARGET",
     "level": "%pte --decode VALUE --level LEVEL",
     "decode": "%pte --decode VALUE, or %pte --decode (EXPRESSION) --bits",
     "machine": "%pte --machine, or %pte --machine --map",
@@ -54,7 +57,7 @@ def check(typed: Sequence[str], target: str) -> None:
     """
     typed = list(dict.fromkeys(typed))  # twice the same is harmless
     views = [name for name in VIEWS if name in typed]
-    if len(views) > 1:
+    if len(views) > 1 and set(views) != {"summary", "frames"}:
         message = f"--{' and --'.join(views)} are different views; type one of them"
         raise UsageError(message)
     for one, what in _WHAT.items():

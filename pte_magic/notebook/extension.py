@@ -17,6 +17,7 @@ from pte_magic.api.machine.processes import machine
 from pte_magic.api.watch import Watch, stop_all
 from pte_magic.errors import PteMagicError, TargetError
 from pte_magic.notebook import combinations, command_line, completion, pte_cell
+from pte_magic.notebook.about_frames import why_nothing
 from pte_magic.notebook.expressions import entry, short
 from pte_magic.notebook.line_target import at_first_byte, named_together
 from pte_magic.notebook.options import seconds
@@ -56,6 +57,7 @@ class PteMagics(Magics):
     @argument("-b", "--bits", action="store_true", help="a picture of the bits of an entry; click to change them")
     @argument("--translation", action="store_true", help="a picture of an address on its way through the page tables")
     @argument("-m", "--map", action="store_true", help="a picture of a range, in squares of as many bytes")
+    @argument("--color", metavar="COLUMN", help="with --map: the meaning of its colours, such as size or dirty")
     @argument("-W", "--watch", action="store_true", help="a live picture of changes, until it is stopped")
     @argument(
         "-e", "--every", type=seconds, metavar="SECONDS", help="with --watch: seconds between two looks; 1 by default"
@@ -80,6 +82,7 @@ class PteMagics(Magics):
         %pte all            the whole address space
         %pte 1234 [heap]    the same of another process; the pid may be an expression: %pte child.pid a
         %pte --frames a     its page frames: map count, flags, node and memory cgroup; as root
+        %pte --frames --summary a    entries and bytes by region, state and page size
         %pte --bits a       the bits of the first entry; click to change them
         %pte --map a        a picture of all its memory, in squares of as many bytes
         %pte --translation 0x7f12345678    one address on its way through the page tables
@@ -148,6 +151,18 @@ def _shown(text: str, options: argparse.Namespace, namespace: Names) -> object:
             walk.walk_target(one.meant, one.space, walker=options.walker, tables=options.tables) for one in targets
         ]
     frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+    return _view(frame, view, options)
+
+
+def _view(frame: Any, view: str | None, options: argparse.Namespace) -> object:
+    """Return a view of a frame."""
+    if options.frames:
+        frame = frame.frames()
+        if why := why_nothing(frame):
+            print(why)  # noqa: T201  (as the notes above)
+        return frame.summary(["region"]) if options.summary else frame
+    if options.color is not None:
+        return frame.map(options.color)
     return getattr(frame, view)() if view else frame
 
 

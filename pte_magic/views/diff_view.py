@@ -12,10 +12,11 @@ import pandas as pd
 from pte_magic.dataframes.diff import flipped_bits
 from pte_magic.dataframes.diff.columns import is_whole
 from pte_magic.dataframes.diff.runs import merged
-from pte_magic.dataframes.diff.words import NOT_LOOKED
+from pte_magic.dataframes.diff.words import MANY, NOT_LOOKED
 from pte_magic.dataframes.runs import counts as entries_of
 from pte_magic.dataframes.runs import is_counted
 from pte_magic.errors import TargetError
+from pte_magic.errors.escapes import visible
 from pte_magic.text.units import counted, size
 from pte_magic.views import frame_view
 from pte_magic.views.headline import shown_as
@@ -46,7 +47,9 @@ def headline(diff: pd.DataFrame) -> str:
             counts.update(dict.fromkeys(change.split(", "), int(n)))
     line = _changed(changed, diff.attrs)
     if counts:
-        line += ": " + ", ".join(f"{n:,} {word}" for word, n in counts.most_common())
+        line += ": " + ", ".join(
+            f"{n:,} {word if n == 1 else MANY.get(word, word)}" for word, n in counts.most_common()
+        )
     for word in NOT_LOOKED:
         rows = np.asarray(diff["change"] == word)
         if rows.any():
@@ -55,14 +58,18 @@ def headline(diff: pd.DataFrame) -> str:
 
 
 def _changed(changed: int, attrs: dict[Any, Any]) -> str:
-    compared = attrs.get("compared")
+    compared, of_two = attrs.get("compared"), attrs.get("processes")
+    names = f"{' and '.join(visible(str(name)) for name in of_two)}: " if of_two else ""
+    verb = "changed" if not of_two else "differs" if changed == 1 else "differ"
     if compared is None or attrs.get("changed") != changed:  # somebody selected rows
-        return f"{counted(changed, 'entry', 'entries')} changed"
+        return f"{names}{counted(changed, 'entry', 'entries')} {verb}"
     if changed:
-        return f"{changed:,} of {counted(compared, 'entry', 'entries')} changed"
+        return f"{names}{changed:,} of {counted(compared, 'entry', 'entries')} {verb}"
     if not compared:
         return "no address is in both frames"
     seen = attrs.get("seen")  # if that is not everything: what is as it was may look so only
+    if of_two:
+        return f"{names}nothing {seen} differs" if seen else f"{names}nothing differs"
     return f"nothing {seen} has changed" if seen else "nothing changed"
 
 

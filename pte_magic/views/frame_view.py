@@ -15,7 +15,7 @@ from pte_magic.errors import TargetError
 from pte_magic.errors.escapes import visible
 from pte_magic.formats.describe import MOST_PAGES, describe
 from pte_magic.text.units import counted
-from pte_magic.views import entry_picture, entry_text, first_line, one_address
+from pte_magic.views import entry_picture, entry_text, first_line, hidden_digits, one_address
 from pte_magic.views.headline import headline, shortened
 from pte_magic.views.html_table import of_frame
 from pte_magic.views.markup import escape, framed, scrolled
@@ -80,7 +80,7 @@ def text(frame: pd.DataFrame) -> str:
     shown, notes = _worth_showing(frame)
     shown, limit = ends(shown)
     bits = [str(name) for name, dtype in shown.dtypes.items() if isinstance(dtype, pd.BooleanDtype)]
-    table = words(shown.drop(columns=bits))
+    table = hidden_digits.mark(words(shown.drop(columns=bits)), shown, frame)
     if bits:
         is_set = shown[bits].fillna(value=False).astype(bool).to_numpy()
         table[SET] = [" ".join(compress(bits, row)) or MISSING for row in is_set]
@@ -100,7 +100,8 @@ def html(frame: pd.DataFrame) -> str | None:
     bits_of_leaf = framed(entry_picture.html(leaf), "bits") if leaf else ""
     above = [paragraph([line.words]) + strip(line.found, line.words) for line in first_line.lines(frame)]
     above.append(paragraph(headline(frame)))
-    return "".join([*above, html_table(words(shown), limit), paragraph(notes), bits_of_leaf])
+    table = hidden_digits.mark(words(shown), shown, frame)
+    return "".join([*above, html_table(table, limit), paragraph(notes), bits_of_leaf])
 
 
 def html_table(table: pd.DataFrame, limit: int | None, label: str = "table of entries") -> str:
@@ -209,7 +210,7 @@ def telling(frame: pd.DataFrame, shape: str, constant: tuple[str, ...]) -> tuple
     told = ", ".join(
         f"{name} {'without a name' if value == '' else visible(str(value))}" for name, value in same.items()
     )
-    return frame.drop(columns=[*empty, *unset, *same]), [f"[{shape}]", *([told] if told else [])]
+    return frame.drop(columns=[*empty, *unset, *same]), [f"[{shape}; {told}]" if told else f"[{shape}]"]
 
 
 def _unset_flags(frame: pd.DataFrame) -> list[Any]:

@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 _WIDTH, _BAR, _HEIGHT = 640, 18, 36  # of the image, in pixels; the bar is at its top
 _TICK = 4  # pixels below the bar
 _INK = "#767676"  # the scale: readable on a light page and on a dark one
+_NARROW = 'style="max-width: 100%; height: auto" '  # where the output is
 _SPARSE = 0.02  # with less than that of a range in use, what has no pages is left out
 
 
 class _Category(NamedTuple):
-    """What a colour means: its words, its look, its bytes, and the portions that it colours, ``bool[m]``."""
+    """The meaning of a colour: its words, its look, its bytes, and the portions that it colours, ``bool[m]``."""
 
     words: str
     look: Look
@@ -51,7 +52,7 @@ def strip(found: Portions, label: str) -> str:
     bar = _bar(found, categories)
     note = " (only what has pages)" if is_sparse else ""
     looks = {code: category.look for code, category in enumerate(categories)}
-    image = svg_image.image(bar + _scale(found), _WIDTH, _HEIGHT, looks, label)
+    image = svg_image.image(bar + _scale(found), _WIDTH, _HEIGHT, looks, label, _NARROW)
     legend = " &ensp; ".join(
         f"{svg_image.swatch(category.look)} {escape(category.words)} {escape(size(category.bytes))}"
         for category in categories

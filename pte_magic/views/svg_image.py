@@ -27,7 +27,9 @@ def filled(code: int) -> str:
     return f'fill="url(#look{code})"'
 
 
-def image(shapes: str, width: int, height: int, known: Mapping[int, Look], label: str = "") -> str:
+def image(  # noqa: PLR0913, PLR0917  (what goes into an image)
+    shapes: str, width: int, height: int, known: Mapping[int, Look], label: str = "", more: str = ""
+) -> str:
     """Return SVG shapes as an ``<img>``, which any page can hold, light or dark.
 
     Args:
@@ -36,10 +38,11 @@ def image(shapes: str, width: int, height: int, known: Mapping[int, Look], label
         height: Height of the image, in pixels.
         known: The looks by their codes.
         label: The text for readers who cannot see it; empty if the text is beside it.
+        more: More attributes of the element, and a space.
 
     """
     patterns = "".join(_pattern(code, look) for code, look in known.items())
-    return encoded(f"<defs>{patterns}</defs>{shapes}", width, height, label)
+    return encoded(f"<defs>{patterns}</defs>{shapes}", width, height, label, more)
 
 
 def encoded(body: str, width: int, height: int, label: str = "", more: str = "") -> str:

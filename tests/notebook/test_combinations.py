@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shells import Cell
 
 OPTIONS = [option for option in long_options(PteMagics.pte) if option != "--help"]
-VALUES = {"--walker": "auto", "--every": "7", "--decode": "0x80000001530160e7", "--level": "pmd"}
+VALUES = {"--walker": "auto", "--every": "7", "--decode": "0x80000001530160e7", "--level": "pmd", "--color": "size"}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def seen(cell: Cell) -> object:
         PteFrame: lambda frame: (list(frame.columns), len(frame), set(frame["walker"]) if "walker" in frame else None,
                                  set(frame["level"])),
         BitField: lambda bits: (bits.entry, bits.level),
-        PageMap: lambda picture: len(picture.frame),
+        PageMap: lambda picture: (len(picture.frame), picture.color),
         Translation: lambda picture: picture.address,
         Watch: lambda watch: (watch._every, watch._walker),
         Processes: lambda processes: set(processes["walker"]),
@@ -54,8 +54,9 @@ def seen(cell: Cell) -> object:
         found.stop()
     if found is None:
         return cell.err
-    look = looks.get(type(found), lambda table: table.index.tolist() if isinstance(table, pd.DataFrame) else "")
-    return type(found).__name__, look(found)
+    look = next((look for kind, look in looks.items() if isinstance(found, kind)), None)
+    rows = found.index.tolist() if isinstance(found, pd.DataFrame) else ""
+    return type(found).__name__, look(found) if look else rows
 
 
 def line(target: str, *options: str) -> str:

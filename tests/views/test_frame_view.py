@@ -57,8 +57,8 @@ def test_notes_say_what_is_the_same_throughout() -> None:
 def test_notes_count_columns_that_are_missing_throughout() -> None:
     table = made([PAGE])
     missing = int(table.isna().all().sum())
-    assert f"[1 row x 31 columns; {missing} empty columns hidden]" in repr(table)
-    assert f"[1 row x 31 columns; {missing} empty columns hidden]" in str(table._repr_html_())
+    assert f"[1 row x 31 columns; {missing} empty columns hidden; cache WB, " in repr(table)
+    assert f"[1 row x 31 columns; {missing} empty columns hidden; cache WB, " in str(table._repr_html_())
 
 
 @pytest.mark.parametrize("shown", [repr, lambda table: table._repr_html_()], ids=["text", "html"])

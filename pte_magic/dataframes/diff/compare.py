@@ -11,7 +11,7 @@ from pandas.arrays import IntegerArray
 from pte_magic.dataframes import row_kernels
 from pte_magic.dataframes.diff import pieces
 from pte_magic.dataframes.diff.changes import told
-from pte_magic.dataframes.diff.pairs import Ground, alike, taken
+from pte_magic.dataframes.diff.pairs import Ground, alike, processes, taken
 from pte_magic.dataframes.diff.values import codes, entries
 from pte_magic.dataframes.diff.words import NOT_LOOKED
 from pte_magic.dataframes.pandas_compat import TEXT
@@ -59,6 +59,8 @@ def compare(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     found.attrs = {name: told[name] for name in ("format", "encryption_mask") if name in told}  # what names the bits
     if seen := _seen(before, after, kernel, kernel_after):
         found.attrs["seen"] = seen
+    if of_two := processes(before, after):
+        found.attrs["processes"] = of_two
     found.attrs |= {"compared": compared, "changed": int((~found["change"].isin(NOT_LOOKED)).sum())}
     return found
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from pandas.arrays import IntegerArray
 
 from pte_magic.dataframes.columns import page_size
@@ -14,7 +15,6 @@ from pte_magic.dataframes.diff.values import codes, entries
 from pte_magic.formats.hidden import hide
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import NDArray
 
     from pte_magic.dataframes.diff.pieces import Pieces, Rows
@@ -42,6 +42,25 @@ def _hidden(frame: pd.DataFrame, kernel: Kernel | None) -> pd.DataFrame:
     found = frame.copy(deep=False)
     found["entry"] = IntegerArray(raw, ~known)
     return found
+
+
+def processes(before: pd.DataFrame, after: pd.DataFrame) -> tuple[str, str] | None:
+    """Return in words of which process each frame is; None if they are of one, or if that is not known."""
+    one, other = (_process(frame) for frame in (before, after))
+    if one is None or other is None or one == other:
+        return None
+    hosts = one[0] != other[0]
+    first, second = (f"pid {pid} of {host}" if hosts else f"pid {pid}" for host, pid in (one, other))
+    return first, second
+
+
+def _process(frame: pd.DataFrame) -> tuple[str, int] | None:
+    if not len(frame) or not {"host", "pid"} <= set(frame.columns):
+        return None
+    host, pid = frame["host"], frame["pid"]
+    if not (pid == pid.iloc[0]).all() or len(host.unique()) > 1 or pd.isna(host.iloc[0]):
+        return None
+    return str(host.iloc[0]), int(pid.iloc[0])
 
 
 class Pair(NamedTuple):
@@ -86,6 +105,11 @@ class Ground:
     starts: Rows
     added: Bools | None = None
     removed: Bools | None = None
+
+    @cached_property
+    def apart(self) -> bool:
+        """True if the frames are of two processes, of which neither is earlier."""
+        return processes(self.before, self.after) is not None
 
     def pieces(self, name: str) -> Pair:
         """Return a column's values for each piece."""

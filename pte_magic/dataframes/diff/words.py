@@ -20,20 +20,24 @@ ANY = "*"
 
 
 class Word(NamedTuple):
-    """The words for a column that changed from one value to another; ``{before}`` and ``{after}`` are the values."""
+    """The words for a column that changed from one value to another; ``{before}`` and ``{after}`` are the values.
+
+    Where these are a noun, `many` are the words for several entries.
+    """
 
     column: str
     before: str
     after: str
     words: str
+    many: str = ""
 
 
 WORDS = (
     Word("looked", "no", "yes", "not looked at before"),
     Word("looked", "yes", "no", "not looked at after"),
-    Word("table", "no", "yes", "table added"),
-    Word("table", "yes", "no", "table removed"),
-    Word("table_frame", "no", "yes", "other table"),
+    Word("table", "no", "yes", "table added", "tables added"),
+    Word("table", "yes", "no", "table removed", "tables removed"),
+    Word("table_frame", "no", "yes", "other table", "other tables"),
     Word("state", "none", "marker", ""),  # the kind says it
     Word("state", "marker", "none", ""),
     Word("state", "none", "present", "mapped"),
@@ -53,26 +57,26 @@ WORDS = (
     Word("state", "device", ANY, "moved back from a device"),
     Word("state", ANY, "hwpoison", "its memory failed"),
     Word("state", ANY, ANY, "{before} became {after}"),
-    Word("kind", ANY, "guard", "guard installed"),
-    Word("kind", "guard", ANY, "guard removed"),
+    Word("kind", ANY, "guard", "guard installed", "guards installed"),
+    Word("kind", "guard", ANY, "guard removed", "guards removed"),
     Word("kind", ANY, "splitting", "being split"),
     Word("kind", ANY, "poisoned", "marked as poisoned"),
     Word("kind", ANY, "swapin_error", "swap-in failed"),
     Word("kind", ANY, "uffd_wp", "marked for userfaultfd"),
     Word("kind", "uffd_wp", "", "no longer marked for userfaultfd"),
-    Word("kind", ANY, "shadow_stack", "made a shadow stack"),
-    Word("kind", "shadow_stack", "", "no longer a shadow stack"),
+    Word("kind", ANY, "shadow_stack", "made a shadow stack", "made shadow stacks"),
+    Word("kind", "shadow_stack", "", "no longer a shadow stack", "no longer shadow stacks"),
     Word("size", ANY, ANY, "became {after}"),
-    Word("pfn", "no", "yes", "new page frame"),
-    Word("swap_place", "no", "yes", "other place in swap"),
+    Word("pfn", "no", "yes", "new page frame", "new page frames"),
+    Word("swap_place", "no", "yes", "other place in swap", "other places in swap"),
     Word("rw", "yes", "no", "write-protected"),
     Word("rw", "no", "yes", "made writable"),
     Word("uffd_wp", "no", "yes", "write-protected by userfaultfd"),
     Word("uffd_wp", "yes", "no", "no longer write-protected by userfaultfd"),
     Word("nx", "yes", "no", "made executable"),
     Word("nx", "no", "yes", "no longer executable"),
-    Word("gp", "no", "yes", "made a guarded page"),
-    Word("gp", "yes", "no", "no longer a guarded page"),
+    Word("gp", "no", "yes", "made a guarded page", "made guarded pages"),
+    Word("gp", "yes", "no", "no longer a guarded page", "no longer guarded pages"),
     Word("uxn", "yes", "no", "made executable"),
     Word("uxn", "no", "yes", "no longer executable"),
     Word("pxn", "yes", "no", "made executable for the kernel"),
@@ -101,13 +105,58 @@ WORDS = (
     Word("swp_exclusive", "yes", "no", "shared in swap"),
     Word("mmap_exclusive", "no", "yes", "mapped only here"),
     Word("mmap_exclusive", "yes", "no", "also mapped elsewhere"),
-    Word("file", "no", "yes", "page of a file or shared memory"),
-    Word("file", "yes", "no", "anonymous page"),
+    Word("file", "no", "yes", "page of a file or shared memory", "pages of files or shared memory"),
+    Word("file", "yes", "no", "anonymous page", "anonymous pages"),
     Word("bits", "no", "yes", "other bits"),  # if there is nothing else to say
 )
 """All words. The first line of a column that fits is taken, in the order of columns here. No word has a comma."""
 
-NOT_LOOKED = tuple(word.words for word in WORDS if word.column == "looked")
+_HAS = {
+    "rw": "writable",
+    "uffd_wp": "write-protected by userfaultfd",
+    "gp": "guarded",
+    "cont": "contiguous",
+    "user": "open to user mode",
+    "accessed": "accessed",
+    "dirty": "dirty",
+    "soft_dirty": "soft-dirty",
+    "global": "global",
+    "special": "special",
+    "devmap": "memory of a device",
+    "encrypted": "encrypted",
+    "swp_exclusive": "exclusive in swap",
+    "mmap_exclusive": "mapped nowhere else",
+    "file": "of a file or shared memory",
+}
+_HAS_NOT = {"nx": "executable", "uxn": "executable", "pxn": "executable for the kernel"}
+
+APART = (
+    Word("looked", "no", "yes", "only in the second"),
+    Word("looked", "yes", "no", "only in the first"),
+    Word("table", "no", "yes", "table only in the second", "tables only in the second"),
+    Word("table", "yes", "no", "table only in the first", "tables only in the first"),
+    Word("table_frame", "no", "yes", "other table", "other tables"),
+    Word("state", ANY, ANY, "{before} and {after}"),
+    Word("kind", ANY, "", "{before} in the first"),
+    Word("kind", "", ANY, "{after} in the second"),
+    Word("kind", ANY, ANY, "{before} and {after}"),
+    Word("size", ANY, ANY, "of another size"),
+    Word("pfn", "no", "yes", "other page frame", "other page frames"),
+    Word("swap_place", "no", "yes", "other place in swap", "other places in swap"),
+    *(Word(name, "yes", "no", f"{words} only in the first") for name, words in _HAS.items()),
+    *(Word(name, "no", "yes", f"{words} only in the second") for name, words in _HAS.items()),
+    *(Word(name, "no", "yes", f"{words} only in the first") for name, words in _HAS_NOT.items()),
+    *(Word(name, "yes", "no", f"{words} only in the second") for name, words in _HAS_NOT.items()),
+    Word("pkey", ANY, ANY, "protection keys {before} and {after}"),
+    Word("cache", ANY, ANY, "memory types {before} and {after}"),
+    Word("bits", "no", "yes", "other bits"),
+)
+"""The words for two processes: neither of them is earlier. The first one is before, the second one after."""
+
+MANY = {word.words: word.many for word in (*WORDS, *APART) if word.many}
+"""The words for several entries, by those for one; other words are the same for any number."""
+
+NOT_LOOKED = tuple(word.words for word in (*WORDS, *APART) if word.column == "looked")
 """Words that do not mean a change."""
 
 NO_YES = ("no", "yes")
@@ -130,11 +179,11 @@ class Told(NamedTuple):
 
 
 @functools.cache
-def _matrix(column: str, values: tuple[str, ...]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+def _matrix(column: str, values: tuple[str, ...], *, apart: bool) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """Return the number of the words, by the codes before and after; the last row and column, index -1, have none."""
     table = np.zeros((len(values) + 1, len(values) + 1), np.uint8)
     words: list[str] = []
-    lines = [word for word in WORDS if word.column == column]
+    lines = [word for word in (APART if apart else WORDS) if word.column == column]
     for i, before in enumerate(values):
         for j, after in enumerate(values):
             fits = (word for word in lines if word.before in {ANY, before} and word.after in {ANY, after})
@@ -147,18 +196,28 @@ def _matrix(column: str, values: tuple[str, ...]) -> tuple[NDArray[np.uint8], tu
     return table, tuple(words)
 
 
-def tell(column: str, before: NDArray[Any], after: NDArray[Any], values: tuple[str, ...] | None = None) -> Told:
-    """Find the words for codes of a column; -1 stands for a missing value, which is not a change."""
-    table, words = _matrix(column, values or VALUES.get(column, NO_YES))
+def tell(
+    column: str,
+    before: NDArray[Any],
+    after: NDArray[Any],
+    values: tuple[str, ...] | None = None,
+    *,
+    apart: bool,
+) -> Told:
+    """Find the words for codes of a column; -1 stands for a missing value, which is not a change.
+
+    If they are `apart`, they are of two processes.
+    """
+    table, words = _matrix(column, values or VALUES.get(column, NO_YES), apart=apart)
     number = np.zeros(len(before), np.uint8)
     changed = np.flatnonzero(before != after)
     number[changed] = table[before[changed], after[changed]]
     return Told(number, words)
 
 
-def differs(column: str, changed: NDArray[np.bool_]) -> Told:
+def differs(column: str, changed: NDArray[np.bool_], *, apart: bool) -> Told:
     """Find the words for a column whose value does not matter, only whether it changed."""
-    return Told(changed.view(np.uint8), _matrix(column, NO_YES)[1])
+    return Told(changed.view(np.uint8), _matrix(column, NO_YES, apart=apart)[1])
 
 
 def joined(told: Sequence[Told], n: int) -> tuple[NDArray[np.intp], list[str]]:
