@@ -62,12 +62,19 @@ class PteFrame(OwnFrame):
     ``mmap_exclusive``. A frame has only those of its architecture: arm64 has ``uxn``, ``pxn`` and ``cont`` where x86-64
     has ``nx`` and ``soft_dirty``.
 
+    Right after the entries, `walk` reads from /proc/PID/pagemap, for every walker: ``mmap_exclusive`` (mapped only
+    here; in swap, nobody knows), ``file`` (a page of a file or of shared memory), and the ``kind`` ``zero_page`` (the
+    kernel's page of zeros). They are missing where another page was there by then. Of a huge page, they are what the
+    kernel says of its first page. Frames of a single address, of `stream`, of watches and of snapshots have only what
+    the entries say.
+
     `pandas.concat` of frames of several hosts makes ``host`` a column of text; with ``union_categories=True`` (pandas
     3.1) it remains a category, which takes one byte per row instead of twenty.
 
     `decode` makes frames without the columns of a walk. `attrs` of a frame of a single address hold this ``address``,
-    and of raw entries, their ``format`` and the features of their kernel. The column ``format`` says the same for each
-    row, and more. So frames of several hosts can be joined; methods that need one known kernel refuse such frames.
+    of a few ranges these ``ranges``, and of raw entries, their ``format`` and the features of their kernel. The column
+    ``format`` says the same for each row, and more. So frames of several hosts can be joined; methods that need one
+    known kernel refuse such frames.
     """
 
     __module__ = "pte_magic"

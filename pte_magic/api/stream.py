@@ -27,9 +27,9 @@ def stream(
 ) -> Iterator[PteFrame]:
     """Yield the page-table entries behind a target as frames of bounded size, in ascending order of address.
 
-    Together they are the result of `walk`, but each is read when the loop gets to it: later frames show changes that
-    happened meanwhile, earlier ones do not. The loop's body may walk, too. In a forked child, the stream goes on with
-    the address space of the parent.
+    Together they are the result of `walk`, without what that reads from pagemap. Each is read when the loop gets to it:
+    later frames show changes that happened meanwhile, earlier ones do not. The loop's body may walk, too. In a forked
+    child, the stream goes on with the address space of the parent.
 
     Args:
         target: As for `walk`.

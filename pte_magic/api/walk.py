@@ -109,10 +109,11 @@ def meant_by(target: object, end: int | None, space: AddressSpace) -> Target:
 
 
 def walk_target(meant: Target, space: AddressSpace, *, walker: str = "auto", tables: bool | None = None) -> PteFrame:
-    """Walk addresses that were resolved, in an address space that is open, and read what pagemap adds."""
-    found = read(meant, space, walker, tables=meant.address is not None if tables is None else tables)
-    made = pte_frame.build(found, kernel.running(found.address_bits), pid=space.pid, space=space)
-    return _about(made, meant)
+    """Walk addresses that were resolved, in an address space that is open; of ranges, read what pagemap adds."""
+    is_one = meant.address is not None
+    found = read(meant, space, walker, tables=is_one if tables is None else tables)
+    also = None if is_one else space
+    return _about(pte_frame.build(found, kernel.running(found.address_bits), pid=space.pid, space=also), meant)
 
 
 def built(found: Entries, meant: Target, space: AddressSpace) -> PteFrame:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pte_magic.errors import NoAddressSpaceError
+from pte_magic.errors import AccessDeniedError, NoAddressSpaceError, NoSuchProcessError
 from pte_magic.formats.decode import Column
 from pte_magic.formats.field import KINDS, STATES
 from pte_magic.linux import ksm, pagemap_scan, sizes
@@ -40,6 +40,7 @@ ZEROS_UNKNOWN, KSM = "zeros_unknown", "ksm"
 _PRESENT, _PROTNONE, _SWAP = (STATES.index(name) for name in ("present", "protnone", "swap"))
 _ZERO_PAGE = KINDS.index("zero_page")
 _GAP = 16  # pages that are read in vain, rather than to call the kernel once more
+_MANY = 1 << 13  # rows; of fewer, words are read sooner than regions
 _MOST = 1 << 16  # rows whose words are read at once
 
 
@@ -76,13 +77,13 @@ def columns(
     state, _ = found["state"]
     row = np.flatnonzero((state == _PRESENT) | (state == _PROTNONE))
     try:
-        pages = _pages(space, where[:, row], row, found, word)
+        pages = _pages(space, _of(where, row), row, found, word)
         exclusive, file = pages.word & EXCLUSIVE != 0, pages.word & FILE != 0
         zero, unsure = _zeros(space, pages, found)
         of_file, file_known = _files(space, pages)
     except NoAddressSpaceError:  # it has exited since the walk
         return {}
-    of_thp = pages.huge & (where[1, row] == sizes.huge()) & ~file
+    of_thp = pages.huge & (_of(where, row)[1] == sizes.huge()) & ~file
     read_only = _known(found, "rw", row) & ~_true(found, "rw", row)
     file_known &= pages.same & ~(of_file & pages.huge & unsure) | zero
     n = len(state)
@@ -115,21 +116,42 @@ def _pages(
     word: NDArray[np.uint64] | None,
 ) -> _Pages:
     vaddr, huge = where[0], where[1] > PAGE_SIZE
-    word = _words(space, vaddr // np.uint64(PAGE_SIZE)) if word is None else word[row]
+    if word is None:
+        certain = _certain(space, vaddr, row, found) if len(row) > _MANY else np.zeros(len(row), np.bool_)
+        word = np.full(len(row), PRESENT | EXCLUSIVE)
+        word[~certain] = _words(space, vaddr[~certain] // np.uint64(PAGE_SIZE))
+    else:
+        word = _of(word, row)
     same = word & PRESENT != 0
     place = word & PLACE
     if "pfn" in found:
         pfn, missing = found["pfn"]
-        differ = (place != 0) & (place != pfn[row])
-        same &= ~differ if missing is None else ~differ | missing[row]
+        differ = (place != 0) & (place != _of(pfn, row))
+        same &= ~differ if missing is None else ~differ | _of(missing, row)
     return _Pages(row, vaddr, huge, word, same)
+
+
+def _certain(space: AddressSpace, vaddr: NDArray[np.uint64], row: NDArray[np.intp], found: dict[str, Column]) -> Bools:
+    """Tell of which entries the words are known without reading them, which takes longer than to read the entries.
+
+    An anonymous page that may be written to is mapped only here: since 6c287605fd56 (5.19), an entry allows writing
+    only if the page is exclusive (PG_anon_exclusive, include/linux/page-flags.h), and fork() takes that away.
+    """
+    try:
+        regions = [region for region in space.regions() if region.is_anonymous]
+    except (NoSuchProcessError, AccessDeniedError):
+        regions = []
+    starts, ends = (np.array([getattr(region, side) for region in regions], np.uint64) for side in ("start", "end"))
+    at = np.searchsorted(ends, vaddr, side="right")
+    within: Bools = np.append(starts, ~np.uint64(0))[at] <= vaddr
+    return within & _true(found, "rw", row) & (_of(found["state"][0], row) == _PRESENT)
 
 
 def _words(space: AddressSpace, page: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Read the words of pages, ``uint64[n]``, many at once where they are neighbours."""
     found = np.empty(len(page), np.uint64)
     edges = np.flatnonzero(np.diff(page) > _GAP) + 1  # also where they descend: the difference is huge then
-    for at, end in pairwise(np.union1d(edges, [*range(0, len(page), _MOST), len(page)]).tolist()):
+    for at, end in pairwise(sorted({*edges.tolist(), *range(0, len(page), _MOST), len(page)})):
         first, last = int(page[at]), int(page[end - 1])
         read = words(space, first * PAGE_SIZE, last - first + 1)
         found[at:end] = read if len(read) == end - at else read[page[at:end] - page[at]]
@@ -180,10 +202,15 @@ def _within(space: AddressSpace, pages: _Pages, rows: Bools, category: int) -> B
     return found
 
 
+def _of(values: NDArray[Any], row: NDArray[np.intp]) -> NDArray[Any]:
+    """Return the values of some rows, the last axis; without a copy if these are all."""
+    return values if len(row) == values.shape[-1] else values[..., row]
+
+
 def _true(found: dict[str, Column], name: str, row: NDArray[np.intp]) -> Bools:
     if name not in found:
         return np.zeros(len(row), np.bool_)
-    values: Bools = found[name][0][row]
+    values: Bools = _of(found[name][0], row)
     return values & _known(found, name, row)
 
 
@@ -191,7 +218,7 @@ def _known(found: dict[str, Column], name: str, row: NDArray[np.intp]) -> Bools:
     if name not in found:
         return np.zeros(len(row), np.bool_)
     missing = found[name].missing
-    return np.ones(len(row), np.bool_) if missing is None else ~missing[row]
+    return np.ones(len(row), np.bool_) if missing is None else ~_of(missing, row)
 
 
 def _spread(n: int, row: NDArray[np.intp], values: Bools, known: Bools) -> Column:

@@ -39,6 +39,11 @@ class Region:
         """The last path of a file that has no name any more; else its path."""
         return self.path.removesuffix(_DELETED)
 
+    @property
+    def is_anonymous(self) -> bool:
+        """True if it has anonymous memory only: no file, and nothing of the kernel's own such as ``[vdso]``."""
+        return not self.file[1] and (self.path in {b"", b"[heap]", b"[stack]"} or self.path.startswith(b"[anon:"))
+
 
 def of_maps(text: bytes, directory: int) -> list[Region]:
     """Return the regions in the text of a maps file, ascending.

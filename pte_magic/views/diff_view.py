@@ -59,6 +59,7 @@ def headline(diff: pd.DataFrame) -> str:
 
 def _changed(changed: int, attrs: dict[Any, Any]) -> str:
     compared, of_two = attrs.get("compared"), attrs.get("processes")
+    of_two = of_two if isinstance(of_two, (tuple, list)) else None  # whatever somebody put there
     names = f"{' and '.join(visible(str(name)) for name in of_two)}: " if of_two else ""
     verb = "changed" if not of_two else "differs" if changed == 1 else "differ"
     if compared is None or attrs.get("changed") != changed:  # somebody selected rows

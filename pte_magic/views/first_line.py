@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from pte_magic.dataframes import row_kernels
 from pte_magic.dataframes.frame_kinds import can_be_counted, is_translation
@@ -21,7 +22,6 @@ from pte_magic.views.portions import portions, ranges_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import pandas as pd
     from numpy.typing import NDArray
 
     from pte_magic.formats.kernel import Kernel
@@ -99,11 +99,16 @@ def _keys(frame: pd.DataFrame) -> tuple[NDArray[np.intp], list[tuple[Any, Any]]]
     if not {"host", "pid"} <= set(frame.columns):
         return np.zeros(len(frame), np.intp), []
     host, pid = frame["host"], frame["pid"]
-    if (pid.iloc[0] == pid).all() and len(host.unique()) == 1:
+    if (pid.iloc[0] == pid).all() and _is_one(host):
         return np.zeros(len(frame), np.intp), [(host.iloc[0], pid.iloc[0])]
     groups = frame.groupby(["host", "pid"], observed=True, dropna=False, sort=False)
     keys: list[Any] = list(groups.groups)
     return groups.ngroup().to_numpy().astype(np.intp), keys
+
+
+def _is_one(host: pd.Series[Any]) -> bool:
+    codes = host.array.codes if isinstance(host.array, pd.Categorical) else pd.factorize(host)[0]
+    return bool((codes == codes[0]).all())
 
 
 def _facts(frame: pd.DataFrame) -> Facts:

@@ -121,13 +121,18 @@ def paragraph(lines: list[str]) -> str:
 def _is_of_one_address(frame: pd.DataFrame) -> bool:
     """Tell whether a frame is what `walk` returned for one address, and pandas would print all of its rows."""
     limit = pd.get_option("display.max_rows")
-    if not is_translation(frame) or (limit and len(frame) > limit) or not frame.index.equals(pd.RangeIndex(len(frame))):
+    if (
+        not is_translation(frame)
+        or first_line.is_range(frame)
+        or (limit and len(frame) > limit)
+        or not frame.index.equals(pd.RangeIndex(len(frame)))
+    ):
         return False
     try:
         kernel = row_kernels.of_all(frame)
     except TargetError:
         return False
-    return tuple(frame.columns) == column_names.of_walk(kernel)
+    return tuple(frame.columns) == column_names.of_walk(kernel) and not kernel.frames_hidden
 
 
 def _leaf(frame: pd.DataFrame) -> Description | None:

@@ -51,7 +51,8 @@ def text(columns: Mapping[str, Sequence[Any]], leaf: Description | None) -> str:
         rows_of_bits = zip(*(columns[name] for name in bits), strict=True)
         table[SET] = [" ".join(compress(bits, row)) or MISSING for row in rows_of_bits]
     constant = ", ".join(f"{name} {_word(name, value)}" for name, value in same.items())
-    return "\n".join([*lines(table), f"[{shape}]", constant, *(["", entry_text.text(leaf)] if leaf else [])])
+    below = f"[{shape}; {constant}]" if constant else f"[{shape}]"
+    return "\n".join([*lines(table), below, *(["", entry_text.text(leaf)] if leaf else [])])
 
 
 def _only(values: Sequence[Any]) -> Any:

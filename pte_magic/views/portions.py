@@ -89,9 +89,10 @@ def portions(frame: pd.DataFrame) -> Portions:
 def ranges_of(frame: pd.DataFrame) -> tuple[tuple[int, int], ...]:
     """Return what was asked for, from the `attrs` of a frame: see `api.walk`; empty if they do not tell it."""
     try:
-        return tuple((int(start), int(end)) for start, end in frame.attrs.get("ranges", ()))
-    except (TypeError, ValueError):  # whatever somebody put there
+        found = tuple((int(start), int(end)) for start, end in frame.attrs.get("ranges", ()))
+    except (TypeError, ValueError, OverflowError):  # whatever somebody put there
         return ()
+    return found if all(0 <= start < end <= 1 << 64 for start, end in found) else ()
 
 
 def _cut(found: Portions, ranges: tuple[tuple[int, int], ...]) -> Portions:

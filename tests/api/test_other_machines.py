@@ -61,9 +61,10 @@ def test_a_contiguous_block_is_told_as_what_it_is() -> None:
     found = pages(BLOCK // PAGE, more=CONT)
     assert set(found["mapped"]) == {BLOCK}
     assert found.summary()["entries"].to_dict() == {("present", BLOCK): 128}
-    assert repr(found).startswith(
-        "128 entries, 2 MiB: present 16 KiB in contiguous 2 MiB \N{MULTIPLICATION SIGN} 128\n"
-    )
+    assert repr(found).splitlines()[:2] == [
+        "2 MiB: all resident; all on contiguous blocks of 2 MiB; nothing swapped",
+        "128 entries, 2 MiB: present 16 KiB in contiguous 2 MiB \N{MULTIPLICATION SIGN} 128",
+    ]
     size = found.map(color="size")
     assert [category.name for category in size._layer.categories] == ["2 MiB"]
 

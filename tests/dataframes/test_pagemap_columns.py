@@ -87,6 +87,31 @@ def test_a_huge_page_has_the_words_of_its_first_page(walker: str, new_map: NewMa
     assert not table["mmap_exclusive"].fillna(value=True).any()
 
 
+def test_many_pages_are_told_as_their_words_tell_them(raw_walker: str, new_map: NewMap) -> None:
+    """Of many pages, only those words are read that the entries do not make certain."""
+    count = 4 * pagemap_columns._MANY
+    quarter = count // 4 * PAGE
+    start = new_map(count * PAGE, advice=NOHUGEPAGE)
+    write(start, 3 * quarter)
+    fd = os.memfd_create("test")
+    os.ftruncate(fd, quarter)
+    of_file = new_map(quarter, READ | WRITE, SHARED, fd)
+    os.close(fd)
+    write(of_file, quarter)
+    with forked(lambda: write(of_file, quarter)) as child:
+        child.step()
+        write(start, quarter, value=2)
+        read(start + 3 * quarter, quarter // 2)
+        for at, size in ((start, count * PAGE), (of_file, quarter)):
+            table = in_memory(pte_magic.walk(at, at + size, walker=raw_walker))
+            word = words(at, size)
+            word = word[word & np.uint64(PM_PRESENT) != 0]
+            assert len(table) > pagemap_columns._MANY
+            assert (table["mmap_exclusive"] == (word & np.uint64(EXCLUSIVE) != 0)).all()
+            assert (table["file"] == (word & np.uint64(PM_FILE) != 0)).all()
+            assert set(table["mmap_exclusive"]) == ({True, False} if at == start else {False})
+
+
 def test_words_of_another_page_do_not_count(new_map: NewMap) -> None:
     start = new_map(4 * PAGE, advice=NOHUGEPAGE)
     write(start, 2 * PAGE)

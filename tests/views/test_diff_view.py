@@ -152,3 +152,10 @@ def test_one_entry_is_not_entries(kind: str) -> None:
     assert "1 of 1 entry changed: 1 write-protected" in shown(found, kind)
     assert "[1 row x 15 columns]" in shown(found, kind)
     assert "1 entry changed" in shown(pages(page(5), page(6)).diff(pages(page(5) & ~RW, page(7))).iloc[:1], kind)
+
+
+@pytest.mark.parametrize("kind", ["text", "html"])
+def test_several_are_told_in_the_plural(kind: str) -> None:
+    first = pages(page(1), page(2))
+    assert "1 of 2 entries changed: 1 new page frame" in shown(first.diff(pages(page(7), page(2))), kind)
+    assert "2 of 2 entries changed: 2 new page frames" in shown(first.diff(pages(page(7), page(8))), kind)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 from conftest import forked
+from differences import GIB, GUARD, MIB2, MIGRATION_TYPE, START, huge, made, page, protnone, swap
 from handmade import (
     HUGE,
     HUGE_WORDS,
@@ -34,6 +35,7 @@ from pte_magic.text.units import share, size
 from pte_magic.views import first_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 COW = "shared with other processes (copy-on-write)"
@@ -206,6 +208,48 @@ def test_pages_of_files(walker: str, new_map: NewMap, tmp_path: Path, kind: str)
         "3 of 4 pages of files or shared memory",
         "3 of 4 pages also mapped elsewhere",
     ]
+
+
+def said(*spans: tuple[int, str, Sequence[int]]) -> list[str]:
+    """Return the clauses about entries made by hand, of x86-64, of which pagemap says nothing."""
+    (found,) = first_line.lines(made(*spans))
+    return found.words.partition(": ")[2].split("; ")
+
+
+def test_all_sizes_and_states() -> None:
+    small = (page(5), swap(7), swap(0x123, MIGRATION_TYPE), GUARD, protnone(9))
+    large = (START, "pud", [huge(1 << 18)]), (START + GIB, "pmd", [huge(512), 0])
+    assert said(*large, (START + GIB + 2 * MIB2, "pte", small)) == [
+        "1.002 GiB resident (4 KiB without access), 2 MiB without pages, 4 KiB being moved, 4 KiB guarded",
+        "of that, 99.8 % on 1 GiB pages, 0.195 % on 2 MiB pages, the rest on 4 KiB pages",
+        "4 KiB swapped out",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ([page(5)], "all resident; all on 4 KiB pages; nothing swapped"),
+        ([0, 0], "nothing there: untouched, or given back"),
+        ([swap(1), swap(2)], "all swapped out"),
+        ([protnone(9)] * 2, "all resident (all without access); all on 4 KiB pages; nothing swapped"),
+        ([swap(1), 0], "nothing resident, 4 KiB without pages; 4 KiB swapped out"),
+        ([GUARD, page(3)], "4 KiB resident, 4 KiB guarded; all on 4 KiB pages; nothing swapped"),
+    ],
+)
+def test_what_entries_say_without_pagemap(raw: list[int], words: str) -> None:
+    frame = made((START, "pte", raw))
+    frame.attrs["ranges"] = ((START, START + len(raw) * 4096),)
+    (found,) = first_line.lines(frame)
+    expected = f"{size(len(raw) * 4096)}: {words}"
+    assert found.words.replace(" (less than 2 MiB)", "").replace(" (untouched, or given back)", "") == expected
+
+
+def test_only_what_was_asked_for_counts() -> None:
+    frame = made((START, "pmd", [huge(512), huge(1024), 0]))
+    frame.attrs["ranges"] = ((START + MIB2 // 2, START + 2 * MIB2 + 4096),)
+    (found,) = first_line.lines(frame)
+    assert found.words.startswith(f"{size(MIB2 + MIB2 // 2 + 4096)}: 3 MiB resident, 4 KiB without pages")
 
 
 def test_percentages_are_never_all_or_nothing_unless_they_are() -> None:

@@ -325,7 +325,7 @@ def test_one_is_shown_in_the_singular() -> None:
 
 
 @pytest.mark.parametrize("bad", [5, [], "x", "", pd.NA, {}, "x86_64 nine", np.array([1, 2])], ids=repr)
-@pytest.mark.parametrize("name", ["format", "encryption_mask", "frames_hidden"])
+@pytest.mark.parametrize("name", ["format", "encryption_mask", "frames_hidden", "ranges", "processes"])
 def test_whatever_somebody_writes_into_attrs_a_frame_is_shown(name: str, bad: Any) -> None:
     whole = made([0x67, 0x1067])
     changed = whole.diff(made([0x65, 0x1067]))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from differences import SIZES
 from machines import X86_START, arm, x86
 
 from pte_magic.api import pte_frame
@@ -28,7 +29,7 @@ def hidden() -> PteFrame:
     level = np.array([LEVELS.index("pte" if at != 1 else "pmd") for at in range(len(raw))], np.int8)
     of = kernel.of_release("x86_64", address_bits=AddressBits(frames_hidden=True))
     hide(raw, level, of)
-    spans = np.array([(X86_START + (at << 21), 4096, 1, one) for at, one in enumerate(level)], SPAN)
+    spans = np.array([(X86_START + (at << 21), SIZES[LEVELS[one]], 1, one) for at, one in enumerate(level)], SPAN)
     return pte_frame.build(Entries(raw, spans, "x86_64", "bpf", address_bits=of.address_bits), of, pid=1)
 
 
@@ -39,7 +40,7 @@ def test_hidden_digits_are_question_marks(kind: str) -> None:
     assert entries == [
         "0x800??????????067",  # bits 12 to 51 are the page frame number
         "0x800?????????00e7",  # its lowest bits are no part of it
-        "0x07????????????00",  # bits 9 to 58 are the offset, 59 to 63 the device
+        "0x?????????????e00",  # bits 9 to 58 are the offset, 59 to 63 the device
         "0xfffffffffffff600",
         "0x0000000000000000",
     ]

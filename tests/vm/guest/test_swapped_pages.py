@@ -32,7 +32,10 @@ from swapping import areas, content, file_system, fill, make_file, page_out, swa
 from versions import release
 from waiting import wait_until
 
+import pte_magic
 from pte_magic.linux import hardware
+from pte_magic.text.units import size
+from pte_magic.views import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,3 +137,19 @@ def test_swapped_shared_memory_leaves_nothing_in_the_tables(new_map: NewMap, are
     wait_until(is_out)
     assert set(agree(address, 16 * PAGE)["state"]) == {"none"}
     assert read(address, 16 * PAGE) == np.arange(1, 17).sum()
+
+
+@pytest.mark.usefixtures("area")
+def test_the_first_line_says_what_is_swapped(walker: str, new_map: NewMap) -> None:
+    address = new_map(PAGES * PAGE, advice=NOHUGEPAGE)
+    fill(address, PAGES)
+    page_out(address, 24 * PAGE)
+    (line,) = first_line.lines(pte_magic.walk(address, address + PAGES * PAGE, walker=walker))
+    head, *clauses = line.words.split("; ")
+    assert head == f"{size(PAGES * PAGE)}: {size((PAGES - 24) * PAGE)} resident"
+    assert clauses[-2:] == [f"{size(24 * PAGE)} swapped out", "shared with nobody"]
+    assert smaps(address, "Swap") == 24 * PAGE
+    assert smaps(address, "Rss") == (PAGES - 24) * PAGE
+    page_out(address, PAGES * PAGE)
+    (line,) = first_line.lines(pte_magic.walk(address, address + PAGES * PAGE, walker=walker))
+    assert line.words == f"{size(PAGES * PAGE)}: all swapped out"
