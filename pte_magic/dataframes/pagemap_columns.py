@@ -75,30 +75,40 @@ def columns(
     if "state" not in found:
         return {}
     state, _ = found["state"]
-    row = np.flatnonzero((state == _PRESENT) | (state == _PROTNONE))
+    row, n = np.flatnonzero((state == _PRESENT) | (state == _PROTNONE)), len(state)
     try:
         pages = _pages(space, _of(where, row), row, found, word)
-        exclusive, file = pages.word & EXCLUSIVE != 0, pages.word & FILE != 0
         zero, unsure = _zeros(space, pages, found)
         of_file, file_known = _files(space, pages)
     except NoAddressSpaceError:  # it has exited since the walk
         return {}
-    of_thp = pages.huge & (_of(where, row)[1] == sizes.huge()) & ~file
-    read_only = _known(found, "rw", row) & ~_true(found, "rw", row)
-    file_known &= pages.same & ~(of_file & pages.huge & unsure) | zero
-    n = len(state)
-    found["mmap_exclusive"] = _spread(n, row, exclusive, pages.same & ~(exclusive & of_thp & read_only))
-    found["file"] = _spread(n, row, of_file & ~zero, file_known)
-    in_swap = state == _SWAP
-    if in_swap.any():  # a place in swap is in the entry of an anonymous page only
-        found["file"] = Column(found["file"].values, np.asarray(found["file"].missing) & ~in_swap)
+    exclusive, exclusive_known = pages.word & EXCLUSIVE != 0, pages.same
+    if pages.huge.any():
+        of_thp = pages.huge & (_of(where, row)[1] == sizes.huge()) & ~of_file
+        read_only = _known(found, "rw", row) & ~_true(found, "rw", row)
+        exclusive_known = pages.same & ~(exclusive & of_thp & read_only)
+        file_known &= ~(of_file & pages.huge & unsure)
+    found["mmap_exclusive"] = _spread(n, row, exclusive, exclusive_known)
+    found["file"] = _spread(n, row, of_file & ~zero, file_known & pages.same)
+    if len(row) < n:
+        _tell_swapped(found, state == _SWAP, word)
     if zero.any():
         kind = found["kind"][0] if "kind" in found else np.full(n, -1, np.int8)
         kind[row[zero]] = _ZERO_PAGE
         found["kind"] = Column(kind)
-    shared = pages.same & ~exclusive & ~file & ~zero
-    told = {ZEROS_UNKNOWN: unsure.any(), KSM: (shared & ~pages.huge).any() and ksm.has_merged()}
+    if exclusive.all():
+        return {}
+    shared = pages.same & ~exclusive & ~of_file & ~zero & ~pages.huge
+    told = {ZEROS_UNKNOWN: unsure.any(), KSM: shared.any() and ksm.has_merged()}
     return {name: True for name, value in told.items() if value}
+
+
+def _tell_swapped(found: dict[str, Column], swapped: Bools, word: NDArray[np.uint64] | None) -> None:
+    """Add that a place in swap is in the entries of anonymous pages only; pagemap may mean another entry by it."""
+    values, missing = found["file"]
+    if word is not None:
+        values[swapped] = word[swapped] & FILE != 0
+    found["file"] = Column(values, np.asarray(missing) & ~swapped)
 
 
 def carried(frame: pd.DataFrame, parts: Sequence[Any]) -> None:
@@ -144,7 +154,8 @@ def _certain(space: AddressSpace, vaddr: NDArray[np.uint64], row: NDArray[np.int
     starts, ends = (np.array([getattr(region, side) for region in regions], np.uint64) for side in ("start", "end"))
     at = np.searchsorted(ends, vaddr, side="right")
     within: Bools = np.append(starts, ~np.uint64(0))[at] <= vaddr
-    return within & _true(found, "rw", row) & (_of(found["state"][0], row) == _PRESENT)
+    present: Bools = _of(found["state"][0], row) == _PRESENT
+    return within & present & _true(found, "rw", row)
 
 
 def _words(space: AddressSpace, page: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -165,6 +176,8 @@ def _zeros(space: AddressSpace, pages: _Pages, found: dict[str, Column]) -> tupl
     one of files since 92b455b54584 (6.11). PAGEMAP_SCAN shows the huge one since 6.17, after it knew guard regions.
     """
     may_be = pages.same & (pages.word & EXCLUSIVE == 0) & ((pages.word & FILE == 0) | pages.huge)
+    if not may_be.any():
+        return may_be, may_be
     for name in ("rw", "dirty", "saved_dirty"):
         may_be &= ~_true(found, name, pages.row)
     if not may_be.any():
@@ -182,12 +195,12 @@ def _files(space: AddressSpace, pages: _Pages) -> tuple[Bools, Bools]:
 
     The words of huge pages have the bit since 92b455b54584 (6.11); PAGEMAP_SCAN shows it since 6.7.
     """
-    file = pages.word & FILE != 0
+    file, known = pages.word & FILE != 0, np.ones(len(pages.word), np.bool_)
     in_doubt = pages.huge & pages.same & ~file
     if not in_doubt.any() or pagemap_scan.knows_guards():
-        return file, np.ones(len(file), np.bool_)
+        return file, known
     scanned = _within(space, pages, in_doubt, pagemap_scan.PAGE_IS_FILE)
-    return (file, ~in_doubt) if scanned is None else (file | in_doubt & scanned, np.ones(len(file), np.bool_))
+    return (file, ~in_doubt) if scanned is None else (file | in_doubt & scanned, known)
 
 
 def _within(space: AddressSpace, pages: _Pages, rows: Bools, category: int) -> Bools | None:

@@ -94,15 +94,15 @@ def test_many_pages_are_told_as_their_words_tell_them(raw_walker: str, new_map: 
     start = new_map(count * PAGE, advice=NOHUGEPAGE)
     write(start, 3 * quarter)
     fd = os.memfd_create("test")
-    os.ftruncate(fd, quarter)
-    of_file = new_map(quarter, READ | WRITE, SHARED, fd)
+    os.ftruncate(fd, 2 * quarter)
+    of_file = new_map(2 * quarter, READ | WRITE, SHARED, fd)
     os.close(fd)
-    write(of_file, quarter)
-    with forked(lambda: write(of_file, quarter)) as child:
+    write(of_file, 2 * quarter)
+    with forked(lambda: write(of_file, 2 * quarter)) as child:
         child.step()
         write(start, quarter, value=2)
         read(start + 3 * quarter, quarter // 2)
-        for at, size in ((start, count * PAGE), (of_file, quarter)):
+        for at, size in ((start, count * PAGE), (of_file, 2 * quarter)):
             table = in_memory(pte_magic.walk(at, at + size, walker=raw_walker))
             word = words(at, size)
             word = word[word & np.uint64(PM_PRESENT) != 0]

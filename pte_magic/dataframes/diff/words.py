@@ -139,7 +139,7 @@ APART = (
     Word("state", ANY, ANY, "{before} and {after}"),
     Word("kind", ANY, "", "{before} in the first"),
     Word("kind", "", ANY, "{after} in the second"),
-    Word("kind", ANY, ANY, "{before} and {after}"),
+    Word("kind", ANY, ANY, "of another kind"),
     Word("size", ANY, ANY, "of another size"),
     Word("pfn", "no", "yes", "other page frame", "other page frames"),
     Word("swap_place", "no", "yes", "other place in swap", "other places in swap"),
