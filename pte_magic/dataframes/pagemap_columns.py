@@ -78,7 +78,7 @@ def columns(
     row, n = np.flatnonzero((state == _PRESENT) | (state == _PROTNONE)), len(state)
     try:
         pages = _pages(space, _of(where, row), row, found, word)
-        zero, unsure = _zeros(space, pages, found)
+        zero, unsure = _zeros(space, pages, found, sized=word is None or pagemap_scan.works())
         of_file, file_known = _files(space, pages)
     except NoAddressSpaceError:  # it has exited since the walk
         return {}
@@ -87,9 +87,8 @@ def columns(
         of_thp = pages.huge & (_of(where, row)[1] == sizes.huge()) & ~of_file
         read_only = _known(found, "rw", row) & ~_true(found, "rw", row)
         exclusive_known = pages.same & ~(exclusive & of_thp & read_only)
-        file_known &= ~(of_file & pages.huge & unsure)
     found["mmap_exclusive"] = _spread(n, row, exclusive, exclusive_known)
-    found["file"] = _spread(n, row, of_file & ~zero, file_known & pages.same)
+    found["file"] = _spread(n, row, of_file & ~zero, file_known & pages.same | zero)
     if len(row) < n:
         _tell_swapped(found, state == _SWAP, word)
     if zero.any():
@@ -147,6 +146,12 @@ def _certain(space: AddressSpace, vaddr: NDArray[np.uint64], row: NDArray[np.int
     An anonymous page that may be written to is mapped only here: since 6c287605fd56 (5.19), an entry allows writing
     only if the page is exclusive (PG_anon_exclusive, include/linux/page-flags.h), and fork() takes that away.
     """
+    present: Bools = _of(found["state"][0], row) == _PRESENT
+    return _in_anonymous(space, vaddr) & present & _true(found, "rw", row)
+
+
+def _in_anonymous(space: AddressSpace, vaddr: NDArray[np.uint64]) -> Bools:
+    """Tell which addresses are in regions of anonymous memory only, ``bool[m]``."""
     try:
         regions = [region for region in space.regions() if region.is_anonymous]
     except (NoSuchProcessError, AccessDeniedError):
@@ -154,8 +159,7 @@ def _certain(space: AddressSpace, vaddr: NDArray[np.uint64], row: NDArray[np.int
     starts, ends = (np.array([getattr(region, side) for region in regions], np.uint64) for side in ("start", "end"))
     at = np.searchsorted(ends, vaddr, side="right")
     within: Bools = np.append(starts, ~np.uint64(0))[at] <= vaddr
-    present: Bools = _of(found["state"][0], row) == _PRESENT
-    return within & present & _true(found, "rw", row)
+    return within
 
 
 def _words(space: AddressSpace, page: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -169,25 +173,33 @@ def _words(space: AddressSpace, page: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return found
 
 
-def _zeros(space: AddressSpace, pages: _Pages, found: dict[str, Column]) -> tuple[Bools, Bools]:
+def _zeros(space: AddressSpace, pages: _Pages, found: dict[str, Column], *, sized: bool) -> tuple[Bools, Bools]:
     """Tell which entries map the page of zeros, and which of the others may do so, ``bool[m]`` each.
 
-    Nobody writes to it, so its entry is never writable or dirty. Its words have no bit, but that of a huge one has the
-    one of files since 92b455b54584 (6.11). PAGEMAP_SCAN shows the huge one since 6.17, after it knew guard regions.
+    Nobody writes to it, so its entry is never writable or dirty. Its words have no bit, but those of a huge one have
+    that of files since 92b455b54584 (6.11, and older stable kernels): where there are no files, this tells it.
+    PAGEMAP_SCAN shows the small one since 6.7, and the huge one since 6.17, after it knew guard regions. Without
+    `sized`, any page may be a part of a huge one.
     """
-    may_be = pages.same & (pages.word & EXCLUSIVE == 0) & ((pages.word & FILE == 0) | pages.huge)
+    file = pages.word & FILE != 0
+    may_be = pages.same & (pages.word & EXCLUSIVE == 0) & (~file | pages.huge | (not sized))
     if not may_be.any():
         return may_be, may_be
     for name in ("rw", "dirty", "saved_dirty"):
         may_be &= ~_true(found, name, pages.row)
     if not may_be.any():
         return may_be, may_be
-    zero = _within(space, pages, may_be, pagemap_scan.PAGE_IS_PFNZERO)
-    if zero is None:
-        is_special = ~pages.huge & _true(found, "special", pages.row)
-        return may_be & is_special, may_be & (pages.huge | ~_known(found, "special", pages.row))
-    known = ~pages.huge | ((pages.word & FILE == 0) & pagemap_scan.knows_guards())
-    return may_be & zero, may_be & ~zero & ~known
+    zero = may_be & file
+    if zero.any():
+        zero &= _in_anonymous(space, pages.vaddr)
+    scanned = _within(space, pages, may_be, pagemap_scan.PAGE_IS_PFNZERO)
+    if scanned is None:
+        zero |= may_be & ~pages.huge & _true(found, "special", pages.row)
+        known = ~pages.huge & _known(found, "special", pages.row)
+    else:
+        zero |= may_be & scanned
+        known = ~pages.huge | pagemap_scan.knows_guards()
+    return zero, may_be & ~file & ~zero & ~known
 
 
 def _files(space: AddressSpace, pages: _Pages) -> tuple[Bools, Bools]:
@@ -200,7 +212,9 @@ def _files(space: AddressSpace, pages: _Pages) -> tuple[Bools, Bools]:
     if not in_doubt.any() or pagemap_scan.knows_guards():
         return file, known
     scanned = _within(space, pages, in_doubt, pagemap_scan.PAGE_IS_FILE)
-    return (file, ~in_doubt) if scanned is None else (file | in_doubt & scanned, known)
+    if scanned is None:
+        return file, ~in_doubt | _in_anonymous(space, pages.vaddr)
+    return file | in_doubt & scanned, known
 
 
 def _within(space: AddressSpace, pages: _Pages, rows: Bools, category: int) -> Bools | None:

@@ -80,6 +80,12 @@ def having(space: AddressSpace, category: int, start: int, end: int) -> NDArray[
 
 
 @functools.cache
+def works() -> bool:
+    """Tell whether the kernel has PAGEMAP_SCAN."""
+    return populated(own(), 0, PAGE_SIZE) is not None
+
+
+@functools.cache
 def knows_guards() -> bool:
     """Tell whether PAGEMAP_SCAN knows the category of guard regions; it is one of 6.16 or later then.
 
