@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pte_magic.api.machine.processes import Processes, machine
     from pte_magic.api.pte_diff import PteDiff, PteDiffs
     from pte_magic.api.pte_frame import PteFrame
+    from pte_magic.api.regions import Regions
     from pte_magic.api.snapshots.load import load
     from pte_magic.api.snapshots.saved import Snapshot
     from pte_magic.api.snapshots.take import snapshot
@@ -60,6 +61,7 @@ __all__ = [
     "PteDiffs",
     "PteFrame",
     "PteMagicError",
+    "Regions",
     "ResourceError",
     "Snapshot",
     "SystemTapError",
@@ -99,6 +101,7 @@ _MODULES = {
     "PteDiffs": "pte_magic.api.pte_diff",
     "PteFrame": "pte_magic.api.pte_frame",
     "PteMagicError": "pte_magic.errors",
+    "Regions": "pte_magic.api.regions",
     "ResourceError": "pte_magic.errors",
     "Snapshot": "pte_magic.api.snapshots.saved",
     "SystemTapError": "pte_magic.errors",

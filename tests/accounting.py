@@ -3,23 +3,71 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from handmade import HUGE, PAGE
+from conftest import Child, forked
+from handmade import (
+    ANONYMOUS,
+    DONTNEED,
+    HUGE,
+    HUGEPAGE,
+    NOHUGEPAGE,
+    NONE,
+    PAGE,
+    READ,
+    SHARED,
+    WRITE,
+    NewMap,
+    madvise,
+    mprotect,
+    read,
+    smaps,
+    write,
+)
 from waiting import wait_until
 
 import pte_magic
 from pte_magic.linux import sizes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pte_magic import Processes
 
+MIB16 = 16 << 20
 SHARING = {"pss", "uss"}
 SMALL = f"resident_{sizes.short(PAGE)}"
 
 _REFRESH = Path("/proc/sys/vm/stat_refresh")  # root's: what processors have counted for themselves is added
+
+
+@contextmanager
+def holding_still(new_map: NewMap) -> Iterator[Child]:
+    """Give a child that has memory of all kinds that this machine has, alone or with another child; it holds still."""
+    small, zeros, gone, hidden = (new_map(64 * PAGE, advice=NOHUGEPAGE) for _ in range(4))
+    huge, huge_zero = (new_map(2 * HUGE, advice=HUGEPAGE) for _ in range(2))
+    shared = new_map(MIB16, READ | WRITE, SHARED | ANONYMOUS)
+
+    def use() -> None:
+        write(small, 40 * PAGE)
+        read(zeros, 16 * PAGE)
+        write(gone, 64 * PAGE)
+        madvise(gone, 64 * PAGE, DONTNEED)  # its table stays
+        write(hidden, 8 * PAGE)
+        mprotect(hidden, 64 * PAGE, NONE)
+        write(huge, 2 * HUGE)
+        madvise(huge, PAGE, DONTNEED)  # the first huge page is split
+        read(huge_zero)
+        write(shared, MIB16)
+
+    with forked(use) as child, forked(lambda: read(shared, MIB16 // 4 * 3)) as other:
+        child.step()
+        other.step()
+        assert smaps(huge, "AnonHugePages", child.pid) == HUGE
+        yield child
 
 
 def meminfo() -> dict[str, int]:

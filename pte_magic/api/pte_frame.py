@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, overload
 import pandas as pd
 
 from pte_magic.api import decoded_entries
+from pte_magic.api.one_row import raw_entry
 from pte_magic.api.own_frames import OwnFrame
 from pte_magic.api.pte_diff import compare
+from pte_magic.api.regions import of_frame, whole_space
 from pte_magic.dataframes import column_names, columns, row_kernels, runs
-from pte_magic.errors import TargetError
-from pte_magic.errors.arguments import index, shown
 from pte_magic.linux.interrupts import deferred
+from pte_magic.views import region_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pte_magic.api.pte_diff import PteDiff
+    from pte_magic.api.regions import Regions
+    from pte_magic.dataframes.by_region import Layout
     from pte_magic.formats.decode import Column
     from pte_magic.formats.kernel import Kernel
     from pte_magic.linux.address_space import AddressSpace
@@ -84,6 +87,15 @@ class PteFrame(OwnFrame):
     _WHOLE = frozenset({"vaddr", "size", "state"})
     _MADE_BY = "pte_magic.walk()"
 
+    # Of a whole address space when it was walked. pandas does not hand it on to results: these are other rows.
+    _layout: Layout | None = None
+
+    def __repr__(self) -> str:
+        return whole_space(self, self._layout, region_table.text) or super().__repr__()
+
+    def _repr_html_(self) -> str | None:
+        return whole_space(self, self._layout, region_table.html) or super()._repr_html_()
+
     def runs(self) -> PteFrame:
         """Merge neighbours that differ only in address and consecutive page frames.
 
@@ -117,6 +129,25 @@ class PteFrame(OwnFrame):
         """
         self._need("summary()", *by, "state", "size")
         return runs.summary(self, by)
+
+    def regions(self) -> Regions:
+        """Sum up resident, huge, swapped and shared memory, and page tables by region, as pmap does.
+
+        The regions are those at the moment of the walk for the result of ``walk("all")`` itself, and else those of the
+        process that has this pid now. Memory outside of them is in no row.
+
+        Returns:
+            One row per region, the largest resident first: see `Regions`.
+
+        Raises:
+            TargetError: The frame lacks a column, has one row per run, or is of another host.
+            NoSuchProcessError: The process has gone.
+
+        Example:
+            >>> pte_magic.walk("all", pid=1234).regions().groupby("region")["resident"].sum()  # doctest: +SKIP
+
+        """
+        return of_frame(self, self._layout)
 
     def frames(self) -> PteFrame:
         """Join each entry with the kernel's data about its page frame, and with its region.
@@ -174,27 +205,8 @@ class PteFrame(OwnFrame):
             from pte_magic.views.bits import BitField  # noqa: PLC0415  (widgets take as long to import as all else)
 
         self._need("bits()", "entry", "level")
-        at = self._place(row)
-        entry = self["entry"].iloc[at]
-        if pd.isna(entry):
-            walker = self["walker"].iloc[at] if "walker" in self.columns else "its origin"
-            message = f"row {row if row is not None else at} has no raw entry: {walker} shows none; "
-            message += "pte_magic.doctor() says which walker does"
-            raise TargetError(message)
-        return BitField(int(entry), str(self["level"].iloc[at]), kernel=row_kernels.of_all(self.iloc[[at]]))
-
-    def _place(self, row: Any) -> int:
-        """Return the number of the row, counted from either end; by default the first at which a translation ends."""
-        if row is None:
-            row = int((self["state"] != "table").to_numpy().argmax()) if len(self) and "state" in self.columns else 0
-        at = index(row)
-        if at is None:
-            message = f"row {shown(row)} is not a row number; type one from 0 to {len(self) - 1}"
-            raise TargetError(message)
-        if not -len(self) <= at < len(self):
-            message = f"row {shown(at)} does not exist; the frame has {len(self)}"
-            raise TargetError(message)
-        return at
+        of, entry = raw_entry(self, row)
+        return BitField(entry, str(of["level"].iloc[0]), kernel=row_kernels.of_all(of))
 
     def map(  # type: ignore[override]  # without a function, it is ours
         self, func: Callable[[Any], Any] | str | None = None, na_action: Any = None, **options: Any

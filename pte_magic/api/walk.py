@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pte_magic import walkers
 from pte_magic.api import pte_frame
-from pte_magic.errors import TargetError, arguments
+from pte_magic.dataframes import by_region
+from pte_magic.errors import PteMagicError, TargetError, arguments
 from pte_magic.formats import kernel
 from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.targets import target as targets
@@ -42,6 +43,7 @@ def walk(
 
     Returns:
         One row for each entry at which the walk ends. An empty entry is one row, at whatever level it was met.
+        The frame of ``"all"`` shows itself by region: see `PteFrame.regions`.
 
     Raises:
         PteMagicError: Says in one line what is wrong, and what to type.
@@ -109,11 +111,18 @@ def meant_by(target: object, end: int | None, space: AddressSpace) -> Target:
 
 
 def walk_target(meant: Target, space: AddressSpace, *, walker: str = "auto", tables: bool | None = None) -> PteFrame:
-    """Walk addresses that were resolved, in an address space that is open; of ranges, read what pagemap adds."""
-    is_one = meant.address is not None
+    """Walk addresses that were resolved, in an address space that is open; of ranges, read what pagemap adds.
+
+    A whole address space without a word about page tables is shown by region.
+    """
+    is_one, whole = meant.address is not None, meant.ranges == targets.whole().ranges and tables is None
     found = read(meant, space, walker, tables=is_one if tables is None else tables)
     also = None if is_one else space
-    return _about(pte_frame.build(found, kernel.running(found.address_bits), pid=space.pid, space=also), meant)
+    made = _about(pte_frame.build(found, kernel.running(found.address_bits), pid=space.pid, space=also), meant)
+    if whole:
+        with suppress(PteMagicError):  # it has gone meanwhile, or is another user's: its entries are there
+            made._layout = by_region.layout(space, raw=found.protnone is None)  # noqa: SLF001  (a part of it)
+    return made
 
 
 def built(found: Entries, meant: Target, space: AddressSpace) -> PteFrame:

@@ -79,8 +79,9 @@ class PteMagics(Magics):
         %pte 0x7f12345678   one address: its translation, level by level
         %pte START-END      a range, as in /proc/PID/maps
         %pte [heap]         a region of /proc/PID/maps: [heap], [stack], libc, a file
-        %pte all            the whole address space
-        %pte 1234 [heap]    the same of another process; the pid may be an expression: %pte child.pid a
+        %pte all            the whole address space, shown by region; --runs shows the entries
+        %pte 1234           the same of another process
+        %pte 1234 [heap]    any target in another process; the pid may be an expression: %pte child.pid a
         %pte --frames a     its page frames: map count, flags, node and memory cgroup; as root
         %pte --frames --summary a    entries and bytes by region, state and page size
         %pte --bits a       the bits of the first entry; click to change them

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,10 +57,16 @@ def named(text: str, namespace: Mapping[str, Any], *, options: Iterable[str] = (
             message = f"{error}; between two targets type a comma"
             raise TargetError(message) from error
         raise
-    with nullcontext(own()) if pid_text is None else AddressSpace(pid) as space:
+    with ExitStack() as stack:
+        space = own() if pid_text is None else stack.enter_context(AddressSpace(pid))
         value, meant = _resolve(name, namespace, space, known)
-        if meant.address is not None:
-            meant = _checked(name, meant, space, is_here=pid_text is None)
+        if meant.address is not None and not _is_mapped(meant.address, space):
+            if pid_text is None and _is_pid(name, meant.address):
+                _refuse_expression(name, meant.address)
+                space = stack.enter_context(AddressSpace(meant.address))
+                meant = targets.whole()
+            else:
+                meant = _with_note(name, meant)
         yield Named(text, name, value, meant, space)
 
 
@@ -162,31 +168,34 @@ def _undefined(error: NameError, known: Iterable[str]) -> TargetError:
     return TargetError(said if said != str(error) else f"{error}, here or as a region; see %pte? for possible targets")
 
 
-def _checked(text: str, meant: Target, space: AddressSpace, *, is_here: bool) -> Target:
-    """Refuse a number that is rather a pid, and note how an address was read if nothing is mapped there.
+def _is_mapped(address: int, space: AddressSpace) -> bool:
+    return any(region.start <= address < region.end for region in space.regions())
 
-    Args:
-        text: The typed text without a pid: a number, or an expression.
-        meant: The address.
-        space: Its address space.
-        is_here: True if no pid was typed.
 
-    Raises:
-        TargetError: A process has this number, and it was not written as an address.
-
-    """
-    address = meant.address
-    if address is None or any(region.start <= address < region.end for region in space.regions()):
-        return meant
+def _is_pid(text: str, address: int) -> bool:
+    """Tell whether a number was not written as an address, and a process has this number."""
     read = number(text, digits_are_hex=False)
     plain = text.strip().replace("_", "")
     is_decimal = read is None or (plain.isdecimal() and int(plain) == address)  # zeros first are hex
-    if is_here and is_decimal and Path(f"/proc/{address}").exists():
-        what = text if text == str(address) else f"{short(text)[1:-1]}, {address},"
-        message = (
-            f"{what} is the pid of a process, and nothing is mapped at that address; "
-            f"type {short(text)[1:-1]} all for the process, or {address:#x} for the address"
-        )
+    return is_decimal and Path(f"/proc/{address}").exists()
+
+
+def _refuse_expression(text: str, address: int) -> None:
+    """Refuse an expression whose value is a pid: it may be any number, where somebody who typed digits meant a process.
+
+    Raises:
+        TargetError: It is one.
+
+    """
+    if number(text, digits_are_hex=False) is None:
+        what = short(text)[1:-1]
+        message = f"{what}, {address}, is the pid of a process, and nothing is mapped at that address; "
+        message += f"type {what} all for the process, or {address:#x} for the address"
         raise TargetError(message)
-    note = "; ".join(filter(None, (f"nothing is mapped at {address:#x}", meant.note, read.note if read else "")))
-    return meant._replace(note=note)
+
+
+def _with_note(text: str, meant: Target) -> Target:
+    """Return an address at which nothing is mapped with a note that says so, and how its text was read."""
+    read = number(text, digits_are_hex=False)
+    note = f"nothing is mapped at {meant.address:#x}"
+    return meant._replace(note="; ".join(filter(None, (note, meant.note, read.note if read else ""))))

@@ -65,6 +65,11 @@ def between(start: int, end: int) -> Target:
     return Target(((first, last),), note=note)
 
 
+def whole() -> Target:
+    """Return the target that is a whole address space."""
+    return Target(((0, user_limit()),))
+
+
 def checked(target: Target) -> Target:
     """Return a target made by a caller, if all its addresses are user addresses.
 
@@ -119,7 +124,7 @@ def parse(text: str, space: AddressSpace) -> Target | None:
     except ValueError:
         pass
     if text == _ALL:
-        return Target(((0, user_limit()),))
+        return whole()
     ranges = tuple((region.start, region.end) for region in _called(typed, space) or _called(text, space))
     return Target(ranges) if ranges else None
 

@@ -104,13 +104,13 @@ def html(frame: pd.DataFrame) -> str | None:
     return "".join([*above, html_table(table, limit), paragraph(notes), bits_of_leaf])
 
 
-def html_table(table: pd.DataFrame, limit: int | None, label: str = "table of entries") -> str:
+def html_table(table: pd.DataFrame, limit: int | None, label: str = "table of entries", *, index: bool = True) -> str:
     """Return the result of `words` as an HTML table of at most `limit` rows; a size keeps its unit beside it."""
     for at, name in enumerate(table.columns):
         if is_size(str(name)) and isinstance(table.iloc[:, at].dtype, pd.StringDtype | np.dtypes.ObjectDType):
             values = [str(value).replace(" ", "\N{NO-BREAK SPACE}") for value in table.iloc[:, at]]
             table.isetitem(at, values)
-    return scrolled(of_frame(table, max_rows=limit, na_rep=MISSING), label)
+    return scrolled(of_frame(table, max_rows=limit, na_rep=MISSING, index=index), label)
 
 
 def paragraph(lines: list[str]) -> str:

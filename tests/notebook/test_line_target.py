@@ -46,6 +46,7 @@ def test_an_expression_is_what_python_makes_of_it(text: str) -> None:
             pass
         return
     assume(not RANGE.fullmatch(text))
+    assume(not (text.isdecimal() and Path(f"/proc/{int(text)}").exists()))  # a process
     try:
         with named(text, dict(NAMES)) as found:
             assert (found.name, found.space) == (text, own())
@@ -185,13 +186,9 @@ def test_names_that_are_defined_are_no_numbers_and_no_regions() -> None:
         assert found.meant == targets.parse("[vdso]", own())
 
 
-def test_a_lone_number_that_is_a_pid_has_to_be_said_to_be_an_address(child: subprocess.Popen[bytes]) -> None:
-    with pytest.raises(TargetError) as caught:
-        there_is(str(child.pid))
-    assert str(caught.value) == (
-        f"{child.pid} is the pid of a process, and nothing is mapped at that address; "
-        f"type {child.pid} all for the process, or {child.pid:#x} for the address"
-    )
+def test_a_lone_number_that_is_a_pid_is_the_whole_process(child: subprocess.Popen[bytes]) -> None:
+    with named(str(child.pid), {}) as found:
+        assert (found.space.pid, found.meant) == (child.pid, targets.parse("all", own()))
     with named(f"{child.pid:#x}", {}) as found:
         assert (found.meant.address, found.meant.note) == (child.pid, f"nothing is mapped at {child.pid:#x}")
     with named(f"{child.pid} all", {}) as found:

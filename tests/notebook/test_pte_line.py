@@ -234,6 +234,18 @@ def test_all_is_everything(shell: Shell) -> None:
     assert shell.run("%pte all").result["size"].sum() == user_limit()
 
 
+@pytest.mark.parametrize("line", ["{pid}", "{pid} all", "child.pid all"])
+def test_a_whole_process_is_shown_by_region(shell: Shell, waiting: subprocess.Popen[bytes], line: str) -> None:
+    cell = shell.run(f"%pte {line.format(pid=waiting.pid)}")
+    assert len(cell.result) > len(cell.result.regions())
+    for shown in (repr(cell.result), cell.result._repr_html_()):
+        assert re.search(r"[0-9]+ regions, .* resident", shown)
+        assert "[heap]" in shown
+        assert "%pte --runs all" in shown
+    for option in ("--runs", "--tables"):
+        assert "bits that are set" in repr(shell.run(f"%pte {option} {waiting.pid}").result)
+
+
 @pytest.mark.parametrize("who", ["{pid}", "child.pid", "child", "int('{pid}')"])
 @pytest.mark.parametrize("what", ["[heap]", "heap"])
 def test_another_process(shell: Shell, waiting: subprocess.Popen[bytes], who: str, what: str) -> None:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from pte_magic.dataframes.resident import is_huge_zero, is_zero, resident
 from pte_magic.formats import decode, kernel, pagemap_words
 from pte_magic.formats.decode import Column
 from pte_magic.formats.field import STATES
-from pte_magic.linux import hardware, page_frames, sizes
+from pte_magic.linux import hardware
 from pte_magic.linux.geometry import LEVELS
 from pte_magic.linux.hardware import PAGE_SIZE
 
@@ -21,10 +22,7 @@ if TYPE_CHECKING:
     from pte_magic.walkers.entries import Entries
 
 _GIB = 1 << 30
-# The states that the kernel's own resident sizes count: a page that is being moved to another page frame, too.
-_RESIDENT = [STATES.index(name) for name in ("present", "protnone", "migration", "device")]
 _SWAP, _TABLE = STATES.index("swap"), STATES.index("table")
-_ZERO = np.uint64(1 << page_frames.FLAGS["zero_page"])
 _BLOCK = _GIB // PAGE_SIZE  # page frames whose counts are contiguous: no entry maps more than 1 GiB
 _BLOCKS = 1 << 22  # of a GiB each: no physical address has more than 52 bits
 
@@ -55,8 +53,7 @@ class Mapped(NamedTuple):
 def mapped(entries: Entries, zeros: NDArray[np.void] | None = None) -> Mapped:
     """Return the memory that entries of one process map.
 
-    As in the kernel's resident sizes, zero pages do not count, nor does memory without a ``struct page``: a device's
-    registers, [vvar]. Pages of hugetlb count, which the kernel counts elsewhere.
+    Resident is what `dataframes.resident` says, without zero pages.
 
     Args:
         entries: One or more, with those that point to page tables if the walker sees them.
@@ -67,17 +64,13 @@ def mapped(entries: Entries, zeros: NDArray[np.void] | None = None) -> Mapped:
     size, level = entries.size[there], entries.level[there]
     columns = _decoded(entries, there, level)
     state = columns["state"].values if columns else np.empty(0, np.int8)
-    maps = np.isin(state, _RESIDENT)
-    if "special" in columns:
-        maps &= ~_true(columns["special"])
+    maps = resident(state, _true(columns["special"]) if "special" in columns else None)
     if zeros is not None and len(zeros):
-        vaddr = entries.vaddr[there]
-        run = np.searchsorted(zeros["start"], vaddr, side="right") - 1
-        maps &= (run < 0) | (vaddr >= zeros["end"][run])
+        maps &= ~is_zero(entries.vaddr[there], zeros)
     pfn = columns.get("pfn", Column(np.zeros(len(size), np.uint64), np.ones(len(size), np.bool_)))
-    if "rw" in columns:  # before 6.18, the huge zero page is not special
-        suspects = np.flatnonzero(maps & (size == sizes.huge()) & ~_true(columns["rw"]))
-        maps[suspects] = page_frames.flags(pfn.values[suspects]).values & _ZERO == 0
+    if "rw" in columns:
+        at = np.flatnonzero(maps)
+        maps[at] = ~is_huge_zero(size[at], _true(columns["rw"])[at], pfn.values[at])
     is_table = state == _TABLE
     if "p4d" in hardware.shifts():
         is_table &= level != LEVELS.index("pgd")  # nor does the kernel count page tables of the level p4d

@@ -16,25 +16,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pytest
-from accounting import SMALL, compare, meminfo, turnover
+from accounting import MIB16, SMALL, compare, holding_still, meminfo, turnover
 from conftest import NOBODY, Child, descriptors, forked, needs_root, python
 from handmade import (
-    ANONYMOUS,
-    DONTNEED,
     HUGE,
-    HUGEPAGE,
-    NOHUGEPAGE,
-    NONE,
     PAGE,
     READ,
     SHARED,
     WRITE,
     NewMap,
     libc,
-    madvise,
-    mprotect,
     read,
-    smaps,
     write,
 )
 from hypothesis import given, settings
@@ -53,7 +45,6 @@ if TYPE_CHECKING:
 GIB = 1 << 30
 CLONE_VM = 0x100
 LONGER = 600  # seconds, than a test waits; then what it left ends
-MIB16 = 16 << 20
 
 
 @pytest.fixture
@@ -65,27 +56,7 @@ def lacks(walker: str) -> set[str]:
 
 @pytest.fixture
 def still(new_map: NewMap) -> Iterator[Child]:
-    """A child that has memory of all kinds that this machine has, alone or with another child; it holds still."""
-    small, zeros, gone, hidden = (new_map(64 * PAGE, advice=NOHUGEPAGE) for _ in range(4))
-    huge, huge_zero = (new_map(2 * HUGE, advice=HUGEPAGE) for _ in range(2))
-    shared = new_map(MIB16, READ | WRITE, SHARED | ANONYMOUS)
-
-    def use() -> None:
-        write(small, 40 * PAGE)
-        read(zeros, 16 * PAGE)
-        write(gone, 64 * PAGE)
-        madvise(gone, 64 * PAGE, DONTNEED)  # its table stays
-        write(hidden, 8 * PAGE)
-        mprotect(hidden, 64 * PAGE, NONE)
-        write(huge, 2 * HUGE)
-        madvise(huge, PAGE, DONTNEED)  # the first huge page is split
-        read(huge_zero)
-        write(shared, MIB16)
-
-    with forked(use) as child, forked(lambda: read(shared, MIB16 // 4 * 3)) as other:
-        child.step()
-        other.step()
-        assert smaps(huge, "AnonHugePages", child.pid) == HUGE
+    with holding_still(new_map) as child:
         yield child
 
 

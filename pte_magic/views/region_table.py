@@ -1,0 +1,78 @@
+"""The display of regions: a line with their sums, the largest ones, and how to see the others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from pte_magic.text.units import counted, size
+from pte_magic.views import frame_view
+from pte_magic.views.value_words import MISSING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_WHOLE = ("vaddr", "size", "region", "permissions", "resident", "huge_share", "swapped", "shared", "page_tables")
+_CONSTANT = ("host", "pid")
+_UNNAMED = "anonymous"
+_SUMS: dict[str, Callable[[int], str]] = {
+    "swapped": lambda found: f"{size(found)} swapped out" if found else "nothing swapped out",
+    "shared": lambda found: f"{size(found)} shared" if found else "nothing shared",
+    "page_tables": lambda found: f"{size(found)} of page tables",
+}
+
+
+def text(regions: pd.DataFrame, *notes: str) -> str:
+    """Return regions as text, with more lines at the end; a selection of columns as any frame."""
+    if not _is_whole(regions):
+        return frame_view.text(regions)
+    table, said = _shown(regions)
+    return "\n".join([_headline(regions), table.to_string(index=False, na_rep=MISSING), *said, *notes])
+
+
+def html(regions: pd.DataFrame, *notes: str) -> str | None:
+    """Return regions as HTML, with more lines at the end; None if pandas was told not to."""
+    if not pd.get_option("display.notebook_repr_html") or not _is_whole(regions):
+        return frame_view.html(regions)
+    table, said = _shown(regions)
+    made = frame_view.html_table(table, None, "table of regions", index=False)
+    return "".join([frame_view.paragraph([_headline(regions)]), made, frame_view.paragraph([*said, *notes])])
+
+
+def _is_whole(regions: pd.DataFrame) -> bool:
+    return len(regions) > 0 and regions.columns.is_unique and set(_WHOLE) <= set(regions.columns)
+
+
+def _headline(regions: pd.DataFrame) -> str:
+    resident = int(regions["resident"].sum())
+    huge = (regions["huge_share"] * regions["resident"]).sum()
+    known = regions["huge_share"].notna() | (regions["resident"] == 0)
+    on_huge = f" ({huge / resident:.1%} on huge pages)" if resident and known.all() else ""
+    parts = [
+        f"{counted(len(regions), 'region')}, {size(int(regions['size'].sum()))}: {size(resident)} resident{on_huge}",
+        *(said(int(regions[name].sum())) for name, said in _SUMS.items() if regions[name].notna().all()),
+    ]
+    return "; ".join(parts)
+
+
+def _shown(regions: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the table of texts to show, the largest regions first, and the lines below it."""
+    limit = pd.get_option("display.max_rows")
+    most = len(regions)
+    if limit and most > limit:
+        most = min(pd.get_option("display.min_rows") or limit, limit)
+    nothing = [name for name in _SUMS if (regions[name].fillna(0) == 0).all()]  # the line above says so
+    shown, notes = frame_view.telling(regions.drop(columns=nothing), frame_view.shape_of(regions), _CONSTANT)
+    rest = regions["resident"].iloc[most:]
+    if len(rest):
+        more = f"{counted(len(rest), 'more region')} with {size(int(rest.sum()))} resident; "
+        notes.insert(0, more + "pandas.options.display.max_rows = None shows all rows")
+    table = frame_view.words(shown.iloc[:most])
+    table["region"] = [_short(name) for name in regions["region"].iloc[:most]]
+    return table, notes
+
+
+def _short(name: str) -> str:
+    """Return the name of a file without its directory, as pmap does."""
+    return (name.rpartition("/")[2] if name.startswith("/") else name) or _UNNAMED
