@@ -46,23 +46,33 @@ def merged(frame: pd.DataFrame, starts: NDArray[np.bool_]) -> Any:
     return made
 
 
-def starts(frame: pd.DataFrame) -> NDArray[np.bool_]:
-    """Tell which rows of a frame of entries do not continue the one before them, ``bool[n]``."""
+PLACES = ("pfn", "swap_offset")
+"""The columns that say where in memory and in swap an entry's pages are."""
+
+
+def starts(frame: pd.DataFrame, *, anywhere: bool = False) -> NDArray[np.bool_]:
+    """Tell which rows of a frame of entries do not continue the one before them, ``bool[n]``.
+
+    Args:
+        frame: The entries.
+        anywhere: Let a row continue the one before it wherever in memory or in swap its pages are.
+
+    """
     n = len(frame)
     found = np.ones(n, np.bool_)
     if n > 1:
-        found[1:] = ~_continues(frame)
+        found[1:] = ~_continues(frame, PLACES if anywhere else ())
     return found
 
 
-def _continues(frame: pd.DataFrame) -> NDArray[np.bool_]:
+def _continues(frame: pd.DataFrame, ignored: Sequence[str]) -> NDArray[np.bool_]:
     """Tell for each row but the first whether it continues the one before it, ``bool[n-1]``."""
     size, vaddr = frame["size"].to_numpy(), frame["vaddr"].to_numpy()
     entries, covered = counts(frame)
     same: NDArray[np.bool_] = (vaddr[1:] == vaddr[:-1] + covered[:-1]) & (size[1:] == size[:-1])
-    moves = _moves(frame, entries)
+    moves = {} if ignored else _moves(frame, entries)
     for name in frame.columns:
-        if name in {*column_names.WHERE, "entry", *COUNTS}:
+        if name in {*column_names.WHERE, "entry", *COUNTS, *ignored}:
             continue
         column = frame[name]
         if isinstance(column.array, pd.Categorical) and len(column.array.categories) == 1 and not column.isna().any():
@@ -72,6 +82,8 @@ def _continues(frame: pd.DataFrame) -> NDArray[np.bool_]:
         if name in moves:
             expected = expected + moves[name].astype(values.dtype)
         same &= (missing[1:] == missing[:-1]) & (missing[1:] | (values[1:] == expected))
+        if not same.any():
+            break
     return same
 
 
@@ -95,9 +107,9 @@ def _moves(frame: pd.DataFrame, entries: NDArray[np.int64]) -> dict[str, NDArray
 def _plain(column: pd.Series[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Return a column as numbers that are equal where its values are equal, and the missing ones."""
     array: Any = column.array
-    missing = np.asarray(column.isna(), np.bool_)
     if isinstance(array, pd.Categorical):
-        return array.codes, missing
+        return array.codes, array.codes < 0
+    missing = np.asarray(column.isna(), np.bool_)
     dtype = getattr(column.dtype, "numpy_dtype", column.dtype)
     if isinstance(dtype, np.dtype) and dtype.kind in "biu":
         return array.to_numpy(dtype, na_value=0), missing

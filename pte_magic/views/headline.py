@@ -9,8 +9,9 @@ import pandas as pd
 
 from pte_magic.dataframes.columns import translated
 from pte_magic.dataframes.frame_kinds import MERGED, can_be_counted, has, is_translation
+from pte_magic.dataframes.row_kernels import COLUMN
+from pte_magic.dataframes.runs import PLACES, is_counted, merged, starts
 from pte_magic.dataframes.runs import counts as entries_of
-from pte_magic.dataframes.runs import is_counted, merged, starts
 from pte_magic.errors import TargetError
 from pte_magic.formats.field import STATES
 from pte_magic.text.units import counted, size
@@ -65,15 +66,18 @@ def _is_range(frame: pd.DataFrame) -> bool:
     return can_be_counted(frame) and not is_translation(frame)
 
 
-def shown_as(runs: int) -> str:
+def shown_as(runs: int, *, contiguous: bool = True) -> str:
     """Return the line that says that runs are shown, and how to see all rows."""
-    return f"shown as {counted(runs, 'run')} of neighbours; pandas.options.display.max_rows = None shows all rows"
+    where = "" if contiguous else " in page frames that are not contiguous (.runs() shows those that are)"
+    line = f"shown as {counted(runs, 'run')} of neighbours{where}; "
+    return line + "pandas.options.display.max_rows = None shows all rows"
 
 
 def shortened(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Return the rows to show: runs if pandas would not print all rows; and the line that says so.
 
-    Frames that runs would not show completely keep their rows: runs, added objects, an index with a meaning.
+    Here a run may have its pages anywhere in memory; then it is shown without page frames. Frames that runs would not
+    show completely keep their rows: runs, added objects, an index with a meaning.
     """
     limit = pd.get_option("display.max_rows")
     if not limit or len(frame) <= limit or is_counted(frame) or not has(frame, MERGED):
@@ -83,9 +87,12 @@ def shortened(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     if means_something or any(pd.api.types.is_object_dtype(dtype) for dtype in frame.dtypes):
         return frame, []
     try:
-        runs = merged(frame, starts(frame))
+        apart = starts(frame, anywhere=True)
+        runs = merged(frame, apart)
+        where = frame[["vaddr", "size", *PLACES, *(name for name in (COLUMN, "state") if name in frame.columns)]]
+        contiguous = bool((starts(where) <= apart).all())
     except TargetError:  # nobody knows how large pages are
         return frame, []
     if len(runs) == len(frame):
         return frame, []
-    return runs, [shown_as(len(runs))]
+    return runs if contiguous else runs.drop(columns=list(PLACES)), [shown_as(len(runs), contiguous=contiguous)]
