@@ -135,6 +135,8 @@ def _about(made: PteFrame, meant: Target) -> PteFrame:
         made.attrs["address"] = meant.address
     elif len(meant.ranges) <= _FEW:
         made.attrs["ranges"] = meant.ranges
+    if meant.items is not None:
+        made.attrs["items"] = meant.items
     return made
 
 

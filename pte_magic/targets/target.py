@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from pte_magic.errors import TargetError, arguments
 from pte_magic.errors.cut import cut
@@ -34,12 +36,14 @@ class Target(NamedTuple):
             disjoint.
         address: The address, if a single one was named, to show its translation level by level; else None.
         note: A note for the user: how the addresses were changed, or data that is not there; empty if there is none.
+        items: Where items of a contiguous array are: ``first`` address, ``bytes`` of an item, and ``shape``.
 
     """
 
     ranges: tuple[tuple[int, int], ...]
     address: int | None = None
     note: str = ""
+    items: dict[str, Any] | None = None
 
 
 def at(address: int) -> Target:
@@ -94,9 +98,14 @@ def of_object(thing: object) -> Target:
 
     found = find(thing)
     blocks = ((untagged(start), untagged(end - 1) + 1) for start, end in found.blocks)
-    return Target(
-        _merged((start & -PAGE_SIZE, -(-end // PAGE_SIZE) * PAGE_SIZE) for start, end in blocks), None, found.note
-    )
+    ranges = _merged((start & -PAGE_SIZE, -(-end // PAGE_SIZE) * PAGE_SIZE) for start, end in blocks)
+    return Target(ranges, None, found.note, _items(thing))
+
+
+def _items(thing: object) -> dict[str, Any] | None:
+    if type(thing) is not np.ndarray or not thing.size or not thing.itemsize or not thing.flags.c_contiguous:
+        return None
+    return {"first": untagged(thing.ctypes.data), "bytes": thing.itemsize, "shape": list(thing.shape)}
 
 
 def together(parts: Sequence[tuple[str, Target]]) -> Target:

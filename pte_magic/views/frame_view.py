@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +14,11 @@ from pte_magic.errors import TargetError
 from pte_magic.errors.escapes import visible
 from pte_magic.formats.describe import MOST_PAGES, describe
 from pte_magic.text.units import counted
-from pte_magic.views import entry_picture, entry_text, first_line, hidden_digits, one_address
+from pte_magic.views import entry_picture, entry_text, first_columns, first_line, hidden_digits, one_address
 from pte_magic.views.headline import headline, shortened
 from pte_magic.views.html_table import of_frame
 from pte_magic.views.markup import escape, framed, scrolled
+from pte_magic.views.offsets import offsets
 from pte_magic.views.one_address import CONSTANT, SET
 from pte_magic.views.strip import strip
 from pte_magic.views.value_words import MISSING, is_size, of_number
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from pte_magic.formats.describe import Description
 
 _SHARES = {"huge_share"}
+# Marks in what pandas escapes, to become elements of HTML: characters that have no meaning of their own.
+_OPEN, _CLOSE = "\ue000", "\ue001"
+_CODE = '<code style="background: none; font-size: 100%; white-space: normal">'
 _REMARKS = 3  # lines about entries below a table
 
 
@@ -79,11 +82,10 @@ def text(frame: pd.DataFrame) -> str:
         return one_address.text(values, _leaf(frame))
     shown, notes = _worth_showing(frame)
     shown, limit = ends(shown)
-    bits = [str(name) for name, dtype in shown.dtypes.items() if isinstance(dtype, pd.BooleanDtype)]
+    bits = [name for name, dtype in shown.dtypes.items() if isinstance(dtype, pd.BooleanDtype)]
     table = hidden_digits.mark(words(shown.drop(columns=bits)), shown, frame)
     if bits:
-        is_set = shown[bits].fillna(value=False).astype(bool).to_numpy()
-        table[SET] = [" ".join(compress(bits, row)) or MISSING for row in is_set]
+        table[SET] = first_columns.set_in(shown, bits)
     leaf = _leaf(frame)
     bits_of_leaf = ["", entry_text.text(leaf)] if leaf else []
     above = [*(line.words for line in first_line.lines(frame)), *headline(frame)]
@@ -100,8 +102,28 @@ def html(frame: pd.DataFrame) -> str | None:
     bits_of_leaf = framed(entry_picture.html(leaf), "bits") if leaf else ""
     above = [paragraph([line.words]) + strip(line.found, line.words) for line in first_line.lines(frame)]
     above.append(paragraph(headline(frame)))
+    return "".join([*above, _tables(frame, shown, limit), paragraph(notes), bits_of_leaf])
+
+
+def _tables(frame: pd.DataFrame, shown: pd.DataFrame, limit: int | None) -> str:
+    """Return the table of the first columns, and below it one of all, which opens by a click.
+
+    Both elements are kept in notebooks that are not trusted, and on GitHub.
+    """
     table = hidden_digits.mark(words(shown), shown, frame)
-    return "".join([*above, html_table(table, limit), paragraph(notes), bits_of_leaf])
+    if not shown.columns.is_unique or not len(shown):
+        return html_table(table, limit)
+    first = first_columns.first(shown, table)
+    in_code = [name for name in (SET, first_columns.FLAGS) if name in first.columns]
+    for name in in_code:
+        first[name] = [f"{_OPEN}{value}{_CLOSE}" for value in first[name]]
+    if place := offsets(frame, shown):
+        first.insert(list(first.columns).index("vaddr") + 1, *place)
+    made = html_table(first, limit).replace(_OPEN, _CODE).replace(_CLOSE, "</code>")
+    if set(shown.columns) <= set(first.columns):
+        return made
+    every = html_table(table, limit, "table of entries, all columns")
+    return f"{made}<details><summary>all {len(shown.columns)} columns that are not empty</summary>{every}</details>"
 
 
 def html_table(table: pd.DataFrame, limit: int | None, label: str = "table of entries", *, index: bool = True) -> str:

@@ -61,13 +61,18 @@ def test_notes_count_columns_that_are_missing_throughout() -> None:
     assert f"[1 row x 31 columns; {missing} empty columns hidden; cache WB, " in str(table._repr_html_())
 
 
-@pytest.mark.parametrize("shown", [repr, lambda table: table._repr_html_()], ids=["text", "html"])
+def html_of(table: pte_frame.PteFrame) -> str:
+    """Return the HTML up to the table of all columns, which opens by a click."""
+    return str(table._repr_html_()).partition("<details>")[0]
+
+
+@pytest.mark.parametrize("shown", [repr, PteFrame._repr_html_], ids=["text", "html"])
 @pytest.mark.parametrize("rows", [61, 1000])
 def test_a_long_frame_is_cut(shown: object, rows: int) -> None:
     assert callable(shown)
-    table = made([PAGE] * rows)
+    table = made([PAGE ^ row % 2 << 5 for row in range(rows)])  # no row is like its neighbour
     text = str(shown(table))
-    addresses = [int(found, 16) for found in re.findall("0x7f[0-9a-f]{10}", text)]
+    addresses = [int(found, 16) for found in re.findall("0x7f[0-9a-f]{10}", text.partition("<details>")[0])]
     expected = table["vaddr"].tolist()
     assert addresses == expected[:5] + expected[-5:]  # display.min_rows is 10
     assert "..." in text
@@ -79,9 +84,9 @@ def test_a_long_frame_is_cut(shown: object, rows: int) -> None:
 )
 @pytest.mark.parametrize("kind", ["text", "html"])
 def test_limits_of_pandas_hold(maximum: int | None, minimum: int | None, lines: int, kind: str) -> None:
-    table = made([PAGE] * 30)
+    table = made([PAGE ^ row % 2 << 5 for row in range(30)])
     with pd.option_context("display.max_rows", maximum, "display.min_rows", minimum):
-        text = repr(table) if kind == "text" else str(table._repr_html_())
+        text = repr(table) if kind == "text" else html_of(table)
     assert len(re.findall("0x7f[0-9a-f]{10}", text)) == lines
 
 
@@ -227,7 +232,7 @@ def test_the_way_to_one_address_is_shown_with_the_bits_of_its_leaf(
     assert any(line.startswith(field) for line in below)
     html = str(table._repr_html_())
     shown, _, picture = html.partition('<div class="pte-magic">')
-    assert re.findall("<td>(p..)</td>", shown) == levels
+    assert re.findall("<td>(p..)</td>", shown.partition("<details>")[0]) == levels
     assert f'<p class="pte-says">{says}' in picture
     assert picture.count('<tr class="pte-bit">') == 4
     bits, name, value = field.split()
@@ -250,11 +255,11 @@ ROWS = "shown as 2 runs of neighbours; pandas.options.display.max_rows = None sh
 @pytest.mark.parametrize("kind", ["text", "html"])
 def test_a_frame_of_more_rows_than_pandas_prints_is_shown_as_runs(kind: str) -> None:
     def shown() -> str:
-        return repr(LONG) if kind == "text" else str(LONG._repr_html_())
+        return repr(LONG) if kind == "text" else html_of(LONG)
 
     found = shown()
-    assert "[100 rows x 31 columns" in found
-    assert ROWS in found
+    assert "[100 rows x 31 columns" in (found if kind == "text" else str(LONG._repr_html_()))
+    assert ROWS in (found if kind == "text" else str(LONG._repr_html_()))
     assert re.findall("0x7f[0-9a-f]{10}", found) == ["0x7f0000000000", "0x7f0000046000"]
     assert re.findall("4(?: |\N{NO-BREAK SPACE})KiB\\D+\\b(70|30)\\b(?! col)", found) == ["70", "30"]
     with pd.option_context("display.max_rows", None):
@@ -264,12 +269,24 @@ def test_a_frame_of_more_rows_than_pandas_prints_is_shown_as_runs(kind: str) -> 
 
 
 def test_runs_are_cut_by_pandas() -> None:
-    table = made([(0x153000 + i + i // 2) << 12 | 1 << 63 | 0x67 for i in range(200)])  # two frames follow each other
+    table = made([(0x153000 + i) << 12 | 1 << 63 | (0x67 if i // 2 % 2 else 0x25) for i in range(200)])  # two alike
     text = repr(table)
     assert "shown as 100 runs of neighbours" in text
     addresses = [int(found, 16) for found in re.findall("0x7f[0-9a-f]{10}", text)]
     expected = table["vaddr"].tolist()[::2]
     assert addresses == expected[:5] + expected[-5:]
+
+
+def test_pages_in_scattered_page_frames_are_one_row_without_them() -> None:
+    scattered = made([(0x153000 + i * 7 % 100) << 12 | 1 << 63 | (0x67 if i < 70 else 0x25) for i in range(100)])
+    assert len(scattered.runs()) == 100
+    text = repr(scattered)
+    assert re.findall("0x7f[0-9a-f]{10}", text) == ["0x7f0000000000", "0x7f0000046000"]
+    assert (
+        "shown as 2 runs of neighbours in page frames that are not contiguous (.runs() shows those that are); " in text
+    )
+    assert " pfn " not in text
+    assert " pfn " in repr(LONG)
 
 
 @pytest.mark.parametrize(
