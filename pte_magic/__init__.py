@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pte_magic.api.snapshots.saved import Snapshot
     from pte_magic.api.snapshots.take import snapshot
     from pte_magic.api.stream import stream
+    from pte_magic.api.summary import Summary
     from pte_magic.api.walk import entries, walk
     from pte_magic.api.watch import Watch, watch
     from pte_magic.errors import (
@@ -64,6 +65,7 @@ __all__ = [
     "Regions",
     "ResourceError",
     "Snapshot",
+    "Summary",
     "SystemTapError",
     "TargetError",
     "Translation",
@@ -104,6 +106,7 @@ _MODULES = {
     "Regions": "pte_magic.api.regions",
     "ResourceError": "pte_magic.errors",
     "Snapshot": "pte_magic.api.snapshots.saved",
+    "Summary": "pte_magic.api.summary",
     "SystemTapError": "pte_magic.errors",
     "TargetError": "pte_magic.errors",
     "Translation": "pte_magic.views.translation",

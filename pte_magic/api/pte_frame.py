@@ -11,6 +11,7 @@ from pte_magic.api.one_row import raw_entry
 from pte_magic.api.own_frames import OwnFrame
 from pte_magic.api.pte_diff import compare
 from pte_magic.api.regions import of_frame, whole_space
+from pte_magic.api.summary import Summary
 from pte_magic.dataframes import column_names, columns, row_kernels, runs
 from pte_magic.linux.interrupts import deferred
 from pte_magic.views import region_table
@@ -112,7 +113,7 @@ class PteFrame(OwnFrame):
         found: PteFrame = runs.merged(self, runs.starts(self))
         return found
 
-    def summary(self, by: Sequence[str] = ()) -> pd.DataFrame:
+    def summary(self, by: Sequence[str] = ()) -> Summary:
         """Count entries and bytes by state and page size.
 
         Args:
@@ -128,7 +129,7 @@ class PteFrame(OwnFrame):
 
         """
         self._need("summary()", *by, "state", "size")
-        return runs.summary(self, by)
+        return Summary(runs.summary(self, by))
 
     def regions(self) -> Regions:
         """Sum up resident, huge, swapped and shared memory, and page tables by region, as pmap does.

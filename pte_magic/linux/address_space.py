@@ -211,6 +211,10 @@ class AddressSpace:
         others = {key: value.decode(errors="backslashreplace") for key, value in found.items()}
         return {"Name": kernel_text.shown(name), **others}
 
+    def command(self) -> str:
+        """Return the arguments of the process in one line, as printable text; raises as `regions`."""
+        return kernel_text.shown(self._read("cmdline").rstrip(b"\0").replace(b"\0", b" "))
+
     def kernel_page_sizes(self) -> dict[int, int]:
         """Return the page size of each region in bytes, by the region's first address (``KernelPageSize`` of smaps)."""
         return regions.page_sizes(self._read_of_memory("smaps"))

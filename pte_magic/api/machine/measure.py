@@ -37,9 +37,8 @@ def row(space: AddressSpace, reader: Walker, counts: MapCounts | None) -> dict[s
     tally = _Tally(counts)
     for piece in visiting.pieces(space, reader):
         tally.add(piece)
-    return {"pid": space.pid, "name": status["Name"], "user": _user(int(status["Uid"].split()[1]))} | tally.columns(
-        sees_tables=reader.encoding != "pagemap"
-    )
+    who = {"pid": space.pid, "name": status["Name"], "user": _user(int(status["Uid"].split()[1]))}
+    return who | tally.columns(sees_tables=reader.encoding != "pagemap") | {"command": space.command()}
 
 
 class _Tally:

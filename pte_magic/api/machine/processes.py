@@ -16,6 +16,7 @@ from pte_magic.api.machine.owners import owners
 from pte_magic.api.own_frames import OwnFrame
 from pte_magic.dataframes.pandas_compat import TEXT
 from pte_magic.errors import TargetError
+from pte_magic.errors.cut import cut
 from pte_magic.formats import kernel
 from pte_magic.linux import hardware, kernel_text, sizes
 from pte_magic.linux.interrupts import deferred
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
+_COMMAND = 48  # characters of a command line that are shown: pandas cuts longer ones in HTML only
 _TOLD = {"swapped": "swapped out", "page_tables": "of page tables"}
 _NEEDED = {"pid", "resident", "swapped", "page_tables", "pss"}
 
@@ -49,6 +51,7 @@ class Processes(OwnFrame):
     ``page_tables``   UInt64    bytes of its page tables of the levels pte, pmd and pud
     ``pss``           UInt64    proportional set size: each page divided by the number of entries that map it
     ``uss``           UInt64    unique set size: bytes of page frames that no other entry maps
+    ``command``       str       its arguments, as in /proc/PID/cmdline, as printable text; empty if it has none
     ``host``          category  name of the host
     ``walker``        category  the walker that read the entries
     ================  ========  ====================================================================================
@@ -108,6 +111,9 @@ class Processes(OwnFrame):
         names = [f"{name} (pid {pid})" for name, pid in zip(first["name"], first["pid"], strict=True)]
         return physical_map.PhysicalMap(*owners(self["pid"].tolist(), names, walkers.get(self["walker"].iloc[0])))
 
+    def _wanted_sizes(self) -> list[Any]:
+        return [name for name in self.columns if self._wanted(name) in {pd.UInt64Dtype(), pd.Float64Dtype()}]
+
     def __repr__(self) -> str:
         shown, limit, notes = self._shown()
         return "\n".join([*_headline(self), frame_view.words(shown).to_string(max_rows=limit, na_rep=MISSING), *notes])
@@ -121,7 +127,12 @@ class Processes(OwnFrame):
 
     def _shown(self) -> tuple[pd.DataFrame, int | None, list[str]]:
         shown, notes = frame_view.telling(self, frame_view.shape_of(self), ("host", "walker"))
+        zero = [name for name in shown.columns if name in self._wanted_sizes() and (shown[name].fillna(0) == 0).all()]
+        if zero and len(shown):
+            shown, notes = shown.drop(columns=zero), [*notes, f"0 in all rows: {', '.join(zero)}"]
         shown, limit = frame_view.ends(shown)
+        if "command" in shown.columns:
+            shown = shown.assign(command=[cut(str(command), _COMMAND) for command in shown["command"]])
         return shown, limit, [*notes, *_left_out(self.attrs.get("left_out", {}))]
 
 
@@ -172,7 +183,7 @@ def _types() -> dict[str, Any]:
     by_size = measure.size_columns().values()
     names = ("resident", *by_size, *blocks, "huge_share", "swapped", "page_tables", "pss", "uss")
     found = {"pid": np.dtype(np.int64), "name": TEXT, "user": TEXT, **dict.fromkeys(names, "UInt64")}
-    return found | {"huge_share": "Float64"}
+    return found | {"huge_share": "Float64", "command": TEXT}
 
 
 def _table(rows: list[dict[str, Any]], walker: str, left_out: dict[int, str]) -> Processes:
@@ -180,7 +191,7 @@ def _table(rows: list[dict[str, Any]], walker: str, left_out: dict[int, str]) ->
     made = Processes(rows, columns=list(types)).astype(types)
     made["host"] = pd.Categorical([hardware.host()] * len(rows), [hardware.host()])
     made["walker"] = pd.Categorical([walker] * len(rows), list(walkers.NAMES))
-    made = made.sort_values(["pss", "resident"], ascending=False, kind="stable", ignore_index=True)
+    made = made.sort_values(["resident", "pss"], ascending=False, kind="stable", ignore_index=True)
     made.attrs["left_out"] = left_out
     return made
 

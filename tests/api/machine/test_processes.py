@@ -9,6 +9,7 @@ import pickle
 import re
 import signal
 import subprocess
+import sys
 from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -215,8 +216,29 @@ def test_it_is_a_table_like_any_other() -> None:
     assert again.attrs == table.attrs
     assert dict(pd.concat([table, again]).dtypes) == dict(table.dtypes)
     assert type(again) is type(table.query("pid > 1")) is Processes
-    by = table["pss"] if table["pss"].notna().all() else table["resident"]
-    assert by.is_monotonic_decreasing
+    assert table["resident"].is_monotonic_decreasing
+
+
+def test_each_process_has_its_command_line_and_the_largest_is_first() -> None:
+    command = ["sleep", "3600", "a\nb"]
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", *command]) as process:
+        try:
+            table = pte_magic.machine()
+            (found,) = table.loc[table["pid"] == process.pid, "command"]
+            assert found == f"{sys.executable} -c import time; time.sleep(600) sleep 3600 a\\nb"
+        finally:
+            process.kill()
+    assert table["resident"].is_monotonic_decreasing
+
+
+def test_columns_that_are_zero_throughout_are_named_and_not_shown() -> None:
+    table = pte_magic.machine()
+    table["swapped"] = pd.array([0] * len(table), "UInt64")
+    head, *_, note = (line for line in repr(table).splitlines() if "resident" in line and " processes" not in line)
+    assert "swapped" not in head.split()
+    assert re.search(r"0 in all rows: .*\bswapped", note)
+    table.loc[0, "swapped"] = 4096
+    assert "swapped" in next(line for line in repr(table).splitlines() if "resident_" in line).split()
 
 
 def test_text_and_html_say_the_same(still: Child) -> None:

@@ -1,0 +1,33 @@
+"""The display of a summary: sizes with units, and the share of all bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pte_magic.text.units import size
+from pte_magic.views import frame_view
+from pte_magic.views.value_words import MISSING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def text(summary: pd.DataFrame) -> str:
+    """Return a summary as text."""
+    return _table(summary).to_string(index=False)
+
+
+def html(summary: pd.DataFrame) -> str:
+    """Return a summary as HTML."""
+    return frame_view.html_table(_table(summary), None, "summary of entries", index=False)
+
+
+def _table(summary: pd.DataFrame) -> pd.DataFrame:
+    rows = summary.reset_index()
+    total = sum(map(int, rows["bytes"]))
+    return rows.assign(
+        size=[size(int(found)) if found else MISSING for found in rows["size"]],
+        entries=[f"{found:,}" for found in rows["entries"]],
+        bytes=[size(int(found)) if found else MISSING for found in rows["bytes"]],
+        share=[f"{int(found) / total:.1%}" if total and found else MISSING for found in rows["bytes"]],
+    )
