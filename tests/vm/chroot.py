@@ -20,7 +20,7 @@ ENVIRONMENT = {
     "HOME": "/root",
     "LANG": "C.UTF-8",
     "XDG_CACHE_HOME": f"{WORK}/cache",
-    "SYSTEMTAP_DIR": f"{WORK}/cache/pte-magic/systemtap/stap",  # as for modules; else in the home, which is not kept
+    "SYSTEMTAP_DIR": f"{WORK}/cache/systemtap",  # else in the home directory, which is not kept
 }
 
 # All mounts are in a private mount namespace: nothing of the host's can ever be below a tree that is removed later,

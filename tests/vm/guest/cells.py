@@ -34,7 +34,7 @@ class Cell(NamedTuple):
 
 
 COUNT = Cell(
-    "-g",
+    "",
     """\
 global n
 probe begin { printf("target %d\\n", target()) }
@@ -162,14 +162,14 @@ probe kernel.trace("exceptions:page_fault_user") {
 )
 
 ATOMIC = Cell(
-    "-g --table -D MAXSKIPPED=1000000 -D STP_NO_OVERLOAD",
+    "--table -D MAXSKIPPED=1000000 -D STP_NO_OVERLOAD",
     """\
 global task, thread, own, other, timer, refused, wrong
 probe begin {  // pid2task() itself is not for interrupts
   task = pid2task(target())
   thread = pid2task(2)
 }
-probe kernel.trace("sched:sched_switch") {
+probe kernel.trace("sched_switch") {
   entry = pte_of(task, $address)
   if (entry == -1) refused++
   else if (task != task_current()) wrong++
@@ -191,8 +191,8 @@ probe end {
 """,
     {"address": 0},
 )
-"""It counts by ``++``: the same with ``<<<``, SystemTap's statistics, takes not six seconds to compile but 160. Without
-the name of its system, the tracepoint is looked for in the headers of all, which takes two minutes for each kernel."""
+"""It counts by ``++``: the same with ``<<<``, SystemTap's statistics, takes not six seconds to compile but 160. To find
+the tracepoint, stap first compiles something for each header that has some, which takes 160 seconds for a kernel."""
 
 IN_TIMER = Cell(
     "-g --table -D MAXSKIPPED=1000000 -D STP_NO_OVERLOAD",
@@ -227,11 +227,14 @@ NUMBER = Cell(
 FEW = (COUNT, ATOMIC)
 """Those of tests that run in each kernel of x86-64.
 
-They have ``-g``, as all that is compiled for each kernel: what stap finds out about one takes half a minute, and is
-kept for scripts with ``-g`` and for others apart. Cells that only the newest kernel runs use the tapset without it.
+They are without ``-g``, as the newest kernel's other cells with tracepoints: what stap finds out about a kernel is kept
+for scripts with ``-g`` and for others apart.
 """
 OTHERS = (IN_TIMER,)
-"""Those of tests that run in each kernel of other machines, where nothing can be compiled: stap is not there."""
+"""Those of tests that run in each kernel of other machines, where nothing can be compiled: stap is not there.
+
+They are with ``-g``, as all else that is compiled for these, for the same reason.
+"""
 ALL = (NUMBER, COUNT, FLOOD, DIVIDE, TABLE, VALUES, GURU, INCLUDE, ENTRY, FAULTS, ATOMIC)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import sys
 import time
 from contextlib import redirect_stderr
@@ -28,7 +27,6 @@ def main() -> None:
     parser.add_argument("release", nargs="*")
     options = parser.parse_args()
     machine, here = options.machine, options.machine == hardware.machine()
-    os.environ |= shell_scripts.environment()  # what stap finds out about a kernel depends on where its runtime is
     scripts = [stap.script(), *shell_scripts.scripts(machine)]
     if not here:
         scripts += cells.scripts(cells.OTHERS)

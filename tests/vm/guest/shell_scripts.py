@@ -118,10 +118,9 @@ def environment() -> dict[str, str]:
     """Return the environment in which stap finds in a guest what it compiled in the root.
 
     Its cache goes by the size of its own directories, too, which is not the same on all file systems. So it is shown a
-    copy of them that the root and the guests share. The cache is the one in which compiling a module has left what stap
-    found out about the kernel.
+    copy of them that the root and the guests share.
     """
-    copy = Path(os.environ["XDG_CACHE_HOME"], "systemtap-runtime")
+    copy = Path(os.environ["SYSTEMTAP_DIR"]).with_name("systemtap-runtime")
     if not copy.exists():
         with tempfile.TemporaryDirectory(dir=copy.parent) as part:
             made = Path(part, "made")
@@ -135,7 +134,7 @@ def compile_as_a_person_would(release: str) -> None:
     """Have stap compile dump_pte.stp into its own cache, in which it looks when somebody types the same in a guest."""
     module = module_cache.kept(DUMP_PTE, release)
     assert module
-    done = module.with_name("typed")
+    done = module.with_name("as-typed")
     if done.exists():
         return
     # It looks which program the target runs.

@@ -119,7 +119,7 @@ def compiled(text: str, line: str = "", names: dict[str, Any] | None = None) -> 
 )
 def test_a_mistake_is_where_it_was_typed(line: str, text: str, lines: list[str]) -> None:
     with pytest.raises(SystemTapError) as raised:
-        compiled(text, line, {"n": 5, "text": "sched:a text"})  # of one system: the headers of all take minutes
+        compiled(text, line, {"n": 5, "text": "a text"})
     for words in lines:
         assert words in str(raised.value)
     for noise in ("WARNING: Kernel function symbol", "Pass ", "[man ", "Tip:", "make[", "__python_", "within tested"):
