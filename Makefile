@@ -5,6 +5,7 @@
 # make examples   execute the tutorials and keep what they show, some of them in a kernel of the lab (as root)
 # make man    the man page, from the parser of the command line
 # make support   write README's table of which walkers work where, after make test
+# make check   linters, types, and the tests that take a moment and need neither the lab nor a browser
 # make test   linters, types, all tests, some of them in kernels of several Debians (as root)
 # make vm     a shell in one of these kernels, KERNEL=6.12 for example; make vm-lab: JupyterLab there
 # All set up what they need: packages of the system (as root), and a virtual environment in .venv.
@@ -19,7 +20,7 @@ KERNEL ?= newest
 SERVICE := /opt/pte-magic
 LESSONS ?= $(HOME)/pte-magic-lessons
 
-.PHONY: demo service examples man support test lint attack bench bench-vm lab screenshots vm vm-lab python system clean
+.PHONY: demo service examples man support test check quick lint attack bench bench-vm lab screenshots vm vm-lab python system clean
 
 test examples support bench-vm vm vm-lab: PACKAGES += $(VM_PACKAGES)
 test bench screenshots: PACKAGES += chromium
@@ -53,6 +54,13 @@ support: .venv/ready
 
 test: .venv/ready lint
 	$(BIN)/python -m pytest
+
+# Beside each other: the types are checked on one processor.
+check: .venv/ready
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint quick
+
+quick: .venv/ready
+	PYTHONPATH=tests $(BIN)/python -m pytest -p quick
 
 lint: .venv/ready
 	$(BIN)/ruff check .
