@@ -15,6 +15,9 @@ from pte_magic.errors.escapes import visible
 if TYPE_CHECKING:
     import argparse
 
+_ALL_ROWS = "pandas.options.display.max_rows = None"
+"""The words with which tables say how to see all rows in Python."""
+
 
 def give(frame: pd.DataFrame, given: argparse.Namespace) -> None:
     """Give a frame out, as the options of a command say.
@@ -34,7 +37,7 @@ def give(frame: pd.DataFrame, given: argparse.Namespace) -> None:
         _write(frame, given.parquet, has_index=has_index)
     else:
         with pd.option_context("display.max_rows", None if given.all else pd.get_option("display.max_rows")):
-            terminal.show(frame, given.color)
+            terminal.show(str(frame).replace(_ALL_ROWS, "--all"), given.color)
 
 
 def _write(frame: pd.DataFrame, path: str, *, has_index: bool) -> None:

@@ -61,7 +61,7 @@ def test_a_wrong_line_is_refused_in_one(typed: str, expected: str) -> None:
         ("decode 0x67 --arch x86", "x86"),
         ("show 999999999", "pid 999999999: no such process"),
         (
-            "show --walker bfp 1",
+            "machine --walker bfp",
             "walker 'bfp' does not exist; type one of auto, bpf, helper, stap, pagemap; did you mean 'bpf'?",
         ),
     ],
