@@ -20,6 +20,9 @@ class Address(View):
 
     def html(self):
         return f"<b>as HTML: {a.ctypes.data:#x}</b>"
+
+    def svg(self):
+        return "<svg/>"
 """
 MADE = """
 import pte_magic

@@ -13,7 +13,7 @@ from pte_magic.formats import kernel as kernels
 from pte_magic.formats.describe import Description, describe, hexadecimal
 from pte_magic.linux.geometry import LEVELS
 from pte_magic.text import typed_numbers
-from pte_magic.views import entry_picture, entry_text
+from pte_magic.views import entry_picture, entry_text, sheet
 from pte_magic.views.markup import framed, module, script
 from pte_magic.views.widget import View
 
@@ -100,6 +100,10 @@ class BitField(View):
     def html(self) -> str:
         """Return the picture as HTML, without interaction."""
         return framed(entry_picture.html(self.description, differ=self._differ), "bits")
+
+    def svg(self) -> str:
+        """Return the picture as an SVG document."""
+        return sheet.document(entry_picture.drawings(self.description, differ=self._differ))
 
     @property
     def _differ(self) -> int:

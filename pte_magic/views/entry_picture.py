@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pte_magic.formats.describe import READERS
-from pte_magic.views.entry_drawing import drawn
+from pte_magic.views import entry_text, sheet
+from pte_magic.views.entry_drawing import drawn, image
+from pte_magic.views.entry_pieces import pieces
 from pte_magic.views.entry_text import headline, sources
 from pte_magic.views.html_table import cell, column_heads, row, row_head, table
 from pte_magic.views.markup import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pte_magic.formats.describe import Description, Part
+    from pte_magic.views.entry_pieces import Piece
+    from pte_magic.views.sheet import Drawing
 
 _ROW = 16  # bits in a row of the picture; one, two or four rows beside each other, as there is room for
 
@@ -36,34 +38,37 @@ def html(entry: Description, *, differ: int = 0, editable: bool = False) -> str:
     if (
         not editable
     ):  # it is hidden, and the drawing shown, where no style sheet says the opposite; JupyterLab drops hidden=""
-        picture += drawn(entry, differ, _pieces)
+        picture += image(entry, differ)
     return f'<p class="pte-says">{head}</p>{picture}{_table(entry, differ)}{_sources(entry)}'
+
+
+def drawings(entry: Description, *, differ: int = 0) -> list[Drawing]:
+    """Return an entry as drawings: a headline, its bits, a line per field, and the sources."""
+    head, *fields = entry_text.text(entry, differ=differ).splitlines()
+    return [sheet.words([head]), drawn(entry, differ), sheet.words(fields)]
 
 
 def _row(entry: Description, high: int, differ: int, *, editable: bool) -> str:
     low = high - _ROW + 1
-    pieces = list(_pieces(entry.parts, high, low))
     numbers, bits, names = [], [], []
-    for part, top, bottom in pieces:
-        for bit in range(top, bottom - 1, -1):
+    for piece in pieces(entry.parts, high, low):
+        part = piece.part
+        for bit in range(piece.high, piece.low - 1, -1):
             look = _look(part, is_set=bool(entry.entry >> bit & 1), differs=bool(differ >> bit & 1))
             numbers.append(cell(str(bit)))
             bits.append(cell(_bit(entry.entry, part, bit, editable), f'class="{look}" title="{_hint(part)}"'))
-        span = top - bottom + 1
-        narrow = " pte-narrow" if span * 2 < len(part.name) else ""
-        name = f"<span>{escape(part.name)}</span>" if part.name else ""
-        names.append(cell(name, f'class="pte-{part.by}{narrow}" colspan="{span}" title="{_hint(part)}"'))
+        span = piece.high - piece.low + 1
+        name = f"<span>{escape(piece.label)}</span>" if piece.label else ""
+        look = f"pte-{part.by}{_edges(piece)}{' pte-narrow' if span * 2 < len(piece.label) else ''}"
+        names.append(cell(name, f'class="{look}" colspan="{span}" title="{_hint(part)}"'))
     lines = (("number", numbers), ("bit", bits), ("name", names))
     body = (row(*cells, attributes=f'class="pte-{name}"') for name, cells in lines)
     return table(body, attributes='role="presentation"')
 
 
-def _pieces(parts: tuple[Part, ...], high: int, low: int) -> Iterator[tuple[Part, int, int]]:
-    """Yield the parts that have bits in a row, with their highest and lowest one there."""
-    for part in parts:
-        top, bottom = min(high, part.low + part.width - 1), max(low, part.low)
-        if top >= bottom:
-            yield part, top, bottom
+def _edges(piece: Piece) -> str:
+    """Return classes for the sides at which the field goes on in another line."""
+    return ("" if piece.is_first else " pte-goes-on-left") + ("" if piece.is_last else " pte-goes-on-right")
 
 
 def _look(part: Part, *, is_set: bool, differs: bool) -> str:

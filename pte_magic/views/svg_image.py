@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _TILE = f'width="{palette.TILE}" height="{palette.TILE}"'
 _STROKE = f'fill="none" stroke-width="{palette.STROKE}" stroke-linecap="{palette.CAP}"'
 
+MONOSPACE = "ui-monospace, DejaVu Sans Mono, Liberation Mono, Noto Sans Mono, monospace"
+"""The fonts of text in drawings; programs that draw SVG may know no font that is called monospace."""
+
 
 def filled(code: int) -> str:
     """Return the attribute that gives a shape the look of a code."""
@@ -41,15 +44,24 @@ def image(  # noqa: PLR0913, PLR0917  (what goes into an image)
         more: More attributes of the element, and a space.
 
     """
-    patterns = "".join(_pattern(code, look) for code, look in known.items())
-    return encoded(f"<defs>{patterns}</defs>{shapes}", width, height, label, more)
+    return encoded(f"<defs>{definitions(known)}</defs>{shapes}", width, height, label, more)
+
+
+def definitions(known: Mapping[int, Look]) -> str:
+    """Return the definitions of looks, with which shapes can be `filled`."""
+    return "".join(_pattern(code, look) for code, look in known.items())
+
+
+def document(body: str, width: int, height: int) -> str:
+    """Return the content of an SVG as a document."""
+    size = f'width="{width}" height="{height}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" {size}>{body}</svg>'
 
 
 def encoded(body: str, width: int, height: int, label: str = "", more: str = "") -> str:
     """Return the content of an SVG as an ``<img>``, with more attributes."""
     size = f'width="{width}" height="{height}"'
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" {size}>{body}</svg>'
-    data = base64.b64encode(svg.encode()).decode("ascii")
+    data = base64.b64encode(document(body, width, height).encode()).decode("ascii")
     return f'<img {more}alt="{escape(label)}" {size} src="data:image/svg+xml;base64,{data}">'
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
@@ -11,10 +11,16 @@ from pte_magic.dataframes.frame_kinds import is_chain
 from pte_magic.errors import TargetError
 from pte_magic.formats.describe import HIDDEN, Description, describe, hexadecimal
 from pte_magic.linux import geometry
+from pte_magic.linux.interrupts import deferred
 from pte_magic.text.units import size
-from pte_magic.views import entry_picture
+from pte_magic.views import entry_picture, picture_file, sheet
 from pte_magic.views.html_table import cells, column_heads, row, row_head, table
 from pte_magic.views.markup import KEYS, escape, framed, scrolled
+
+if TYPE_CHECKING:
+    import os
+
+    from pte_magic.views.bits import BitField
 
 _SHORT, _ADDRESS = 32, 64  # bits of an address
 
@@ -65,6 +71,8 @@ class Translation:
         levels, leaf = list(frame["level"]), frame.iloc[-1]
         self.address = int(leaf["vaddr"]) if address is None else address
         running = row_kernels.of_all(frame)
+        self._kernel = running
+        self._pictures: list[BitField] = []
         self.entries: tuple[Description, ...] = tuple(
             describe(int(row["entry"]), level, running, covers=int(row["size"]))
             for level, (_, row) in zip(levels, frame.iterrows(), strict=True)
@@ -119,6 +127,9 @@ class Translation:
 
     def html(self) -> str:
         """Return the way as HTML; each entry opens its picture."""
+        return self._html([entry_picture.html(entry) for entry in self.entries])
+
+    def _html(self, pictures: list[str]) -> str:
         rows = (
             ("bits", [f"{piece.low + piece.width - 1}:{piece.low}" for piece in self.pieces]),
             ("binary", [f"{piece.value:0{piece.width}b}" for piece in self.pieces]),
@@ -130,17 +141,45 @@ class Translation:
         steps = "".join(
             f"<li><details><summary {KEYS}><code>{place}</code> of the page table {where}: "
             f"<code>{hexadecimal(entry.entry, entry.width)}</code> <b>{entry.state}</b>, {escape(entry.says)}</summary>"
-            f"{entry_picture.html(entry)}</details></li>"
-            for place, where, entry in self._steps()
+            f"{picture}</details></li>"
+            for (place, where, entry), picture in zip(self._steps(), pictures, strict=True)
         )
         head = f'<p class="pte-says">{escape(self.headline)}</p>'
         return framed(f'{head}{address}<ol class="pte-steps">{steps}</ol>', "bits", "translation")
+
+    def svg(self) -> str:
+        """Return the way as an SVG document: the address, and the bits of each entry."""
+        way = self.text().splitlines()
+        pieces = [sheet.words(way[: -len(self.entries)])]
+        for line, entry in zip(way[-len(self.entries) :], self.entries, strict=True):
+            pieces += [sheet.words([line]), entry_picture.drawings(entry)[1]]
+        return sheet.document(pieces)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save the picture with its words; a file of this name is overwritten.
+
+        Args:
+            path: Its name ends in ``.svg`` or ``.png``; PNG has two pixels for one of the SVG, and needs resvg-py.
+
+        Raises:
+            TargetError: The name ends in something else.
+            MissingPackageError: resvg-py is not installed.
+            OSError: The file cannot be written.
+
+        """
+        picture_file.write(self.svg(), path)
 
     def __repr__(self) -> str:
         return self.text()
 
     def _repr_html_(self) -> str:
-        return self.html()
+        with deferred():
+            from pte_magic.views.bits import BitField  # noqa: PLC0415  (widgets take as long to import as all else)
+
+        if not self._pictures:
+            kernel = self._kernel
+            self._pictures = [BitField(entry.entry, entry.level, kernel=kernel) for entry in self.entries]
+        return self._html([picture.placed() for picture in self._pictures])
 
 
 def _why_not(frame: pd.DataFrame) -> str:

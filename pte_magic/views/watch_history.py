@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pte_magic.errors.escapes import visible
 from pte_magic.text import units
-from pte_magic.views import palette, svg_image
+from pte_magic.views import palette, sheet, svg_image
 from pte_magic.views.html_table import cell, cells, column_heads, row, row_head, table
 from pte_magic.views.markup import escape, framed
+from pte_magic.views.sheet import Drawing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,6 +107,17 @@ def html(history: History, *, still: bool = False) -> str:
     return framed(f'<div class="pte-map pte-watch">{"".join(parts)}</div>', "map", "watch")
 
 
+def svg(history: History) -> str:
+    """Return a history as an SVG document: a picture, a legend with the numbers, and the last changes."""
+    kinds = _kinds(history.events)
+    drawing, label = _drawing(kinds, history.events[-COLUMNS:])
+    head, *rows = text(history).rpartition("\n\n")[2].splitlines()
+    happened = text(history).partition("\n\n")[0].splitlines()
+    legend = sheet.legend([head, *rows], [None, *range(len(kinds))])
+    looks = {at: kind.look for at, kind in enumerate(kinds)}
+    return sheet.document([sheet.words([happened[0], label]), drawing, legend, sheet.words(happened[1:])], looks)
+
+
 def _kinds(events: Sequence[Event]) -> list[Kind]:
     return sorted({kind for event in events for kind in event.counts}, key=lambda kind: (kind.state == "none", kind))
 
@@ -126,6 +138,13 @@ def _clock(seconds: float) -> str:
 
 
 def _picture(kinds: Sequence[Kind], events: Sequence[Event]) -> tuple[str, str]:
+    """Return the drawing as an image, and a line about it."""
+    drawing, label = _drawing(kinds, events)
+    known = {at: kind.look for at, kind in enumerate(kinds)}
+    return svg_image.image(*drawing, known, label), f"<p>{label}</p>"
+
+
+def _drawing(kinds: Sequence[Kind], events: Sequence[Event]) -> tuple[Drawing, str]:
     """Return columns, one per look, as high as the mapped memory, and a line about them."""
     mapped = [kind for kind in kinds if kind.state != "none"]
     most = max((sum(event.counts.get(kind, (0, 0))[1] for kind in mapped) for event in events), default=0)
@@ -143,5 +162,4 @@ def _picture(kinds: Sequence[Kind], events: Sequence[Event]) -> tuple[str, str]:
                 f"{svg_image.filled(at)}/>"
             )
     label = f"what was mapped, at each look that found a change: at most {units.size(most)}"
-    known = {at: kind.look for at, kind in enumerate(kinds)}
-    return svg_image.image("".join(bars), COLUMNS * _STEP, _HEIGHT, known, label), f"<p>{label}</p>"
+    return Drawing("".join(bars), COLUMNS * _STEP, _HEIGHT), label

@@ -65,6 +65,10 @@ class LiveView(View):
         """Return it as HTML with the time."""
         return watch_history.html(self._watched.history(), still=True)
 
+    def svg(self) -> str:
+        """Return the current history as an SVG document."""
+        return watch_history.svg(self._watched.history())
+
     def _drawn(self) -> str:
         return watch_history.html(self._watched.history())
 

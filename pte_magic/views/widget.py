@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import uuid
 from abc import ABCMeta, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 import traitlets
 
+from pte_magic.views import picture_file
 from pte_magic.views.markup import placed
+
+if TYPE_CHECKING:
+    import os
 
 
 class _Kind(traitlets.MetaHasTraits, ABCMeta):
@@ -34,6 +38,7 @@ class View(anywidget.AnyWidget, metaclass=_Kind):
     def __init__(self, **values: Any) -> None:
         name = uuid.uuid4().hex
         super().__init__(model_id=name, _place=name, **values)
+        self.on_msg(self._send_svg)
 
     @abstractmethod
     def text(self) -> str:
@@ -43,8 +48,34 @@ class View(anywidget.AnyWidget, metaclass=_Kind):
     def html(self) -> str:
         """Return the picture as HTML that needs neither JavaScript nor a network."""
 
+    @abstractmethod
+    def svg(self) -> str:
+        """Return the picture as an SVG document, with its words."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save the picture as it is now, light, with its words; a file of this name is overwritten.
+
+        Args:
+            path: Its name ends in ``.svg`` or ``.png``; PNG has two pixels for one of the SVG, and needs resvg-py.
+
+        Raises:
+            TargetError: The name ends in something else.
+            MissingPackageError: resvg-py is not installed.
+            OSError: The file cannot be written.
+
+        """
+        picture_file.write(self.svg(), path)
+
+    def placed(self) -> str:
+        """Return its HTML, in whose place the live picture is shown where its model is."""
+        return placed(self.html(), self._place)
+
     def __repr__(self) -> str:
         return self.text()
 
     def _repr_mimebundle_(self, **_options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        return {"text/plain": self.text(), "text/html": placed(self.html(), self._place)}, {}
+        return {"text/plain": self.text(), "text/html": self.placed()}, {}
+
+    def _send_svg(self, _view: object, content: dict[str, Any], _buffers: object) -> None:
+        if content.get("svg"):  # somebody saves it in the browser
+            self.send({"svg": self.svg()})

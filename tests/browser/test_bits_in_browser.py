@@ -148,11 +148,16 @@ def test_an_entry_is_typed(jupyter: Jupyter) -> None:
             field.fill(typed)
             field.press("Enter")
             expect(status).to_have_text(f"{why}; type one such as 0x8000000153016067")
+            expect(field).to_have_attribute("aria-invalid", "true")
+            expect(field).to_have_accessible_description(f"{why}; type one such as 0x8000000153016067")
+            expect(status).to_have_class(re.compile("pte-wrong"))
             assert notebook.text("print(hex(field.entry))") == "0x153016025"
         for typed, entry in (("800fffffa7598063", 0x800FFFFFA7598063), ("00153016025", 0x153016025)):
             field.fill(typed)  # as an oops prints it
             field.press("Enter")
             expect(field).to_have_value(f"{entry:#018x}")
+            expect(field).to_have_attribute("aria-invalid", "false")
+            expect(status).not_to_have_class(re.compile("pte-wrong"))
             assert notebook.text("print(hex(field.entry))") == hex(entry)
         field.fill("153016025")  # which is the entry
         field.press("Enter")

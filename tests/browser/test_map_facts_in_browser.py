@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator
 
 PAGE, MIB2, START = 4096, 2 << 20, 1 << 40
-HINT = "Point at a square, or move from one to the next with the arrow keys."
+HINT = (
+    "Point at a square, or move from one to the next with the arrow keys; a click or Enter shows the bits of its entry."
+)
 TIMES = "\N{MULTIPLICATION SIGN}"
 CLEAN, DIRTY, NONE = 1 << 63 | 0x25, 1 << 63 | 0x67, 0
 SWAP = 0x07FFFFFFFFFFFC00
@@ -96,7 +98,7 @@ def test_it_says_of_every_entry_what_it_is(jupyter: Jupyter, color: str) -> None
     entries = read(SPANS)
     with jupyter.notebook([BUILD]) as notebook:
         output = shown(notebook, SPANS, color)
-        cells, status = output.get_by_role("slider", name="Page map"), output.get_by_role("status")
+        cells, status = output.get_by_role("slider", name="Page map"), output.locator(".pte-map-status")
         expect(status).to_have_text(HINT)
         cells.focus()
         for at in range(len(entries)):
@@ -109,7 +111,7 @@ def test_the_mouse_is_told_and_chooses_a_cell(jupyter: Jupyter) -> None:
     entries = read(SPANS)
     with jupyter.notebook([BUILD]) as notebook:
         output = shown(notebook, SPANS)
-        canvas, status = output.locator(".pte-map-whole canvas"), output.get_by_role("status")
+        canvas, status = output.locator(".pte-map-whole canvas"), output.locator(".pte-map-status")
         expect(status).to_have_text(HINT)
         for at in (7, 3, 11):  # cells of 16 pixels, in one line
             canvas.hover(position={"x": 16 * at + 8, "y": 8})
@@ -127,7 +129,7 @@ def test_the_line_follows_the_keys_after_a_click(jupyter: Jupyter) -> None:
     entries = read(SPANS)
     with jupyter.notebook([BUILD]) as notebook:
         output = shown(notebook, SPANS)
-        canvas, status = output.locator(".pte-map-whole canvas"), output.get_by_role("status")
+        canvas, status = output.locator(".pte-map-whole canvas"), output.locator(".pte-map-status")
         canvas.click(position={"x": 16 * 4 + 8, "y": 8})
         expect(status).to_have_text(said(entries, 4, "state"))
         expect(output.get_by_role("slider", name="Page map")).to_be_focused()
@@ -143,7 +145,7 @@ def test_squares_of_a_page_of_2_mib_are_all_of_that_page(jupyter: Jupyter) -> No
     entries = read(SPANS)
     with jupyter.notebook([BUILD]) as notebook:
         output = shown(notebook, SPANS, by="bytes")
-        cells, status = output.get_by_role("slider", name="Page map"), output.get_by_role("status")
+        cells, status = output.get_by_role("slider", name="Page map"), output.locator(".pte-map-status")
         expect(output.locator(".pte-map-bar span")).to_have_text("one square is 4 KiB")
         cells.focus()
         for square, at in ((0, 0), (5, 5), (6, 6), (517, 6), (518, 7), (1029, 7), (1030, 8), (1541, 8), (1542, 9)):
@@ -180,6 +182,27 @@ def test_squares_by_bytes_or_by_entries_are_a_choice(jupyter: Jupyter) -> None:
         expect(scale).to_have_text("one square is 4 KiB")
         same = shown(notebook, SPANS[:1], by="bytes")  # pages of one size: there is nothing to choose
         expect(same.get_by_role("combobox")).to_have_count(1)
+
+
+def test_a_click_or_enter_shows_the_bits_of_the_entry(jupyter: Jupyter) -> None:
+    raws = [raw for *_, raws in SPANS for raw in raws]
+    with jupyter.notebook([BUILD]) as notebook:
+        output = shown(notebook, SPANS)
+        cells = output.get_by_role("slider", name="Page map")
+        expect(output.locator(".pte-says")).to_have_count(0)
+        output.locator(".pte-map-whole canvas").click(position={"x": 16 * 7 + 8, "y": 8})
+        expect(output.locator(".pte-says")).to_contain_text(f"pmd entry {raws[7]:#018x}: present, maps 2 MiB")
+        output.get_by_role("button", name="bit 1, rw", exact=True).click()  # it is the live picture
+        expect(output.locator(".pte-says")).to_contain_text(f"pmd entry {raws[7] & ~2:#018x}")
+        for key in ("Home", "ArrowRight", "ArrowRight", "Enter"):
+            cells.press(key)
+        expect(output.locator(".pte-says")).to_contain_text(f"pte entry {raws[2]:#018x}: present, maps 4 KiB")
+        assert axe.violations(output) == ""
+        notebook.picture("map-picked", output)
+        notebook.run(f"view = made({SPANS}).drop(columns='entry').map()")
+        output = notebook.run("view")
+        output.get_by_role("slider", name="Page map").press("Enter")
+        expect(output).to_contain_text(f"the frame has no raw entry of {START:#x}")
 
 
 @pytest.mark.parametrize("how", ["keys", "buttons", "wheel"])
@@ -235,7 +258,7 @@ def test_a_square_of_several_entries_tells_states_and_colours(jupyter: Jupyter, 
     )
     with jupyter.notebook([BUILD]) as notebook:
         output = shown(notebook, spans, "dirty", by)
-        status, scale = output.get_by_role("status"), output.locator(".pte-map-bar span")
+        status, scale = output.locator(".pte-map-status"), output.locator(".pte-map-bar span")
         expect(scale).to_contain_text("the colours in it blend by their shares")
         if by == "bytes":  # until the last small pages are in a square with others
             for _ in range(12):

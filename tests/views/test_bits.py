@@ -204,10 +204,29 @@ def test_the_drawing_has_the_bits_and_the_names_of_the_fields(entry: int, other:
     }
     lines = sorted({y for y, _ in bits if sum(line == y for line, _ in bits) == 32})
     assert "".join(bits[y, x] for line in lines for y, x in sorted(bits) if y == line) == f"{entry:064b}"
-    names = [text for _, _, text in texts if not text.isdigit()]
-    pieces = [part.name for part in found.parts for _ in range((part.low + part.width - 1) // 32 - part.low // 32 + 1)]
-    assert sorted(names) == sorted(name for name in pieces if name)
+    names = [text.split() for _, _, text in texts if not text.isdigit()]
+    assert sorted(name[0] for name in names) == sorted(part.name for part in found.parts if part.name)  # once each
+    values = {part.name: part.value for part in found.parts if part.width > 1}
+    assert all(int(value[0], 0) == values[name] for name, *value in names if value)
     assert len(list(svg.iter(f"{SVG}circle"))) == (entry ^ other).bit_count()
+
+
+@given(entries)
+def test_a_field_that_goes_on_in_another_line_is_named_once_and_open_there(entry: int) -> None:
+    """Lines have 16 bits in HTML: the frame number, of bits 51 to 12, is in four of them."""
+    html = entry_picture.html(describe(entry & ~1 | 1, "pte", kernel.running()), editable=True)
+    names = re.findall(r'<tr class="pte-name">(.*?)</tr>', html)
+    cells = [
+        re.findall(r'<td class="pte-cpu([^"]*)" colspan="(\d+)" title="pfn[^>]*>(.*?)</td>', line) for line in names
+    ]
+    assert [(open_, int(bits)) for line in cells for open_, bits, _ in line] == [
+        (" pte-goes-on-right", 4),
+        (" pte-goes-on-left pte-goes-on-right", 16),
+        (" pte-goes-on-left pte-goes-on-right", 16),
+        (" pte-goes-on-left", 4),
+    ]
+    number = (entry & 0x000F_FFFF_FFFF_F000) >> 12
+    assert [name for line in cells for *_, name in line] == ["", f"<span>pfn {number:#x}</span>", "", ""]
 
 
 TYPED = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,8 @@ from pte_magic.linux.hardware import user_limit
 from pte_magic.walkers.entries import SPAN, Entries
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pte_magic.views.translation import Translation
 
 pytestmark = needs_root
@@ -173,3 +176,12 @@ def test_words_of_pagemap_have_no_raw_entry_and_the_error_says_so_as_that_of_bit
         assert str(caught.value) == said
     with pytest.raises(PteMagicError, match="this row is not the translation of one address"):
         pte_magic.walk(address, address + PAGE).translation()
+
+
+def test_it_is_saved_with_the_bits_of_each_entry(tmp_path: Path) -> None:
+    found = way(4, 0x5000, *[i << 12 | 0x67 for i in range(1, 5)]).translation()
+    found.save(tmp_path / "way.svg")
+    svg = (tmp_path / "way.svg").read_text(encoding="utf-8")
+    for line in found.text().splitlines():
+        assert escape(line) in svg
+    assert svg.count(">63</text>") == 4  # the number of the highest bit, above each entry

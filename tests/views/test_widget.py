@@ -12,19 +12,22 @@ from pte_magic.views.widget import View
 
 
 class Half(View):
-    """Has text, and no HTML."""
+    """Has text, and neither HTML nor SVG."""
 
     def text(self) -> str:
         return "half"
 
 
 class Whole(Half):
-    """Has both, and a trait."""
+    """Has all, and a trait."""
 
     number = traitlets.Int(3)
 
     def html(self) -> str:
         return f"<p>{self.number}</p>"
+
+    def svg(self) -> str:
+        return f"<svg>{self.number}</svg>"
 
 
 @pytest.mark.parametrize(("kind", "missing"), [(View, "html.*text"), (Half, "html")])
@@ -33,7 +36,7 @@ def test_what_has_nothing_to_show_cannot_be_made(kind: Any, missing: str) -> Non
         kind()
 
 
-def test_what_has_both_can_be_made_and_still_has_traits() -> None:
+def test_what_has_all_can_be_made_and_still_has_traits() -> None:
     seen: list[int] = []
     whole = Whole(number=4)
     whole.observe(lambda change: seen.append(change.new), "number")

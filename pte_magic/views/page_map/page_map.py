@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import traitlets
 
+from pte_magic.dataframes import row_kernels
+from pte_magic.errors import TargetError
 from pte_magic.views import palette
-from pte_magic.views.markup import module, script, style
+from pte_magic.views.bits import BitField
+from pte_magic.views.markup import escape, module, script, style
 from pte_magic.views.page_map import coloring, facts, layers, squares, still_picture
 from pte_magic.views.widget import View
 
@@ -37,6 +40,8 @@ class CellMap(View):
             it may be large.
         spans: The places of the entries, in runs: their first addresses and sizes (uint64), then their ends (uint32),
             little-endian.
+        picks: True if a click on a square shows its entry.
+        picked: The HTML of the entry that was clicked.
 
     """
 
@@ -52,6 +57,8 @@ class CellMap(View):
     layer = traitlets.Dict().tag(sync=True)
     states = traitlets.Dict().tag(sync=True)
     spans = traitlets.Bytes().tag(sync=True)
+    picks = traitlets.Bool(False).tag(sync=True)  # noqa: FBT003  (traitlets' way)
+    picked = traitlets.Unicode().tag(sync=True)
 
     def __init__(
         self,
@@ -82,6 +89,10 @@ class CellMap(View):
     def html(self) -> str:
         """Return the map as an image with a legend and the first runs."""
         return still_picture.html(self._layer, self._spans, self._squares)
+
+    def svg(self) -> str:
+        """Return the map as an SVG document, with a legend."""
+        return still_picture.svg(self._layer, self._spans, self._squares)
 
     @property
     def _squares(self) -> squares.Measure:
@@ -151,6 +162,27 @@ class PageMap(CellMap):
         )
         super().__init__(layer, layers.spans(self.frame), known, states=self._states(layer), by=by)
         self.observe(self._recolor, "color")
+        self._bits: BitField | None = None
+        self.picks = True
+        self.on_msg(self._heard)
+
+    def _heard(self, _view: object, content: dict[str, Any], _buffers: object) -> None:
+        if "pick" in content:
+            self._pick(content["pick"])
+
+    def _pick(self, position: int) -> None:
+        """Show the bits of an entry below the map."""
+        row = self.frame.iloc[[position]]
+        before, self._bits = self._bits, None
+        try:
+            self._bits = BitField(row["entry"].iloc[0], str(row["level"].iloc[0]), kernel=row_kernels.of_all(row))
+        except (KeyError, TargetError):  # columns were left out, or the walker shows no entries
+            where = f"{int(row['vaddr'].iloc[0]):#x}"
+            self.picked = f"<p>{escape(f'the frame has no raw entry of {where}')}</p>"
+        else:
+            self.picked = self._bits.placed()
+        if before:
+            before.close()
 
     def _states(self, layer: Layer) -> Layer | None:
         return None if layer.color == "state" else coloring.layer(self.frame, "state")

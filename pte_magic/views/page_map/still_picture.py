@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pte_magic.views import palette, svg_image
+from pte_magic.views import palette, sheet, svg_image
 from pte_magic.views.html_table import cell, cells, column_heads, row, table
 from pte_magic.views.markup import escape, framed
 from pte_magic.views.page_map import facts
 from pte_magic.views.page_map.squares import NONE, STEPS, cut
+from pte_magic.views.sheet import Drawing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,8 @@ COLUMNS, LINES = 64, 16
 """Squares in a line, and the most lines."""
 
 _MOST = ", with the letter of what most of it is"
-_STEP, _SIDE = 10, 9  # of squares in the picture, in pixels, and what of it is not the gap between them
+_STEP, _SIDE = palette.TILE, palette.TILE - 1  # of squares in the drawing, and what of it is not the gap between them
+_SCALE = 1.25  # of the drawing, in pixels
 
 
 def text(layer: Layer, where: Spans, measure: Measure) -> str:
@@ -64,7 +66,7 @@ def html(layer: Layer, where: Spans, measure: Measure) -> str:
     legend = zip(_looks(layer), map(facts.legend, layer.categories), strict=True)
     parts = [
         f"<p>{line}; {facts.scale(squares, layer)}{facts.BLENDS * facts.blends(squares, measure)}</p>",
-        _image(facts.summary(layer, where), _looks(layer), squares),
+        svg_image.image(*_drawing(_looks(layer), squares), dict(enumerate(_looks(layer))), facts.summary(layer, where)),
         table(
             (row(cell(svg_image.swatch(look)), cells(words)) for look, words in legend),
             row(cell(), column_heads(facts.legend_head(layer))),
@@ -78,13 +80,24 @@ def html(layer: Layer, where: Spans, measure: Measure) -> str:
     return framed(f'<div class="pte-map">{"".join(parts)}</div>', "map")
 
 
+def svg(layer: Layer, where: Spans, measure: Measure) -> str:
+    """Return the map as an SVG document: a picture and a legend."""
+    line = facts.summary(layer, where)
+    if not layer.categories:
+        return sheet.document([sheet.words([line])])
+    squares, looks = cut(layer, where, measure, COLUMNS * LINES), _looks(layer)
+    scale = facts.scale(squares, layer) + facts.BLENDS * facts.blends(squares, measure)
+    legend = _aligned([facts.legend_head(layer), *map(facts.legend, layer.categories)], "<>>>>")
+    pieces = [sheet.words([line, scale]), _drawing(looks, squares), sheet.legend(legend, [None, *range(len(looks))])]
+    return sheet.document(pieces, dict(enumerate(looks)))
+
+
 def _looks(layer: Layer) -> list[Look]:
     return [category.look for category in layer.categories]
 
 
-def _image(label: str, looks: list[Look], squares: Squares) -> str:
+def _drawing(looks: list[Look], squares: Squares) -> Drawing:
     count = len(squares.shares)
-    width, height = min(count, COLUMNS) * _STEP, -(-count // COLUMNS) * _STEP
     order = palette.painting(looks)
     shades = squares.shades(order)
     # One path for all squares of a look and shade: a thousand elements would be a slow page.
@@ -94,7 +107,8 @@ def _image(label: str, looks: list[Look], squares: Squares) -> str:
         for shade in np.unique(shades[:, at]).tolist()
         if shade
     )
-    return svg_image.image(paths, width, height, dict(enumerate(looks)), label)
+    width, height = (round(squares * _STEP * _SCALE) for squares in (min(count, COLUMNS), -(-count // COLUMNS)))
+    return Drawing(f'<g transform="scale({_SCALE})">{paths}</g>', width, height)
 
 
 def _opacity(shade: int) -> str:

@@ -49,12 +49,15 @@ function beyond(target, buttons, up) {
   return line.reduce((best, there) => (aside(there) < aside(best) ? there : best), line[0] ?? here).button;
 }
 
+let made = 0; // pictures, to tell them apart
+
 function live({ model, el }) {
+  const name = `pte-status-${model.get("_place")}-${(made += 1)}`; // of the line that says what is wrong with what was typed
   const controls = document.createElement("div");
   controls.className = "pte-magic";
-  controls.innerHTML = `<div class="pte-edit"><label>Entry <input type="text" spellcheck="false" autocomplete="off"></label>
+  controls.innerHTML = `<div class="pte-edit"><label>Entry <input type="text" spellcheck="false" autocomplete="off" aria-describedby="${name}"></label>
     <button type="button">Reset</button><span>This is a thought experiment: nothing is written to any page table.</span></div>
-    <p class="pte-status" role="status"></p>`;
+    <p class="pte-status" role="status" id="${name}"></p>`;
   const content = document.createElement("div");
   el.append(controls, content);
   const [input, reset, status] = ["input", "button", ".pte-status"].map((what) => controls.querySelector(what));
@@ -81,6 +84,7 @@ function live({ model, el }) {
 
   function tell(target) {
     const cell = target.closest("td");
+    status.classList.remove("pte-wrong");
     status.textContent = `${target.getAttribute("aria-label")} = ${target.textContent}. ${cell.title}`;
   }
 
@@ -91,10 +95,18 @@ function live({ model, el }) {
     status.textContent = note ? `${note}; ${textContent}` : textContent;
   }
 
+  /** Say what is wrong with what was typed, and mark it; nothing if it is empty. */
+  function complain(why) {
+    input.setCustomValidity(why);
+    input.setAttribute("aria-invalid", String(Boolean(why)));
+    status.classList.toggle("pte-wrong", Boolean(why));
+    if (why) status.textContent = why;
+  }
+
   /** Have the text field show the entry, whatever was typed. */
   function restore() {
     input.value = model.get("entry");
-    input.setCustomValidity("");
+    complain("");
     offer();
   }
 
@@ -161,8 +173,7 @@ function live({ model, el }) {
     const found = parse(input.value, width);
     if (found === null) {
       const text = input.value.trim();
-      status.textContent = `${text ? `${text} is not a ${width}-bit entry` : "no number"}; type one such as 0x8000000153016067`;
-      input.setCustomValidity(status.textContent);
+      complain(`${text ? `${text} is not a ${width}-bit entry` : "no number"}; type one such as 0x8000000153016067`);
     } else if (toHex(found.number) === model.get("entry")) {
       typed = { entry: toHex(found.number), note: found.note };
       restore();

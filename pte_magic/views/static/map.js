@@ -7,32 +7,19 @@ const LEAST = 160; // pixels of height of the part in sight, if there is so much
 const SHARE = 0.55; // of the window's height
 const DRAG = 4; // pixels that a mouse moves at least if it drags
 const NOTCH = 40; // of a wheel
+const HINT = "Point at a square, or move from one to the next with the arrow keys";
 
 function live({ model, el }) {
   const count = model.get("count");
   const spans = spansOf(model.get("spans"));
-  const summary = element("p");
-  const option = (name) => element("option", {}, name);
-  const colors = element("select", {}, ...model.get("colors").map(option));
-  const measures = element("select", {}, ...["bytes", "entries"].map(option));
-  const out = element("button", { type: "button", "aria-label": "Zoom out", title: "Zoom out (-, Ctrl and wheel)" }, "−");
-  const into = element("button", { type: "button", "aria-label": "Zoom in", title: "Zoom in (+, Ctrl and wheel)" }, "+");
-  const scale = element("span");
-  const bar = element("div", { class: "pte-map-bar", role: "group", "aria-label": "Page map controls" });
-  const canvas = element("canvas");
-  const whole = element("div", { class: "pte-map-whole" }, canvas);
-  const scroller = element("div", { class: "pte-map-scroller", tabindex: 0, role: "slider", "aria-label": "Page map" }, whole);
-  const status = element("p", { class: "pte-map-status pte-mono", role: "status", "aria-live": "polite" });
-  const legend = element("table", { class: "pte-map-legend", "aria-label": "Legend" });
-  const root = element("div", { class: "pte-magic pte-map" });
-  bar.append(element("label", {}, "Colour by ", colors));
-  if (new Set(spans.size).size > 1) bar.append(element("label", {}, "squares by ", measures));
-  bar.append(out, into, scale);
-  root.append(summary, ...(count ? [bar, scroller, status, legend] : []));
+  const { root, summary, colors, measures, out, into, scale, canvas, whole, scroller, status, picked, legend } = partsOf(
+    model, new Set(spans.size).size > 1,
+  );
   el.append(root);
   summary.textContent = model.get("layer").summary;
   if (!count) return () => root.remove();
 
+  const hint = `${HINT}${model.get("picks") ? "; a click or Enter shows the bits of its entry." : "."}`;
   let map; // what is drawn: axis, spans, states, runs, and the bytes of its smallest square, 0 if it counts entries
   let fills = {};
   let zoom = null; // index into SIZES; below zero a square stands for 2 ** -zoom of the smallest
@@ -101,26 +88,16 @@ function live({ model, el }) {
       const context = sized(canvas, width, height);
       context.translate(0, -top);
       const [size, across, step] = [side(), columns(), per()];
+      const boxOf = (square) => [(square % across) * size, Math.floor(square / across) * size, size];
       const from = Math.floor(top / size) * across * step;
       const to = Math.min(Math.ceil((top + height) / size) * across * step, map.axis.length);
       eachSquare(map.runs, step, from, to, (begin, _end, shares) => {
-        const square = begin / step;
-        const [x, y] = [(square % across) * size, Math.floor(square / across) * size];
+        const [x, y] = boxOf(begin / step);
         paint(context, fills, map.runs.order, shares, x, y, size - 1, size - 1);
       });
-      if (hovered !== null) outline(context, hovered, 1);
-      if (isShown) outline(context, cursor(), 2);
+      if (hovered !== null) outline(context, fills, 1, ...boxOf(hovered));
+      if (isShown) outline(context, fills, 2, ...boxOf(cursor()));
     });
-  }
-
-  function outline(context, square, width) {
-    const [x, y] = [square % columns(), Math.floor(square / columns())].map((at) => at * side() - 0.5);
-    // Two colours: one of them is seen whatever is below.
-    for (const [line, color] of [[width + 2, fills.ink], [width, fills.cursor]]) {
-      context.lineWidth = line;
-      context.strokeStyle = color;
-      context.strokeRect(x, y, side(), side());
-    }
   }
 
   function tell() {
@@ -130,7 +107,7 @@ function live({ model, el }) {
     scroller.setAttribute("aria-valuenow", model.get("position"));
     scroller.setAttribute("aria-valuetext", say(cursor()));
     const square = hovered ?? (isShown ? cursor() : null);
-    status.textContent = square === null ? "Point at a square, or move from one to the next with the arrow keys." : say(square);
+    status.textContent = square === null ? hint : say(square);
   }
 
   function show() {
@@ -149,6 +126,15 @@ function live({ model, el }) {
     model.set("position", map.axis.entryAt(place));
     model.save_changes();
     show(); // the entry may be the same: it is many squares
+  }
+
+  /** Have Python show the entry under the cursor. */
+  function pick() {
+    if (model.get("picks")) model.send({ pick: map.axis.entryAt(place) });
+  }
+
+  function showPicked() {
+    picked.innerHTML = model.get("picked"); // a place in which the bits are live: place.js
   }
 
   /** Zoom; what is at a height of the part in sight stays there. */
@@ -189,6 +175,7 @@ function live({ model, el }) {
       hovered = null; // the line follows the cursor, until the mouse moves again
       move(cursor() + steps[event.key]);
     } else if (event.key in keys) zoomBy(keys[event.key]);
+    else if (event.key === "Enter") pick();
     else return;
     event.preventDefault();
   }
@@ -249,7 +236,9 @@ function live({ model, el }) {
   canvas.addEventListener("pointermove", onMove);
   canvas.addEventListener("pointerleave", () => hover(null));
   canvas.addEventListener("click", (event) => {
-    if (!dragged?.moved && under(event) !== null) move(under(event));
+    if (dragged?.moved || under(event) === null) return;
+    move(under(event));
+    pick();
   });
   for (const kind of ["pointerup", "pointercancel"]) {
     canvas.addEventListener(kind, () => setTimeout(() => (dragged = null))); // after the click
@@ -257,6 +246,7 @@ function live({ model, el }) {
   model.on("change:position", show);
   model.on("change:layer", reread);
   model.on("change:by", remeasure);
+  model.on("change:picked", showPicked);
   const heard = whenGone(model, () => {
     colors.disabled = true;
     scale.after(element("span", { role: "status" }, "The kernel has ended: there are no other colours now."));
@@ -279,6 +269,7 @@ function live({ model, el }) {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   dark.addEventListener("change", layout);
   reread();
+  showPicked();
 
   return () => {
     heard();
@@ -290,6 +281,7 @@ function live({ model, el }) {
     model.off("change:position", show);
     model.off("change:layer", reread);
     model.off("change:by", remeasure);
+    model.off("change:picked", showPicked);
     root.remove();
   };
 }

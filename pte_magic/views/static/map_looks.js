@@ -11,6 +11,29 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
+/** The elements of a map: its summary, controls, squares, what is said of one, the entry that was picked, the legend. */
+function partsOf(model, hasMeasures) {
+  const select = (words) => element("select", {}, ...words.map((word) => element("option", {}, word)));
+  const button = (label, key, sign) =>
+    element("button", { type: "button", "aria-label": label, title: `${label} (${key}, Ctrl and wheel)` }, sign);
+  const colors = select(model.get("colors"));
+  const measures = select(["bytes", "entries"]);
+  const [out, into, scale] = [button("Zoom out", "-", "−"), button("Zoom in", "+", "+"), element("span")];
+  const bar = element("div", { class: "pte-map-bar", role: "group", "aria-label": "Page map controls" });
+  bar.append(element("label", {}, "Colour by ", colors));
+  if (hasMeasures) bar.append(element("label", {}, "squares by ", measures));
+  bar.append(out, into, scale);
+  const canvas = element("canvas");
+  const whole = element("div", { class: "pte-map-whole" }, canvas);
+  const scroller = element("div", { class: "pte-map-scroller", tabindex: 0, role: "slider", "aria-label": "Page map" }, whole);
+  const status = element("p", { class: "pte-map-status pte-mono", role: "status", "aria-live": "polite" });
+  const [summary, picked] = [element("p"), element("div")];
+  const legend = element("table", { class: "pte-map-legend", "aria-label": "Legend" });
+  const all = [summary, ...(model.get("count") ? [bar, scroller, status, picked, legend] : [])];
+  const root = element("div", { class: "pte-magic pte-map" }, ...all);
+  return { root, summary, colors, measures, out, into, scale, canvas, whole, scroller, status, picked, legend };
+}
+
 /** A colour as the theme has it at the moment: var() and the like resolved. */
 function resolved(root, name) {
   const probe = element("span", { style: `color: var(--pte-map-${name}); display: none` });
@@ -61,6 +84,15 @@ function paint(context, fills, order, shares, ...box) {
     context.fillRect(...box);
   }
   context.globalAlpha = 1;
+}
+
+function outline(context, { cursor, ink }, width, x, y, side) {
+  // Two colours: one of them is seen whatever is below.
+  for (const [line, color] of [[width + 2, ink], [width, cursor]]) {
+    context.lineWidth = line;
+    context.strokeStyle = color;
+    context.strokeRect(x - 0.5, y - 0.5, side, side);
+  }
 }
 
 /** The legend: the same rows as in the static HTML. */

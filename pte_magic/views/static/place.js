@@ -87,9 +87,55 @@ function keepKeys(el) {
   });
 }
 
+/** Put an SVG, or a PNG of it with two pixels for one, among what the browser downloads. */
+async function download(svg, kind) {
+  let file = new Blob([svg], { type: "image/svg+xml" });
+  if (kind === "png") {
+    const image = new Image();
+    image.src = `data:image/svg+xml,${encodeURIComponent(svg)}`; // of an object URL, no pixels could be read
+    await image.decode();
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [2 * image.width, 2 * image.height];
+    canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+    file = await new Promise((done) => canvas.toBlob(done));
+  }
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(file);
+  link.download = `pte-magic.${kind}`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+/** Buttons below a picture that save it: Python draws what is saved. */
+function offerToSave({ model, el }) {
+  const bar = document.createElement("div");
+  bar.className = "pte-magic pte-save";
+  bar.innerHTML = `Save as <button type="button">SVG</button> <button type="button">PNG</button>`;
+  let kind = null; // that was asked for
+  const answered = (message) => {
+    if (!kind || !message?.svg) return;
+    download(message.svg, kind);
+    kind = null;
+  };
+  for (const button of bar.querySelectorAll("button")) {
+    button.addEventListener("click", () => {
+      kind = button.textContent.toLowerCase();
+      model.send({ svg: true });
+    });
+  }
+  model.on("msg:custom", answered);
+  el.append(bar);
+  const heard = whenGone(model, () => bar.remove());
+  return () => {
+    heard();
+    model.off("msg:custom", answered);
+  };
+}
+
 function render({ model, el }) {
   keepKeys(el);
-  return live({ model, el });
+  const ends = [live({ model, el }), offerToSave({ model, el })];
+  return () => ends.forEach((end) => end?.());
 }
 
 function initialize({ model }) {

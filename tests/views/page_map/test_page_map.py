@@ -261,7 +261,7 @@ def test_the_picture_blends_the_colours_of_a_square_by_their_shares(
     path = r'<path fill="url\(#look(\d+)\)"(?: opacity="([\d.]+)")? d="([^"]*)"'
     for code, opacity, drawing in re.findall(path, images(view.html())[0]):
         for x, y in re.findall(r"M(\d+) (\d+)h", drawing):
-            painted = found.setdefault(int(x) // 10 + int(y) // 10 * 64, {})
+            painted = found.setdefault(int(x) // 8 + int(y) // 8 * 64, {})
             for name in painted:
                 painted[name] *= 1 - float(opacity or 1)
             painted[names[int(code)]] = float(opacity or 1)

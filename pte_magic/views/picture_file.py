@@ -1,0 +1,47 @@
+"""The file of a saved picture: SVG, or PNG made of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pte_magic.errors import MissingPackageError, TargetError
+from pte_magic.errors.arguments import shown
+
+if TYPE_CHECKING:
+    import os
+
+_ZOOM = 2  # for screens with small pixels
+
+
+def write(svg: str, path: str | os.PathLike[str]) -> None:
+    """Write a picture; a file of this name is overwritten.
+
+    Args:
+        svg: The picture.
+        path: Its name ends in ``.svg`` or ``.png``.
+
+    Raises:
+        TargetError: It ends in something else.
+        MissingPackageError: PNG is asked for, and resvg-py is not installed.
+        OSError: The file cannot be written.
+
+    """
+    try:
+        file = Path(path)
+    except TypeError:
+        file = Path()
+    suffix = file.suffix.lower()
+    if suffix not in {".svg", ".png"}:
+        message = f"cannot save a picture as {shown(path)}: type a name that ends in .svg or .png"
+        raise TargetError(message)
+    file.write_bytes(svg.encode() if suffix == ".svg" else _png(svg))
+
+
+def _png(svg: str) -> bytes:
+    try:
+        import resvg_py  # noqa: PLC0415  (it is optional)
+    except ImportError as error:
+        package, extra = "resvg-py", "png"
+        raise MissingPackageError(package, extra) from error
+    return bytes(resvg_py.svg_to_bytes(svg_string=svg, zoom=_ZOOM))

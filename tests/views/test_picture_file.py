@@ -1,0 +1,99 @@
+"""Saved pictures: documents that other programs read, with the words and the squares of the picture."""
+
+from __future__ import annotations
+
+import re
+import struct
+import sys
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+import pte_magic
+from pte_magic.errors import MissingPackageError, TargetError
+from pte_magic.views import watch_history
+from pte_magic.views.watch_history import Event, History, Kind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ENTRY = 0x8000000153016067
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def words(svg: str) -> list[str]:
+    """Return the lines of text of a document, which is XML and refers to nothing outside of it."""
+    found = [element.text or "" for element in ET.fromstring(svg).iter(f"{SVG}text")]  # noqa: S314  (it is our own)
+    assert not re.search(r"href|<style|<script|var\(", svg)
+    used, defined = set(re.findall(r"url\(#(\w+)\)", svg)), re.findall(r'id="(\w+)"', svg)
+    assert used <= set(defined)
+    assert len(set(defined)) == len(defined)
+    return found
+
+
+def test_bits_are_saved_with_all_fields(tmp_path: Path) -> None:
+    bits = pte_magic.BitField(ENTRY)
+    bits.entry = ENTRY ^ 2
+    bits.save(tmp_path / "bits.svg")
+    saved = words((tmp_path / "bits.svg").read_text(encoding="utf-8"))
+    lines = bits.text().splitlines()
+    assert [line for line in saved if line in lines] == lines
+    assert "63" in saved
+    assert any(line.startswith(">      1  rw") for line in saved)  # it was changed
+
+
+def test_a_map_is_saved_with_its_squares_and_its_legend(tmp_path: Path) -> None:
+    view = pte_magic.walk(bytes(1 << 20)).map(color="state")
+    view.save(str(tmp_path / "map.SVG"))
+    svg = (tmp_path / "map.SVG").read_text(encoding="utf-8")
+    saved = [line.split() for line in words(svg)]
+    assert view.layer["summary"].split() in saved
+    for category in view.layer["legend"]:
+        assert " ".join(category["words"]).split() in saved
+    entries = len(view.frame)
+    assert svg.count("M") - svg.count("MiB") >= entries
+
+
+def test_a_watch_is_saved_with_its_numbers_and_its_last_change() -> None:
+    present, none = Kind("present", 4096), Kind("none", 0)
+    events = [
+        Event(0.5, "first look", {present: (1, 4096), none: (3, 12288)}),
+        Event(1.5, "2 <new>", {present: (3, 12288), none: (1, 4096)}),
+    ]
+    svg = watch_history.svg(History("watch of a: 1 change", "stopped", events))
+    saved = words(svg)
+    assert saved[0] == "watch of a: 1 change; stopped"
+    assert any(line.endswith("  2 <new>") for line in saved)
+    assert "present 4 KiB 3 12 KiB 1 3" in [" ".join(line.split()) for line in saved]
+    first, last = (float(height) for height in re.findall(r'<rect x="[^>]* height="([\d.]+)"', svg))
+    assert last / first == pytest.approx(3, rel=1e-3)
+
+
+def test_png_has_two_pixels_for_one(tmp_path: Path) -> None:
+    bits, found = pte_magic.BitField(ENTRY), []
+    width, height = re.findall(r'viewBox="0 0 (\d+) (\d+)"', bits.svg())[0]
+    for entry in (ENTRY, ENTRY ^ 2):
+        bits.entry = entry
+        bits.save(tmp_path / "bits.png")  # which is overwritten
+        found.append((tmp_path / "bits.png").read_bytes())
+        assert found[-1][:8] == b"\x89PNG\r\n\x1a\n"
+        assert struct.unpack(">II", found[-1][16:24]) == (2 * int(width), 2 * int(height))
+    assert found[0] != found[1]
+
+
+@pytest.mark.parametrize("name", ["bits.gif", "bits", "", ".svg", 5, None, b"bits.svg", ["bits.svg"]])
+def test_another_name_is_one_line(tmp_path: Path, name: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TargetError, match=r"^cannot save a picture as .*: type a name that ends in \.svg or \.png$"):
+        pte_magic.BitField(ENTRY).save(name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_png_needs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+    with pytest.raises(MissingPackageError, match=r"resvg-py is not installed; type `pip install 'pte-magic\[png\]'`"):
+        pte_magic.BitField(ENTRY).save(tmp_path / "bits.png")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(FileNotFoundError):
+        pte_magic.BitField(ENTRY).save(tmp_path / "nowhere" / "bits.svg")
