@@ -11,7 +11,7 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
-/** The elements of a map: its summary, controls, squares, what is said of one, the entry that was picked, the legend. */
+/** The elements of a map: its summary, controls, squares, what is said of one, the legend, the entry that was picked. */
 function partsOf(model, hasMeasures) {
   const select = (words) => element("select", {}, ...words.map((word) => element("option", {}, word)));
   const button = (label, key, sign) =>
@@ -29,7 +29,7 @@ function partsOf(model, hasMeasures) {
   const status = element("p", { class: "pte-map-status pte-mono", role: "status", "aria-live": "polite" });
   const [summary, picked] = [element("p"), element("div")];
   const legend = element("table", { class: "pte-map-legend", "aria-label": "Legend" });
-  const all = [summary, ...(model.get("count") ? [bar, scroller, status, picked, legend] : [])];
+  const all = [summary, ...(model.get("count") ? [bar, scroller, status, legend, picked] : [])];
   const root = element("div", { class: "pte-magic pte-map" }, ...all);
   return { root, summary, colors, measures, out, into, scale, canvas, whole, scroller, status, picked, legend };
 }
