@@ -21,7 +21,7 @@ from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.linux.interrupts import Lock, deferred
 from pte_magic.targets.named_target import Named
 from pte_magic.text import units
-from pte_magic.views import watch_history
+from pte_magic.views import picture_file, watch_history
 from pte_magic.views.watch_history import COLUMNS, History
 from pte_magic.walkers.entries import same
 from pte_magic.walkers.patience import hurried
@@ -161,6 +161,10 @@ class Watch:
         seen = units.counted(changes, "change") + (" that pagemap shows" if by_pagemap else "")
         dropped = f", the first {units.counted(forgotten, 'look')} forgotten" if forgotten else ""
         return History(f"watch of {self._target.text}: {seen}{dropped}", state, events)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save the picture of the last looks, as ``.svg`` or ``.png``: see `BitField.save`."""
+        picture_file.write(watch_history.svg(self.history()), path)
 
     def __iter__(self) -> Iterator[PteFrame]:
         """Yield the entries now, and again after each change; stop in the end."""

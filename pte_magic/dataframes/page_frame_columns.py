@@ -134,6 +134,14 @@ def _regions(frame: pd.DataFrame) -> dict[str, pd.Categorical]:
     }
 
 
+def regions(frame: pd.DataFrame) -> list[Region]:
+    """Return the regions of the process that a frame is of, as they are now; none if it is not one of this host."""
+    if not len(frame) or not {"host", "pid"} <= set(frame.columns):
+        return []
+    is_one = (frame["pid"] == frame["pid"].iloc[0]).all() and (frame["host"] == hardware.host()).all()
+    return _regions_of(int(frame["pid"].iloc[0])) if is_one else []
+
+
 def _regions_of(pid: int) -> list[Region]:
     try:
         with AddressSpace(pid) as space:

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
 LINES = 8
 """Number of the last changes that are listed."""
-COLUMNS = 60
-"""Number of looks in the picture; one column per look."""
+COLUMNS = 120
+"""Number of the last looks in the picture; a column per look lasts until the next one."""
 
-_STEP, _SIDE, _HEIGHT = 10, 8, 100  # of columns: from one to the next, width, height of the highest, in pixels
+_WIDTH, _HEIGHT = 1200, 120  # of the picture, which is made as wide as its place
+_LEAST = 2  # pixels of a column: many changes may happen at once
+_LAST = 40  # the last look lasts a fortieth of the time before it
+_TICKS = 5  # times below the picture
 _HEAD = ("", "entries now", "bytes now", "least", "most")
 
 
@@ -115,7 +118,9 @@ def svg(history: History) -> str:
     happened = text(history).partition("\n\n")[0].splitlines()
     legend = sheet.legend([head, *rows], [None, *range(len(kinds))])
     looks = {at: kind.look for at, kind in enumerate(kinds)}
-    return sheet.document([sheet.words([happened[0], label]), drawing, legend, sheet.words(happened[1:])], looks)
+    first, *_, last = _ticks(history.events[-COLUMNS:])
+    above = sheet.words([happened[0], f"{label}, from {first} to {last}"])
+    return sheet.document([above, drawing, legend, sheet.words(happened[1:])], looks)
 
 
 def _kinds(events: Sequence[Event]) -> list[Kind]:
@@ -137,19 +142,34 @@ def _clock(seconds: float) -> str:
     return f"{time.strftime('%H:%M:%S', time.localtime(seconds))}.{int(seconds * 1000) % 1000:03}"
 
 
-def _picture(kinds: Sequence[Kind], events: Sequence[Event]) -> tuple[str, str]:
-    """Return the drawing as an image, and a line about it."""
+def _picture(kinds: Sequence[Kind], events: Sequence[Event]) -> tuple[str, str, str]:
+    """Return the drawing as an image, the times below it, and a line about it."""
     drawing, label = _drawing(kinds, events)
     known = {at: kind.look for at, kind in enumerate(kinds)}
-    return svg_image.image(*drawing, known, label), f"<p>{label}</p>"
+    axis = "".join(f"<span>{when}</span> " for when in _ticks(events))
+    return svg_image.image(*drawing, known, label), f'<p class="pte-watch-axis">{axis}</p>', f"<p>{label}</p>"
+
+
+def _period(events: Sequence[Event]) -> tuple[float, float]:
+    """Return when the first look was, and the seconds from then until the last one has lasted a while."""
+    first, last = events[0].time, events[-1].time
+    return first, max((last - first) * (1 + 1 / _LAST), 1)
+
+
+def _ticks(events: Sequence[Event]) -> list[str]:
+    first, seconds = _period(events)
+    return [_clock(first + seconds * at / (_TICKS - 1)).partition(".")[0] for at in range(_TICKS)]
 
 
 def _drawing(kinds: Sequence[Kind], events: Sequence[Event]) -> tuple[Drawing, str]:
-    """Return columns, one per look, as high as the mapped memory, and a line about them."""
+    """Return columns, one per look until the next, as high as the mapped memory, and a line about them."""
     mapped = [kind for kind in kinds if kind.state != "none"]
     most = max((sum(event.counts.get(kind, (0, 0))[1] for kind in mapped) for event in events), default=0)
+    start, seconds = _period(events)
+    ends = [event.time for event in events[1:]] + [start + seconds]
     bars = []
-    for column, event in enumerate(events):
+    for event, end in zip(events, ends, strict=True):
+        left, right = ((when - start) / seconds * _WIDTH for when in (event.time, end))
         bottom = float(_HEIGHT)
         for at, kind in enumerate(kinds):
             covered = event.counts.get(kind, (0, 0))[1]
@@ -158,8 +178,8 @@ def _drawing(kinds: Sequence[Kind], events: Sequence[Event]) -> tuple[Drawing, s
             height = covered / most * _HEIGHT
             bottom -= height
             bars.append(
-                f'<rect x="{column * _STEP}" y="{bottom:.4g}" width="{_SIDE}" height="{height:.4g}" '
-                f"{svg_image.filled(at)}/>"
+                f'<rect x="{left:.5g}" y="{bottom:.4g}" width="{max(right - left, _LEAST):.5g}" '
+                f'height="{height:.4g}" {svg_image.filled(at)}/>'
             )
-    label = f"what was mapped, at each look that found a change: at most {units.size(most)}"
-    return Drawing("".join(bars), COLUMNS * _STEP, _HEIGHT), label
+    label = f"what was mapped, over time, as looks found changes: at most {units.size(most)}"
+    return Drawing("".join(bars), _WIDTH, _HEIGHT), label

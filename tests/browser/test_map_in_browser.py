@@ -89,3 +89,18 @@ def test_a_million_pages_are_few_elements(jupyter: Jupyter) -> None:
         told = f"{last}, {per} entries, {size(per)}: none {size(none)}, present {size(per - none)}"
         expect(output.get_by_role("status")).to_contain_text(told)
         assert output.locator("*").count() < 200
+
+
+def test_the_region_of_a_square_is_told(jupyter: Jupyter) -> None:
+    with jupyter.notebook(CELLS[:1]) as notebook:
+        notebook.run(
+            "import mmap, tempfile\n"
+            "file = tempfile.NamedTemporaryFile(suffix='-mapped'); file.truncate(8 * 4096)\n"
+            "m = mmap.mmap(file.fileno(), 8 * 4096, prot=mmap.PROT_READ)\n"
+            "m[0]\n"
+            "frame = %pte m"
+        )
+        output = notebook.run("frame.map(by='entries')")
+        name = notebook.text("print(file.name)")
+        output.get_by_role("slider", name="Page map").focus()
+        expect(output.locator(".pte-map-status")).to_contain_text(f" in this run; {name}, r--s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 import struct
 import sys
@@ -66,8 +67,20 @@ def test_a_watch_is_saved_with_its_numbers_and_its_last_change() -> None:
     assert saved[0] == "watch of a: 1 change; stopped"
     assert any(line.endswith("  2 <new>") for line in saved)
     assert "present 4 KiB 3 12 KiB 1 3" in [" ".join(line.split()) for line in saved]
+    # The first look lasted for a second, which is as much as is shown; the last one for a fortieth of it.
+    boxes = [[float(number) for number in box] for box in re.findall(r'<rect x="([\d.]+)" [^>]*width="([\d.]+)"', svg)]
+    assert [box[0] for box in boxes] == pytest.approx([0, 1200 * 40 / 41], rel=1e-3)
+    assert [box[1] for box in boxes] == pytest.approx([1200 * 40 / 41, 1200 / 41], rel=1e-3)
     first, last = (float(height) for height in re.findall(r'<rect x="[^>]* height="([\d.]+)"', svg))
     assert last / first == pytest.approx(3, rel=1e-3)
+
+
+def test_a_running_watch_is_saved(tmp_path: Path) -> None:
+    memory = mmap.mmap(-1, 4 * mmap.PAGESIZE)
+    with pte_magic.watch(memory, every=1000) as watch:
+        watch.save(tmp_path / "watch.svg")
+    saved = words((tmp_path / "watch.svg").read_text(encoding="utf-8"))
+    assert "first look: " in "".join(saved)
 
 
 def test_png_has_two_pixels_for_one(tmp_path: Path) -> None:

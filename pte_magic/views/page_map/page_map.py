@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import traitlets
 
 from pte_magic.dataframes import row_kernels
+from pte_magic.dataframes.page_frame_columns import regions
 from pte_magic.errors import TargetError
 from pte_magic.views import palette
 from pte_magic.views.bits import BitField
@@ -40,6 +41,7 @@ class CellMap(View):
             it may be large.
         spans: The places of the entries, in runs: their first addresses and sizes (uint64), then their ends (uint32),
             little-endian.
+        regions: The regions in the map: first address, end (in hex), and words.
         picks: True if a click on a square shows its entry.
         picked: The HTML of the entry that was clicked.
 
@@ -57,6 +59,7 @@ class CellMap(View):
     layer = traitlets.Dict().tag(sync=True)
     states = traitlets.Dict().tag(sync=True)
     spans = traitlets.Bytes().tag(sync=True)
+    regions: traitlets.List[Any] = traitlets.List().tag(sync=True)
     picks = traitlets.Bool(False).tag(sync=True)  # noqa: FBT003  (traitlets' way)
     picked = traitlets.Unicode().tag(sync=True)
 
@@ -164,7 +167,18 @@ class PageMap(CellMap):
         self.observe(self._recolor, "color")
         self._bits: BitField | None = None
         self.picks = True
+        self.regions = self._regions()
         self.on_msg(self._heard)
+
+    def _regions(self) -> list[tuple[str, str, str]]:
+        if not len(self.frame):
+            return []
+        first, end = int(self.frame["vaddr"].min()), int((self.frame["vaddr"] + self.frame["size"]).max())
+        return [
+            (f"{region.start:#x}", f"{region.end:#x}", f"{region.name or 'no name'}, {region.permissions}")
+            for region in regions(self.frame)
+            if region.start < end and region.end > first
+        ]
 
     def _heard(self, _view: object, content: dict[str, Any], _buffers: object) -> None:
         if "pick" in content:

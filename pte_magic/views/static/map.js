@@ -60,7 +60,8 @@ function live({ model, el }) {
     const axis = axisOf(spans, byBytes, model.get("grain"));
     const runs = runsOf(model.get("layer"), axis);
     const states = model.get("states").runs ? runsOf(model.get("states"), axis) : runs;
-    map = { axis, spans, states, runs, grain: byBytes ? model.get("grain") : 0 };
+    const regions = model.get("regions").map(([first, last, words]) => ({ first: BigInt(first), last: BigInt(last), words }));
+    map = { axis, spans, states, runs, regions, grain: byBytes ? model.get("grain") : 0 };
     summary.textContent = runs.summary;
     colors.value = runs.color;
     measures.value = model.get("by");

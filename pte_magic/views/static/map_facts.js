@@ -119,8 +119,15 @@ function shared(runs, from, to, grain) {
   return parts.join(", ");
 }
 
+/** The words for the regions at some addresses, as Python sent them. */
+function regionAt(regions, from, end) {
+  const found = regions.filter(({ first, last }) => first < end && last > from);
+  if (found.length > 1) return `; ${found.length} regions`;
+  return found.length ? `; ${found[0].words}` : "";
+}
+
 /** What the status line says of the square between two places; `grain` is 0 if it counts entries. */
-function told(from, to, { axis, spans, states, runs, grain }) {
+function told(from, to, { axis, spans, states, runs, grain, regions }) {
   const first = axis.entryAt(from);
   const { entry: last, end } = axis.before(to);
   if (first === last) {
@@ -130,8 +137,9 @@ function told(from, to, { axis, spans, states, runs, grain }) {
     const start = startOf(runs.ends, run);
     const of = `${(first - start + 1).toLocaleString("en")} of ${inWords(runs.ends[run] - start, runs)} in this run`;
     const value = name.endsWith(runs.color) ? name : `${runs.color}: ${name}`; // "not rw", "size: 4 KiB"
-    const where = `${hex(axis.address(axis.placeOf(first)))}, ${bytes(spans.size[find(spans.ends, first)])}`;
-    return `${where}, ${runs.color === states.color ? state : `${state}, ${value}`}; ${of}`;
+    const [address, size] = [axis.address(axis.placeOf(first)), spans.size[find(spans.ends, first)]];
+    const kind = runs.color === states.color ? state : `${state}, ${value}`;
+    return `${hex(address)}, ${bytes(size)}, ${kind}; ${of}${regionAt(regions, address, address + size)}`;
   }
   let covered = 0;
   for (let at = first; at <= last; ) {
@@ -143,5 +151,5 @@ function told(from, to, { axis, spans, states, runs, grain }) {
   const size = bytes(grain ? (to - from) * grain : covered);
   const colors = runs.color === states.color ? "" : `; ${runs.color}: ${shared(runs, from, to, grain)}`;
   const where = `${hex(axis.address(from))}-${hex(end)}, ${inWords(last - first + 1, runs)}, ${size}`;
-  return `${where}: ${shared(states, from, to, grain)}${colors}`;
+  return `${where}: ${shared(states, from, to, grain)}${colors}${regionAt(regions, axis.address(from), end)}`;
 }
