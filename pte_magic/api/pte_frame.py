@@ -210,12 +210,13 @@ class PteFrame(OwnFrame):
         return BitField(entry, str(of["level"].iloc[0]), kernel=row_kernels.of_all(of))
 
     def map(  # type: ignore[override]  # without a function, it is ours
-        self, func: Callable[[Any], Any] | str | None = None, na_action: Any = None, **options: Any
+        self, func: Callable[[Any], Any] | str | PteFrame | None = None, na_action: Any = None, **options: Any
     ) -> Any:
         """Return a picture of all entries; with a function, do as `pandas.DataFrame.map` does.
 
         Args:
-            func: The function that pandas calls with each value; for the picture the same as ``color``.
+            func: The function that pandas calls with each value; for the picture the same as ``color``. With another
+                frame, this one and that are two maps beside each other, and the squares that changed are outlined.
             na_action: Of pandas.
             options: Of pandas; for the picture ``color``, the meaning of its colours: ``"state"``, ``"size"``,
                 ``"contiguity"`` of page frames, or the name of a boolean column, by default the first of them that
@@ -227,6 +228,11 @@ class PteFrame(OwnFrame):
         """
         if callable(func):
             return super().map(func, na_action=na_action, **options)
+        if isinstance(func, PteFrame):
+            with deferred():
+                from pte_magic.views.page_map.before_after import BeforeAfter  # noqa: PLC0415  (it is to its left)
+
+            return BeforeAfter(self, func, self.diff(func), **options)
         with deferred():
             from pte_magic.views.page_map.page_map import PageMap  # noqa: PLC0415  (widgets take as long to import as all else)
 

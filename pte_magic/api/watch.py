@@ -28,7 +28,6 @@ from pte_magic.walkers.patience import hurried
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
     from pte_magic.api.pte_frame import PteFrame
     from pte_magic.views.watch_widget import LiveView
@@ -184,9 +183,7 @@ class Watch:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.stop()
 
     def __repr__(self) -> str:

@@ -104,7 +104,7 @@ def html(history: History, *, still: bool = False) -> str:
     parts = [
         f'<p>{escape(history.seen)}; <span class="pte-watch-state">{escape(history.state)}</span>{now}</p>',
         *_picture(kinds, history.events[-COLUMNS:]),
-        table(body, head),
+        table(body, head, 'class="pte-map-legend"'),
         f'<ol class="pte-watch-events">{happened}</ol>',
     ]
     return framed(f'<div class="pte-map pte-watch">{"".join(parts)}</div>', "map", "watch")
@@ -182,4 +182,4 @@ def _drawing(kinds: Sequence[Kind], events: Sequence[Event]) -> tuple[Drawing, s
                 f'height="{height:.4g}" {svg_image.filled(at)}/>'
             )
     label = f"what was mapped, over time, as looks found changes: at most {units.size(most)}"
-    return Drawing("".join(bars), _WIDTH, _HEIGHT), label
+    return Drawing(f'<g shape-rendering="crispEdges">{"".join(bars)}</g>', _WIDTH, _HEIGHT), label

@@ -98,6 +98,17 @@ def before(where: Spans, entries: NDArray[np.uint32]) -> NDArray[np.uint64]:
     return found
 
 
+def places(where: Spans, addresses: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return the bytes of the map before each of some addresses; its own are ascending."""
+    counts = np.diff(where.ends, prepend=np.uint32(0)).astype(np.uint64)
+    lengths = counts * where.size
+    begins = np.cumsum(lengths) - lengths
+    span = np.searchsorted(where.vaddr, addresses, side="right") - 1
+    at = np.maximum(span, 0)
+    into = np.minimum(addresses - np.minimum(addresses, where.vaddr[at]), lengths[at])
+    return np.where(span < 0, np.uint64(0), begins[at] + into)
+
+
 def cut(layer: Layer, where: Spans, measure: Measure, most: int) -> Squares:
     """Cut a map into at most so many squares; each is the smallest one, times a power of two."""
     by, per = measure

@@ -36,25 +36,48 @@ def text(layer: Layer, where: Spans, measure: Measure) -> str:
     if not layer.categories:
         return line
     squares = cut(layer, where, measure, COLUMNS * LINES)
-    most = squares.most.tolist()
-    letter = {**{code: look.letter for code, look in enumerate(_looks(layer))}, NONE: palette.MIXED}
-    letters = "".join(letter[code] for code in most)
-    legend = [(category.look.letter, *facts.legend(category)) for category in layer.categories]
-    if NONE in most:
-        legend.append((palette.MIXED, "several, none more than half of the square", "", "", "", ""))
     parts = [
         [
             line,
             facts.scale(squares, layer) + ", with the letter of what most of it is" * facts.blends(squares, measure),
         ],
-        [letters[at : at + COLUMNS] for at in range(0, len(letters), COLUMNS)],
-        _aligned([("", *facts.legend_head(layer)), *legend], "<<>>>>"),
+        lines(layer, squares),
+        legend(layer, mixed=(squares.most == NONE).any()),
     ]
     if layer.listed:
         runs, total = facts.runs(layer, where)
         listed = _aligned([facts.run_head(layer), *(run.words for run in runs)], "<>>><")
         parts.append([*listed, *facts.more(total)])
-    return "\n\n".join("\n".join(lines) for lines in parts)
+    return "\n\n".join("\n".join(part) for part in parts)
+
+
+def lines(layer: Layer, squares: Squares) -> list[str]:
+    """Return the squares as lines of letters."""
+    letter = {**{code: look.letter for code, look in enumerate(looks(layer))}, NONE: palette.MIXED}
+    letters = "".join(letter[code] for code in squares.most.tolist())
+    return [letters[at : at + COLUMNS] for at in range(0, len(letters), COLUMNS)]
+
+
+def legend(layer: Layer, *, letters: bool = True, mixed: bool = False) -> list[str]:
+    """Return the legend as lines of text, with the letters of its looks, and with that of squares of several."""
+    rows = [facts.legend_head(layer), *map(facts.legend, layer.categories)]
+    if not letters:
+        return _aligned(rows, "<>>>>")
+    known = ["", *(look.letter for look in looks(layer))]
+    rows = [(letter, *words) for letter, words in zip(known, rows, strict=True)]
+    if mixed:
+        rows.append((palette.MIXED, "several, none more than half of the square", "", "", "", ""))
+    return _aligned(rows, "<<>>>>")
+
+
+def legend_table(layer: Layer) -> str:
+    """Return the legend as HTML."""
+    words = zip(looks(layer), map(facts.legend, layer.categories), strict=True)
+    return table(
+        (row(cell(svg_image.swatch(look)), cells(said)) for look, said in words),
+        row(cell(), column_heads(facts.legend_head(layer))),
+        'class="pte-map-legend"',
+    )
 
 
 def html(layer: Layer, where: Spans, measure: Measure) -> str:
@@ -63,15 +86,10 @@ def html(layer: Layer, where: Spans, measure: Measure) -> str:
     if not layer.categories:
         return framed(f"<p>{line}</p>", "map")
     squares = cut(layer, where, measure, COLUMNS * LINES)
-    legend = zip(_looks(layer), map(facts.legend, layer.categories), strict=True)
     parts = [
         f"<p>{line}; {facts.scale(squares, layer)}{facts.BLENDS * facts.blends(squares, measure)}</p>",
-        svg_image.image(*_drawing(_looks(layer), squares), dict(enumerate(_looks(layer))), facts.summary(layer, where)),
-        table(
-            (row(cell(svg_image.swatch(look)), cells(words)) for look, words in legend),
-            row(cell(), column_heads(facts.legend_head(layer))),
-            'class="pte-map-legend"',
-        ),
+        svg_image.image(*drawing(looks(layer), squares), dict(enumerate(looks(layer))), facts.summary(layer, where)),
+        legend_table(layer),
     ]
     if layer.listed:
         runs, total = facts.runs(layer, where)
@@ -85,30 +103,45 @@ def svg(layer: Layer, where: Spans, measure: Measure) -> str:
     line = facts.summary(layer, where)
     if not layer.categories:
         return sheet.document([sheet.words([line])])
-    squares, looks = cut(layer, where, measure, COLUMNS * LINES), _looks(layer)
+    squares, known = cut(layer, where, measure, COLUMNS * LINES), looks(layer)
     scale = facts.scale(squares, layer) + facts.BLENDS * facts.blends(squares, measure)
-    legend = _aligned([facts.legend_head(layer), *map(facts.legend, layer.categories)], "<>>>>")
-    pieces = [sheet.words([line, scale]), _drawing(looks, squares), sheet.legend(legend, [None, *range(len(looks))])]
-    return sheet.document(pieces, dict(enumerate(looks)))
+    below = sheet.legend(legend(layer, letters=False), [None, *range(len(known))])
+    return sheet.document([sheet.words([line, scale]), drawing(known, squares), below], dict(enumerate(known)))
 
 
-def _looks(layer: Layer) -> list[Look]:
+def looks(layer: Layer) -> list[Look]:
+    """Return the looks of the categories."""
     return [category.look for category in layer.categories]
 
 
-def _drawing(looks: list[Look], squares: Squares) -> Drawing:
+def drawing(known: list[Look], squares: Squares, first: int = 0, over: str = "") -> Drawing:
+    """Return the squares, filled with looks whose codes count from `first`, and what is drawn over them."""
     count = len(squares.shares)
-    order = palette.painting(looks)
+    order = palette.painting(known)
     shades = squares.shades(order)
     # One path for all squares of a look and shade: a thousand elements would be a slow page.
     paths = "".join(
-        f'<path {svg_image.filled(code)}{_opacity(shade)} d="{_path(np.flatnonzero(shades[:, at] == shade))}"/>'
+        f'<path {svg_image.filled(first + code)}{_opacity(shade)} d="{_path(np.flatnonzero(shades[:, at] == shade))}"/>'
         for at, code in enumerate(order)
         for shade in np.unique(shades[:, at]).tolist()
         if shade
     )
     width, height = (round(squares * _STEP * _SCALE) for squares in (min(count, COLUMNS), -(-count // COLUMNS)))
-    return Drawing(f'<g transform="scale({_SCALE})">{paths}</g>', width, height)
+    return Drawing(f'<g transform="scale({_SCALE})">{paths}{over}</g>', width, height)
+
+
+def outline(chosen: NDArray[np.bool_]) -> str:
+    """Return the lines around some squares: an edge for each side at which the next square is not chosen."""
+    height = -(-len(chosen) // COLUMNS)
+    grid = np.zeros((height + 2, COLUMNS + 2), np.bool_)
+    grid[1:-1, 1:-1].flat[: len(chosen)] = chosen
+    across = np.argwhere(grid[1:, 1:-1] != grid[:-1, 1:-1]).tolist()
+    down = np.argwhere(grid[1:-1, 1:] != grid[1:-1, :-1]).tolist()
+    edges = [f"M{x * _STEP - 0.5} {y * _STEP - 0.5}h{_STEP}" for y, x in across]
+    edges += [f"M{x * _STEP - 0.5} {y * _STEP - 0.5}v{_STEP}" for y, x in down]
+    drawn = f'd="{"".join(edges)}" fill="none" stroke-linecap="square"'
+    # Two colours: one of them is seen whatever is below.
+    return f'<path {drawn} stroke="#fff" stroke-width="2.5"/><path {drawn} stroke="#000" stroke-width="1.2"/>'
 
 
 def _opacity(shade: int) -> str:

@@ -1,0 +1,90 @@
+"""Two maps beside each other: what is outlined is what was changed on purpose."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import pytest
+from handmade import NOHUGEPAGE, PAGE, NewMap, write
+from test_page_map import GUARD, MIB2, START, images, made, page, pages
+
+import pte_magic
+from pte_magic.errors import TargetError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pte_magic import PteFrame
+
+
+def marked(before: PteFrame, after: PteFrame) -> list[list[int]]:
+    """Return the squares that are marked in the text of the two maps."""
+    found = []
+    for part in before.map(after).text().split("\n\n")[1:]:
+        lines = part.splitlines()[1:]
+        rows = [
+            lines[at + 1] for at, line in enumerate(lines) if at + 1 < len(lines) and set(lines[at + 1]) == {" ", "^"}
+        ]
+        rows += [line for line in lines if set(line) == {"^"}]
+        found.append([at for row in rows for at, mark in enumerate(row) if mark == "^"])
+    return found
+
+
+def edges(svg: str) -> set[tuple[float, float, str]]:
+    """Return the edges that are drawn around squares: their beginnings, in squares, and directions."""
+    path = re.findall(r'<path d="([^"]*)" fill="none" stroke-linecap="square" stroke="#000"', svg)[0]
+    found = re.findall(r"M([-\d.]+) ([-\d.]+)([hv])8", path)
+    return {((float(x) + 0.5) / 8, (float(y) + 0.5) / 8, way) for x, y, way in found}
+
+
+def test_pages_that_were_written_are_outlined_in_both(new_map: NewMap) -> None:
+    address = new_map(32 * PAGE, advice=NOHUGEPAGE)
+    write(address, 4 * PAGE)
+    before = pte_magic.walk(address, address + 32 * PAGE)
+    write(address + 8 * PAGE, 3 * PAGE)
+    after = pte_magic.walk(address, address + 32 * PAGE)
+    assert marked(before, after) == [[8, 9, 10]] * 2
+    html = before.map(after)._repr_html_()
+    outside = {(x, y, "h") for x in (8, 9, 10) for y in (0, 1)} | {(8, 0, "v"), (11, 0, "v")}
+    assert [edges(image) for image in images(html) if 'stroke-linecap="square"' in image] == [outside] * 2
+    assert "3 of 32 entries changed" in html
+
+
+def test_entries_of_other_sizes_lie_at_the_same_places() -> None:
+    """Of 512 small pages one huge page was made; behind it, one page was guarded."""
+    small = [page(at) for at in range(512)]
+    rest = (START + MIB2, PAGE, "pte", [page(7), page(8), page(9)])
+    before = made([(START, PAGE, "pte", small), rest])
+    after = made([(START, MIB2, "pmd", [page(512, 0xE7)]), (*rest[:3], [page(7), GUARD, page(9)])])
+    assert [len(each) for each in marked(before, after)] == [512 + 1] * 2
+    assert before.map(after).text().count("one square is 4 KiB") == 2
+
+
+def test_nothing_changed_and_nothing_to_compare() -> None:
+    same, none = pages(page(1), 0), pages(page(1)).iloc[:0]
+    assert marked(same, same) == [[], []]
+    assert "nothing changed" in same.map(same).text()
+    assert none.map(none).text() == "no address is in both frames"
+    assert edges(images(same.map(pages(page(1), page(2)))._repr_html_())[0]) == {
+        (1, 0, "h"), (1, 1, "h"), (1, 0, "v"), (2, 0, "v"),
+    }  # fmt: skip
+
+
+def test_it_is_saved(tmp_path: Path) -> None:
+    view = pages(page(1), 0).map(pages(page(1), page(2)))
+    view.save(tmp_path / "pair.svg")
+    svg = (tmp_path / "pair.svg").read_text(encoding="utf-8")
+    words = [each.text or "" for each in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]  # noqa: S314
+    assert words[0] == "1 of 2 entries changed: 1 mapped"
+    assert [word.split(":")[0] for word in words if word.startswith(("before", "after"))] == ["before", "after"]
+    defined = re.findall(r'id="(\w+)"', svg)
+    assert len(set(defined)) == len(defined)
+
+
+def test_one_colouring_is_that_of_both() -> None:
+    before, after = pages(page(1), page(2)), pages(page(1), page(2, 0x25))
+    assert "coloured by dirty" in before.map(after, color="dirty").text()
+    with pytest.raises(TargetError, match="cannot colour by 'zork'"):
+        before.map(after, color="zork")
