@@ -7,7 +7,7 @@ much of a processor as those that are named as slow. That hardly depends on what
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +47,7 @@ class Quick:
     """Leaves those out, and measures what the others take."""
 
     def __init__(self) -> None:
-        self._seconds: Counter[str] = Counter()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
         """Tell pytest not to look into a file or folder that is named."""
@@ -64,7 +64,7 @@ class Quick:
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         """List files that belong to the slow ones."""
-        for name, seconds in self._seconds.most_common():
+        for name, seconds in sorted(self._seconds.items(), key=lambda item: -item[1]):
             if seconds > LIMIT:
                 line = (
                     f"{name} took {seconds:.0f} s of a processor: if it always does, name it in SLOW of tests/quick.py"

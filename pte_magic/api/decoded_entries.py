@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _WALKERS: Any = pd.CategoricalDtype(list(walkers.NAMES))  # the same for all, so that concat keeps the dtype
 
 
-def of_walk(  # noqa: PLR0913, PLR0917  (as for `pte_frame.build`)
+def of_walk(  # noqa: PLR0913, PLR0917  (what goes into a frame)
     entries: Entries,
     kernel: Kernel,
     pid: int,
@@ -33,7 +33,18 @@ def of_walk(  # noqa: PLR0913, PLR0917  (as for `pte_frame.build`)
     hosts: tuple[str, ...],
     space: AddressSpace | None = None,
 ) -> pd.DataFrame:
-    """Return the entries that a walker found, with all columns and `attrs`; arguments as for `pte_frame.build`."""
+    """Return the entries that a walker found, with all columns and `attrs`.
+
+    Args:
+        entries: The entries.
+        kernel: The kernel that they come from.
+        pid: Their process.
+        host: Their host; this one if None.
+        hosts: Hosts of other frames that will be joined with this one, so that all have one dtype.
+        space: Their address space, to read the columns of `pagemap_columns` now; without it, the frame has only what
+            the entries say.
+
+    """
     host = host or hardware.host()
     hosts = hosts or (host,)
     n = len(entries)

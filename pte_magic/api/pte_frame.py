@@ -144,9 +144,6 @@ class PteFrame(OwnFrame):
             TargetError: The frame lacks a column, has one row per run, or is of another host.
             NoSuchProcessError: The process has gone.
 
-        Example:
-            >>> pte_magic.walk("all", pid=1234).regions().groupby("region")["resident"].sum()  # doctest: +SKIP
-
         """
         return of_frame(self, self._layout)
 
@@ -270,11 +267,6 @@ class PteFrame(OwnFrame):
         Raises:
             TargetError: A frame lacks addresses or states, has one row per run, or covers an address twice.
 
-        Example:
-            >>> before = pte_magic.walk(a)  # doctest: +SKIP
-            >>> a[:] = 1  # doctest: +SKIP
-            >>> before.diff(pte_magic.walk(a))  # doctest: +SKIP
-
         """
         if not isinstance(periods, pd.DataFrame):
             return super().diff(periods, axis)
@@ -290,18 +282,7 @@ def build(  # noqa: PLR0913  (what goes into a frame)
     hosts: tuple[str, ...] = (),
     space: AddressSpace | None = None,
 ) -> PteFrame:
-    """Make a frame of the entries that a walker found.
-
-    Args:
-        entries: The entries.
-        kernel: The kernel that they come from.
-        pid: Their process.
-        host: Their host; this one if None.
-        hosts: Hosts of other frames that will be joined with this one, so that all have one dtype.
-        space: Their address space, to read the columns of `pagemap_columns` now; without it, the frame has only what
-            the entries say.
-
-    """
+    """Return `decoded_entries.of_walk`, of the same arguments, as a `PteFrame`."""
     plain = decoded_entries.of_walk(entries, kernel, pid, host, hosts, space)
     take: Any = PteFrame  # the stubs do not know how pandas' subclasses take the columns of a frame over
     made: PteFrame = take._from_mgr(plain._mgr, axes=plain.axes)  # noqa: SLF001  (PteFrame(plain) is a third of a small frame's time)
