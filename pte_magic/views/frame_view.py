@@ -118,8 +118,12 @@ def _tables(frame: pd.DataFrame, shown: pd.DataFrame, limit: int | None) -> str:
     for name in in_code:
         first[name] = [f"{_OPEN}{value}{_CLOSE}" for value in first[name]]
     if place := offsets(frame, shown):
-        first.insert(list(first.columns).index("vaddr") + 1, *place)
-    made = html_table(first, limit).replace(_OPEN, _CODE).replace(_CLOSE, "</code>")
+        name, values = place
+        texts = [value.replace(" ", "\N{NO-BREAK SPACE}") for value in values]
+        first.insert(list(first.columns).index("vaddr") + 1, name, texts)
+    with pd.option_context("display.max_colwidth", None):  # words are never cut
+        made = html_table(first, limit)
+    made = made.replace(_OPEN, _CODE).replace(_CLOSE, "</code>")
     if set(shown.columns) <= set(first.columns):
         return made
     every = html_table(table, limit, "table of entries, all columns")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from pte_magic.errors.cut import cut
 from pte_magic.text.units import counted, size
 from pte_magic.views import frame_view
 from pte_magic.views.value_words import MISSING
@@ -13,7 +14,9 @@ from pte_magic.views.value_words import MISSING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_WHOLE = ("vaddr", "size", "region", "permissions", "resident", "huge_share", "swapped", "shared", "page_tables")
+# The first ones are asked for most: the others may be beyond the edge of a narrow window.
+_ORDER = ("vaddr", "region", "resident", "huge_share", "swapped", "shared", "size", "permissions", "page_tables")
+_LONGEST = 28  # characters of a name
 _CONSTANT = ("host", "pid")
 _UNNAMED = "anonymous"
 _SUMS: dict[str, Callable[[int], str]] = {
@@ -41,7 +44,7 @@ def html(regions: pd.DataFrame, *notes: str) -> str | None:
 
 
 def _is_whole(regions: pd.DataFrame) -> bool:
-    return len(regions) > 0 and regions.columns.is_unique and set(_WHOLE) <= set(regions.columns)
+    return len(regions) > 0 and regions.columns.is_unique and set(_ORDER) <= set(regions.columns)
 
 
 def _headline(regions: pd.DataFrame) -> str:
@@ -68,11 +71,12 @@ def _shown(regions: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     if len(rest):
         more = f"{counted(len(rest), 'more region')} with {size(int(rest.sum()))} resident; "
         notes.insert(0, more + "pandas.options.display.max_rows = None shows all rows")
-    table = frame_view.words(shown.iloc[:most])
+    names = [name for name in _ORDER if name in shown.columns]
+    table = frame_view.words(shown[[*names, *(name for name in shown.columns if name not in names)]].iloc[:most])
     table["region"] = [_short(name) for name in regions["region"].iloc[:most]]
     return table, notes
 
 
 def _short(name: str) -> str:
-    """Return the name of a file without its directory, as pmap does."""
-    return (name.rpartition("/")[2] if name.startswith("/") else name) or _UNNAMED
+    """Return the name of a file without its directory, as pmap does; of a long name, its beginning and its end."""
+    return cut((name.rpartition("/")[2] if name.startswith("/") else name) or _UNNAMED, _LONGEST, in_middle=True)

@@ -53,7 +53,7 @@ class Tables(HTMLParser):
 
 
 def shown(frame: PteFrame) -> Tables:
-    return Tables(str(frame._repr_html_()))
+    return Tables(str(frame._repr_html_()).replace("\N{NO-BREAK SPACE}", " "))
 
 
 def column(rows: list[list[str]], name: str) -> list[str]:
@@ -130,6 +130,10 @@ def test_with_page_frames_who_maps_it_follows_the_page_frame(array: np.ndarray) 
             str(name) for name in frame.columns if str(name).startswith("kpf_") and of[name] is np.True_
         }
     assert not [name for name in names if name.startswith("kpf_")]
+    many = frame.assign(**{name: pd.array([True] * PAGES, "boolean") for name in frame.columns if "kpf_" in str(name)})
+    assert column(shown(many).tables[0], "page flags that are set")[0].endswith(" pgtable")  # however many they are
+    html = str(many._repr_html_())
+    assert html.count("<code") == html.count("</code>") == 2 * PAGES
 
 
 def test_columns_that_somebody_added_are_shown_first(array: np.ndarray) -> None:
