@@ -178,7 +178,7 @@ class PteFrame(OwnFrame):
             TargetError: The frame lacks addresses or page frames, has one row per run, or is of another host.
 
         Example:
-            >>> pte_magic.walk("all").frames().groupby("region", observed=True)["kpf_thp"].mean()  # doctest: +SKIP
+            >>> pte_magic.walk("all").frames().groupby("region", observed=True)["kpf_thp"].mean()
 
         """
         with deferred():

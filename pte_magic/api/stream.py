@@ -46,7 +46,7 @@ def stream(
             later ones, such as the end of the process, where the loop goes on.
 
     Example:
-        >>> for frame in pte_magic.stream("all", pid=1234):  # doctest: +SKIP
+        >>> for frame in pte_magic.stream("all", pid=1234):
         ...     print(frame.summary())
 
     """

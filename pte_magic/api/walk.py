@@ -50,7 +50,7 @@ def walk(
 
     Example:
         >>> a = numpy.ones(1000)
-        >>> pte_magic.walk(a)  # doctest: +SKIP
+        >>> pte_magic.walk(a)
 
     """
     if tables is not None:

@@ -258,9 +258,9 @@ def watch(
         PteMagicError: Says in one line what is wrong, and what to type.
 
     Example:
-        >>> with pte_magic.watch(a, every=0.1) as seen:  # doctest: +SKIP
+        >>> with pte_magic.watch(a, every=0.1) as seen:
         ...     a[:] = 1
-        >>> seen.frame()  # doctest: +SKIP
+        >>> seen.frame()
 
     """
     with nullcontext(own()) if pid is None else AddressSpace(pid) as space:

@@ -158,7 +158,7 @@ def machine(*, walker: str = "auto") -> Processes:
         PteMagicError: The walker does not exist, or cannot work here.
 
     Example:
-        >>> pte_magic.machine().groupby("user")["pss"].sum()  # doctest: +SKIP
+        >>> pte_magic.machine().groupby("user")["pss"].sum()
 
     """
     reader = walkers.get(walker)

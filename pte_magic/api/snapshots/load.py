@@ -28,8 +28,8 @@ def load(path: str | os.PathLike[str]) -> Snapshot:
         MissingPackageError: pyarrow is not installed.
 
     Example:
-        >>> saved = pte_magic.load("before")  # doctest: +SKIP
-        >>> saved.frame(pid=1234).summary()  # doctest: +SKIP
+        >>> saved = pte_magic.load("before")
+        >>> saved.frame(pid=1234).summary()
 
     """
     try:

@@ -81,7 +81,7 @@ def snapshot(
         KeyboardInterrupt: Says how many processes were written.
 
     Example:
-        >>> pte_magic.snapshot("before", "all")  # doctest: +SKIP
+        >>> pte_magic.snapshot("before", "all")
 
     """
     try:
