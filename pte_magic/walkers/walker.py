@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pte_magic.linux.address_space import AddressSpace
     from pte_magic.walkers.entries import Entries
 
-NO_FRAMES = "no page frame numbers and swap locations"
+NO_FRAMES = "no page frame numbers or swap locations"
 """The words for the values that not every user may see."""
 
 

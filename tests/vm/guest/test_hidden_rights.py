@@ -133,5 +133,5 @@ def test_a_member_is_told_what_is_missing(address: int) -> None:
         no_frame, entry, note = child.step()
         assert no_frame
         assert entry
-        assert note.startswith("no page frame numbers and swap locations without CAP_SYS_ADMIN")
+        assert note.startswith("no page frame numbers or swap locations without CAP_SYS_ADMIN")
         child.step()
