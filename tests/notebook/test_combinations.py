@@ -42,8 +42,9 @@ def seen(cell: Cell) -> object:
     """Return what a person would see the difference by."""
     found = cell.result
     looks: dict[type, Callable[[Any], object]] = {
-        PteFrame: lambda frame: (list(frame.columns), len(frame), set(frame["walker"]) if "walker" in frame else None,
-                                 set(frame["level"])),
+        # The kernel may move pages meanwhile, which makes other runs of the same entries.
+        PteFrame: lambda frame: (list(frame.columns), frame["entries"].sum() if "entries" in frame else len(frame),
+                                 set(frame["walker"]) if "walker" in frame else None, set(frame["level"])),
         BitField: lambda bits: (bits.entry, bits.level),
         PageMap: lambda picture: (len(picture.frame), picture.color),
         Translation: lambda picture: picture.address,
