@@ -64,7 +64,7 @@ class Quick:
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         """List files that belong to the slow ones."""
-        for name, seconds in sorted(self._seconds.items(), key=lambda item: -item[1]):
+        for name, seconds in self._seconds.items():
             if seconds > LIMIT:
                 line = (
                     f"{name} took {seconds:.0f} s of a processor: if it always does, name it in SLOW of tests/quick.py"
