@@ -37,13 +37,14 @@ def hidden() -> PteFrame:
 def test_hidden_digits_are_question_marks(kind: str) -> None:
     shown = repr(hidden()) if kind == "text" else str(hidden()._repr_html_())
     entries = re.findall(r"\b0x[0-9a-f?]{16}\b", shown)
-    assert entries == [
+    assert entries[:5] == [  # HTML has all columns once more, behind a click
         "0x800??????????067",  # bits 12 to 51 are the page frame number
         "0x800?????????00e7",  # its lowest bits are no part of it
         "0x?????????????e00",  # bits 9 to 58 are the offset, 59 to 63 the device
         "0xfffffffffffff600",
         "0x0000000000000000",
     ]
+    assert set(entries[5:]) <= set(entries[:5])
 
 
 @pytest.mark.parametrize("frame", [x86(), arm()])
