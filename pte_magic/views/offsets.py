@@ -22,13 +22,18 @@ def offsets(frame: pd.DataFrame, rows: pd.DataFrame) -> tuple[str, list[str]] | 
     if len(frame) < 2 or not can_be_counted(frame) or is_translation(frame):  # noqa: PLR2004  (one begins where it begins)
         return None
     vaddr = rows["vaddr"].to_numpy(np.uint64)
-    items = frame.attrs.get(ITEMS)
-    if isinstance(items, dict) and items.keys() == {"first", "bytes", "shape"}:
+    if items := items_of(frame):
         return "index", [_index(int(address), items) for address in vaddr]
     first, covered = frame["vaddr"].to_numpy(np.uint64), counts(frame)[1]
     if not first[0] or (first[1:] != first[:-1] + covered[:-1]).any():  # all addresses, or several pieces
         return None
     return "offset", [f"+{size(int(address - first[0]))}" for address in vaddr]
+
+
+def items_of(frame: pd.DataFrame) -> dict[str, Any]:
+    """Return the layout of the array that a frame is of; empty if it is not known."""
+    items = frame.attrs.get(ITEMS)
+    return items if isinstance(items, dict) and items.keys() == {"first", "bytes", "shape"} else {}
 
 
 def _index(address: int, items: dict[str, Any]) -> str:

@@ -104,3 +104,17 @@ def test_the_region_of_a_square_is_told(jupyter: Jupyter) -> None:
         name = notebook.text("print(file.name)")
         output.get_by_role("slider", name="Page map").focus()
         expect(output.locator(".pte-map-status")).to_contain_text(f" in this run; {name}, r--s")
+
+
+def test_the_index_in_the_array_is_told(jupyter: Jupyter) -> None:
+    with jupyter.notebook(CELLS[:1]) as notebook:
+        notebook.run(
+            "import mmap, numpy as np\n"
+            "a = np.frombuffer(mmap.mmap(-1, 64 * 4096), np.int64).reshape(16, 2048)\n"
+            "frame = %pte a"
+        )
+        output = notebook.run("frame.map(by='entries')")
+        cells = output.get_by_role("slider", name="Page map")
+        for key, index in (("Home", "[0, 0]"), ("ArrowRight", "[0, 512]"), ("End", "[15, 1_536]")):
+            cells.press(key)
+            expect(output.locator(".pte-map-status")).to_contain_text(f"; item {index}; ")

@@ -13,6 +13,7 @@ from pte_magic.errors import TargetError
 from pte_magic.views import palette
 from pte_magic.views.bits import BitField
 from pte_magic.views.markup import escape, module, script, style
+from pte_magic.views.offsets import items_of
 from pte_magic.views.page_map import coloring, facts, layers, squares, still_picture
 from pte_magic.views.widget import View
 
@@ -42,6 +43,7 @@ class CellMap(View):
         spans: The places of the entries, in runs: their first addresses and sizes (uint64), then their ends (uint32),
             little-endian.
         regions: The regions in the map: first address, end (in hex), and words.
+        items: The first address (in hex), bytes of an item, and shape of the array of the map; empty if there is none.
         picks: True if a click on a square shows its entry.
         picked: The HTML of the entry that was clicked.
 
@@ -60,6 +62,7 @@ class CellMap(View):
     states = traitlets.Dict().tag(sync=True)
     spans = traitlets.Bytes().tag(sync=True)
     regions: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    items: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
     picks = traitlets.Bool(False).tag(sync=True)  # noqa: FBT003  (traitlets' way)
     picked = traitlets.Unicode().tag(sync=True)
 
@@ -168,6 +171,8 @@ class PageMap(CellMap):
         self._bits: BitField | None = None
         self.picks = True
         self.regions = self._regions()
+        if items := items_of(self.frame):
+            self.items = items | {"first": f"{items['first']:#x}", "shape": list(items["shape"])}
         self.on_msg(self._heard)
 
     def _regions(self) -> list[tuple[str, str, str]]:

@@ -61,7 +61,7 @@ function live({ model, el }) {
     const runs = runsOf(model.get("layer"), axis);
     const states = model.get("states").runs ? runsOf(model.get("states"), axis) : runs;
     const regions = model.get("regions").map(([first, last, words]) => ({ first: BigInt(first), last: BigInt(last), words }));
-    map = { axis, spans, states, runs, regions, grain: byBytes ? model.get("grain") : 0 };
+    map = { axis, spans, states, runs, regions, items: model.get("items"), grain: byBytes ? model.get("grain") : 0 };
     summary.textContent = runs.summary;
     colors.value = runs.color;
     measures.value = model.get("by");

@@ -119,6 +119,20 @@ function shared(runs, from, to, grain) {
   return parts.join(", ");
 }
 
+/** The index of the first item of an array that begins at an address or after it, as offsets.py of Python writes it. */
+function itemAt({ first, bytes: size, shape }, address) {
+  if (!shape) return "";
+  const into = address - BigInt(first);
+  let at = into > 0n ? (into + BigInt(size) - 1n) / BigInt(size) : 0n;
+  if (at >= shape.reduce((count, length) => count * BigInt(length), 1n)) return "";
+  const index = shape.map(() => "");
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    index[axis] = (at % BigInt(shape[axis])).toLocaleString("en").replaceAll(",", "_");
+    at /= BigInt(shape[axis]);
+  }
+  return `; item [${index.join(", ")}]`;
+}
+
 /** The words for the regions at some addresses, as Python sent them. */
 function regionAt(regions, from, end) {
   const found = regions.filter(({ first, last }) => first < end && last > from);
@@ -127,7 +141,7 @@ function regionAt(regions, from, end) {
 }
 
 /** What the status line says of the square between two places; `grain` is 0 if it counts entries. */
-function told(from, to, { axis, spans, states, runs, grain, regions }) {
+function told(from, to, { axis, spans, states, runs, grain, regions, items }) {
   const first = axis.entryAt(from);
   const { entry: last, end } = axis.before(to);
   if (first === last) {
@@ -139,7 +153,7 @@ function told(from, to, { axis, spans, states, runs, grain, regions }) {
     const value = name.endsWith(runs.color) ? name : `${runs.color}: ${name}`; // "not rw", "size: 4 KiB"
     const [address, size] = [axis.address(axis.placeOf(first)), spans.size[find(spans.ends, first)]];
     const kind = runs.color === states.color ? state : `${state}, ${value}`;
-    return `${hex(address)}, ${bytes(size)}, ${kind}; ${of}${regionAt(regions, address, address + size)}`;
+    return `${hex(address)}, ${bytes(size)}, ${kind}; ${of}${itemAt(items, axis.address(from))}${regionAt(regions, address, address + size)}`;
   }
   let covered = 0;
   for (let at = first; at <= last; ) {
@@ -151,5 +165,5 @@ function told(from, to, { axis, spans, states, runs, grain, regions }) {
   const size = bytes(grain ? (to - from) * grain : covered);
   const colors = runs.color === states.color ? "" : `; ${runs.color}: ${shared(runs, from, to, grain)}`;
   const where = `${hex(axis.address(from))}-${hex(end)}, ${inWords(last - first + 1, runs)}, ${size}`;
-  return `${where}: ${shared(states, from, to, grain)}${colors}${regionAt(regions, axis.address(from), end)}`;
+  return `${where}: ${shared(states, from, to, grain)}${colors}${itemAt(items, axis.address(from))}${regionAt(regions, axis.address(from), end)}`;
 }
