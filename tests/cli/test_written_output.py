@@ -53,13 +53,18 @@ def test_options_may_come_anywhere(pages: tuple[int, str]) -> None:
     assert said("decode", "0x67", "--json", "0") == said("decode", "--json", "0x67", "0")
 
 
+def rows_of(frame: pte_magic.PteFrame) -> list[str]:
+    """Return the text of a frame without its first line, which a walk has from more than its rows."""
+    return str(frame).splitlines()[1:]
+
+
 def test_csv_and_parquet_come_back_as_the_frame(pages: tuple[int, str], tmp_path: Path) -> None:
     expected = pte_magic.walk(*ends(pages[1]))
     back = pte_magic.PteFrame(pd.read_csv(io.StringIO(said("show", "--csv", *pages)), dtype_backend="numpy_nullable"))
-    assert str(back) == str(expected)
+    assert rows_of(back) == rows_of(expected)
     file = tmp_path / "entries.parquet"
     assert not said("show", "--parquet", file, *pages)
-    assert str(pte_magic.PteFrame(pd.read_parquet(file))) == str(expected)
+    assert rows_of(pte_magic.PteFrame(pd.read_parquet(file))) == rows_of(expected)
 
 
 def test_decoded_entries_need_no_process() -> None:
