@@ -23,10 +23,11 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add them to the commands of ``pte-magic``."""
     new = partial(_add, commands)
     show = new("show", "the entries of a process, or of a part of it", "show:show",
-               "Show the page-table entries of a process. Of one address, show its translation level by level, and the "
-               "bits of its entry.")  # fmt: skip
+               "Show a whole process by region, the largest first, and of a part of it the page-table entries. Of one "
+               "address, show its translation level by level, and the bits of its entry.")  # fmt: skip
     _process(show)
     _target(show)
+    show.add_argument("--entries", action="store_true", help="one row per entry, also of a whole process")
     show.add_argument(
         "-f", "--frames", action="store_true", help="add the kernel's data about each page frame, and the region"
     )

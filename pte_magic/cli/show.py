@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pte_magic.api import one_address
 from pte_magic.cli import process, terminal
+from pte_magic.targets import target as targets
 
 if TYPE_CHECKING:
     import argparse
@@ -18,9 +19,10 @@ def show(given: argparse.Namespace) -> None:
         PteMagicError: They cannot be shown; says why.
 
     """
-    is_text = not (given.json or given.csv or given.parquet is not None or given.frames or given.runs)
+    is_data = given.json or given.csv or given.parquet is not None
+    is_table = given.frames or given.runs or given.tables or given.entries
     with process.named(given) as named:
-        if named.meant.address is not None and is_text:
+        if named.meant.address is not None and not (is_data or is_table):
             terminal.show(one_address.text(named.meant, named.space, given.walker), given.color)
             return
         from pte_magic.api import walk  # noqa: PLC0415  (pandas, which takes longer than an address)
@@ -29,6 +31,11 @@ def show(given: argparse.Namespace) -> None:
         frame = walk.walk_target(named.meant, named.space, walker=given.walker, tables=given.tables)
     if given.frames:
         frame = frame.frames()
+    elif given.entries:
+        frame = frame.copy()  # which is shown by entry
+    elif is_data and not is_table and named.meant.ranges == targets.whole().ranges:
+        output.give(frame.regions(), given)
+        return
     output.give(frame.runs() if given.runs else frame, given)
 
 

@@ -107,8 +107,23 @@ def test_a_region_and_a_range_read_as_in_python() -> None:
 def test_a_whole_process_reads_as_in_python() -> None:
     with stopped() as pid:
         whole = partial(pte_magic.walk, "all", pid=pid)
-        reads_as(lambda: str(whole()).replace(ALL_ROWS, "--all"), "show", pid)
-        reads_as(lambda: str(whole()).replace(ALL_ROWS, "--all"), "show", pid, "all")
+        for target in ((), ("all",)):
+            shown = said("show", pid, *target)
+            assert shown.splitlines()[:-1] == str(whole()).splitlines()[:-1]
+            assert shown.endswith("; --entries shows these\n")
+        reads_as(lambda: str(whole().copy()).replace(ALL_ROWS, "--all"), "show", "--entries", pid)
+
+
+def test_regions_are_those_of_smaps() -> None:
+    with stopped() as pid:
+        rows = [json.loads(line) for line in said("show", "--json", pid).splitlines()]
+        smaps = Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8")
+    heads = re.findall(r"^([0-9a-f]+)-[0-9a-f]+ (\S{4}) ", smaps, re.MULTILINE)
+    resident = re.findall(r"^Rss: +(\d+) kB", smaps, re.MULTILINE)
+    there = {(int(start, 16), mode): int(size) << 10 for (start, mode), size in zip(heads, resident, strict=True)}
+    found = {(int(row["vaddr"], 16), row["permissions"]): row["resident"] for row in rows}
+    assert found == {key: size for key, size in there.items() if key in found}
+    assert sum(found.values()) == sum(there.values())
 
 
 def test_a_long_table_says_what_to_type_for_all_of_it(new_map: NewMap) -> None:
