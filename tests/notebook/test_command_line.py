@@ -189,6 +189,7 @@ def test_a_wrong_option_is_one_line(line: str, message: str) -> None:
         ("d['$a']", "d['$a']"),
         ("{undefined}", "(undefined)"),
         ("/srv/{undefined}", "/srv/{undefined}"),
+        ("/srv/'$s'", "/srv/'$s'"),
         ("{", "{"),
         ("a, /srv/{s}", "a, /srv/text"),
         ("pid ./{s}", "pid ./text"),
@@ -269,6 +270,7 @@ def test_what_earlier_documents_said_is_read_as_before(line: str) -> None:
         ("%pte -o q a", "-o is not an option of %pte; type %pte? for its options"),
         ("%pte a -o q", "-o is not an option of %pte; "),
         ("%pte -o=q a", "-o is not an option of %pte; "),
+        ("%pte /srv/x -o", "-o is not an option of %pte; "),
         ("%pte -z a", "-z is not an option of %pte; "),
         ("%pte a -z", "-z is not an option of %pte; "),
         ("%pte -zr a", "-zr is not an option of %pte; "),
@@ -321,12 +323,16 @@ def test_before_an_unknown_letter_at_the_end_nothing_is_evaluated(line: str) -> 
 
 
 def test_what_looks_like_a_letter_may_be_a_part_of_a_name(tmp_path: Path) -> None:
-    (tmp_path / "data -x 5").write_bytes(b"x" * 4096)
-    with (tmp_path / "data -x 5").open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ):
-        assert taken("data -x 5", x=1).target == "data -x 5"
-    with pytest.raises(UsageError, match=r"^-x is not an option of %pte; "):
-        taken("data -x 5", x=1)
-    for text in ("deadbeef00 -feadbeef00", "1234 deadbeef00 -feadbeef00", "lambda y: a -y", "a -id", "-a if a else -r"):
+    for name in ("data -x 5", "data, -x 5"):
+        (tmp_path / name).write_bytes(b"x" * 4096)
+        with (tmp_path / name).open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ):
+            assert taken(name, x=1).target == name
+            if "," not in name:
+                assert taken(f"a, {name}").target == f"a, {name}"
+        with pytest.raises(UsageError, match=r"^-x is not an option of %pte; "):
+            taken(name, x=1)
+    for text in ("deadbeef00 -feadbeef00", "1234 deadbeef00 -feadbeef00", "feadbeef00 -deadbeef00", "lambda y: a -y",
+                 "a -id", "-a if a else -r"):  # fmt: skip
         assert taken(text).target == text
 
 
@@ -346,6 +352,7 @@ def test_an_unknown_letter_is_no_argument_of_a_script(line: str) -> None:
         ("{call()}, a", 1),
         ("{call()}, {call()}", 1),
         ("{call()} + 1", 0),
+        ("{call()} +1", 0),
         ("1 + {call()}", 0),
         ("not {call()}", 0),
         ("{call()} if a else b", 0),
@@ -371,9 +378,15 @@ def test_what_is_put_in_is_evaluated_once(line: str, times: int) -> None:
     assert len(called) == times
 
 
+def test_what_an_expression_assigns_is_a_variable() -> None:
+    names: dict[str, Any] = {}
+    assert evaluate("(new := 5)", Names(names)) == 5
+    assert names["new"] == 5
+
+
 def test_arguments_of_a_script_are_no_python() -> None:
-    found = read(StapMagics.stap, "-gv -D'A=1 2' {a} $s", {**NAMES, "gv": 1}, is_python=False)
-    assert (found.typed, found.options.define) == (["--guru", "--verbose", "-D"], ["A=1 2"])
+    found = read(StapMagics.stap, "-gv -D'A=1 2' -D {a} {a} $s", {**NAMES, "gv": 1}, is_python=False)
+    assert (found.typed, found.options.define) == (["--guru", "--verbose", "-D", "-D"], ["A=1 2", "{a}"])
     assert found.target == "{a} $s"
 
 

@@ -87,6 +87,16 @@ def test_variables_with_memory_come_first(shell: Shell, before: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "protocol",
+    ["__array_interface__", "__buffer__", "__dlpack__", "__arrow_c_array__", "__arrow_c_stream__", "__dataframe__"],
+)
+def test_what_exports_its_memory_comes_first(shell: Shell, protocol: str) -> None:
+    shell.ip.user_ns["exporter"] = type("Exporter", (), {protocol: pytest.fail})()
+    assert "exporter" in offered(shell, "%pte ")[: len(MEMORY) + 1]
+    del shell.ip.user_ns["exporter"]
+
+
+@pytest.mark.parametrize(
     ("word", "expected"),
     [("num", ["number", "numbers"]), ("large", ["largest"]), ("co", ["column", "count", "compute", "compile"]),
      ("memoryv", ["memoryview"]), ("child.", ["child.pid"]), ("[he", ["[heap]"]), ("[st", ["[stack]"]),
@@ -132,6 +142,13 @@ def test_variables_are_offered_as_values_to_decode_only(shell: Shell) -> None:
     shell.ip.user_ns["not a name"] = b"x"  # as globals() lets anybody do
     assert "not a name" not in offered(shell, "%pte ")
     del shell.ip.user_ns["not a name"]
+
+
+def test_names_with_an_underscore_are_offered_after_one(shell: Shell) -> None:
+    shell.ip.user_ns["_mine"] = b"x"
+    assert offered(shell, "%pte _mi") == ["_mine"]
+    assert "_mine" not in offered(shell, "%pte ")
+    del shell.ip.user_ns["_mine"]
 
 
 def test_regions_are_those_of_the_pid_before(shell: Shell, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from typed_lines import NAMES, expressions
 
 from pte_magic.errors import PteMagicError, TargetError
 from pte_magic.linux.address_space import own
+from pte_magic.notebook.expressions import pid_of
 from pte_magic.notebook.line_target import at_first_byte, named, named_together
 from pte_magic.targets import target as targets
 from pte_magic.workloads import fork_with, private_mapping
@@ -155,12 +156,13 @@ def test_a_file_whose_name_looks_like_more_is_one_target(tmp_path: Path, name: s
             assert (found.space.pid, found.meant.ranges) == (child.pid, ((start, start + PAGE),))
 
 
-def test_the_end_of_a_region_is_not_in_it() -> None:
+def test_the_first_address_of_a_region_is_in_it_and_the_end_is_not() -> None:
     regions = own().regions()
     # That of the program: in the space behind it nobody maps, and the heap begins elsewhere (arch_randomize_brk()).
     end = next(one.end for one, after in pairwise(regions) if one.end < after.start)
-    with named(hex(end - 1), {}) as found:
-        assert found.meant.note == ""
+    for within in (regions[0].start, end - 1):
+        with named(hex(within), {}) as found:
+            assert found.meant.note == ""
     with named(hex(end), {}) as found:
         assert found.meant.note == f"nothing is mapped at {end:#x}"
 
@@ -272,6 +274,21 @@ def test_a_pid_that_raises_is_one_line() -> None:
         assert "comma" not in str(caught.value)
 
 
+def test_a_pid_of_a_subclass_is_a_plain_number() -> None:
+    class Pid(int):
+        __str__ = __format__ = Broken.__index__  # type: ignore[assignment]  # it cannot be shown
+
+    found = pid_of("n", {"n": Pid(5)})
+    assert (found, type(found)) == (5, int)
+
+
+def test_which_letter_is_wrong_is_said_of_a_single_line() -> None:
+    for text, is_said in (("(1, 2", True), ("(1,\n2", False)):
+        with pytest.raises(TargetError, match="was never closed") as caught:
+            there_is(text)
+        assert str(caught.value).endswith(", at letter 1 of 5") == is_said
+
+
 def test_a_lone_number_that_is_nothing_is_said_to_be_an_address() -> None:
     # Below vm.mmap_min_addr nothing is mapped; a program may begin where pids end, at 0x400000. The next processes get
     # the numbers behind the last one.
@@ -312,6 +329,7 @@ def test_a_lone_number_that_is_nothing_is_said_to_be_an_address() -> None:
         ("nonsense", "name 'nonsense' is not defined, here or as a region; see %pte? for possible targets"),
         ("self", "'self' is this process; type self TARGET, such as self all"),
         ("data größe", "'data' is not a pid; type a number, or an object that has a pid; between two targets type a "),
+        ("True data", "'True' is not a pid; type a number, or an object that has a pid"),
         ("print(", "'print(' is not an address, region or Python expression: '(' was never closed, at letter 6 of 6"),
         ("data +", "'data +' is not an address, region or Python expression: invalid syntax"),
         ("data -", "'data -' is not an address, region or Python expression: invalid syntax"),
@@ -325,7 +343,9 @@ def test_a_lone_number_that_is_nothing_is_said_to_be_an_address() -> None:
         ("1/0", "1/0: ZeroDivisionError: division by zero"),
         ("data['x']", "data['x']: IndexError: only integers"),
         ("{}['x']", "{}['x']: KeyError: 'x'"),
+        ("d['\x1b']", r"d['\x1b']: KeyError: "),
         ("fails()", "fails(): ValueError: one (in fails, line "),
+        ("calls()", "calls(): ValueError: one (in fails, line "),
         ("forgets()", "forgets(): NameError: name 'forgotten' is not defined (in forgets, line "),
         ("[forgotten for _ in data]", "name 'forgotten' is not defined"),
         ("table.loc['x']", "table.loc['x']: KeyError: 'x'"),
@@ -346,6 +366,9 @@ def test_what_names_nothing_is_one_short_line(text: str, message: str) -> None:
         message = "one\ntwo"
         raise ValueError(message)
 
+    def calls() -> None:
+        fails()
+
     def forgets() -> None:
         forgotten  # type: ignore[name-defined]  # noqa: B018, F821  (that is the point)
 
@@ -363,7 +386,7 @@ def test_what_names_nothing_is_one_short_line(text: str, message: str) -> None:
         raise ValueError("x" * 9999)
 
     table = pd.DataFrame({"column": [1]})
-    functions: list[Any] = [finds, escapes, fails, forgets, says_nothing, long]
+    functions: list[Any] = [finds, escapes, fails, calls, forgets, says_nothing, long]
     names = {"table": table, "data": np.ones(99), "größe": np.ones(9), "d": {}}
     names |= {function.__name__: function for function in functions}
     with pytest.raises(TargetError) as caught, named(text, names, options=["--runs", "--map"]):
@@ -386,8 +409,12 @@ def test_several_targets_are_one_for_each_process(child: subprocess.Popen[bytes]
         assert [page for start, end in mine.meant.ranges for page in range(start, end, PAGE)] == sorted(pages)
         assert isinstance(mine.value, list)
         assert mine.value[0] is b  # held
+    with named_together("a, a", names) as (once,):
+        assert (once.text, once.value is a) == ("a", True)
     with named_together("0x10001-0x12001, 0x20001-0x22001", {}) as (both,):
         assert both.meant.note.count("was widened to whole pages") == 2
+    with named_together("child 0x10001-0x12001, child a", names) as (both,):
+        assert both.meant.note.startswith("child 0x10001-0x12001: 0x10001-0x12001 was widened to whole pages")
     with (
         pytest.raises(TargetError, match="'a,': a target is missing at a comma; type %pte a"),
         named_together("a,", names),

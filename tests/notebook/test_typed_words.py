@@ -29,6 +29,7 @@ from pte_magic.notebook.typed_words import outside_quotes, plain, split, words
         ("(a), (b)", ["(a)", "(b)"]),
         ("größe, данные", ["größe", "данные"]),
         ("a)], b", ["a)]", "b"]),
+        ("/srv/a:b, c", ["/srv/a:b", "c"]),
         ("a,", ["a", ""]),
         ("", [""]),
     ],
@@ -71,6 +72,7 @@ def test_brackets_and_quotes_keep_a_word_together(one: str, other: str) -> None:
         ("f'{d[\"a # b\"]}'", ("f'{d[\"a # b\"]}'", False)),
         ("a\xa0+\u2003b\x85", ("a + b", False)),
         ("'\xa0'", ("'\xa0'", False)),
+        ("/srv/a\tb\nc", ("/srv/a\tb\nc", False)),  # which may be in the name of a file
         ("", ("", False)),
         (";", ("", True)),
     ],
