@@ -241,3 +241,29 @@ def test_what_is_shown_of_a_value_is_short() -> None:
     assert arguments.shown(IntOfOwn(-5)) == "-5"
     assert arguments.shown(TextOfOwn("zz")) == "'zz'"
     assert arguments.shown(HOSTILE["long name"]()) == "a " + "X" * 60 + "…"
+    assert arguments.class_name(HOSTILE["name that is not seen"]()) == r"X\n\x1b"
+
+
+def test_the_limits_are_where_messages_say() -> None:
+    assert arguments.rows(1) == 1
+    with pytest.raises(PteMagicError, match=r"^rows=0 is not a whole number from 1 on; a frame has at least one row; "):
+        arguments.rows(0)
+    assert arguments.address((1 << 128) - 1, "start") == (1 << 128) - 1
+    with pytest.raises(PteMagicError, match=rf"^start={1 << 128} is too large; type an address, such as "):
+        arguments.address(1 << 128, "start")
+    assert arguments.seconds(0.5, "every", 0.5, 9) == 0.5
+    for value in (0.49, 9):
+        with pytest.raises(PteMagicError, match=rf"^every={value} is not a number of seconds; type one from 0.5 on$"):
+            arguments.seconds(value, "every", 0.5, 9)
+
+
+def test_what_is_returned_is_of_python_s_own_type() -> None:
+    assert type(arguments.integer(IntOfOwn(5), "pid", "")) is int
+    assert type(arguments.plain(TextOfOwn("x"))) is type(arguments.text(TextOfOwn("x"), "name", "")) is str
+    assert arguments.flag(np.True_, "tables", "") is True
+
+
+def test_a_text_that_stands_for_no_bytes_is_not_a_path() -> None:
+    assert arguments.path(b"x\xff") == "x\udcff"
+    with pytest.raises(PteMagicError, match=r"^path='x\\ud800' is not a path; "):
+        arguments.path("x\ud800")
