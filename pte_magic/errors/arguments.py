@@ -85,7 +85,7 @@ def index(value: Any) -> int | None:
     if issubclass(type(value), (bool, np.bool_)):
         return None
     try:
-        return int.__index__(operator.index(value))  # of a subclass, too, which may compare as it likes
+        return operator.index(value)  # an exact int, of a subclass, too, which may compare as it likes
     except Exception:  # noqa: BLE001  (somebody else's __index__ may raise anything: then it is not a number)
         return None
 

@@ -136,7 +136,7 @@ def pid_of(text: str, namespace: Mapping[str, Any]) -> int | None:
     try:
         value = getattr(value, "pid", value)  # a Popen, a multiprocessing.Process, a psutil.Process
         if not isinstance(value, bool):
-            return int.__index__(operator.index(value))
+            return operator.index(value)
     except TypeError:
         pass
     except Exception as error:  # a property and __index__ of somebody else's may raise anything
@@ -152,7 +152,7 @@ def short(text: str) -> str:
 
 
 def _cut(text: str) -> str:
-    return short(text)[1:-1] if not text.isprintable() or len(text) > _SHOWN else text
+    return short(text)[1:-1] if len(text) > _SHOWN else text
 
 
 def _not_python(text: str, error: Exception) -> TargetError:
