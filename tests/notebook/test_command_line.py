@@ -189,7 +189,7 @@ def test_a_wrong_option_is_one_line(line: str, message: str) -> None:
         ("d['$a']", "d['$a']"),
         ("{undefined}", "(undefined)"),
         ("/srv/{undefined}", "/srv/{undefined}"),
-        ("/srv/'$s'", "/srv/'$s'"),
+        ("/srv/'{s}'", "/srv/'{s}'"),
         ("{", "{"),
         ("a, /srv/{s}", "a, /srv/text"),
         ("pid ./{s}", "pid ./text"),
