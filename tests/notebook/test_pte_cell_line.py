@@ -50,7 +50,7 @@ def test_help_says_how_to_use_it(shell: Shell, line: str) -> None:
     cell = shell.run(line)
     assert "ran" not in shell.ip.user_ns
     assert cell.err == ""
-    for words in ("%%pte [-w WALKER]", "%%pte a, child.pid a", "--settle SECONDS", "--out NAME"):
+    for words in ("%%pte [-w NAME]", "%%pte a, child.pid a", "--settle SECONDS", "--out NAME"):
         assert words in cell.out
 
 
