@@ -278,4 +278,4 @@ def test_flags_are_shown_by_name_and_constants_once(mixed: int) -> None:
     assert "<th>kpf_anon</th>" in html
     assert "kpf_zero_page" not in html
     unset = sum(not table[f"kpf_{name}"].any() for name in page_frame_columns.FLAGS)
-    assert f"; {unset} unset page-frame flags hidden]" in html
+    assert f"; {unset} unset page-frame flags hidden;" in html

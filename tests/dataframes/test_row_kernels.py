@@ -199,7 +199,7 @@ def test_the_column_is_shown_where_it_tells_something() -> None:
     assert len(own["format"].cat.categories) == 1
     assert hardware.encoding() not in repr(own)
     other = arm() if hardware.encoding() != "arm64_16k" else x86()
-    assert repr(other).splitlines()[-1].endswith(f"format {other['format'].iloc[0].split()[0]}")
+    assert repr(other).splitlines()[-1].endswith(f"format {other['format'].iloc[0].split()[0]}]")
     lines = repr(pd.concat([arm(), x86()])).splitlines()
     assert (
         [line.split().count("arm64_16k") for line in lines].count(1)

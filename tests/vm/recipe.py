@@ -44,8 +44,11 @@ NO_FILES = (
 )
 DPKG = ("force-unsafe-io", *(f"path-exclude={path}/*" for path in NO_FILES))
 
-NOT_IN_GUESTS = {"axe-playwright-python", "mypy", "pandas-stubs", "playwright", "ruff"}
-"""They check, and drive a browser that is not there."""
+NOT_IN_GUESTS = {
+    *("argcomplete", "argparse-manpage", "axe-playwright-python", "mypy", "pandas-stubs", "playwright", "resvg-py"),
+    "ruff",
+}
+"""They check, make a page of the manual or a picture, and drive a shell and a browser that are not there."""
 COMPILER = "ziglang>=0.13"
 """What compiles the eBPF program where there is no clang (hatch_build.py)."""
 
