@@ -134,7 +134,7 @@ def _about(made: PteFrame, meant: Target) -> PteFrame:
     if meant.address is not None:
         made.attrs["address"] = meant.address
     elif len(meant.ranges) <= _FEW:
-        made.attrs["ranges"] = meant.ranges
+        made.attrs["ranges"] = [list(range_) for range_ in meant.ranges]  # as it comes back from a file
     if meant.items is not None:
         made.attrs["items"] = meant.items
     return made
