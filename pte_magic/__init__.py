@@ -8,7 +8,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pte_magic.linux.interrupts import deferred
+from pte_magic.linux.importing import importing
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -138,7 +138,7 @@ if not TYPE_CHECKING:  # to a type checker it would say that every name exists
 
     def __getattr__(name: str) -> Any:
         if name in _PACKAGES:
-            with deferred():
+            with importing():
                 return importlib.import_module(f"{__name__}.{name}")
         if name not in _MODULES:
             message = f"module {__name__!r} has no attribute {name!r}"
@@ -151,7 +151,7 @@ def _found(module: str, name: str) -> Any:
     if name.startswith("__"):  # asked by those who go through all modules
         message = f"module {module!r} is imported when something in it is needed"
         raise AttributeError(message)
-    with deferred():
+    with importing():
         return getattr(importlib.import_module(module), name)
 
 
@@ -166,7 +166,7 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Add the magics to a shell; IPython calls this for ``%load_ext pte_magic``."""
-    with deferred():
+    with importing():
         from pte_magic.notebook.extension import load  # noqa: PLC0415  (at the top, IPython would be needed for walk())
 
     load(shell)
@@ -174,7 +174,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Remove the magics and unload what was loaded into the kernel, for ``%unload_ext pte_magic``."""
-    with deferred():
+    with importing():
         from pte_magic.notebook.extension import unload  # noqa: PLC0415  (at the top, IPython would be needed for walk())
 
     unload(shell)

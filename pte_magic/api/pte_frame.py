@@ -13,7 +13,7 @@ from pte_magic.api.pte_diff import compare
 from pte_magic.api.regions import of_frame, whole_space
 from pte_magic.api.summary import Summary
 from pte_magic.dataframes import column_names, columns, row_kernels, runs
-from pte_magic.linux.interrupts import deferred
+from pte_magic.linux.importing import importing
 from pte_magic.views import region_table
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class PteFrame(OwnFrame):
             >>> pte_magic.walk("all").frames().groupby("region", observed=True)["kpf_thp"].mean()
 
         """
-        with deferred():
+        with importing():
             from pte_magic.dataframes.page_frame_columns import join  # noqa: PLC0415  (this module is to its left)
 
         self._need("frames()", *column_names.WHERE, "pfn", "host", "pid")
@@ -199,7 +199,7 @@ class PteFrame(OwnFrame):
             TargetError: There is no such row, or it has no raw entry.
 
         """
-        with deferred():
+        with importing():
             from pte_magic.views.bits import BitField  # noqa: PLC0415  (widgets take as long to import as all else)
 
         self._need("bits()", "entry", "level")
@@ -226,11 +226,11 @@ class PteFrame(OwnFrame):
         if callable(func):
             return super().map(func, na_action=na_action, **options)
         if isinstance(func, PteFrame):
-            with deferred():
+            with importing():
                 from pte_magic.views.page_map.before_after import BeforeAfter  # noqa: PLC0415  (it is to its left)
 
             return BeforeAfter(self, func, self.diff(func), **options)
-        with deferred():
+        with importing():
             from pte_magic.views.page_map.page_map import PageMap  # noqa: PLC0415  (widgets take as long to import as all else)
 
         self._need("map()", *column_names.WHERE, "state")
@@ -243,7 +243,7 @@ class PteFrame(OwnFrame):
             TargetError: The frame is not that of a single address, or has no raw entries.
 
         """
-        with deferred():
+        with importing():
             from pte_magic.views.translation import Translation  # noqa: PLC0415  (this module is to its left)
 
         self._need("translation()", *column_names.WHERE, "level", "entry", "state")

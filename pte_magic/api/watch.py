@@ -18,7 +18,8 @@ from pte_magic.api.looking_thread import LookingThread
 from pte_magic.api.looks import Look, Looks, counts, event
 from pte_magic.errors import PteMagicError, UnstableError, arguments
 from pte_magic.linux.address_space import AddressSpace, own
-from pte_magic.linux.interrupts import Lock, deferred
+from pte_magic.linux.importing import importing
+from pte_magic.linux.interrupts import Lock
 from pte_magic.targets.named_target import Named
 from pte_magic.text import units
 from pte_magic.views import picture_file, watch_history
@@ -191,9 +192,8 @@ class Watch:
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         if self._view is None:
-            with deferred():
+            with importing():
                 from pte_magic.views.watch_widget import LiveView  # noqa: PLC0415  (widgets take as long to import as all else)
-
             self._view = LiveView(self)
         return self._view._repr_mimebundle_(**options)
 

@@ -11,7 +11,7 @@ from pte_magic.errors import TargetError, arguments
 from pte_magic.errors.cut import cut
 from pte_magic.linux import kernel_text
 from pte_magic.linux.hardware import PAGE_SIZE, untagged, user_limit
-from pte_magic.linux.interrupts import deferred
+from pte_magic.linux.importing import importing
 from pte_magic.text.suggestions import did_you_mean
 from pte_magic.text.typed_numbers import number
 
@@ -93,7 +93,7 @@ def of_object(thing: object) -> Target:
         TargetError: It has no memory, or none in this process.
 
     """
-    with deferred():
+    with importing():
         from pte_magic.targets.objects import find  # noqa: PLC0415  (pandas, which addresses and texts have no use for)
 
     found = find(thing)

@@ -11,7 +11,7 @@ from pte_magic.dataframes.frame_kinds import is_chain
 from pte_magic.errors import TargetError
 from pte_magic.formats.describe import HIDDEN, Description, describe, hexadecimal
 from pte_magic.linux import geometry
-from pte_magic.linux.interrupts import deferred
+from pte_magic.linux.importing import importing
 from pte_magic.text.units import size
 from pte_magic.views import entry_picture, picture_file, sheet
 from pte_magic.views.html_table import cells, column_heads, row, row_head, table
@@ -173,7 +173,7 @@ class Translation:
         return self.text()
 
     def _repr_html_(self) -> str:
-        with deferred():
+        with importing():
             from pte_magic.views.bits import BitField  # noqa: PLC0415  (widgets take as long to import as all else)
 
         if not self._pictures:

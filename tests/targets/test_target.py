@@ -205,7 +205,9 @@ def test_objects_are_the_pages_that_hold_them() -> None:
     begin = -(-whole.ctypes.data // PAGE) * PAGE - whole.ctypes.data
     part = whole[begin + 10 : begin + 3 * PAGE + 1]
     first = whole.ctypes.data + begin
-    assert targets.of_object(part) == targets.Target(((first, first + 4 * PAGE),))
+    found = targets.of_object(part)
+    assert found.ranges == ((first, first + 4 * PAGE),)
+    assert found.items == {"first": part.ctypes.data, "bytes": 1, "shape": [part.size]}
 
 
 def test_blocks_on_neighbouring_pages_are_one_range() -> None:

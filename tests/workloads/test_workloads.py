@@ -179,7 +179,7 @@ def test_protection_is_what_it_was_also_after_an_error_and_in_parts() -> None:
         (lambda: workloads.protect(workloads.private_mapping(1), "q"), "access 'q' does not exist; type"),
         (lambda: workloads.protect(workloads.private_mapping(1), None), "access None does not exist; type"),  # type: ignore[arg-type]
         (lambda: workloads.protect(workloads.private_mapping(1), ["r"]), "access a list does not exist"),  # type: ignore[arg-type]
-        (lambda: workloads.protect(workloads.private_mapping(1), "9" * 5000), "access '9+ … does not exist"),
+        (lambda: workloads.protect(workloads.private_mapping(1), "9" * 5000), "access '9+… does not exist"),
         (lambda: workloads.file_mapping(None), "file=None is not a path"),  # type: ignore[arg-type]
         (lambda: workloads.file_mapping("\0"), "is not a path"),
         (lambda: workloads.file_mapping("\ud800"), "is not a path"),

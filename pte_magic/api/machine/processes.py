@@ -19,7 +19,7 @@ from pte_magic.errors import TargetError
 from pte_magic.errors.cut import cut
 from pte_magic.formats import kernel
 from pte_magic.linux import hardware, kernel_text, sizes
-from pte_magic.linux.interrupts import deferred
+from pte_magic.linux.importing import importing
 from pte_magic.text import units
 from pte_magic.views import frame_view
 from pte_magic.views.value_words import MISSING
@@ -100,7 +100,7 @@ class Processes(OwnFrame):
             message = f"{func!r} is not a function; type .map() for the picture of physical memory"
             raise TargetError(message)
         self._need("map()", "pid", "name", "host", "walker")
-        with deferred():
+        with importing():
             from pte_magic.views import palette  # noqa: PLC0415  (widgets take as long to import as all else)
             from pte_magic.views.page_map import physical_map  # noqa: PLC0415  (widgets take as long to import as all else)
 

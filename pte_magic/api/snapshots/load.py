@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pte_magic.api.snapshots.saved import Snapshot
 from pte_magic.errors import MissingPackageError, arguments
-from pte_magic.linux.interrupts import deferred
+from pte_magic.linux.importing import importing
 
 if TYPE_CHECKING:
     import os
@@ -33,7 +33,7 @@ def load(path: str | os.PathLike[str]) -> Snapshot:
 
     """
     try:
-        with deferred():
+        with importing():
             import pyarrow as pa  # noqa: F401, PLC0415  (an extra)
     except ModuleNotFoundError as error:
         raise MissingPackageError from error

@@ -11,7 +11,7 @@ from pte_magic.api.snapshots import directories
 from pte_magic.api.stream import ROWS, regrouped
 from pte_magic.errors import TargetError, arguments
 from pte_magic.errors.escapes import visible
-from pte_magic.linux.interrupts import deferred
+from pte_magic.linux.importing import importing
 from pte_magic.text.units import counted
 from pte_magic.walkers.entries import join
 
@@ -168,7 +168,7 @@ def _hosts(files: Iterable[File]) -> tuple[str, ...]:
 
 
 def _opened(file: File) -> AbstractContextManager[Opened]:
-    with deferred():
+    with importing():
         from pte_magic.api.snapshots.reading import opened  # noqa: PLC0415  (pyarrow is an extra)
 
     return opened(file.path, file.pid)

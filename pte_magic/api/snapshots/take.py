@@ -34,7 +34,8 @@ from pte_magic.errors import (
 from pte_magic.errors.escapes import visible
 from pte_magic.linux import descriptors, kernel_text
 from pte_magic.linux.address_space import AddressSpace, own
-from pte_magic.linux.interrupts import Interrupts, deferred
+from pte_magic.linux.importing import importing
+from pte_magic.linux.interrupts import Interrupts
 from pte_magic.text.units import counted
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def snapshot(
 
     """
     try:
-        with deferred():
+        with importing():
             from pte_magic.api.snapshots import writing  # noqa: PLC0415  (pyarrow is an extra)
     except ModuleNotFoundError as error:
         raise MissingPackageError from error
