@@ -17,7 +17,7 @@ from pte_magic.text.units import counted
 from pte_magic.views import entry_picture, entry_text, first_columns, first_line, hidden_digits, one_address
 from pte_magic.views.headline import headline, shortened
 from pte_magic.views.html_table import of_frame
-from pte_magic.views.markup import escape, framed, scrolled
+from pte_magic.views.markup import KEYS, escape, framed, scrolled
 from pte_magic.views.offsets import offsets
 from pte_magic.views.one_address import CONSTANT, SET
 from pte_magic.views.strip import strip
@@ -127,7 +127,9 @@ def _tables(frame: pd.DataFrame, shown: pd.DataFrame, limit: int | None) -> str:
     if set(shown.columns) <= set(first.columns):
         return made
     every = html_table(table, limit, "table of entries, all columns")
-    return f"{made}<details><summary>all {len(shown.columns)} columns that are not empty</summary>{every}</details>"
+    return (
+        f"{made}<details><summary {KEYS}>all {len(shown.columns)} columns that are not empty</summary>{every}</details>"
+    )
 
 
 def html_table(table: pd.DataFrame, limit: int | None, label: str = "table of entries", *, index: bool = True) -> str:

@@ -50,7 +50,7 @@ def test_axe_finds_nothing_wrong_with_the_table_in_both_themes(jupyter: Jupyter)
 
 
 def test_in_a_narrow_window_all_of_the_table_can_be_reached(jupyter: Jupyter) -> None:
-    with jupyter.notebook(CELLS, theme="dark", width=NARROW) as notebook:
+    with jupyter.notebook(CELLS, theme="dark", width=700) as notebook:
         output = notebook.run("%pte a")
         for name in ("vaddr", "index", "size", "state", "bits that are set"):
             expect(output.get_by_role("columnheader", name=name, exact=True)).to_be_in_viewport(ratio=0.9)
@@ -58,7 +58,7 @@ def test_in_a_narrow_window_all_of_the_table_can_be_reached(jupyter: Jupyter) ->
         notebook.picture("table-narrow")
         last.scroll_into_view_if_needed()
         expect(last).to_be_in_viewport(ratio=0.9)
-        assert notebook.page.evaluate("document.scrollingElement.scrollWidth") <= NARROW
+        assert notebook.page.evaluate("document.scrollingElement.scrollWidth") <= 700
 
 
 def test_a_process_is_shown_by_region_in_both_themes_and_widths(jupyter: Jupyter) -> None:

@@ -19,7 +19,7 @@ from waiting import SECONDS
 import pte_magic
 from pte_magic import walkers
 from pte_magic.errors import WalkerUnavailableError
-from pte_magic.walkers import stap
+from pte_magic.walkers import helper_protocol, stap
 from pte_magic.walkers.pagemap import PagemapWalker
 
 if TYPE_CHECKING:
@@ -97,18 +97,22 @@ def test_auto_takes_what_works_since(make: Callable[[Maker], Maker], monkeypatch
 
 
 @pytest.mark.parametrize("use", [walkers.attempt, walkers.get], ids=["attempt", "get"])
-def test_one_that_cannot_work_keeps_nothing_of_its_callers(use: Callable[[str], object]) -> None:
+def test_one_that_cannot_work_keeps_nothing_of_its_callers(
+    use: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def caller() -> weakref.ref[NDArray[np.uint8]]:
         array = np.ones(1, np.uint8)
         with suppress(WalkerUnavailableError):
-            use("helper")  # none listens: see conftest.py
+            use("helper")
         return weakref.ref(array)
 
+    monkeypatch.setenv(helper_protocol.VARIABLE, "/nonexistent/pte-magic")
     walkers.close()
     array = caller()
     assert isinstance(walkers.known("helper"), WalkerUnavailableError)
     gc.collect()
     assert array() is None
+    walkers.close()  # others have a helper
 
 
 def test_a_child_may_be_forked_while_one_is_made(make: Callable[[Maker], Maker]) -> None:
