@@ -108,7 +108,8 @@ def test_two_commands_show_an_ordinary_user_raw_entries_in_jupyterlab() -> None:
     assert ", walker helper" in shown
     assert len(entries) >= 3
     for entry in entries:
-        assert f"{entry:#x}" in shown
+        digits = zip(f"{entry:016x}", f"{FRAME:016x}", strict=True)
+        assert "0x" + "".join("?" if hidden != "0" else digit for digit, hidden in digits) in shown
     assert raw["vaddr"].tolist() == vaddr.tolist()
     assert [int(entry) & ~FRAME for entry in raw["entry"]] == entries.tolist()
     assert (raw["pfn"] > 0).all()
