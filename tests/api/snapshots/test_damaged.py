@@ -141,7 +141,7 @@ print(refused / len(good))
 
 
 @pytest.mark.parametrize("checked", [True, False], ids=["version-3", "version-2"])
-def test_no_flipped_bit_of_the_footer_ends_the_process(checked: bool, copy: Path, tmp_path: Path) -> None:  # noqa: FBT001
+def test_no_flipped_bit_of_the_footer_ends_the_process(checked: bool, copy: Path, tmp_path: Path) -> None:  # noqa: FBT001  (a case)
     path = copy
     if not checked:
         path = tmp_path / "old"
