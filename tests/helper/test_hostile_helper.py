@@ -252,6 +252,22 @@ def test_an_interrupt_ends_the_wait_for_a_connection(path: Path) -> None:
     assert descriptors() == before
 
 
+def test_an_interrupt_with_the_greeting_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    call = helper_greeting.call
+
+    def interrupted_after(*arguments: Any) -> Any:
+        greeted = call(*arguments)
+        signal.raise_signal(signal.SIGINT)
+        return greeted
+
+    before = descriptors()
+    with Hostile(path, deaf(threading.Event())):
+        monkeypatch.setattr(helper_greeting, "call", interrupted_after)
+        with pytest.raises(KeyboardInterrupt):
+            HelperWalker()
+    assert descriptors() == before
+
+
 def test_a_forked_child_does_not_wait_for_its_parent_s_greeting(path: Path) -> None:
     with Hostile(path, silent):
         with pytest.raises(WalkerUnavailableError):
@@ -648,4 +664,25 @@ def test_an_answer_is_read_whose_helper_has_ended_since(path: Path, monkeypatch:
     with Hostile(path, serve):
         walker = HelperWalker()
         assert walker.walk(own(), START, START + PAGE).vaddr.tolist() == [START]
+        walker.close()
+
+
+def test_a_walk_goes_on_where_the_helper_closed_between_two_walks(path: Path) -> None:
+    closed = threading.Event()
+
+    def serve(server: Hostile, connected: socket.socket) -> None:
+        fd = hostile.greet(connected)
+        hostile.put(fd, [one(START)])
+        server.request(connected)
+        connected.send(message(1, 1, START + PAGE))
+        os.close(fd)
+        connected.close()
+        closed.set()
+
+    with Hostile(path, serve):
+        walker = HelperWalker()
+        for _ in range(3):
+            assert walker.walk(own(), START, START + PAGE).vaddr.tolist() == [START]
+            assert closed.wait(SECONDS)
+            closed.clear()
         walker.close()
