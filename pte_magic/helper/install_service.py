@@ -94,7 +94,8 @@ def _systemctl(*commands: list[str]) -> None:
     if not RUNNING.exists():
         _say(f"systemd does not run here; where it does, type {' and '.join(f'`{line}`' for line in lines)}")
         return
-    for line in lines:  # constants of this module
+    for line in lines:
+        # S603: no shell reads them, and the lines are constants of this module
         done = subprocess.run(line.split(), capture_output=True, text=True, errors="backslashreplace", check=False)  # noqa: S603
         if done.returncode:
             message = f"`{line}` failed: {done.stderr.strip()}; `systemctl status {SOCKET}` says more"

@@ -193,7 +193,7 @@ class SharedMemoryWalker(Walker):
         origin: int,
         start: int,
         end: int,
-        tables: bool,  # noqa: FBT001
+        tables: bool,  # noqa: FBT001  (like once() of all sources)
         take: Callable[[NDArray[np.uint64], NDArray[Any]], object],
     ) -> tuple[int, int, int]:
         """Call the kernel once for a part of the walk that began at `origin`; return the end of the part.

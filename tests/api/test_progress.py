@@ -58,7 +58,7 @@ def left(said: bytes) -> str:
 
 
 @pytest.mark.parametrize(("seconds", "seen"), [(0.6, True), (0, False)])
-def test_a_terminal_shows_what_takes_more_than_a_second(seconds: float, seen: bool) -> None:  # noqa: FBT001
+def test_a_terminal_shows_what_takes_more_than_a_second(seconds: float, seen: bool) -> None:
     said, printed = on_a_terminal(LONG.format(seconds=seconds))
     assert printed == b""
     assert (b"looking" in said) is seen, said

@@ -90,7 +90,7 @@ def test_table(of: Macros, level: str, pfn: int, flags: set[int]) -> None:
 
 
 @given(macros, levels, st.integers(0, 22), st.integers(0, (1 << 50) - 1), st.booleans(), st.booleans())
-def test_swapped_page(of: Macros, level: str, device: int, offset: int, exclusive: bool, uffd_wp: bool) -> None:  # noqa: FBT001, PLR0913, PLR0917
+def test_swapped_page(of: Macros, level: str, device: int, offset: int, exclusive: bool, uffd_wp: bool) -> None:  # noqa: PLR0913, PLR0917  (hypothesis gives them)
     entry = of.swp_entry(device, offset, exclusive << 2 | (uffd_wp and of.new) << 3)
     assume(entry)
     protected = {"uffd_wp": uffd_wp} if of.new else {}

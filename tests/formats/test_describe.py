@@ -83,7 +83,7 @@ def test_special_entries_are_called_by_their_names(number: int, frame: int) -> N
     [(0x80000002892000E7, "pmd", False), (~0x289200000 & 0x000F_FFFF_FFFF_F000 | 0xE6, "pmd", True),
      (0x153016067, "pte", False), (~0x153016000 & 0x000F_FFFF_FFFF_F000 | 0x160, "pte", True)],
 )  # fmt: skip
-def test_bits_of_a_frame_that_are_inverted_are_said_to_be(entry: int, level: str, inverted: bool) -> None:  # noqa: FBT001  (a parameter of a test)
+def test_bits_of_a_frame_that_are_inverted_are_said_to_be(entry: int, level: str, inverted: bool) -> None:
     found = describe(entry, level, KERNELS["6.18-4"])
     says = next(part.says for part in found.parts if part.name == "pfn")
     assert says.endswith(", bits inverted") == inverted

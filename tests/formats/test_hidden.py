@@ -78,7 +78,7 @@ def test_it_is_the_same_done_twice(given_: list[tuple[int, str]], of: Kernel) ->
 
 
 @given(page_frames, page_frames, st.sampled_from(["pte", "pmd", "pud"]), st.booleans(), kernels)
-def test_nothing_of_a_frame_is_left(one: int, other: int, level: str, is_present: bool, of: Kernel) -> None:  # noqa: FBT001  (hypothesis gives it by position)
+def test_nothing_of_a_frame_is_left(one: int, other: int, level: str, is_present: bool, of: Kernel) -> None:
     flags = (PRESENT if is_present else PROTNONE) | (PSE if level != "pte" else 0) | 0x66
     both = [leaf(number & LEAF_MASK[level] >> 12, flags, level) for number in (one, other)]
     raw, _ = hidden([(entry, level) for entry in both], of)

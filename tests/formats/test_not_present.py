@@ -89,7 +89,7 @@ def test_its_frame_is_hidden_like_a_place_in_swap(of: Kernel, entry: int) -> Non
 
 @pytest.mark.parametrize(("entry", "says"), [(0x0000000000000002, True), (0x00000FFFFFFFFE00, True),
                                              (0x07FFFFFFFFFFFC00, False), (0x07FFFE0000000000, False)])  # fmt: skip
-def test_a_place_that_no_swap_device_has_is_said_to_be_that(entry: int, says: bool) -> None:  # noqa: FBT001
+def test_a_place_that_no_swap_device_has_is_said_to_be_that(entry: int, says: bool) -> None:
     found = describe(entry, "pte", KERNELS["7.2-4"])
     assert found.state == "swap"
     assert ("no swap device has so many pages" in found.says) == says

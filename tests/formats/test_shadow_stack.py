@@ -59,7 +59,7 @@ def test_a_table_is_not_a_shadow_stack() -> None:
 @given(
     st.sampled_from(ARM), frames, st.booleans(), st.lists(st.sampled_from(["mkdirty", "mkold", "mkyoung"]), max_size=3)
 )
-def test_guarded_control_stack_of_arm64(of: Macros, pfn: int, writable: bool, how: list[str]) -> None:  # noqa: FBT001
+def test_guarded_control_stack_of_arm64(of: Macros, pfn: int, writable: bool, how: list[str]) -> None:
     pfn &= (1 << of.physical_bits - of.page_shift) - 1
     entry = of.pfn_pte(pfn, gcs(of, writable=writable))
     for step in how:

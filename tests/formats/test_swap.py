@@ -68,7 +68,7 @@ def test_page_frames_in_offsets_are_as_wide_as_physical_memory_may_be(levels: in
 
 
 @given(st.sampled_from(["pte", "pmd"]), st.booleans(), st.integers(0, 22), offsets, flag_sets)
-def test_swapped_page(level: str, soft: bool, device: int, offset: int, flags: set[int]) -> None:  # noqa: FBT001
+def test_swapped_page(level: str, soft: bool, device: int, offset: int, flags: set[int]) -> None:
     entry = swap_entry(device, offset, union(flags))
     assume(entry)  # the very last page of the first device would be an empty entry; no device is that large
     tracked = {"soft_dirty": SWP_SOFT_DIRTY in flags} if soft else {}

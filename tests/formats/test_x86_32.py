@@ -23,7 +23,7 @@ def some(of: Macros, names: set[str]) -> tuple[int, dict[str, object]]:
 
 
 @given(macros, frames, chosen, st.booleans())
-def test_page(of: Macros, pfn: int, names: set[str], is_global: bool) -> None:  # noqa: FBT001
+def test_page(of: Macros, pfn: int, names: set[str], is_global: bool) -> None:
     flags, said = some(of, names)
     pfn &= of.physical_mask >> 12
     entry = of.leaf(pfn, flags | PRESENT | is_global << 8)
@@ -70,7 +70,7 @@ def test_table(of: Macros, pfn: int) -> None:
 
 
 @given(macros, st.integers(0, 22), st.integers(0, (1 << 23) - 1), st.booleans())
-def test_swapped_page(of: Macros, device: int, offset: int, exclusive: bool) -> None:  # noqa: FBT001
+def test_swapped_page(of: Macros, device: int, offset: int, exclusive: bool) -> None:
     told = of.release >= (6, 3)
     entry = of.swap_entry(device, offset, (exclusive and told) * SWP_EXCLUSIVE)
     assume(entry)

@@ -142,7 +142,7 @@ def test_empty_entry(level: str) -> None:
 
 
 @given(page_frames, st.integers(40, 51), st.booleans())
-def test_encryption_bit_is_no_part_of_the_frame(pfn: int, c_bit: int, encrypted: bool) -> None:  # noqa: FBT001
+def test_encryption_bit_is_no_part_of_the_frame(pfn: int, c_bit: int, encrypted: bool) -> None:
     of, bit = kernel("migration pte_marker", c_bit=c_bit), 1 << c_bit
     entry = (pfn << 12) & ~bit | encrypted * bit | PRESENT
     found = decoded(entry, "pte", of)

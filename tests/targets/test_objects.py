@@ -104,7 +104,7 @@ slices = st.tuples(st.integers(-6, 6), st.integers(-6, 6), st.sampled_from([-3, 
 
 
 @given(st.tuples(slices, slices), st.booleans())
-def test_any_view_lies_from_its_first_to_its_last_element(of: tuple[tuple[int, int, int], ...], turned: bool) -> None:  # noqa: FBT001
+def test_any_view_lies_from_its_first_to_its_last_element(of: tuple[tuple[int, int, int], ...], turned: bool) -> None:
     view = np.arange(30, dtype=np.int16).reshape(5, 6)[tuple(slice(*part) for part in of)]
     view = view.T if turned else view
     addresses = [

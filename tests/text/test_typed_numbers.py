@@ -14,7 +14,7 @@ either = st.booleans()
 
 
 @given(words, either)
-def test_a_prefix_is_believed(value: int, digits_are_hex: bool) -> None:  # noqa: FBT001  (hypothesis gives it)
+def test_a_prefix_is_believed(value: int, digits_are_hex: bool) -> None:
     for text in (hex(value), hex(value).upper(), f"{value:#_x}", oct(value), f" {value:#x} "):
         assert number(text, digits_are_hex=digits_are_hex) == TypedNumber(value)
     assert number(f"{value:#066b}", digits_are_hex=digits_are_hex) == TypedNumber(value)

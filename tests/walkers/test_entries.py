@@ -15,7 +15,7 @@ from pte_magic.walkers.entries import SPAN, Entries, join
 
 
 @given(st.lists(st.integers(1, 5), min_size=1), st.booleans(), st.data())
-def test_parts_joined_are_the_whole(counts: list[int], told: bool, data: st.DataObject) -> None:  # noqa: FBT001
+def test_parts_joined_are_the_whole(counts: list[int], told: bool, data: st.DataObject) -> None:
     n = sum(counts)
     starts = np.cumsum(counts) - counts
     spans = np.array([(at * PAGE, PAGE, count, 4) for at, count in zip(starts, counts, strict=True)], SPAN)

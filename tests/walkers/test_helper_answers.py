@@ -35,7 +35,7 @@ def ends(runs: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int
 
 
 @given(steps(), st.sampled_from(sorted(WAYS)), st.booleans())
-def test_every_walk_can_be_an_answer(walk: Any, way: str, tables: bool) -> None:  # noqa: FBT001  (hypothesis gives it)
+def test_every_walk_can_be_an_answer(walk: Any, way: str, tables: bool) -> None:
     start, end, runs = walk
     spans = pushed(runs if tables else ends(runs))
     reached = int(spans[-1]["vaddr"] + spans[-1]["size"] * spans[-1]["count"])
@@ -51,7 +51,7 @@ CHANGES = {
 
 
 @given(steps(), st.data(), st.booleans())
-def test_whatever_is_believed_covers_what_was_asked(walk: Any, data: st.DataObject, tables: bool) -> None:  # noqa: FBT001  (hypothesis gives it)
+def test_whatever_is_believed_covers_what_was_asked(walk: Any, data: st.DataObject, tables: bool) -> None:
     """Both ways of looking at it are of one mind, and nothing overflows."""
     start, end, runs = walk
     spans = pushed(runs if tables else ends(runs))

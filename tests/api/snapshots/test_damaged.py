@@ -141,7 +141,7 @@ print(refused / len(good))
 
 
 @pytest.mark.parametrize("checked", [True, False], ids=["version-3", "version-2"])
-def test_no_flipped_bit_of_the_footer_ends_the_process(checked: bool, copy: Path, tmp_path: Path) -> None:  # noqa: FBT001  (a case)
+def test_no_flipped_bit_of_the_footer_ends_the_process(checked: bool, copy: Path, tmp_path: Path) -> None:
     path = copy
     if not checked:
         path = tmp_path / "old"
@@ -337,7 +337,7 @@ def test_facts_that_are_none_are_refused(text: bytes, copy: Path) -> None:
 
 
 @pytest.mark.parametrize(("private", "modes"), [(True, (0o700, 0o700, 0o600)), (False, (0o755, 0o755, 0o644))])
-def test_who_else_may_read_it(private: bool, modes: tuple[int, int, int], tmp_path: Path) -> None:  # noqa: FBT001
+def test_who_else_may_read_it(private: bool, modes: tuple[int, int, int], tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
         pte_magic.snapshot(tmp_path / "new", private=private)

@@ -14,7 +14,7 @@ from pte_magic.walkers.bpf.constants import TABLES
 
 @pytest.mark.parametrize("encoding", TABLES)
 @given(entry=st.integers(0, (1 << 64) - 1), is_table=st.booleans())
-def test_tables_are_where_the_fields_say(encoding: str, entry: int, is_table: bool) -> None:  # noqa: FBT001
+def test_tables_are_where_the_fields_say(encoding: str, entry: int, is_table: bool) -> None:
     tables = TABLES[encoding]
     if is_table:
         entry = entry & ~tables.bits | tables.value
