@@ -169,7 +169,7 @@ probe begin {  // pid2task() itself is not for interrupts
   task = pid2task(target())
   thread = pid2task(2)
 }
-probe kernel.trace("sched_switch") {
+probe perf.type(1).config(3).sample(1) {  // each switch of tasks, within the scheduler
   entry = pte_of(task, $address)
   if (entry == -1) refused++
   else if (task != task_current()) wrong++
@@ -191,8 +191,12 @@ probe end {
 """,
     {"address": 0},
 )
-"""It counts by ``++``: the same with ``<<<``, SystemTap's statistics, takes not six seconds to compile but 160. To find
-the tracepoint, stap first compiles something for each header that has some, which takes 160 seconds for a kernel."""
+"""It counts by ``++``: the same with ``<<<``, SystemTap's statistics, takes not six seconds to compile but 160.
+
+The kernel's own event of a switch (PERF_COUNT_SW_CONTEXT_SWITCHES) comes where its tracepoint `sched_switch` does, with
+interrupts off and the lock of the run queue taken (`prepare_task_switch`). To find a tracepoint, stap would first
+compile something for each header that has some, which takes 160 seconds for a kernel.
+"""
 
 IN_TIMER = Cell(
     "-g --table -D MAXSKIPPED=1000000 -D STP_NO_OVERLOAD",
@@ -227,8 +231,8 @@ NUMBER = Cell(
 FEW = (COUNT, ATOMIC)
 """Those of tests that run in each kernel of x86-64.
 
-They are without ``-g``, as the newest kernel's other cells with tracepoints: what stap finds out about a kernel is kept
-for scripts with ``-g`` and for others apart.
+They are without ``-g``, as the newest kernel's other cells: what stap finds out about a kernel is kept for scripts with
+``-g`` and for others apart.
 """
 OTHERS = (IN_TIMER,)
 """Those of tests that run in each kernel of other machines, where nothing can be compiled: stap is not there.
