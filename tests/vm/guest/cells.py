@@ -198,29 +198,8 @@ interrupts off and the lock of the run queue taken (`prepare_task_switch`). To f
 compile something for each header that has some, which takes 160 seconds for a kernel.
 """
 
-IN_TIMER = Cell(
-    "-g --table -D MAXSKIPPED=1000000 -D STP_NO_OVERLOAD",
-    """\
-global task, thread, own, refused, wrong
-probe begin {
-  task = pid2task(target())
-  thread = pid2task(2)
-}
-probe timer.ms(1) {
-  entry = pte_of(task, $address)
-  if (entry == -1) refused++
-  else if (task == task_current() && pte_present(entry)) own++
-  else wrong++
-  if (pte_of(thread, $address) != -1) wrong++
-}
-probe end {
-  println("own refused wrong")
-  printf("%d %d %d\\n", own, refused, wrong)
-}
-""",
-    {"address": 0},
-)
-"""`ATOMIC` for other machines: SystemTap (5.6) compiles no probe of a tracepoint or function for any but its own."""
+ATOMIC_ELSEWHERE = Cell(f"-g {ATOMIC.line}", ATOMIC.text, ATOMIC.names)
+"""The same for kernels of other machines: all that is compiled for these has ``-g``, for the reason at `FEW`."""
 
 NUMBER = Cell(
     "-o printed",
@@ -234,7 +213,7 @@ FEW = (COUNT, ATOMIC)
 They are without ``-g``, as the newest kernel's other cells: what stap finds out about a kernel is kept for scripts with
 ``-g`` and for others apart.
 """
-OTHERS = (IN_TIMER,)
+OTHERS = (ATOMIC_ELSEWHERE,)
 """Those of tests that run in each kernel of other machines, where nothing can be compiled: stap is not there.
 
 They are with ``-g``, as all else that is compiled for these, for the same reason.

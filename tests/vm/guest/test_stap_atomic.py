@@ -19,7 +19,7 @@ from pte_magic.systemtap import toolchain
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ATOMIC = cells.ATOMIC if hardware.machine() == "x86_64" else cells.IN_TIMER
+ATOMIC = cells.ATOMIC if hardware.machine() == "x86_64" else cells.ATOMIC_ELSEWHERE
 
 if toolchain.cannot_load():
     pytest.skip(f"needs a guest of the lab: {toolchain.cannot_load()}", allow_module_level=True)
