@@ -10,6 +10,7 @@ from pte_magic.formats import kernel as kernels
 from pte_magic.formats.decode import Column
 from pte_magic.formats.field import KINDS, STATES
 from pte_magic.formats.plan import CACHES
+from pte_magic.formats.undecoded import Decoding, Undecoded
 from pte_magic.linux import hardware
 from pte_magic.linux.geometry import LEVELS
 
@@ -30,16 +31,34 @@ def of_walk(entries: Entries, kernel: Kernel) -> tuple[dict[str, Column], Kernel
         kernel: The kernel of this host.
 
     """
-    level = entries.level
-    if entries.protnone is None and entries.encoding != kernel.format.name:
-        kernel = kernels.reading(entries.encoding, entries.address_bits)
-    kernel = kernel.also(entries.address_bits)
+    level, kernel = entries.level, _kernel_of(entries, kernel)
     if entries.protnone is not None:
         found = pagemap_words.columns(entries.entry, entries.protnone, kernel)
     else:
         found = decode.columns(entries.entry, level, kernel)
     found["level"] = Column(level)
     return found, kernel
+
+
+def on_demand(entries: Entries, kernel: Kernel) -> tuple[dict[str, Column], Kernel, Undecoded | None]:
+    """Return the same, and what to decode further columns from, if these are raw entries.
+
+    Of raw entries, columns are decoded when they are looked for by ``in``.
+    """
+    if entries.protnone is not None:
+        return *of_walk(entries, kernel), None
+    level, kernel = entries.level, _kernel_of(entries, kernel)
+    source = Undecoded(entries.entry, level, kernel)
+    found = Decoding(source)
+    found |= source.columns("state", "kind", "cache")
+    found["level"] = Column(level)
+    return found, kernel, source
+
+
+def _kernel_of(entries: Entries, kernel: Kernel) -> Kernel:
+    if entries.protnone is None and entries.encoding != kernel.format.name:
+        kernel = kernels.reading(entries.encoding, entries.address_bits)
+    return kernel.also(entries.address_bits)
 
 
 def values(entries: Entries, found: Mapping[str, Column], kernel: Kernel, pid: int) -> dict[str, list[Any]]:

@@ -48,14 +48,15 @@ def of_walk(  # noqa: PLR0913, PLR0917  (what goes into a frame)
     host = host or hardware.host()
     hosts = hosts or (host,)
     n = len(entries)
-    where = np.empty((2, n), np.uint64)
-    where[0], where[1] = entries.vaddr, entries.size
-    found, kernel = decoded_columns.of_walk(entries, kernel)
+    where = entries.where()
+    found, kernel, source = decoded_columns.on_demand(entries, kernel)
     word = None if entries.protnone is None else entries.entry
     told = pagemap_columns.columns(space, where, found, word) if space else {}
     blocks: list[tuple[Any, NDArray[np.intp]]] = [(where, np.array([0, 1]))]
     places = columns.places(kernel)
-    blocks += [(array, places[name]) for name, array in columns.arrays(found, n, kernel).items()]
+    if source:
+        found = {name: found[name] for name in columns.EAGER if name in found}
+    blocks += [(array, places[name]) for name, array in columns.arrays(found, n, kernel, source).items()]
     for name, dtype, code in (
         ("host", _categories(hosts), hosts.index(host)),
         ("walker", _WALKERS, walkers.NAMES.index(entries.walker)),

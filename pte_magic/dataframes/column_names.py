@@ -14,9 +14,10 @@ WHERE = ("vaddr", "size")
 FORMAT = "format"
 """The column that says of which kernel the entry of each row is: see `row_kernels`."""
 _ORIGIN = ("host", "pid", "walker", FORMAT)
-_OF_PAGEMAP = ("file", "mmap_exclusive")
+OF_PAGEMAP = ("file", "mmap_exclusive")
+"""Columns that no entry has."""
 BOOLEANS = tuple(
-    dict.fromkeys((*(name for found in FORMATS.values() for name in found.columns), *_OF_PAGEMAP)),
+    dict.fromkeys((*(name for found in FORMATS.values() for name in found.columns), *OF_PAGEMAP)),
 )
 """Columns of dtype boolean that frames may have, with the kernel's names of the bits."""
 
@@ -27,7 +28,7 @@ def decoded(kernel: Kernel) -> tuple[str, ...]:
     found = kernel.format
     names = (
         *("level", "entry", "state", "kind", "pfn"),
-        *(found.columns + _OF_PAGEMAP),
+        *(found.columns + OF_PAGEMAP),
         *(("mapped",) if found.contiguous else ()),
         *("cache", *found.numbers, "swap_type", "swap_offset"),
     )

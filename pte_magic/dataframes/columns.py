@@ -10,7 +10,8 @@ import pandas as pd
 from pandas.arrays import BooleanArray, IntegerArray
 
 from pte_magic.dataframes import row_kernels
-from pte_magic.dataframes.column_names import BOOLEANS, WHERE, decoded, of_walk
+from pte_magic.dataframes.column_names import BOOLEANS, OF_PAGEMAP, WHERE, decoded, of_walk
+from pte_magic.dataframes.lazy_arrays import Nothing, Packed, lazy
 from pte_magic.errors import TargetError
 from pte_magic.formats.field import KINDS, STATES
 from pte_magic.formats.plan import CACHES
@@ -18,8 +19,11 @@ from pte_magic.linux import hardware
 from pte_magic.linux.geometry import LEVELS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
+    from pte_magic.dataframes.lazy_arrays import Source
     from pte_magic.formats.decode import Column
     from pte_magic.formats.kernel import Kernel
 
@@ -37,6 +41,8 @@ _INTEGERS: dict[str, Any] = {
     "swap_type": np.dtype(np.uint8),
     "swap_offset": np.dtype(np.uint64),
 }
+EAGER = (*_CATEGORIES, *OF_PAGEMAP)
+"""Columns that are made at once: categories, and what no entry says."""
 TYPES: dict[str, Any] = {
     **dict.fromkeys((*WHERE, "bytes"), np.dtype(np.uint64)),
     **dict.fromkeys(("entries", "pid"), np.dtype(np.int64)),
@@ -55,27 +61,37 @@ def fits(dtype: Any, wanted: Any) -> bool:
     return wanted is None or bool(dtype == wanted) or bool(dtype == getattr(wanted, "numpy_dtype", wanted))
 
 
-def arrays(found: dict[str, Column], n: int, kernel: Kernel) -> dict[str, Any]:
-    """Make pandas arrays of decoded columns; columns that were not decoded are empty."""
+def arrays(found: Mapping[str, Column], n: int, kernel: Kernel, source: Source | None = None) -> dict[str, Any]:
+    """Make pandas arrays of decoded columns.
+
+    Args:
+        found: The columns; the others are lazy arrays.
+        n: The number of rows.
+        kernel: The kernel of the entries.
+        source: The rows from which the other columns can be decoded; without it, they are empty.
+
+    """
     made: dict[str, Any] = {}
-    # One allocation for all that is missing.
-    absent = [name for name in decoded(kernel) if name not in found and name not in _CATEGORIES]
-    nothing, masks = np.zeros((len(absent), n), np.uint64), np.ones((len(absent), n), np.bool_)
+    source = source or Nothing(n)
     for name in decoded(kernel):
         if name in _CATEGORIES:
             codes, missing = found.get(name) or (np.full(n, -1, np.int8), None)
             codes = codes if missing is None else np.where(missing, np.int8(-1), codes)
             made[name] = pd.Categorical.from_codes(codes, dtype=_CATEGORIES[name], validate=False)
-            continue
-        dtype = _INTEGERS.get(name)
-        if name in found:
-            values, missing = found[name]
-            missing = np.zeros(n, np.bool_) if missing is None else missing
+        elif name not in found:
+            made[name] = lazy(source, name, TYPES[name])
+        elif name in _INTEGERS:
+            made[name] = IntegerArray(*_whole(found[name]))
+        elif name in OF_PAGEMAP:  # not a bit of an entry
+            made[name] = lazy(Packed(found[name]), name, TYPES[name])
         else:
-            at = absent.index(name)
-            values, missing = nothing[at].view(dtype or np.bool_)[:n], masks[at]
-        made[name] = BooleanArray(values, missing) if dtype is None else IntegerArray(values, missing)
+            made[name] = BooleanArray(*_whole(found[name]))
     return made
+
+
+def _whole(column: Column) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    values, missing = column
+    return values, np.zeros(len(values), np.bool_) if missing is None else missing
 
 
 def translated(frame: pd.DataFrame) -> NDArray[np.uint64]:

@@ -75,7 +75,9 @@ def columns(
     if "state" not in found:
         return {}
     state, _ = found["state"]
-    row, n = np.flatnonzero((state == _PRESENT) | (state == _PROTNONE)), len(state)
+    n, maps = len(state), (state == _PRESENT) | (state == _PROTNONE)
+    certain = _certain(space, where[0], found) if word is None and n > _MANY else np.zeros(n, np.bool_)
+    row = np.flatnonzero(maps & ~certain)
     try:
         pages = _pages(space, _of(where, row), row, found, word)
         zero, unsure = _zeros(space, pages, found, sized=word is None or pagemap_scan.works())
@@ -87,9 +89,9 @@ def columns(
         of_thp = pages.huge & (_of(where, row)[1] == sizes.huge()) & ~of_file
         read_only = _known(found, "rw", row) & ~_true(found, "rw", row)
         exclusive_known = pages.same & ~(exclusive & of_thp & read_only)
-    found["mmap_exclusive"] = _spread(n, row, exclusive, exclusive_known)
-    found["file"] = _spread(n, row, of_file & ~zero, file_known & pages.same | zero)
-    if len(row) < n:
+    found["mmap_exclusive"] = _joined(certain.copy(), ~certain, row, exclusive, exclusive_known)
+    found["file"] = _joined(np.zeros(n, np.bool_), ~certain, row, of_file & ~zero, file_known & pages.same | zero)
+    if not maps.all():
         _tell_swapped(found, state == _SWAP, word)
     if zero.any():
         kind = found["kind"][0] if "kind" in found else np.full(n, -1, np.int8)
@@ -125,29 +127,28 @@ def _pages(
     word: NDArray[np.uint64] | None,
 ) -> _Pages:
     vaddr, huge = where[0], where[1] > PAGE_SIZE
-    if word is None:
-        certain = _certain(space, vaddr, row, found) if len(row) > _MANY else np.zeros(len(row), np.bool_)
-        word = np.full(len(row), PRESENT | EXCLUSIVE)
-        word[~certain] = _words(space, vaddr[~certain] // np.uint64(PAGE_SIZE))
-    else:
-        word = _of(word, row)
+    word = _words(space, vaddr // np.uint64(PAGE_SIZE)) if word is None else _of(word, row)
     same = word & PRESENT != 0
     place = word & PLACE
-    if "pfn" in found:
+    if len(row) and "pfn" in found:
         pfn, missing = found["pfn"]
         differ = (place != 0) & (place != _of(pfn, row))
         same &= ~differ if missing is None else ~differ | _of(missing, row)
     return _Pages(row, vaddr, huge, word, same)
 
 
-def _certain(space: AddressSpace, vaddr: NDArray[np.uint64], row: NDArray[np.intp], found: dict[str, Column]) -> Bools:
-    """Tell of which entries the words are known without reading them, which takes longer than to read the entries.
+def _certain(space: AddressSpace, vaddr: NDArray[np.uint64], found: dict[str, Column]) -> Bools:
+    """Tell which entries map pages that are mapped only here, and not of files, without reading their words.
 
-    An anonymous page that may be written to is mapped only here: since 6c287605fd56 (5.19), an entry allows writing
-    only if the page is exclusive (PG_anon_exclusive, include/linux/page-flags.h), and fork() takes that away.
+    To read these takes longer than to read the entries. An anonymous page that may be written to is mapped only here:
+    since 6c287605fd56 (5.19), an entry allows writing only if the page is exclusive (PG_anon_exclusive,
+    include/linux/page-flags.h), and fork() takes that away.
     """
-    present: Bools = _of(found["state"][0], row) == _PRESENT
-    return _in_anonymous(space, vaddr) & present & _true(found, "rw", row)
+    if "rw" not in found:
+        return np.zeros(len(vaddr), np.bool_)
+    rw, missing = found["rw"]
+    may: Bools = rw & (found["state"][0] == _PRESENT)
+    return _in_anonymous(space, vaddr) & (may if missing is None else may & ~missing)
 
 
 def _in_anonymous(space: AddressSpace, vaddr: NDArray[np.uint64]) -> Bools:
@@ -157,8 +158,14 @@ def _in_anonymous(space: AddressSpace, vaddr: NDArray[np.uint64]) -> Bools:
     except (NoSuchProcessError, AccessDeniedError):
         regions = []
     starts, ends = (np.array([getattr(region, side) for region in regions], np.uint64) for side in ("start", "end"))
+    within: Bools
+    if (vaddr[1:] >= vaddr[:-1]).all():  # nearly always; then there are far fewer regions to look for
+        within = np.zeros(len(vaddr), np.bool_)
+        for first, last in np.searchsorted(vaddr, np.stack((starts, ends), axis=-1)).tolist():
+            within[first:last] = True
+        return within
     at = np.searchsorted(ends, vaddr, side="right")
-    within: Bools = np.append(starts, ~np.uint64(0))[at] <= vaddr
+    within = np.append(starts, ~np.uint64(0))[at] <= vaddr
     return within
 
 
@@ -248,7 +255,7 @@ def _known(found: dict[str, Column], name: str, row: NDArray[np.intp]) -> Bools:
     return np.ones(len(row), np.bool_) if missing is None else ~_of(missing, row)
 
 
-def _spread(n: int, row: NDArray[np.intp], values: Bools, known: Bools) -> Column:
-    whole, missing = np.zeros(n, np.bool_), np.ones(n, np.bool_)
-    whole[row], missing[row] = values & known, ~known
-    return Column(whole, missing)
+def _joined(values: Bools, missing: Bools, row: NDArray[np.intp], some: Bools, known: Bools) -> Column:
+    """Return a column of `values`, with those of some rows in their places."""
+    values[row], missing[row] = some & known, ~known
+    return Column(values, missing)

@@ -12,6 +12,7 @@ import numpy as np
 
 from pte_magic.formats.field import BIG, HARD, KINDS, LEAVES, STATES, Shape
 from pte_magic.formats.kernel import fields
+from pte_magic.formats.narrowed_plan import narrowed
 from pte_magic.formats.plan import NOT_PRESENT, SHADOW_STACK, SPLITTING, STATE, blocks, moved, plan, shape_table, sizes
 from pte_magic.linux.geometry import LEVELS
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pte_magic.formats.kernel import Kernel
-    from pte_magic.formats.plan import BitColumn, DerivedColumn, PickColumn, Plan
+    from pte_magic.formats.plan import BitColumn, DerivedColumn, Pick, PickColumn, Plan
 
 _PTE = LEVELS.index("pte")
 _PFN_SWAPS = ("migration", "device", "hwpoison")
@@ -37,19 +38,22 @@ class Column(NamedTuple):
 
 def octets(entry: NDArray[np.uint64], kernel: Kernel) -> list[NDArray[np.uint8]]:
     """Return the octets of entries, the lowest first; those that are needed several times are contiguous in memory."""
-    apart = entry.view(np.uint8).reshape(-1, 8)
     often = shape_table(kernel).octets
-    return [apart[:, i].copy() if i in often else apart[:, i] for i in range(8)]
+    return [octet.copy() if i in often else octet for i, octet in enumerate(_octets(entry))]
+
+
+def _octets(entry: NDArray[np.uint64]) -> list[NDArray[np.uint8]]:
+    return list(entry.view(np.uint8).reshape(-1, 8).T)
 
 
 def shapes(
-    entry: NDArray[np.uint64], level: NDArray[np.int8], byte: list[NDArray[np.uint8]], kernel: Kernel
+    entry: NDArray[np.uint64], level: NDArray[np.int8], byte: list[NDArray[np.uint8]] | None, kernel: Kernel
 ) -> NDArray[np.uint8]:
-    """Return the `Shape` of each entry, ``uint8[n]``; `byte` are its octets."""
-    present, upper = byte[0] & 1, level != _PTE
-    if not upper.any() and present.all():
-        return np.full(len(entry), Shape.PAGE, np.uint8)
-    table = shape_table(kernel)
+    """Return the `Shape` of each entry, ``uint8[n]``, read-only; `byte` are its octets, if the caller has them."""
+    upper = level != _PTE
+    if not upper.any() and np.bitwise_and.reduce(entry) & np.uint64(1):
+        return np.broadcast_to(np.uint8(Shape.PAGE), len(entry))
+    table, byte = shape_table(kernel), byte or octets(entry, kernel)
     key = table.picks[0].of(byte)
     for pick in table.picks[1:]:
         key |= pick.of(byte)
@@ -63,7 +67,7 @@ def shapes(
 
 def shape(entry: NDArray[np.uint64], level: NDArray[np.int8], kernel: Kernel) -> Shape:
     """Return the shape of the first entry."""
-    return Shape(int(shapes(entry, level, octets(entry, kernel), kernel)[0]))
+    return Shape(int(shapes(entry, level, None, kernel)[0]))
 
 
 def _frames(
@@ -92,13 +96,21 @@ def _whole(bits: NDArray[np.uint64], kernel: Kernel) -> NDArray[np.uint64]:
     return bits
 
 
-def columns(entry: NDArray[np.uint64], level: NDArray[np.int8], kernel: Kernel) -> dict[str, Column]:
+def columns(
+    entry: NDArray[np.uint64],
+    level: NDArray[np.int8],
+    kernel: Kernel,
+    names: frozenset[str] | None = None,
+    shape: NDArray[np.uint8] | None = None,
+) -> dict[str, Column]:
     """Decode entries.
 
     Args:
         entry: Raw entries, ``uint64[n]``, contiguous.
         level: Their levels, ``int8[n]``, indices into ``LEVELS``.
         kernel: The kernel that they come from.
+        names: The columns to decode; all if None.
+        shape: The `shapes` of the entries, if they are known.
 
     Returns:
         The columns of these entries, by name. A column that no entry has is left out.
@@ -106,10 +118,14 @@ def columns(entry: NDArray[np.uint64], level: NDArray[np.int8], kernel: Kernel) 
     """
     if not len(entry):
         return {}
-    byte = octets(entry, kernel)
-    shape = shapes(entry, level, byte, kernel)
-    todo = plan(kernel, int(np.bitwise_or.reduce(np.uint16(1) << shape)))
-    found = {"entry": Column(entry), "state": Column(STATE[shape])}
+    byte = octets(entry, kernel) if names is None else _octets(entry)
+    if shape is None:
+        shape = shapes(entry, level, byte, kernel)
+    there = int(np.bitwise_or.reduce(np.uint16(1) << shape))
+    todo = plan(kernel, there) if names is None else narrowed(kernel, there, names)
+    found = {"entry": Column(entry)}
+    if names is None or "state" in names:
+        found["state"] = Column(by_shape(STATE, shape))
     for bit in todo.bits:
         found[bit.name] = _bit(bit, byte, shape)
     for derived in todo.derived:
@@ -118,12 +134,17 @@ def columns(entry: NDArray[np.uint64], level: NDArray[np.int8], kernel: Kernel) 
         no_frame = todo.no_frame if todo.no_frame is None else todo.no_frame[shape]
         found["pfn"] = Column(_frames(entry, level, shape, todo, kernel), no_frame)
     for picked in todo.picked:
-        found[picked.name] = _picked(picked, byte, shape, todo)
+        found[picked.name] = _picked(picked, entry, byte, shape, todo)
     if todo.leaves and kernel.format.contiguous:
         joined = found["cont"].values
         found["mapped"] = Column(np.where(joined, blocks(kernel)[level], sizes(kernel)[level]), ~_LEAF[shape])
     _tell_special(found, entry, shape, byte, todo, kernel)
-    return found
+    return found if names is None else {name: found[name] for name in found if name in names}
+
+
+def by_shape(values: NDArray[Any], shape: NDArray[np.uint8]) -> NDArray[Any]:
+    """Return the value of each entry's shape."""
+    return values.take(shape) if shape.strides[0] else np.full(len(shape), values[shape[0]])
 
 
 def _tell_special(  # noqa: PLR0913, PLR0917  (what `columns` has found out)
@@ -162,13 +183,24 @@ def _derived(column: DerivedColumn, entry: NDArray[np.uint64], shape: NDArray[np
     return Column(values, column.missing if column.missing is None else column.missing[shape])
 
 
-def _picked(column: PickColumn, byte: list[NDArray[np.uint8]], shape: NDArray[np.uint8], todo: Plan) -> Column:
+def _picked(
+    column: PickColumn, entry: NDArray[np.uint64], byte: list[NDArray[np.uint8]], shape: NDArray[np.uint8], todo: Plan
+) -> Column:
+    if not shape.strides[0] and not _differ(entry, column.small):  # all pages, of one memory type
+        byte, shape = [octet[:1] for octet in byte], shape[:1]
     number = functools.reduce(np.bitwise_or, [pick.of(byte) for pick in column.small])
     if todo.big and column.big != column.small:
         other = functools.reduce(np.bitwise_or, [pick.of(byte) for pick in column.big])
         number = np.where(_BIG[shape], other, number)
     missing = column.missing if column.missing is None else column.missing[shape]
-    return Column(number if column.values is None else column.values[number], missing)
+    found = number if column.values is None else column.values[number]
+    return Column(found if len(found) == len(entry) else np.full(len(entry), found[0]), missing)
+
+
+def _differ(entry: NDArray[np.uint64], picks: tuple[Pick, ...]) -> bool:
+    """Tell whether entries differ in some bits."""
+    differ = int(np.bitwise_or.reduce(entry) ^ np.bitwise_and.reduce(entry))
+    return any(pick.of([np.array([octet], np.uint8) for octet in differ.to_bytes(8, "little")])[0] for pick in picks)
 
 
 class Swap(NamedTuple):

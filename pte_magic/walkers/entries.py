@@ -91,16 +91,22 @@ class Entries:
     @property
     def vaddr(self) -> NDArray[np.uint64]:
         """First address that each entry covers, ``uint64[n]``; computed when asked."""
-        if len(self.spans) == 1:
-            first, size, count, _ = self.spans[0].item()
-            return np.arange(first, first + size * count, size, dtype=np.uint64)
-        counts = self._counts
-        within = np.arange(len(self.entry), dtype=np.uint64)
-        before = np.cumsum(counts, dtype=np.uint64) - self.spans["count"]
-        within -= np.repeat(before, counts)
-        within *= self.size
-        within += np.repeat(self.spans["vaddr"], counts)
-        return within
+        vaddr: NDArray[np.uint64] = self.where()[0].copy()
+        return vaddr
+
+    def where(self) -> NDArray[np.uint64]:
+        """Return `vaddr` and `size` in one array, ``uint64[2, n]``."""
+        spans = self.spans[self.spans["count"] > 0]
+        found = np.empty((2, len(self.entry)), np.uint64)
+        vaddr, size = found
+        size[:] = spans["size"] if len(spans) == 1 else self.size
+        # The distance to the entry before; then their sums, in place.
+        vaddr[:] = size
+        starts = np.cumsum(spans["count"], dtype=np.intp) - spans["count"].astype(np.intp)
+        lasts = spans["vaddr"] + spans["size"] * (spans["count"] - np.uint32(1))
+        vaddr[starts] = np.append(spans["vaddr"][:1], spans["vaddr"][1:] - lasts[:-1])
+        np.cumsum(vaddr, out=vaddr)
+        return found
 
     @property
     def end(self) -> int:
