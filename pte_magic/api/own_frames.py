@@ -16,7 +16,7 @@ from pte_magic.dataframes import pagemap_columns, restored_dtypes, row_kernels
 from pte_magic.dataframes.columns import fits
 from pte_magic.dataframes.frame_kinds import is_one
 from pte_magic.errors import TargetError
-from pte_magic.views import frame_view
+from pte_magic.views import frame_view, one_look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -160,3 +160,9 @@ class OwnFrame(pd.DataFrame):
 
     def _repr_html_(self) -> str | None:
         return frame_view.html(self)
+
+    def _repr_mimebundle_(self, **_options: Any) -> dict[str, str]:
+        """Return what Jupyter shows: text and HTML, for which IPython would ask one after the other."""
+        with one_look.look(self):
+            found = {"text/plain": repr(self), "text/html": self._repr_html_()}
+        return {kind: shown for kind, shown in found.items() if shown is not None}

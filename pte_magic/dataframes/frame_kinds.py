@@ -25,6 +25,8 @@ def is_translation(frame: pd.DataFrame) -> bool:
     if not can_be_counted(frame):
         return False
     first, covers = frame["vaddr"].to_numpy(), frame["size"].to_numpy()
+    if first[-1] < first[0] or first[-1] - first[0] >= covers[0]:  # nearly always, and there may be a million rows
+        return False
     return bool(((first <= first[-1]) & (first[-1] - first < covers)).all())
 
 

@@ -16,6 +16,8 @@ from pandas.arrays import BooleanArray, IntegerArray
 from pte_magic.formats.decode import Column
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 _FEW = 4  # a part of the rows that is smaller than one in so many is decoded alone
@@ -34,6 +36,12 @@ class Source(Protocol):
 
     def slice(self, rows: slice) -> Source:
         """Return the rows of a slice."""
+
+    def alike(self, ignored: Sequence[str] = ()) -> NDArray[np.bool_]:
+        """Tell which rows but the first have the same columns as the one before it, ``bool[n-1]``.
+
+        It may be False where they do; places in memory and in swap, and `ignored` columns, need not be compared.
+        """
 
     def nbytes_of(self, name: str) -> int:
         """Return the bytes of memory that a column keeps here."""
@@ -60,6 +68,10 @@ class Nothing:
         """Return the rows of a slice."""
         return Nothing(len(range(self._n)[rows]))
 
+    def alike(self, ignored: Sequence[str] = ()) -> NDArray[np.bool_]:  # noqa: ARG002  (as for all sources)
+        """Tell that all rows are alike."""
+        return np.ones(max(self._n - 1, 0), np.bool_)
+
     def nbytes_of(self, name: str) -> int:  # noqa: ARG002  (as above)
         """Return 0."""
         return 0
@@ -75,6 +87,12 @@ class Packed:
 
     def __len__(self) -> int:
         return self._n
+
+    def alike(self, ignored: Sequence[str] = ()) -> NDArray[np.bool_]:  # noqa: ARG002  (as for all sources)
+        """Tell which rows but the first are the same as the one before it, ``bool[n-1]``."""
+        values, missing = self.columns("")[""]
+        same: NDArray[np.bool_] = values[1:] == values[:-1]
+        return same if missing is None else same & (missing[1:] == missing[:-1])
 
     def nbytes_of(self, name: str) -> int:  # noqa: ARG002  (as for all sources)
         """Return the bytes of the column."""
@@ -108,7 +126,7 @@ class _Later:
 
     @property
     def kept(self) -> tuple[NDArray[Any], NDArray[np.bool_]] | None:
-        """What somebody has asked for; None before."""
+        """The values, and which are missing, once somebody has asked for them; None before."""
         return vars(self).get("_values")
 
     def keep(self) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -129,7 +147,7 @@ class _Later:
 
 
 class Lazy:
-    """What lazy arrays add to an array class of pandas, which comes after it."""
+    """The base of lazy arrays, before an array class of pandas."""
 
     _plain: ClassVar[Any]
     _later: _Later
@@ -199,6 +217,14 @@ class Lazy:
         later = self._later
         own = 0 if later.kept is None else sum(array.nbytes for array in later.kept)
         return own + later.source.nbytes_of(later.name)
+
+    def isna(self) -> NDArray[np.bool_]:
+        """Tell which values are missing, without keeping these."""
+        if (source := self.source) is None:
+            return self._mask.copy()
+        found = source.columns(self._later.name).get(self._later.name)
+        missing = np.ones(len(self), np.bool_) if found is None else found.missing
+        return np.zeros(len(self), np.bool_) if missing is None else missing
 
     def __getitem__(self, item: Any) -> Any:
         """Return a value, or some; a slice as a lazy array, and a single value without decoding the others."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from pte_magic.dataframes import column_names, columns
+from pte_magic.dataframes.lazy_arrays import Lazy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from pte_magic.dataframes.lazy_arrays import Source
+
+_Values: TypeAlias = "tuple[NDArray[Any], NDArray[np.bool_]]"  # and which are missing
 
 COUNTS = ("entries", "bytes")
 """The columns that only runs have."""
@@ -31,7 +36,7 @@ def counts(frame: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
     elif "bytes" in frame.columns:  # somebody dropped the other one
         entries = (frame["bytes"].to_numpy(np.uint64) // np.maximum(size, np.uint64(1))).astype(np.int64)
     else:
-        entries = np.ones(len(frame), np.int64)
+        return np.broadcast_to(np.int64(1), len(frame)), size
     return entries, size * entries.astype(np.uint64)
 
 
@@ -71,19 +76,42 @@ def _continues(frame: pd.DataFrame, ignored: Sequence[str]) -> NDArray[np.bool_]
     entries, covered = counts(frame)
     same: NDArray[np.bool_] = (vaddr[1:] == vaddr[:-1] + covered[:-1]) & (size[1:] == size[:-1])
     moves = {} if ignored else _moves(frame, entries)
+    alike: dict[Source, NDArray[np.bool_]] = {}
     for name in frame.columns:
         if name in {*column_names.WHERE, "entry", *COUNTS, *ignored}:
             continue
         column = frame[name]
-        if isinstance(column.array, pd.Categorical) and len(column.array.categories) == 1 and not column.isna().any():
-            continue  # such as the host
-        values, missing = _plain(column)
+        array: Any = column.array
+        is_numpy = isinstance(column.dtype, np.dtype) and column.dtype.kind in "biu" and name not in moves
+        if isinstance(array, pd.Categorical) or is_numpy:
+            codes = array.codes if isinstance(array, pd.Categorical) else column.to_numpy()
+            same &= codes[1:] == codes[:-1]  # none is missing, or by -1
+            continue
+        source = array.source if isinstance(array, Lazy) else None
+        if source is not None and name not in PLACES:
+            if source not in alike:
+                alike[source] = source.alike(ignored)
+            # Where entries are the same, no column of theirs is to be decoded.
+            rows = np.flatnonzero(same & ~alike[source])
+            if len(rows):
+                same[rows] = _equal(_plain(pd.Series(array.take(rows))), _plain(pd.Series(array.take(rows + 1))))
+            continue
+        if source is not None and array.isna().all():
+            continue
+        values, missing = _plain(column if source is None else column.copy())  # the frame need not keep them
         expected = values[:-1]
         if name in moves:
             expected = expected + moves[name].astype(values.dtype)
-        same &= (missing[1:] == missing[:-1]) & (missing[1:] | (values[1:] == expected))
+        same &= _equal((values[1:], missing[1:]), (expected, missing[:-1]))
         if not same.any():
             break
+    return same
+
+
+def _equal(one: _Values, other: _Values) -> NDArray[np.bool_]:
+    """Tell which values are equal, or both missing."""
+    (values, missing), (expected, absent) = one, other
+    same: NDArray[np.bool_] = (missing == absent) & (missing | (values == expected))
     return same
 
 
@@ -104,11 +132,9 @@ def _moves(frame: pd.DataFrame, entries: NDArray[np.int64]) -> dict[str, NDArray
     return found
 
 
-def _plain(column: pd.Series[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def _plain(column: pd.Series[Any]) -> _Values:
     """Return a column as numbers that are equal where its values are equal, and the missing ones."""
     array: Any = column.array
-    if isinstance(array, pd.Categorical):
-        return array.codes, array.codes < 0
     missing = np.asarray(column.isna(), np.bool_)
     dtype = getattr(column.dtype, "numpy_dtype", column.dtype)
     if isinstance(dtype, np.dtype) and dtype.kind in "biu":

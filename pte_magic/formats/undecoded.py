@@ -11,8 +11,11 @@ import numpy as np
 from pte_magic.formats import decode
 from pte_magic.formats.field import LEAVES, TABLES, Shape
 from pte_magic.formats.format import frame_mask
+from pte_magic.formats.kernel import fields
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from pte_magic.formats.decode import Column
@@ -71,12 +74,12 @@ class Undecoded:
         """Return the bytes of memory that a column keeps here: the entries are those of ``entry``."""
         return self.entry.nbytes if name == "entry" else 0
 
-    def alike(self) -> NDArray[np.bool_]:
+    def alike(self, ignored: Sequence[str] = ()) -> NDArray[np.bool_]:
         """Tell which entries but the first have the bits of the one before it, ``bool[n-1]``.
 
-        The page frame number of entries that have one may be another.
+        The page frame number of entries that have one may be another, and so may the bits of `ignored` columns.
         """
-        shape, masks = self._shape, _frames(self.kernel)
+        shape, masks = self._shape, _loose(self.kernel, tuple(ignored))
         flips = self.entry[1:] ^ self.entry[:-1]
         if len(self) and not shape.strides[0]:
             same: NDArray[np.bool_] = flips & ~masks[shape[0]] == 0
@@ -99,12 +102,13 @@ class Decoding(dict[str, "Column"]):
 
 
 @functools.cache
-def _frames(kernel: Kernel) -> NDArray[np.uint64]:
-    """Return by shape the bits of the page frame number, ``uint64[shapes]``."""
-    return np.array(
-        [
-            frame_mask(kernel.format, shape) & ~kernel.encryption_mask if shape in LEAVES | TABLES else 0
-            for shape in Shape
-        ],
-        np.uint64,
-    )
+def _loose(kernel: Kernel, ignored: tuple[str, ...]) -> NDArray[np.uint64]:
+    """Return by shape the bits of the page frame number, and of some columns, ``uint64[shapes]``."""
+    frames = {shape: frame_mask(kernel.format, shape) & ~kernel.encryption_mask for shape in LEAVES | TABLES}
+    found = [frames.get(shape, 0) for shape in Shape]
+    derived = functools.reduce(int.__or__, (mask for one in kernel.format.derived for mask, _ in one.terms), 0)
+    for field in fields(kernel):
+        if field.column in ignored and not field.mask & derived:  # else it also says something in another column
+            for shape in field.shapes:
+                found[shape] |= field.mask
+    return np.array(found, np.uint64)

@@ -17,6 +17,7 @@ from pte_magic.dataframes.pagemap_columns import KSM, ZEROS_UNKNOWN
 from pte_magic.errors import TargetError
 from pte_magic.errors.escapes import visible
 from pte_magic.text.units import counted, share, size
+from pte_magic.views.one_look import once
 from pte_magic.views.portions import portions, ranges_of
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Line(NamedTuple):
     found: Portions
 
 
+@once
 def lines(frame: pd.DataFrame) -> list[Line]:
     """Return the line about a range, or the lines of its first processes.
 

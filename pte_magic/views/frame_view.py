@@ -20,6 +20,7 @@ from pte_magic.views.html_table import of_frame
 from pte_magic.views.markup import KEYS, escape, framed, scrolled
 from pte_magic.views.offsets import offsets
 from pte_magic.views.one_address import CONSTANT, SET
+from pte_magic.views.one_look import once
 from pte_magic.views.strip import strip
 from pte_magic.views.value_words import MISSING, is_size, of_number
 
@@ -181,6 +182,7 @@ def shape_of(frame: pd.DataFrame) -> str:
     return f"{rows} row{'s' * (rows != 1)} x {columns} column{'s' * (columns != 1)}"
 
 
+@once
 def _worth_showing(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Return the shown part of a frame: without empty columns, and runs if there are many rows.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,15 +15,18 @@ from pte_magic.dataframes.runs import counts as entries_of
 from pte_magic.errors import TargetError
 from pte_magic.formats.field import STATES
 from pte_magic.text.units import counted, size
+from pte_magic.views.one_look import once
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_FIRST = 1 << 12
 _TIMES = "\N{MULTIPLICATION SIGN}"
 # The order of states in the line: first those that map memory, last those that map nothing.
 _TOLD = (*(state for state in STATES if state not in {"none", "table"}), "none", "table")
 
 
+@once
 def headline(frame: pd.DataFrame) -> list[str]:
     """Return the line about a range: its entries and bytes, and counts by state and size.
 
@@ -31,9 +34,8 @@ def headline(frame: pd.DataFrame) -> list[str]:
     """
     if not _is_range(frame):
         return []
-    weight = entries_of(frame)[0]
-    state = frame["state"].cat.set_categories(list(_TOLD)).cat.codes.to_numpy()
-    which, sizes, blocks = _sizes(frame)
+    weight, state, *covered_by = _stretches(frame)
+    which, sizes, blocks = _sizes(*covered_by)
     counts = np.zeros((len(sizes), len(_TOLD)), np.int64)
     np.add.at(counts, (which, state), weight)
     # As Python's numbers, which have no end: 2**64 bytes are possible.
@@ -54,9 +56,25 @@ def headline(frame: pd.DataFrame) -> list[str]:
     return [f"{counted(total, 'entry', 'entries')}, {size(covered)}: {told}"]
 
 
-def _sizes(frame: pd.DataFrame) -> tuple[NDArray[np.intp], NDArray[np.uint64], NDArray[np.uint64]]:
-    """Return the kind of size of each entry, ``intp[n]``; and for each kind its size, and the size of its block."""
+def _stretches(
+    frame: pd.DataFrame,
+) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.uint64], NDArray[np.uint64]]:
+    """Return entries, state as in `_TOLD`, size and size of the block of each stretch of rows that have these alike."""
+    state: Any = frame["state"].array
     covers, block = frame["size"].to_numpy(np.uint64), translated(frame)
+    changes = np.ones(len(frame), np.bool_)
+    changes[1:] = state.codes[1:] != state.codes[:-1]
+    for values in (covers, block):
+        changes[1:] |= values[1:] != values[:-1]
+    at = np.flatnonzero(changes)
+    told = np.array([_TOLD.index(name) for name in state.categories], np.intp)
+    return np.add.reduceat(entries_of(frame)[0], at), told[state.codes[at]], covers[at], block[at]
+
+
+def _sizes(
+    covers: NDArray[np.uint64], block: NDArray[np.uint64]
+) -> tuple[NDArray[np.intp], NDArray[np.uint64], NDArray[np.uint64]]:
+    """Return the kind of size of each entry, ``intp[n]``; and for each kind its size, and the size of its block."""
     (of_size, sizes), (of_block, blocks) = pd.factorize(covers), pd.factorize(block)
     which, kinds = pd.factorize(of_size * len(blocks) + of_block)
     return which, sizes[kinds // len(blocks)], blocks[kinds % len(blocks)]
@@ -90,7 +108,8 @@ def shortened(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         apart = starts(frame, anywhere=True)
         runs = merged(frame, apart)
         where = frame[["vaddr", "size", *PLACES, *(name for name in (COLUMN, "state") if name in frame.columns)]]
-        contiguous = bool((starts(where) <= apart).all())
+        # Memory that is not contiguous nearly always shows that in its first pages.
+        contiguous = all((starts(where.iloc[rows]) <= apart[rows]).all() for rows in (slice(_FIRST), slice(None)))
     except TargetError:  # nobody knows how large pages are
         return frame, []
     if len(runs) == len(frame):

@@ -54,7 +54,8 @@ def lazy() -> PteFrame:
 def plain() -> PteFrame:
     """Return the same frame with arrays of pandas, made of Python's values."""
     table = lazy()
-    columns = {name: pd.array(table[name].tolist(), dtype=table[name].dtype) for name in table.columns}
+    dtypes: dict[Any, Any] = table.dtypes.to_dict()
+    columns = {name: pd.array(table[name].tolist(), dtype=dtypes[name]) for name in table.columns}
     made = PteFrame(pd.DataFrame(columns))
     made.attrs = table.attrs
     return made
@@ -178,3 +179,17 @@ def test_a_row_takes_at_most_40_bytes() -> None:
     assert abs(told - taken - raw.nbytes) <= n  # and pandas tells how much it is
     assert table["rw"].all()
     assert int(table.memory_usage(deep=True, index=False).sum()) == told + 2 * n
+
+
+def test_text_and_html_are_shown_together_as_alone_and_decode_nothing_for_good() -> None:
+    rng = np.random.default_rng(1)
+    raw = rng.integers(1, 1 << 30, 5000).astype(np.uint64) << np.uint64(12) | np.uint64(0x8000000000000847)
+    raw[1000:4000] |= rng.integers(0, 2, 3000).astype(np.uint64) << np.uint64(5)  # accessed, at random
+    entries = Entries(raw, np.array([(START, PAGE, len(raw), LEVELS.index("pte"))], SPAN), "x86_64", "bpf")
+    table = pte_frame.build(entries, OF, pid=1)
+    before = table.memory_usage(deep=True)
+    both = table._repr_mimebundle_()
+    assert both == {"text/plain": repr(table), "text/html": table._repr_html_()}
+    pd.testing.assert_series_equal(table.memory_usage(deep=True), before)
+    table["rw"] = table["rw"].where(table["vaddr"] > START)
+    assert table._repr_mimebundle_()["text/plain"] == repr(table) != both["text/plain"]

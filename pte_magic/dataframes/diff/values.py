@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from pte_magic.dataframes.lazy_arrays import Lazy
 from pte_magic.formats.field import KINDS, STATES
 from pte_magic.formats.plan import CACHES
 from pte_magic.linux.geometry import LEVELS
@@ -29,6 +30,7 @@ def codes(frame: pd.DataFrame, name: str) -> NDArray[Any]:
             column = pd.Categorical(column, categories=list(categories))
         found: NDArray[Any] = column.codes
         return found
+    column = column.copy() if isinstance(column, Lazy) else column  # the frame need not keep what is decoded
     numbers: NDArray[Any] = column.to_numpy(np.int64 if name in _NUMBERS else np.int8, na_value=-1)
     return numbers
 
