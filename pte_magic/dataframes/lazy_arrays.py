@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_SHORT = 1 << 10  # rows; up to here, what is decoded once is kept, as that costs less than to decode it again
 _FEW = 4  # a part of the rows that is smaller than one in so many is decoded alone
 
 
@@ -182,16 +183,21 @@ class Lazy:
         """The rows that it is made of; None when it has its values, as these may have been changed."""
         return self._later.source if self._later.kept is None else None
 
+    def _looked_at(self) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return the values; of many rows, this array does not keep them if it did not have them."""
+        later = self._later
+        return later.kept or (later.keep() if len(later.source) <= _SHORT else later.decoded())
+
     def _alone(self) -> Any:
-        """Return an array of pandas with the values; this one does not keep them if it did not have them."""
-        return self._plain(*(self._later.kept or self._later.decoded()))
+        """Return an array of pandas with the values."""
+        return self._plain(*self._looked_at())
 
     def __repr__(self) -> str:
         return repr(self._alone())
 
     def __reduce__(self) -> Any:
         """Pickle an array of pandas, so that a pickle needs no class of ours."""
-        return self._plain, self._later.kept or self._later.decoded()
+        return self._plain, self._looked_at()
 
     @property
     def dtype(self) -> Any:
@@ -219,12 +225,13 @@ class Lazy:
         return own + later.source.nbytes_of(later.name)
 
     def isna(self) -> NDArray[np.bool_]:
-        """Tell which values are missing, without keeping these."""
-        if (source := self.source) is None:
-            return self._mask.copy()
-        found = source.columns(self._later.name).get(self._later.name)
-        missing = np.ones(len(self), np.bool_) if found is None else found.missing
-        return np.zeros(len(self), np.bool_) if missing is None else missing
+        """Tell which values are missing."""
+        source, later = self.source, self._later
+        if source is None or len(source) <= _SHORT:
+            return later.keep()[1].copy()
+        found = source.columns(later.name).get(later.name)
+        missing = np.ones(len(source), np.bool_) if found is None else found.missing
+        return np.zeros(len(source), np.bool_) if missing is None else missing
 
     def __getitem__(self, item: Any) -> Any:
         """Return a value, or some; a slice as a lazy array, and a single value without decoding the others."""
