@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
+import pandas as pd
 import pytest
 from again import Again
 from handmade import PAGE, NewMap, libc, new_maps, prefer_nodes
@@ -266,6 +267,7 @@ def physical_limit() -> int:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Have what fails tested once more at the end, unless somebody wants to see the first failure at once."""
+    pd.set_option("display.width", 1000)  # tests of words are not about where lines are broken
     if not (config.option.maxfail or config.option.usepdb or config.option.collectonly):
         config.pluginmanager.register(Again(), "again")
 

@@ -9,6 +9,8 @@ from pte_magic.api import decoded_columns
 from pte_magic.errors import TargetError
 from pte_magic.formats import kernel
 from pte_magic.formats.describe import describe
+from pte_magic.formats.hidden import taken
+from pte_magic.text import screen
 from pte_magic.views import one_address
 
 if TYPE_CHECKING:
@@ -37,4 +39,5 @@ def text(meant: Target, space: AddressSpace, walker: str = walkers.AUTO) -> str:
     values = decoded_columns.values(found, columns, of, space.pid)
     level, entry, size = (values[name][-1] for name in ("level", "entry", "size"))
     leaf = None if entry is None else describe(entry, level, of, covers=size)
-    return one_address.text(values, leaf)
+    hidden = taken(found.entry, found.level, of).tolist() if of.frames_hidden else None
+    return one_address.text(values, leaf, screen.width(), hidden)

@@ -16,7 +16,8 @@ from pte_magic.dataframes import pagemap_columns, restored_dtypes, row_kernels
 from pte_magic.dataframes.columns import fits
 from pte_magic.dataframes.frame_kinds import is_one
 from pte_magic.errors import TargetError
-from pte_magic.views import frame_view, one_look
+from pte_magic.text import screen
+from pte_magic.views import frame_text, frame_view, one_look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -156,13 +157,18 @@ class OwnFrame(pd.DataFrame):
         return super().style.format(frame_view.formatters(self))  # type: ignore[arg-type]  # as for to_string()
 
     def __repr__(self) -> str:
-        return frame_view.text(self)
+        return frame_text.text(self)
 
     def _repr_html_(self) -> str | None:
         return frame_view.html(self)
 
     def _repr_mimebundle_(self, **_options: Any) -> dict[str, str]:
-        """Return what Jupyter shows: text and HTML, for which IPython would ask one after the other."""
+        """Return what IPython shows: text, which has colours in a terminal, and elsewhere HTML, too.
+
+        IPython itself would ask for one after the other, and each would look at all rows.
+        """
         with one_look.look(self):
-            found = {"text/plain": repr(self), "text/html": self._repr_html_()}
-        return {kind: shown for kind, shown in found.items() if shown is not None}
+            with screen.colored(wanted=screen.wants_colors()):
+                found = {"text/plain": repr(self)}
+            html = None if screen.is_terminal() else self._repr_html_()
+        return found if html is None else {**found, "text/html": html}

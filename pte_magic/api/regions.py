@@ -13,6 +13,7 @@ from pte_magic.dataframes.runs import is_counted
 from pte_magic.errors import TargetError
 from pte_magic.linux import hardware
 from pte_magic.linux.address_space import AddressSpace
+from pte_magic.text import screen
 from pte_magic.text.units import counted
 from pte_magic.views import region_table
 
@@ -105,7 +106,8 @@ def whole_space(frame: OwnFrame, known: Layout | None, show: Callable[..., str |
     except TargetError:  # columns were changed in place
         return None
     entries = counted(len(frame), "entry", "entries")
-    return show(found, f"a sum of {entries}; .runs() shows these, and %pte --runs all, too")
+    these = screen.either(".runs() shows these, and %pte --runs all, too", "--entries shows these")
+    return show(found, f"a sum of {entries}; {these}")
 
 
 def _now(pid: int, *, raw: bool) -> Layout:

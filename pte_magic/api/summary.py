@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pte_magic.api.own_frames import OwnFrame
-from pte_magic.views import frame_view, summary_table
+from pte_magic.views import frame_text, frame_view, summary_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ class Summary(OwnFrame):
     _MADE_BY = "frame.summary()"
 
     def __repr__(self) -> str:
-        return summary_table.text(self) if self._is_whole() else frame_view.text(self)
+        return summary_table.text(self) if self._is_whole() else frame_text.text(self)
 
     def _repr_html_(self) -> str | None:
         wanted = pd.get_option("display.notebook_repr_html")

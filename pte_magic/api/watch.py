@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pandas as pd
 
 from pte_magic.api import walk
+from pte_magic.api.live_text import show_in_ipython
 from pte_magic.api.looking_thread import LookingThread
 from pte_magic.api.looks import Look, Looks, counts, event
 from pte_magic.errors import PteMagicError, UnstableError, arguments
@@ -131,11 +132,9 @@ class Watch:
         """
         with self._changed:
             looks = list(self._looks)
-        frames = []
-        for look in looks:
-            found = walk.built(look.entries, self._target.meant, self._space)
+        frames = [walk.built(look.entries, self._target.meant, self._space) for look in looks]
+        for look, found in zip(looks, frames, strict=True):
             found.insert(0, "time", look.time)
-            frames.append(found)
         return pd.concat(frames, ignore_index=True)
 
     def counts(self) -> pd.DataFrame:
@@ -146,8 +145,7 @@ class Watch:
 
         """
         with self._changed:
-            looks = list(self._looks)
-        return counts(looks)
+            return counts(list(self._looks))
 
     def history(self) -> History:
         """Return what its view shows: a line about all looks, the state, and the last looks that found a change."""
@@ -189,6 +187,9 @@ class Watch:
 
     def __repr__(self) -> str:
         return watch_history.text(self.history())
+
+    def _ipython_display_(self) -> None:
+        show_in_ipython(self)
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         if self._view is None:
@@ -268,9 +269,8 @@ def watch(
         if meant.note:
             warnings.warn(meant.note, stacklevel=2)
         kind = type(target)  # never __class__, which may be anything
-        if issubclass(kind, str):
-            name = str.__str__(target)
-        else:
+        name = str.__str__(target) if issubclass(kind, str) else ""
+        if not name:
             name = f"{meant.ranges[0][0]:#x}" if issubclass(kind, int) else arguments.class_name(target)
         return Watch(Named(name, name, target, meant, space), every=every, walker=walker)
 

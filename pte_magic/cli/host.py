@@ -28,7 +28,7 @@ def machine(given: argparse.Namespace) -> None:
     """
     if given.map:
         output.no_text_only(given, "--map")
-        terminal.show(processes(walker=given.walker).map(), given.color)
+        terminal.show(processes(walker=given.walker).map())
     else:
         output.give(processes(walker=given.walker), given)
 
@@ -51,7 +51,7 @@ def decode(given: argparse.Namespace) -> None:
     frame = decoded(entries, level=given.level, arch=given.arch, release=given.release)
     if given.bits:
         output.no_text_only(given, "--bits")
-        terminal.show("\n\n".join(str(frame.bits(row)) for row in range(len(frame))), given.color)
+        terminal.show("\n\n".join(str(frame.bits(row)) for row in range(len(frame))))
     else:
         output.give(frame, given)
 

@@ -15,12 +15,6 @@ from pte_magic.errors.escapes import visible
 if TYPE_CHECKING:
     import argparse
 
-_ALL_ROWS = "pandas.options.display.max_rows = None"
-"""The words with which tables say how to see all rows in Python."""
-
-_ENTRIES = ".runs() shows these, and %pte --runs all, too"
-"""The words of a table by region for the entries that it sums up."""
-
 
 def give(frame: pd.DataFrame, given: argparse.Namespace) -> None:
     """Give a frame out, as the options of a command say.
@@ -40,9 +34,7 @@ def give(frame: pd.DataFrame, given: argparse.Namespace) -> None:
         _write(frame, given.parquet, has_index=has_index)
     else:
         with pd.option_context("display.max_rows", None if given.all else pd.get_option("display.max_rows")):
-            terminal.show(
-                str(frame).replace(_ALL_ROWS, "--all").replace(_ENTRIES, "--entries shows these"), given.color
-            )
+            terminal.show(frame)
 
 
 def _write(frame: pd.DataFrame, path: str, *, has_index: bool) -> None:

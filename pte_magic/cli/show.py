@@ -23,7 +23,7 @@ def show(given: argparse.Namespace) -> None:
     is_table = given.frames or given.runs or given.tables or given.entries
     with process.named(given) as named:
         if named.meant.address is not None and not (is_data or is_table):
-            terminal.show(one_address.text(named.meant, named.space, given.walker), given.color)
+            terminal.show(one_address.text(named.meant, named.space, given.walker))
             return
         from pte_magic.api import walk  # noqa: PLC0415  (pandas, which takes longer than an address)
         from pte_magic.cli import output  # noqa: PLC0415  (likewise)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import sys
 import warnings
 from contextlib import contextmanager
@@ -12,14 +11,11 @@ from typing import TYPE_CHECKING
 
 from pte_magic.errors import ResourceError
 from pte_magic.errors.escapes import visible
+from pte_magic.text import screen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TextIO
-
-_BOLD, _PLAIN = "\x1b[1m", "\x1b[m"
-# The first line about an entry or a range, and a bit that is set, of the pictures of entries.
-_IMPORTANT = re.compile(r"^(?:\d[\d,]* (?:of|entr|process)|\w+ entry 0x| +\d+  \w+ +1  ).*$", re.MULTILINE)
 
 
 class ClosedPipe(Exception):  # noqa: N818  (it is not an error: a reader, such as head, has seen enough)
@@ -98,29 +94,10 @@ def _give_up() -> None:
 
 
 def has_color(wanted: str) -> bool:
-    """Tell whether to use colours; `wanted` is always, never or auto: a terminal, without NO_COLOR."""
-    if wanted != "auto":
-        return wanted == "always"
-    return is_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    """Tell whether to use colours; `wanted` is always, never or auto, which is `screen.wants_colors`."""
+    return screen.wants_colors() if wanted == "auto" else wanted == "always"
 
 
-def is_terminal() -> bool:
-    """Tell whether somebody sees standard output as it is written."""
-    return sys.stdout is not None and sys.stdout.isatty()
-
-
-def painted(text: str) -> str:
-    """Return a text with its headlines, and the bits that are set, in bold."""
-    return _IMPORTANT.sub(rf"{_BOLD}\g<0>{_PLAIN}", text)
-
-
-def show(what: object, color: str) -> None:
-    """Write the text of a frame or another result, and a line feed; raises as `write`.
-
-    Args:
-        what: The result.
-        color: As for `has_color`.
-
-    """
-    text = str(what)
-    write(f"{painted(text) if has_color(color) else text}\n")
+def show(what: object) -> None:
+    """Write the text of a frame or another result, and a line feed; raises as `write`."""
+    write(f"{what}\n")

@@ -55,18 +55,18 @@ PLACES = ("pfn", "swap_offset")
 """The columns that say where in memory and in swap an entry's pages are."""
 
 
-def starts(frame: pd.DataFrame, *, anywhere: bool = False) -> NDArray[np.bool_]:
+def starts(frame: pd.DataFrame, ignored: Sequence[str] = ()) -> NDArray[np.bool_]:
     """Tell which rows of a frame of entries do not continue the one before them, ``bool[n]``.
 
     Args:
         frame: The entries.
-        anywhere: Let a row continue the one before it wherever in memory or in swap its pages are.
+        ignored: Columns in which a row may differ from the one before it; with `PLACES`, its pages may be anywhere.
 
     """
     n = len(frame)
     found = np.ones(n, np.bool_)
     if n > 1:
-        found[1:] = ~_continues(frame, PLACES if anywhere else ())
+        found[1:] = ~_continues(frame, ignored)
     return found
 
 

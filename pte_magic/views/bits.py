@@ -12,7 +12,7 @@ from pte_magic.formats import entry_arguments
 from pte_magic.formats import kernel as kernels
 from pte_magic.formats.describe import Description, describe, hexadecimal
 from pte_magic.linux.geometry import LEVELS
-from pte_magic.text import typed_numbers
+from pte_magic.text import screen, typed_numbers
 from pte_magic.views import entry_picture, entry_text, sheet
 from pte_magic.views.markup import framed, module, script
 from pte_magic.views.widget import View
@@ -95,7 +95,7 @@ class BitField(View):
 
     def text(self) -> str:
         """Return the picture as text."""
-        return entry_text.text(self.description, differ=self._differ)
+        return entry_text.text(self.description, differ=self._differ, width=screen.width())
 
     def html(self) -> str:
         """Return the picture as HTML, without interaction."""

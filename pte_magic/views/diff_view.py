@@ -17,9 +17,11 @@ from pte_magic.dataframes.runs import counts as entries_of
 from pte_magic.dataframes.runs import is_counted
 from pte_magic.errors import TargetError
 from pte_magic.errors.escapes import visible
+from pte_magic.text import screen
 from pte_magic.text.units import counted, size
-from pte_magic.views import frame_view
+from pte_magic.views import frame_text, frame_view, pandas_table
 from pte_magic.views.headline import shown_as
+from pte_magic.views.text_table import Rules
 from pte_magic.views.value_words import MISSING
 
 _ELSEWHERE = ("level_before", "level_after", "format_before", "format_after")
@@ -30,6 +32,8 @@ _WITHOUT_ENTRIES = (
     "pfn_before",
     "pfn_after",
 )  # the entries say it, where they are known
+_BITS = "flipped bits"
+_WORDS = (_BITS, "change")
 # Marks in what pandas escapes, to become elements of HTML: characters that have no meaning of their own.
 _OPEN, _CLOSE = "\ue000", "\ue001"
 
@@ -92,7 +96,7 @@ def _shown(diff: pd.DataFrame) -> tuple[pd.DataFrame, int | None, list[str]]:
     if "flipped" in table.columns:
         with suppress(TargetError):  # somebody changed what tells of the format: their numbers are shown
             table["flipped"] = [found or MISSING for found in flipped_bits.names(rows)]
-            table = table.rename(columns={"flipped": "flipped bits"})
+            table = table.rename(columns={"flipped": _BITS})
     return table, keep, notes
 
 
@@ -118,11 +122,19 @@ def _marked(before: str, after: str) -> tuple[str, str]:
 def text(diff: pd.DataFrame) -> str:
     """Return a difference as text."""
     if not is_whole(diff):
-        return frame_view.text(diff)
+        return frame_text.text(diff)
+    first = pandas_table.sentences([headline(diff)], screen.BOLD)
     if not len(diff):
-        return headline(diff)
+        return "\n".join(first)
     table, limit, notes = _shown(diff)
-    return "\n".join([headline(diff), table.to_string(max_rows=limit, na_rep=MISSING), *notes])
+    found = pandas_table.fitted(table, limit, _rules(diff))
+    return "\n".join([*first, *found.lines, *pandas_table.sentences([*found.notes(), *notes])])
+
+
+def _rules(diff: pd.DataFrame) -> Rules:
+    """Return what gives way in a narrow terminal: first what other columns say, never what changed."""
+    leave = ["entries", "bytes"] if is_counted(diff) and (diff["entries"] == 1).all() else []
+    return Rules([*leave, "level"], ("vaddr", "before", "after", *_WORDS), _WORDS)
 
 
 def html(diff: pd.DataFrame) -> str | None:

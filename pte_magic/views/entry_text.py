@@ -5,27 +5,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pte_magic.formats.describe import READERS, hexadecimal
+from pte_magic.text import screen
 
 if TYPE_CHECKING:
     from pte_magic.formats.describe import Description
 
+_ANY = 1 << 30
+_INDENT = " " * 28  # where the meaning of a bit begins
 
-def text(entry: Description, *, differ: int = 0) -> str:
+
+def text(entry: Description, *, differ: int = 0, width: int | None = None) -> str:
     """Return an entry as text: a headline, then one line per field, and the sources.
 
     Args:
         entry: The entry.
         differ: Bits to mark.
+        width: Characters of a line, beyond which words go on in the next line; None for one line each.
 
     """
-    lines = [headline(entry), "    bits  field          value"]
+    columns = _ANY if width is None else width
+    lines = [screen.fitted(headline(entry), columns, style=screen.BOLD), "    bits  field          value"]
     for part in entry.parts:
         mark = ">" if differ >> part.low & (1 << part.width) - 1 else " "
         value = str(part.value) if part.width == 1 else f"{part.value:#x}"
         says = part.says if part.width > 1 and part.says != str(part.value) else ""
         meaning = f"{part.meaning} ({READERS[part.by]})" if part.name else part.meaning
-        lines.append(f"{mark} {part.bits:>6}  {part.name or '-':13}  {value}  {f'{says}: ' if says else ''}{meaning}")
-    return "\n".join([*lines, *(f"{source}: {', '.join(names)}" for source, names in sources(entry).items())])
+        line = f"{mark} {part.bits:>6}  {part.name or '-':13}  {value}  {f'{says}: ' if says else ''}{meaning}"
+        style = screen.BOLD if part.width == 1 and part.value and part.name else ""
+        lines.append(screen.fitted(line, columns, _INDENT, style))
+    of = (f"{source}: {', '.join(names)}" for source, names in sources(entry).items())
+    return "\n".join([*lines, *(screen.fitted(line, columns) for line in of)])
 
 
 def sources(entry: Description) -> dict[str, list[str]]:

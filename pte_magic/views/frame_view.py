@@ -14,7 +14,7 @@ from pte_magic.errors import TargetError
 from pte_magic.errors.escapes import visible
 from pte_magic.formats.describe import MOST_PAGES, describe
 from pte_magic.text.units import counted
-from pte_magic.views import entry_picture, entry_text, first_columns, first_line, hidden_digits, one_address
+from pte_magic.views import entry_picture, first_columns, first_line, hidden_digits
 from pte_magic.views.headline import headline, shortened
 from pte_magic.views.html_table import of_frame
 from pte_magic.views.markup import KEYS, escape, framed, scrolled
@@ -76,37 +76,21 @@ def _number(value: Any, form: Callable[[int], str]) -> str:
     return form(int(value)) if isinstance(value, (int, float, np.number)) else visible(str(value))
 
 
-def text(frame: pd.DataFrame) -> str:
-    """Return a frame as text, for the terminal, which is narrow: the bits that are set, by their names."""
-    if _is_of_one_address(frame):
-        values = {name: frame[name].astype(object).where(frame[name].notna(), None).tolist() for name in frame.columns}
-        return one_address.text(values, _leaf(frame))
-    shown, notes = _worth_showing(frame)
-    shown, limit = ends(shown)
-    bits = [name for name, dtype in shown.dtypes.items() if isinstance(dtype, pd.BooleanDtype)]
-    table = hidden_digits.mark(words(shown.drop(columns=bits)), shown, frame)
-    if bits:
-        table[SET] = first_columns.set_in(shown, bits)
-    leaf = _leaf(frame)
-    bits_of_leaf = ["", entry_text.text(leaf)] if leaf else []
-    above = [*(line.words for line in first_line.lines(frame)), *headline(frame)]
-    return "\n".join([*above, table.to_string(max_rows=limit, na_rep=MISSING), *notes, *bits_of_leaf])
-
-
 def html(frame: pd.DataFrame) -> str | None:
     """Return a frame as HTML, for a notebook; None if pandas was told not to."""
     if not pd.get_option("display.notebook_repr_html"):
         return None
-    shown, notes = _worth_showing(frame)
+    shown, notes = worth_showing(frame)
     shown, limit = ends(shown)
-    leaf = _leaf(frame)
+    shown, in_part = first_columns.without_parts(shown)
+    leaf = leaf_of(frame)
     bits_of_leaf = framed(entry_picture.html(leaf), "bits") if leaf else ""
     above = [paragraph([line.words]) + strip(line.found, line.words) for line in first_line.lines(frame)]
     above.append(paragraph(headline(frame)))
-    return "".join([*above, _tables(frame, shown, limit), paragraph(notes), bits_of_leaf])
+    return "".join([*above, _tables(frame, shown, limit, in_part), paragraph(notes), bits_of_leaf])
 
 
-def _tables(frame: pd.DataFrame, shown: pd.DataFrame, limit: int | None) -> str:
+def _tables(frame: pd.DataFrame, shown: pd.DataFrame, limit: int | None, in_part: list[str]) -> str:
     """Return the table of the first columns, and below it one of all, which opens by a click.
 
     Both elements are kept in notebooks that are not trusted, and on GitHub.
@@ -114,7 +98,7 @@ def _tables(frame: pd.DataFrame, shown: pd.DataFrame, limit: int | None) -> str:
     table = hidden_digits.mark(words(shown), shown, frame)
     if not shown.columns.is_unique or not len(shown):
         return html_table(table, limit)
-    first = first_columns.first(shown, table)
+    first = first_columns.first(shown, table, in_part)
     in_code = [name for name in (SET, first_columns.FLAGS) if name in first.columns]
     for name in in_code:
         first[name] = [f"{_OPEN}{value}{_CLOSE}" for value in first[name]]
@@ -147,7 +131,7 @@ def paragraph(lines: list[str]) -> str:
     return f"<p>{'<br>'.join(escape(line) for line in lines)}</p>" if lines else ""
 
 
-def _is_of_one_address(frame: pd.DataFrame) -> bool:
+def is_of_one_address(frame: pd.DataFrame) -> bool:
     """Tell whether a frame is what `walk` returned for one address, and pandas would print all of its rows."""
     limit = pd.get_option("display.max_rows")
     if (
@@ -164,7 +148,7 @@ def _is_of_one_address(frame: pd.DataFrame) -> bool:
     return tuple(frame.columns) == column_names.of_walk(kernel) and not kernel.frames_hidden
 
 
-def _leaf(frame: pd.DataFrame) -> Description | None:
+def leaf_of(frame: pd.DataFrame) -> Description | None:
     """Return the last entry of a single address' translation, taken apart; None for other frames."""
     if not is_chain(frame):
         return None
@@ -183,7 +167,7 @@ def shape_of(frame: pd.DataFrame) -> str:
 
 
 @once
-def _worth_showing(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def worth_showing(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Return the shown part of a frame: without empty columns, and runs if there are many rows.
 
     The lines below it say what is hidden.

@@ -14,6 +14,7 @@ from pte_magic.dataframes.runs import PLACES, is_counted, merged, starts
 from pte_magic.dataframes.runs import counts as entries_of
 from pte_magic.errors import TargetError
 from pte_magic.formats.field import STATES
+from pte_magic.text import screen
 from pte_magic.text.units import counted, size
 from pte_magic.views.one_look import once
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FIRST = 1 << 12
+ACCESSED = "accessed entries"
+"""The column of `shortened` runs for the number of entries that are accessed, if that is not all or none in a run."""
+
+_LOOSE = (*PLACES, "accessed")  # reclaim and DAMON clear this bit page by page
 _TIMES = "\N{MULTIPLICATION SIGN}"
 # The order of states in the line: first those that map memory, last those that map nothing.
 _TOLD = (*(state for state in STATES if state not in {"none", "table"}), "none", "table")
@@ -84,18 +89,24 @@ def _is_range(frame: pd.DataFrame) -> bool:
     return can_be_counted(frame) and not is_translation(frame)
 
 
+def all_rows() -> str:
+    """Return how to see all rows of a table."""
+    return screen.either("pandas.options.display.max_rows = None", "--all") + " shows all rows"
+
+
 def shown_as(runs: int, *, contiguous: bool = True) -> str:
     """Return the line that says that runs are shown, and how to see all rows."""
-    where = "" if contiguous else " in page frames that are not contiguous (.runs() shows those that are)"
-    line = f"shown as {counted(runs, 'run')} of neighbours{where}; "
-    return line + "pandas.options.display.max_rows = None shows all rows"
+    those = screen.either(".runs()", "--runs")
+    where = "" if contiguous else f" in page frames that are not contiguous ({those} shows those that are)"
+    return f"shown as {counted(runs, 'run')} of neighbours{where}; {all_rows()}"
 
 
 def shortened(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Return the rows to show: runs if pandas would not print all rows; and the line that says so.
 
-    Here a run may have its pages anywhere in memory; then it is shown without page frames. Frames that runs would not
-    show completely keep their rows: runs, added objects, an index with a meaning.
+    Here a run may have its pages anywhere in memory; then it is shown without page frames. Some of its entries may be
+    accessed, and some not; then the runs have a column `ACCESSED`. Frames that runs would not show completely keep
+    their rows: runs, added objects, an index with a meaning.
     """
     limit = pd.get_option("display.max_rows")
     if not limit or len(frame) <= limit or is_counted(frame) or not has(frame, MERGED):
@@ -105,7 +116,7 @@ def shortened(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     if means_something or any(pd.api.types.is_object_dtype(dtype) for dtype in frame.dtypes):
         return frame, []
     try:
-        apart = starts(frame, anywhere=True)
+        apart = starts(frame, _LOOSE)
         runs = merged(frame, apart)
         where = frame[["vaddr", "size", *PLACES, *(name for name in (COLUMN, "state") if name in frame.columns)]]
         # Memory that is not contiguous nearly always shows that in its first pages.
@@ -114,4 +125,19 @@ def shortened(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         return frame, []
     if len(runs) == len(frame):
         return frame, []
-    return runs if contiguous else runs.drop(columns=list(PLACES)), [shown_as(len(runs), contiguous=contiguous)]
+    says = shown_as(len(runs), contiguous=contiguous) + _count_accessed(frame, runs, apart)
+    return runs if contiguous else runs.drop(columns=list(PLACES)), [says]
+
+
+def _count_accessed(frame: pd.DataFrame, runs: pd.DataFrame, apart: NDArray[np.bool_]) -> str:
+    """Add the column `ACCESSED` to runs, where it says something; return what explains it."""
+    if "accessed" not in frame.columns:
+        return ""
+    accessed = frame["accessed"].copy().to_numpy(np.uint8, na_value=0)  # of a copy: the frame need not keep them
+    some = np.add.reduceat(accessed, np.flatnonzero(apart), dtype=np.int64)
+    in_part = (some > 0) & (some < runs["entries"].to_numpy())
+    if not in_part.any():
+        return ""
+    runs.loc[in_part, "accessed"] = pd.NA
+    runs[ACCESSED] = some
+    return "; accessed 3/4: 3 of 4 entries are"

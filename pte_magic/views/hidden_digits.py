@@ -8,6 +8,7 @@ from pte_magic.dataframes import row_kernels
 from pte_magic.dataframes.diff.values import codes, entries
 from pte_magic.errors import TargetError
 from pte_magic.formats.hidden import taken
+from pte_magic.views.value_words import marked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,13 +31,5 @@ def mark(table: pd.DataFrame, rows: pd.DataFrame, whole: pd.DataFrame) -> pd.Dat
         return table
     if kernel.frames_hidden:
         hidden = taken(entries(rows)[0], codes(rows, "level"), kernel)
-        table["entry"] = [_marked(text, bits) for text, bits in zip(table["entry"], hidden.tolist(), strict=True)]
+        table["entry"] = marked(table["entry"], hidden.tolist())
     return table
-
-
-def _marked(text: str, bits: int) -> str:
-    if not text.startswith("0x"):  # a missing entry
-        return text
-    digits = text.removeprefix("0x")
-    taken_digits = f"{bits:0{len(digits)}x}"
-    return "0x" + "".join("?" if of == "f" else digit for digit, of in zip(digits, taken_digits, strict=True))

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from pte_magic.dataframes.column_names import BOOLEANS, FORMAT
 from pte_magic.errors.escapes import visible
 from pte_magic.linux import hardware
+from pte_magic.text import screen
 from pte_magic.text.units import counted
-from pte_magic.views import entry_text
-from pte_magic.views.value_words import MISSING, of_number
+from pte_magic.views import entry_text, text_table
+from pte_magic.views.value_words import MISSING, marked, of_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,14 +22,22 @@ CONSTANT = ("cache", "pkey", "host", "pid", "walker", "node", "cgroup", "region"
 """Columns that are shown below the table if all their values are the same."""
 SET = "bits that are set"
 """The column that has the names of these bits."""
+OTHERS = "other bits"
+"""The column that has the names of those that not all rows have, where there is not room for all."""
+
+_RULES = text_table.Rules(("pfn", "size"), ("vaddr", "level", "entry", SET, OTHERS), (SET, OTHERS))
 
 
-def text(columns: Mapping[str, Sequence[Any]], leaf: Description | None) -> str:
+def text(
+    columns: Mapping[str, Sequence[Any]], leaf: Description | None, width: int, hidden: Sequence[int] | None = None
+) -> str:
     """Return the text of the entries of one address, one row per level.
 
     Args:
         columns: All columns of their `PteFrame`, in its order; None for a missing value.
         leaf: The last entry, taken apart; None if the walker read none.
+        width: Characters of a line.
+        hidden: The bits of each entry that are hidden from this user; None if nothing is.
 
     """
     rows = len(columns["vaddr"])
@@ -40,19 +49,32 @@ def text(columns: Mapping[str, Sequence[Any]], leaf: Description | None) -> str:
     empty = [name for name, values in columns.items() if all(value is None for value in values)]
     if empty:
         shape += f"; {counted(len(empty), 'empty column')} hidden"
-    same = {name: value for name in CONSTANT if (value := _only(columns.get(name, ()))) is not None}
+    same_values = {name: value for name in CONSTANT if (value := _only(columns.get(name, ()))) is not None}
     bits = [name for name in columns if name in BOOLEANS and name not in empty]
     table = {
         name: [_word(name, value) for value in values]
         for name, values in columns.items()
-        if name not in {*empty, *same, *bits}
+        if name not in {*empty, *same_values, *bits}
     }
+    if hidden is not None and "entry" in table:
+        table["entry"] = marked(table["entry"], hidden)
+    notes = []
+    index = [str(row) for row in range(rows)]
     if bits:
-        rows_of_bits = zip(*(columns[name] for name in bits), strict=True)
-        table[SET] = [" ".join(compress(bits, row)) or MISSING for row in rows_of_bits]
-    constant = ", ".join(f"{name} {_word(name, value)}" for name, value in same.items())
-    below = f"[{shape}; {constant}]" if constant else f"[{shape}]"
-    return "\n".join([*lines(table), below, *(["", entry_text.text(leaf)] if leaf else [])])
+        sets = [list(compress(bits, row)) for row in zip(*(columns[name] for name in bits), strict=True)]
+        found = text_table.fitted(table | {SET: [text_table.cell(row) for row in sets]}, index, width, _RULES)
+        if found.is_narrow and (same := text_table.common(sets)):
+            notes.append(text_table.about_all(SET, sets, same))
+            rest = [[word for word in row if word not in same] for row in sets]
+            if any(rest):
+                table[OTHERS] = text_table.cells_of(rest, sets)
+            found = text_table.fitted(table, index, width, _RULES)
+    else:
+        found = text_table.fitted(table, index, width, _RULES)
+    constant = ", ".join(f"{name} {_word(name, value)}" for name, value in same_values.items())
+    notes += [*found.notes(), f"[{shape}; {constant}]" if constant else f"[{shape}]"]
+    bits_of_leaf = ["", entry_text.text(leaf, width=width)] if leaf else []
+    return "\n".join([*found.lines, *(screen.fitted(note, width) for note in notes), *bits_of_leaf])
 
 
 def _only(values: Sequence[Any]) -> Any:
@@ -66,16 +88,3 @@ def _word(name: str, value: Any) -> str:
         return MISSING
     form = of_number(name)
     return form(value) if form else visible(str(value))
-
-
-def lines(table: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return a table of words, its rows numbered from 0, as lines like those of `pandas.DataFrame.to_string`."""
-    rows = len(next(iter(table.values())))
-    numbers = ["", *map(str, range(rows))]
-    width = max(map(len, numbers))
-    columns = [[number.ljust(width) for number in numbers]]
-    for name, words in table.items():
-        cells = [name, *(f" {word}" for word in words)]
-        width = max(map(len, cells))
-        columns.append([cell.rjust(width) for cell in cells])
-    return [" ".join(line) for line in zip(*columns, strict=True)]

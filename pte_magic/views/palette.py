@@ -104,6 +104,23 @@ OWNERS = (
 )
 """The looks of the other owners: other processes, several, page cache, kernel, hugetlb's pool, nobody, no memory."""
 
+STYLES = {
+    "blue": "34",
+    "orange": "33",
+    "green": "32",
+    "violet": "35",
+    "red": "31",
+    "teal": "36",
+    "brown": "33;2",
+    "grey": "2",
+    "quiet": "2",
+    "empty": "2",
+}
+"""The nearest style of a terminal for each ground: parameters of SGR, which users may have given other colours."""
+
+BLOCKS = {".": "\N{MIDDLE DOT}", "k": "▒", "K": "▓", "M": "█", "L": "▉", "G": "■", "s": "░"}
+"""What stands for some letters in a bar of text, where the encoding has it."""
+
 _OPACITY = {"empty": 0, "quiet": 0.5}  # in their order; others hide what is below them
 
 

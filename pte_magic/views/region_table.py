@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pte_magic.errors.cut import cut
+from pte_magic.text import screen
 from pte_magic.text.units import counted, size
-from pte_magic.views import frame_view
-from pte_magic.views.value_words import MISSING
+from pte_magic.views import frame_text, frame_view, pandas_table
+from pte_magic.views.headline import all_rows
+from pte_magic.views.text_table import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 # The first ones are asked for most: the others may be beyond the edge of a narrow window.
 _ORDER = ("vaddr", "region", "resident", "huge_share", "swapped", "shared", "size", "permissions", "page_tables")
+_RULES = Rules(("page_tables", "permissions", "shared"), ("vaddr", "region", "resident"), cut=("region",))
 _LONGEST = 28  # characters of a name
 _CONSTANT = ("host", "pid")
 _UNNAMED = "anonymous"
@@ -29,9 +32,11 @@ _SUMS: dict[str, Callable[[int], str]] = {
 def text(regions: pd.DataFrame, *notes: str) -> str:
     """Return regions as text, with more lines at the end; a selection of columns as any frame."""
     if not _is_whole(regions):
-        return frame_view.text(regions)
+        return frame_text.text(regions)
     table, said = _shown(regions)
-    return "\n".join([_headline(regions), table.to_string(index=False, na_rep=MISSING), *said, *notes])
+    found = pandas_table.fitted(table, None, _RULES, index=False)
+    first = pandas_table.sentences([_headline(regions)], screen.BOLD)
+    return "\n".join([*first, *found.lines, *pandas_table.sentences([*found.notes(), *said, *notes])])
 
 
 def html(regions: pd.DataFrame, *notes: str) -> str | None:
@@ -70,7 +75,7 @@ def _shown(regions: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     rest = regions["resident"].iloc[most:]
     if len(rest):
         more = f"{counted(len(rest), 'more region')} with {size(int(rest.sum()))} resident; "
-        notes.insert(0, more + "pandas.options.display.max_rows = None shows all rows")
+        notes.insert(0, more + all_rows())
     names = [name for name in _ORDER if name in shown.columns]
     table = frame_view.words(shown[[*names, *(name for name in shown.columns if name not in names)]].iloc[:most])
     table["region"] = [_short(name) for name in regions["region"].iloc[:most]]

@@ -5,11 +5,13 @@ It is one small image and a line of words, which every reader of notebooks keeps
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from pte_magic.text import screen
 from pte_magic.text.units import size
 from pte_magic.views import palette, svg_image
 from pte_magic.views.markup import escape
@@ -24,6 +26,7 @@ _WIDTH, _BAR, _HEIGHT = 640, 18, 36  # of the image, in pixels; the bar is at it
 _TICK = 4  # pixels below the bar
 _INK = "#767676"  # the scale: readable on a light page and on a dark one
 _NARROW = 'style="max-width: 100%; height: auto" '  # where the output is
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _SPARSE = 0.02  # with less than that of a range in use, what has no pages is left out
 
 
@@ -44,13 +47,9 @@ def strip(found: Portions, label: str) -> str:
         label: The words for those who cannot see it.
 
     """
-    empty, total = found.having("none"), found.total()
-    used = total - found.total(empty)
-    is_sparse = 0 < used < _SPARSE * total
-    found = found.of(~empty) if is_sparse else found
+    found, note = _shown(found)
     categories = _categories(found)
     bar = _bar(found, categories)
-    note = " (only what has pages)" if is_sparse else ""
     looks = {code: category.look for code, category in enumerate(categories)}
     image = svg_image.image(bar + _scale(found), _WIDTH, _HEIGHT, looks, label, _NARROW)
     legend = " &ensp; ".join(
@@ -58,6 +57,55 @@ def strip(found: Portions, label: str) -> str:
         for category in categories
     )
     return f"<p>{image}<br>{legend}{note}</p>"
+
+
+def text(found: Portions, width: int) -> list[str]:
+    """Return the bar of portions as lines of text: the bar, and what its letters mean.
+
+    Args:
+        found: The portions, of one process.
+        width: Characters of a line.
+
+    """
+    found, note = _shown(found)
+    categories = _categories(found)
+    letters = [category.look.letter for category in categories]
+    blocks = [palette.BLOCKS.get(letter, letter) for letter in letters]
+    if len(set(blocks)) == len(blocks) and screen.has_letters("".join(blocks)):
+        letters = blocks
+    styles = [palette.STYLES[category.look.ground] for category in categories]
+    code = _codes(found, categories, width)
+    edges = [0, *(np.flatnonzero(np.diff(code)) + 1).tolist(), width]
+    bar = "".join(screen.painted(letters[code[at]] * (end - at), styles[code[at]]) for at, end in pairwise(edges))
+    parts = [
+        f"{screen.painted(letter, style)} {category.words} {size(category.bytes)}"
+        for letter, style, category in zip(letters, styles, categories, strict=True)
+    ]
+    return [bar, *_in_lines(parts, width), *([note.strip()] if note else [])]
+
+
+def _in_lines(parts: list[str], width: int) -> list[str]:
+    """Return parts in lines of a width; none is broken."""
+    lines: list[str] = []
+    free = 0
+    for part in parts:
+        needed = len(_STYLE.sub("", part))
+        if lines and needed + 3 <= free:
+            lines[-1] += f"   {part}"
+            free -= needed + 3
+        else:
+            lines.append(part)
+            free = width - needed
+    return lines
+
+
+def _shown(found: Portions) -> tuple[Portions, str]:
+    """Return what the bar shows of portions, and a note if these are not all."""
+    empty, total = found.having("none"), found.total()
+    used = total - found.total(empty)
+    if 0 < used < _SPARSE * total:
+        return found.of(~empty), " (only what has pages)"
+    return found, ""
 
 
 def _categories(found: Portions) -> list[_Category]:
@@ -77,18 +125,24 @@ def _categories(found: Portions) -> list[_Category]:
 
 def _bar(found: Portions, categories: list[_Category]) -> str:
     """Return the bar: each column of pixels has the look of most of its bytes."""
-    ends = np.append(0.0, np.cumsum(found.bytes.astype(np.float64)))
-    columns = np.linspace(0, ends[-1], _WIDTH + 1)
-    shares = [
-        np.diff(np.interp(columns, ends, np.append(0.0, np.cumsum(np.where(category.rows, found.bytes, 0.0)))))
-        for category in categories
-    ]
-    code = np.argmax(shares, axis=0)
+    code = _codes(found, categories, _WIDTH)
     edges = [0, *(np.flatnonzero(np.diff(code)) + 1).tolist(), _WIDTH]
     return "".join(
         f'<rect x="{at}" width="{end - at}" height="{_BAR}" {svg_image.filled(code[at])}/>'
         for at, end in pairwise(edges)
     )
+
+
+def _codes(found: Portions, categories: list[_Category], width: int) -> NDArray[np.intp]:
+    """Return for each column of the bar the category of most of its bytes, ``intp[width]``."""
+    ends = np.append(0.0, np.cumsum(found.bytes.astype(np.float64)))
+    columns = np.linspace(0, ends[-1], width + 1)
+    shares = [
+        np.diff(np.interp(columns, ends, np.append(0.0, np.cumsum(np.where(category.rows, found.bytes, 0.0)))))
+        for category in categories
+    ]
+    most: NDArray[np.intp] = np.argmax(shares, axis=0)
+    return most
 
 
 def _scale(found: Portions) -> str:

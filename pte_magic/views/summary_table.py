@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pte_magic.text.units import size
-from pte_magic.views import frame_view
+from pte_magic.views import frame_view, pandas_table
+from pte_magic.views.text_table import Rules
 from pte_magic.views.value_words import MISSING
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_RULES = Rules(keep=("region", "state", "size", "entries", "bytes", "share"))
+
 
 def text(summary: pd.DataFrame) -> str:
     """Return a summary as text."""
-    return _table(summary).to_string(index=False)
+    return "\n".join(pandas_table.fitted(_table(summary), None, _RULES, index=False).lines)
 
 
 def html(summary: pd.DataFrame) -> str:

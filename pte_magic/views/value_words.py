@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pte_magic.text.units import size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 MISSING = "-"
 _HEX = {
@@ -34,3 +34,16 @@ def of_number(name: str) -> Callable[[int], str] | None:
     if name in _HEX:
         return lambda value: format(value, _HEX[name])
     return size if is_size(name) else None
+
+
+def marked(entries: Iterable[str], hidden: Iterable[int]) -> list[str]:
+    """Return texts of entries with a question mark for each hexadecimal digit all of whose bits are hidden."""
+    return [_marked(text, bits) for text, bits in zip(entries, hidden, strict=True)]
+
+
+def _marked(text: str, bits: int) -> str:
+    if not text.startswith("0x"):  # a missing entry
+        return text
+    digits = text.removeprefix("0x")
+    taken_digits = f"{bits:0{len(digits)}x}"
+    return "0x" + "".join("?" if of == "f" else digit for digit, of in zip(digits, taken_digits, strict=True))

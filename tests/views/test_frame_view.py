@@ -70,7 +70,7 @@ def html_of(table: pte_frame.PteFrame) -> str:
 @pytest.mark.parametrize("rows", [61, 1000])
 def test_a_long_frame_is_cut(shown: object, rows: int) -> None:
     assert callable(shown)
-    table = made([PAGE ^ row % 2 << 5 for row in range(rows)])  # no row is like its neighbour
+    table = made([PAGE ^ row % 2 << 6 for row in range(rows)])  # no row is like its neighbour
     text = str(shown(table))
     addresses = [int(found, 16) for found in re.findall("0x7f[0-9a-f]{10}", text.partition("<details>")[0])]
     expected = table["vaddr"].tolist()
@@ -84,7 +84,7 @@ def test_a_long_frame_is_cut(shown: object, rows: int) -> None:
 )
 @pytest.mark.parametrize("kind", ["text", "html"])
 def test_limits_of_pandas_hold(maximum: int | None, minimum: int | None, lines: int, kind: str) -> None:
-    table = made([PAGE ^ row % 2 << 5 for row in range(30)])
+    table = made([PAGE ^ row % 2 << 6 for row in range(30)])
     with pd.option_context("display.max_rows", maximum, "display.min_rows", minimum):
         text = repr(table) if kind == "text" else html_of(table)
     assert len(re.findall("0x7f[0-9a-f]{10}", text)) == lines

@@ -33,7 +33,8 @@ def words(svg: str) -> list[str]:
     return found
 
 
-def test_bits_are_saved_with_all_fields(tmp_path: Path) -> None:
+def test_bits_are_saved_with_all_fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
     bits = pte_magic.BitField(ENTRY)
     bits.entry = ENTRY ^ 2
     bits.save(tmp_path / "bits.svg")

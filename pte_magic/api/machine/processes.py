@@ -20,9 +20,9 @@ from pte_magic.errors.cut import cut
 from pte_magic.formats import kernel
 from pte_magic.linux import hardware, kernel_text, sizes
 from pte_magic.linux.importing import importing
-from pte_magic.text import units
-from pte_magic.views import frame_view
-from pte_magic.views.value_words import MISSING
+from pte_magic.text import screen, units
+from pte_magic.views import frame_view, pandas_table
+from pte_magic.views.text_table import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -116,7 +116,15 @@ class Processes(OwnFrame):
 
     def __repr__(self) -> str:
         shown, limit, notes = self._shown()
-        return "\n".join([*_headline(self), frame_view.words(shown).to_string(max_rows=limit, na_rep=MISSING), *notes])
+        found = pandas_table.fitted(frame_view.words(shown), limit, self._rules())
+        first = pandas_table.sentences(_headline(self), screen.BOLD)
+        return "\n".join([*first, *found.lines, *pandas_table.sentences([*found.notes(), *notes])])
+
+    def _rules(self) -> Rules:
+        """Return what gives way in a narrow terminal; other columns say most of it, too."""
+        by_size = [name for name in self.columns if str(name).startswith(measure.RESIDENT)]
+        leave = ["page_tables", *by_size[:1], measure.CONTIGUOUS, *by_size[1:], "uss", "name", "user", "huge_share"]
+        return Rules(leave, ("pid", "resident", "pss"), cut=("command",))
 
     def _repr_html_(self) -> str | None:
         if not pd.get_option("display.notebook_repr_html"):
