@@ -18,11 +18,10 @@ CELLS = (
     "a[0] = 1; x = a[1, 0]   # write to page 0, read from page 1",
     "%pte a",
 )
-WHAT = """
+WHAT = """\
 Pages 0 and 1 are present: their entries point to page frames, pieces of
 physical memory. Page 1 was only read, so its page frame is one full of zeros,
-which all such pages share. Pages 2 and 3 have no memory yet.
-"""
+which all such pages share. Pages 2 and 3 have no memory yet."""
 
 
 def main() -> None:

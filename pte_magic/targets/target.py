@@ -12,6 +12,7 @@ from pte_magic.errors.cut import cut
 from pte_magic.linux import kernel_text
 from pte_magic.linux.hardware import PAGE_SIZE, untagged, user_limit
 from pte_magic.linux.importing import importing
+from pte_magic.text import screen
 from pte_magic.text.suggestions import did_you_mean
 from pte_magic.text.typed_numbers import number
 
@@ -157,7 +158,8 @@ def unknown(text: str, space: AddressSpace) -> TargetError:
     if near := did_you_mean(text, suggestions(space)):
         return TargetError(f"{arguments.shown(text)} is not a region of pid {space.pid}{near}")
     names = ", ".join(region_names(space)[:6])
-    what = "is not an address, a START-END range, a region or a defined name"
+    kinds = screen.either("a START-END range, a region or a defined name", "a START-END range or a region")
+    what = f"is not an address, {kinds}"
     if _LIKE_A_RANGE.fullmatch(text.strip()):
         what = "is not a range; type it in hex, such as 0x0-0x1000"
     return TargetError(f"{arguments.shown(text)} {what}; regions of pid {space.pid}: {names}, …, all")

@@ -128,7 +128,7 @@ def text(diff: pd.DataFrame) -> str:
         return "\n".join(first)
     table, limit, notes = _shown(diff)
     found = pandas_table.fitted(table, limit, _rules(diff))
-    return "\n".join([*first, *found.lines, *pandas_table.sentences([*found.notes(), *notes])])
+    return "\n".join([*first, *found.lines, *pandas_table.sentences(found.notes(notes))])
 
 
 def _rules(diff: pd.DataFrame) -> Rules:

@@ -46,11 +46,13 @@ def text(frame: pd.DataFrame) -> str:
     above += pandas_table.sentences(headline(frame))
     leaf = frame_view.leaf_of(frame)
     bits_of_leaf = ["", entry_text.text(leaf, width=pandas_table.width())] if leaf else []
-    return "\n".join([*above, *_table(frame, shown, limit, in_part), *pandas_table.sentences(notes), *bits_of_leaf])
+    return "\n".join([*above, *_table(frame, shown, limit, in_part, notes), *bits_of_leaf])
 
 
-def _table(frame: pd.DataFrame, shown: pd.DataFrame, limit: int | None, in_part: list[str]) -> list[str]:
-    """Return the lines of the table, and those about what is not in it."""
+def _table(
+    frame: pd.DataFrame, shown: pd.DataFrame, limit: int | None, in_part: list[str], below: list[str]
+) -> list[str]:
+    """Return the lines of the table, and those below it, also about what is not in it."""
     sets = first_columns.sets(shown, in_part)
     boolean = [name for _, names, _ in first_columns.kinds_of_bits(shown) for name in names]
     table = hidden_digits.mark(frame_view.words(shown.drop(columns=boolean)), shown, frame)
@@ -58,7 +60,7 @@ def _table(frame: pd.DataFrame, shown: pd.DataFrame, limit: int | None, in_part:
     rules = _rules(shown)
     found = pandas_table.fitted(whole, limit, rules)
     if not found.is_narrow or limit is not None or not whole.columns.is_unique:
-        return [*found.lines, *pandas_table.sentences(found.notes())]
+        return [*found.lines, *pandas_table.sentences(found.notes(below))]
     notes = []
     for name, rows in sets.items():
         same = text_table.common(rows)
@@ -70,7 +72,7 @@ def _table(frame: pd.DataFrame, shown: pd.DataFrame, limit: int | None, in_part:
         if any(rest):
             table[OTHERS if name == SET else name] = text_table.cells_of(rest, rows)
     found = pandas_table.fitted(table, limit, rules)
-    return [*found.lines, *pandas_table.sentences([*notes, *found.notes()])]
+    return [*found.lines, *pandas_table.sentences([*notes, *found.notes(below)])]
 
 
 def _rules(shown: pd.DataFrame) -> text_table.Rules:

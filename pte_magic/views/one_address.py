@@ -72,7 +72,7 @@ def text(
     else:
         found = text_table.fitted(table, index, width, _RULES)
     constant = ", ".join(f"{name} {_word(name, value)}" for name, value in same_values.items())
-    notes += [*found.notes(), f"[{shape}; {constant}]" if constant else f"[{shape}]"]
+    notes += found.notes([f"[{shape}; {constant}]" if constant else f"[{shape}]"])
     bits_of_leaf = ["", entry_text.text(leaf, width=width)] if leaf else []
     return "\n".join([*found.lines, *(screen.fitted(note, width) for note in notes), *bits_of_leaf])
 

@@ -36,7 +36,7 @@ def text(regions: pd.DataFrame, *notes: str) -> str:
     table, said = _shown(regions)
     found = pandas_table.fitted(table, None, _RULES, index=False)
     first = pandas_table.sentences([_headline(regions)], screen.BOLD)
-    return "\n".join([*first, *found.lines, *pandas_table.sentences([*found.notes(), *said, *notes])])
+    return "\n".join([*first, *found.lines, *pandas_table.sentences(found.notes([*said, *notes]))])
 
 
 def html(regions: pd.DataFrame, *notes: str) -> str | None:

@@ -28,15 +28,25 @@ class Fitted(NamedTuple):
     is_narrow: bool = False
     """Columns had to give way, or words to go on in the next line."""
 
-    def notes(self) -> list[str]:
-        """Return the lines about these columns: their value, if it is the same in all rows, or only their names."""
+    def notes(self, below: Sequence[str]) -> list[str]:
+        """Return the lines below the table, and in them what is about these columns.
+
+        Args:
+            below: Lines; at the end of the first one that is in brackets are the values that all rows have.
+
+        """
         same = {name: cells[0] for name, cells in self.left_out.items() if len(cells) > 1 and len(set(cells)) == 1}
+        if not any(line.startswith("[") for line in below):
+            same = {}
         others = [name for name in self.left_out if name not in same]
-        told = ", ".join(f"{name} {value}" for name, value in same.items())
-        return [
-            *([f"in all of these rows: {told}"] if told else []),
-            *([f"no room here for {', '.join(others)}"] if others else []),
-        ]
+        made = [f"no room here for {', '.join(others)}"] if others else []
+        for line in below:
+            if same and line.startswith("["):
+                made.append(f"{line[:-1]}; {', '.join(f'{name} {value}' for name, value in same.items())}]")
+                same = {}
+            else:
+                made.append(line)
+        return made
 
 
 class Rules(NamedTuple):
@@ -92,6 +102,8 @@ def fitted(
     lines = _MOST_LINES
     while room(lines) < 0 and lines < _ANY:
         lines *= 2
+    if room(lines) < 0 and index is not None:
+        index, before = None, 0
     widths, free = least(lines), room(lines)
     for name, cells in columns.items():
         if free > 0:
@@ -185,4 +197,4 @@ def common(rows: Iterable[Sequence[str]]) -> tuple[str, ...]:
 def about_all(heading: str, rows: Sequence[Sequence[str]], same: Sequence[str]) -> str:
     """Return the line about the words that each row has that has any."""
     where = " in all of these rows" * (len(rows) > 1) if all(rows) else " in all of these rows that have any"
-    return f"{heading}{where}: {' '.join(same)}"
+    return f"{heading}{where}: {' '.join(same).replace(JOINED, ' ')}"

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.linux import hardware
 from pte_magic.linux.address_bits import AddressBits
+from pte_magic.text import screen
 from pte_magic.walkers import patience
 from pte_magic.walkers.bpf import constants
 from pte_magic.walkers.helper_protocol import FRAMES_HIDDEN, GREETING, MAGIC, MEMORY, VERSION, Status
@@ -113,7 +114,8 @@ class Call:
             why = f"the helper at {path} speaks version {version} of the protocol, this package {VERSION}"
             raise WalkerUnavailableError(NAME, f"{why}; install the same pte-magic for both")
         if status == Status.BUSY:
-            why = f"the helper at {path} has the most clients that it may have; end some of your notebooks"
+            why = f"the helper at {path} has the most clients that it may have; end some of your "
+            why += screen.either("notebooks", "notebooks and commands")
             raise WalkerUnavailableError(
                 NAME, f"{why}, or start it with larger `--max-clients` and `--max-clients-per-user`"
             )

@@ -24,7 +24,7 @@ from pte_magic.systemtap.run import Run
 from pte_magic.systemtap.script import Script
 from pte_magic.walkers import mapping
 from pte_magic.walkers.shared_memory import MEMORY_BYTES, SharedMemoryWalker, not_pagemap
-from pte_magic.walkers.what_to_type import command, frames_by_helper
+from pte_magic.walkers.what_to_type import command, frames_by_helper, walk_with
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,7 +106,7 @@ class StapWalker(SharedMemoryWalker):
         """Return what to type if nothing speaks against it but that its module was not compiled yet."""
         if why_not() is not None or is_ready():
             return ""
-        todo = f"not compiled yet, which takes some seconds, once per kernel; type `%pte --walker {NAME} self`"
+        todo = f"not compiled yet, which takes some seconds, once per kernel; type `{walk_with(NAME)}`"
         return todo + (f"; {toolchain.SIGNED}, and that says how" if toolchain.signed_only() else "")
 
     @classmethod

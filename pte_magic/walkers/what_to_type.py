@@ -9,6 +9,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from pte_magic.text import screen
 from pte_magic.walkers.helper_protocol import DEFAULT_SOCKET, UNIT, socket_path
 from pte_magic.walkers.walker import NO_FRAMES
 
@@ -43,6 +44,11 @@ def show_frames() -> str:
     if socket_path() == DEFAULT_SOCKET and (python := _of_service()):
         return _as_root(_beside(python), "install-service", *_group_of_socket(), *frames)
     return serve(*frames)
+
+
+def walk_with(walker: str) -> str:
+    """Return what to type to see entries by a walker: in a notebook, or at a shell."""
+    return screen.either(f"%pte --walker {walker} self", f"pte-magic show --walker {walker} $$")
 
 
 def frames_by_helper() -> str:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from handmade import PAGE, NewMap
+from handmade import PAGE, PAGE_WORDS, NewMap
 from typed_commands import ENVIRONMENT, run, said, terminal, words
 
 import pte_magic
 
-ESCAPE = re.compile(r"\x1b\[\d*m")
+ESCAPE = re.compile(r"\x1b\[[\d;]*m")
 
 
 @pytest.fixture
@@ -113,7 +113,8 @@ def test_without_standard_output_it_says_so() -> None:
 def test_no_locale_is_in_the_way(pages: tuple[int, str], setting: dict[str, str]) -> None:
     done = run("show", *pages, env=ENVIRONMENT | setting)
     assert (done.returncode, done.stderr) == (0, "")
-    expected = f"{pte_magic.walk(*ends(pages[1]))}\n"
+    with pd.option_context("display.width", 80):
+        expected = f"{pte_magic.walk(*ends(pages[1]))}\n"
     assert done.stdout in {expected, expected.replace("\N{MULTIPLICATION SIGN}", r"\xd7")}
 
 
@@ -134,7 +135,23 @@ def test_bold_is_for_terminals_without_no_color() -> None:
 
 
 @pytest.mark.parametrize("columns", [80, 200])
-def test_a_terminal_of_any_width_gets_all_that_a_pipe_gets(pages: tuple[int, str], columns: int) -> None:
+def test_a_terminal_of_any_width_gets_what_a_pipe_of_that_width_gets(pages: tuple[int, str], columns: int) -> None:
     address = pages[1].partition("-")[0]
     with terminal("show", "--color", "never", pages[0], address, columns=columns) as shown:
-        assert shown.end() == said("show", pages[0], address)
+        text = shown.end()
+    assert text == said("show", pages[0], address, env=ENVIRONMENT | {"COLUMNS": str(columns)})
+    assert max(map(len, text.splitlines())) <= columns
+
+
+@pytest.mark.parametrize(
+    ("setting", "letters"), [({}, "▒"), ({"PYTHONIOENCODING": "ascii"}, "k"), ({"NO_COLOR": "1"}, "▒")]
+)
+def test_a_terminal_shows_the_range_as_a_bar(pages: tuple[int, str], setting: dict[str, str], letters: str) -> None:
+    with terminal("show", *pages, **setting) as shown:
+        text = shown.end()
+    assert ("\x1b[" in text) == (setting != {"NO_COLOR": "1"})
+    lines = ESCAPE.sub("", text).splitlines()
+    assert max(map(len, lines)) <= 80
+    bar = next(line for line in lines if line.startswith(letters))
+    assert bar.count(letters) == 40  # half of the range was written to
+    assert f"{letters} {PAGE_WORDS} pages {PAGE_WORDS}" in text.replace("\x1b[34m", "").replace("\x1b[m", "")

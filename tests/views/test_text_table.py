@@ -41,9 +41,9 @@ def test_columns_give_way_in_their_order_and_what_is_the_same_is_told() -> None:
     rules = Rules(("b", "a"), ("c",))
     assert list(fitted(table, None, 40, rules).left_out) == []
     narrow = fitted(table, None, 20, rules)
-    assert (list(narrow.left_out), narrow.notes()) == (["b"], ["no room here for b"])
+    assert (list(narrow.left_out), narrow.notes([])) == (["b"], ["no room here for b"])
     narrower = fitted(table, None, 10, rules)
-    assert narrower.notes() == ["in all of these rows: a 111111111", "no room here for b"]
+    assert narrower.notes(["[2 rows]", "more"]) == ["no room here for b", "[2 rows; a 111111111]", "more"]
     assert narrower.lines == ["        c", "4" * 9, "4" * 9]
 
 

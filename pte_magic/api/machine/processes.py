@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 _COMMAND = 48  # characters of a command line that are shown: pandas cuts longer ones in HTML only
+_SEE = ", see attrs['left_out']"
 _TOLD = {"swapped": "swapped out", "page_tables": "of page tables"}
 _NEEDED = {"pid", "resident", "swapped", "page_tables", "pss"}
 
@@ -118,7 +119,7 @@ class Processes(OwnFrame):
         shown, limit, notes = self._shown()
         found = pandas_table.fitted(frame_view.words(shown), limit, self._rules())
         first = pandas_table.sentences(_headline(self), screen.BOLD)
-        return "\n".join([*first, *found.lines, *pandas_table.sentences([*found.notes(), *notes])])
+        return "\n".join([*first, *found.lines, *pandas_table.sentences(found.notes(notes))])
 
     def _rules(self) -> Rules:
         """Return what gives way in a narrow terminal; other columns say most of it, too."""
@@ -228,5 +229,5 @@ def _left_out(why: dict[int, str]) -> list[str]:
     if not why:
         return []
     pid = min(why)
-    more = f" (and {len(why) - 1:,} more, see attrs['left_out'])" if len(why) > 1 else ""
+    more = f" (and {len(why) - 1:,} more{screen.either(_SEE, '')})" if len(why) > 1 else ""
     return [f"left out: {why[pid]}{more}"]

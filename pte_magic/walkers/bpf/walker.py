@@ -144,7 +144,7 @@ def _load() -> libbpf.Object:
     """Load the object in the newest variant that the kernel takes."""
     if hardware.encoding() not in constants.TABLES:
         why = "page tables of a 32-bit kernel may lie in high memory, which no eBPF program can read; type"
-        raise WalkerUnavailableError(NAME, f"{why} `%pte --walker stap self`")
+        raise WalkerUnavailableError(NAME, f"{why} `{what_to_type.walk_with('stap')}`")
     try:
         libbpf.library()
     except OSError:
