@@ -7,7 +7,8 @@ present as in the entry, and of the same page frame if both show one.
 Of a huge page, only the word of its first page is read: most kernels ask that one for all of them
 (``pagemap_pmd_range()``, fs/proc/task_mmu.c: before 73c3484d5b13 in 6.11, and again since it uses
 ``__folio_page_mapped_exclusively()``, 6.15). After fork(), the first page may be this process' own again while the
-child still maps the others, but then the entry does not allow writing: ``mmap_exclusive`` is missing for such an entry.
+child still maps the others, but then the entry does not allow writing: ``mmap_exclusive`` is missing for such an entry,
+and for those of which nobody knows whether they allow it, unless smaps says that nothing of the region is shared.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pte_magic.errors import AccessDeniedError, NoAddressSpaceError, NoSuchProcessError
+from pte_magic.dataframes.pagemap_regions import in_anonymous, in_unshared, mapped
+from pte_magic.errors import NoAddressSpaceError
 from pte_magic.formats.decode import Column
 from pte_magic.formats.field import KINDS, STATES
-from pte_magic.linux import ksm, pagemap_scan, sizes
+from pte_magic.linux import ksm, mapped_files, pagemap_scan, sizes
 from pte_magic.linux.hardware import PAGE_SIZE
 from pte_magic.linux.pagemap import EXCLUSIVE, FILE, PLACE, PRESENT, words
 
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
 
     Bools = NDArray[np.bool_]
 
+MAPPED = "mapped"
+"""The name in `attrs` for the kind of all files and shared memory, in words of `mapped_files`, if they are of one."""
+HUGETLB = "hugetlb"
+"""The name in `attrs` with which all huge pages are of hugetlb."""
 ZEROS_UNKNOWN, KSM = "zeros_unknown", "ksm"
 """Names in `attrs`: pages that are mapped elsewhere, too, may be the page of zeros; or KSM may have merged them."""
 
@@ -59,7 +65,7 @@ def columns(
     where: NDArray[np.uint64],
     found: dict[str, Column],
     word: NDArray[np.uint64] | None = None,
-) -> dict[str, bool]:
+) -> dict[str, Any]:
     """Add the columns to those of decoded entries.
 
     Args:
@@ -69,7 +75,7 @@ def columns(
         word: The words of pagemap, ``uint64[n]``, of a walk that has read these.
 
     Returns:
-        Names for `attrs`, each with True: `ZEROS_UNKNOWN` or `KSM`.
+        Items for `attrs`: `ZEROS_UNKNOWN`, `KSM` or `HUGETLB` with True, `MAPPED` with words.
 
     """
     if "state" not in found:
@@ -87,8 +93,10 @@ def columns(
     exclusive, exclusive_known = pages.word & EXCLUSIVE != 0, pages.same
     if pages.huge.any():
         of_thp = pages.huge & (_of(where, row)[1] == sizes.huge()) & ~of_file
-        read_only = _known(found, "rw", row) & ~_true(found, "rw", row)
-        exclusive_known = pages.same & ~(exclusive & of_thp & read_only)
+        in_doubt = pages.same & exclusive & of_thp & ~_true(found, "rw", row)
+        if in_doubt.any():
+            in_doubt[in_doubt] = ~in_unshared(space, pages.vaddr[in_doubt])
+            exclusive_known = pages.same & ~in_doubt
     found["mmap_exclusive"] = _joined(certain.copy(), ~certain, row, exclusive, exclusive_known)
     found["file"] = _joined(np.zeros(n, np.bool_), ~certain, row, of_file & ~zero, file_known & pages.same | zero)
     if not maps.all():
@@ -97,11 +105,18 @@ def columns(
         kind = found["kind"][0] if "kind" in found else np.full(n, -1, np.int8)
         kind[row[zero]] = _ZERO_PAGE
         found["kind"] = Column(kind)
+    of_files = of_file & ~zero & pages.same
+    told: dict[str, Any] = {}
+    if of_files.any() and (what := mapped(space, pages.vaddr[of_files], pages.huge[of_files])):
+        told[MAPPED] = what
+    large = pages.huge & pages.same & ~zero
+    if large.any() and mapped(space, pages.vaddr[large], pages.huge[large]) == mapped_files.HUGETLB:
+        told[HUGETLB] = True
     if exclusive.all():
-        return {}
+        return told
     shared = pages.same & ~exclusive & ~of_file & ~zero & ~pages.huge
-    told = {ZEROS_UNKNOWN: unsure.any(), KSM: shared.any() and ksm.has_merged()}
-    return {name: True for name, value in told.items() if value}
+    told |= {ZEROS_UNKNOWN: unsure.any(), KSM: shared.any() and ksm.has_merged()}
+    return {name: value if name == MAPPED else True for name, value in told.items() if value}
 
 
 def _tell_swapped(found: dict[str, Column], swapped: Bools, word: NDArray[np.uint64] | None) -> None:
@@ -117,6 +132,11 @@ def carried(frame: pd.DataFrame, parts: Sequence[Any]) -> None:
     for name in (ZEROS_UNKNOWN, KSM):
         if any(part.attrs.get(name) is True for part in parts):
             frame.attrs[name] = True
+    for name in (MAPPED, HUGETLB):
+        kinds = [part.attrs.get(name) for part in parts]
+        frame.attrs.pop(name, None)
+        if kinds and kinds[0] is not None and kinds.count(kinds[0]) == len(kinds):
+            frame.attrs[name] = kinds[0]
 
 
 def _pages(
@@ -148,25 +168,7 @@ def _certain(space: AddressSpace, vaddr: NDArray[np.uint64], found: dict[str, Co
         return np.zeros(len(vaddr), np.bool_)
     rw, missing = found["rw"]
     may: Bools = rw & (found["state"][0] == _PRESENT)
-    return _in_anonymous(space, vaddr) & (may if missing is None else may & ~missing)
-
-
-def _in_anonymous(space: AddressSpace, vaddr: NDArray[np.uint64]) -> Bools:
-    """Tell which addresses are in regions of anonymous memory only, ``bool[m]``."""
-    try:
-        regions = [region for region in space.regions() if region.is_anonymous]
-    except (NoSuchProcessError, AccessDeniedError):
-        regions = []
-    starts, ends = (np.array([getattr(region, side) for region in regions], np.uint64) for side in ("start", "end"))
-    within: Bools
-    if (vaddr[1:] >= vaddr[:-1]).all():  # nearly always; then there are far fewer regions to look for
-        within = np.zeros(len(vaddr), np.bool_)
-        for first, last in np.searchsorted(vaddr, np.stack((starts, ends), axis=-1)).tolist():
-            within[first:last] = True
-        return within
-    at = np.searchsorted(ends, vaddr, side="right")
-    within = np.append(starts, ~np.uint64(0))[at] <= vaddr
-    return within
+    return in_anonymous(space, vaddr) & (may if missing is None else may & ~missing)
 
 
 def _words(space: AddressSpace, page: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -198,7 +200,7 @@ def _zeros(space: AddressSpace, pages: _Pages, found: dict[str, Column], *, size
         return may_be, may_be
     zero = may_be & file
     if zero.any():
-        zero &= _in_anonymous(space, pages.vaddr)
+        zero &= in_anonymous(space, pages.vaddr)
     scanned = _within(space, pages, may_be, pagemap_scan.PAGE_IS_PFNZERO)
     if scanned is None:
         zero |= may_be & ~pages.huge & _true(found, "special", pages.row)
@@ -220,7 +222,7 @@ def _files(space: AddressSpace, pages: _Pages) -> tuple[Bools, Bools]:
         return file, known
     scanned = _within(space, pages, in_doubt, pagemap_scan.PAGE_IS_FILE)
     if scanned is None:
-        return file, ~in_doubt | _in_anonymous(space, pages.vaddr)
+        return file, ~in_doubt | in_anonymous(space, pages.vaddr)
     return file | in_doubt & scanned, known
 
 

@@ -25,7 +25,7 @@ from pte_magic.errors import (
     PteMagicError,
     arguments,
 )
-from pte_magic.linux import descriptors, kernel_text, regions
+from pte_magic.linux import descriptors, kernel_text, mapped_files, regions
 from pte_magic.linux.interrupts import deferred
 from pte_magic.linux.own_pid import own_pid
 
@@ -218,6 +218,14 @@ class AddressSpace:
     def kernel_page_sizes(self) -> dict[int, int]:
         """Return the page size of each region in bytes, by the region's first address (``KernelPageSize`` of smaps)."""
         return regions.page_sizes(self._read_of_memory("smaps"))
+
+    def shared_bytes(self) -> dict[int, int]:
+        """Return the bytes of each region's pages that are mapped elsewhere, too, by the region's first address."""
+        return regions.shared_bytes(self._read_of_memory("smaps"))
+
+    def kinds_of_mounts(self) -> dict[bytes, str]:
+        """Return `mapped_files.kinds_of_mounts` of the process' mount namespace; raises as `regions`."""
+        return mapped_files.kinds_of_mounts(self._read("mountinfo"))
 
     def fileno(self) -> int:
         """Return the descriptor, so that ``os`` functions take the object itself.

@@ -13,9 +13,10 @@ import pandas as pd
 
 from pte_magic.dataframes import row_kernels
 from pte_magic.dataframes.frame_kinds import can_be_counted, is_translation
-from pte_magic.dataframes.pagemap_columns import KSM, ZEROS_UNKNOWN
+from pte_magic.dataframes.pagemap_columns import HUGETLB, KSM, MAPPED, ZEROS_UNKNOWN
 from pte_magic.errors import TargetError
 from pte_magic.errors.escapes import visible
+from pte_magic.linux import mapped_files
 from pte_magic.text.units import counted, share, size
 from pte_magic.views.one_look import once
 from pte_magic.views.portions import portions, ranges_of
@@ -165,7 +166,8 @@ def _pages(facts: Facts, total: int) -> str:
     if not resident or (found.level < 0).any():
         return ""
     sizes = sorted(set(found.page.tolist()), reverse=True)
-    names = [_called(each, facts.sizes) for each in sizes]
+    large = f" of {mapped_files.HUGETLB}" if facts.attrs.get(HUGETLB) is True else ""
+    names = [_called(each, facts.sizes) + (large if each > min(facts.sizes, default=each) else "") for each in sizes]
     reason, explained = _unaligned(facts)
     if len(sizes) == 1:
         return f"all on {names[0]}" + reason
@@ -220,7 +222,10 @@ def _shared(facts: Facts) -> list[str]:
     resident, of_file, shared = found.total(), found.file == 1, found.exclusive == 0
     clauses = []
     if of_file.any():
-        clauses.append(f"{_part(found, of_file, resident)} of files or shared memory")
+        kind = facts.attrs.get(MAPPED)
+        what = kind if kind in mapped_files.KINDS else "files or shared memory"
+        if kind != mapped_files.HUGETLB or facts.attrs.get(HUGETLB) is not True:  # which the sizes of pages say
+            clauses.append(f"{_part(found, of_file, resident)} of {what}")
     if not shared.any():
         if len(shared) and (found.exclusive == 1).all():
             clauses.append("mapped nowhere else" if of_file.any() else "shared with nobody")

@@ -64,6 +64,17 @@ def test_in_a_narrow_window_all_of_the_table_can_be_reached(jupyter: Jupyter) ->
         assert notebook.page.evaluate("document.scrollingElement.scrollWidth") <= NARROW
 
 
+def test_in_a_narrow_window_the_bits_of_a_large_array_are_seen(jupyter: Jupyter) -> None:
+    cells = (*CELLS[:1], "import mmap, numpy as np\nb = np.ones(9_000_000)")
+    with jupyter.notebook(cells, width=700) as notebook:
+        output = notebook.run("%pte b")
+        for name in ("vaddr", "size", "entries", "state", "bits that are set"):
+            expect(output.get_by_role("columnheader", name=name, exact=True)).to_be_in_viewport(ratio=0.9)
+        for theme in THEMES:
+            notebook.theme(theme)
+            notebook.picture(f"array-narrow-{theme}", output)
+
+
 def test_a_process_is_shown_by_region_in_both_themes_and_widths(jupyter: Jupyter) -> None:
     for width in (NARROW, 1600):
         with jupyter.notebook(("%load_ext pte_magic", "import os"), width=width) as notebook:

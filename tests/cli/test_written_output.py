@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -146,7 +147,7 @@ def test_a_terminal_of_any_width_gets_what_a_pipe_of_that_width_gets(pages: tupl
 @pytest.mark.parametrize(
     ("setting", "letters"), [({}, "▒"), ({"PYTHONIOENCODING": "ascii"}, "k"), ({"NO_COLOR": "1"}, "▒")]
 )
-def test_a_terminal_shows_the_range_as_a_bar(pages: tuple[int, str], setting: dict[str, str], letters: str) -> None:
+def test_a_terminal_shows_the_range_as_a_bar(pages: tuple[int, str], setting: dict[str, Any], letters: str) -> None:
     with terminal("show", *pages, **setting) as shown:
         text = shown.end()
     assert ("\x1b[" in text) == (setting != {"NO_COLOR": "1"})

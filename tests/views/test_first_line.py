@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,6 +13,7 @@ import pytest
 from conftest import forked
 from differences import GIB, GUARD, MIB2, MIGRATION_TYPE, START, huge, made, page, protnone, swap
 from handmade import (
+    ANONYMOUS,
     HUGE,
     HUGE_WORDS,
     HUGEPAGE,
@@ -22,6 +25,7 @@ from handmade import (
     SHARED,
     WRITE,
     NewMap,
+    hugetlb,
     madvise,
     read,
     smaps,
@@ -35,8 +39,7 @@ from pte_magic.text.units import share, size
 from pte_magic.views import first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
 COW = "shared with other processes (copy-on-write)"
 SMALL, LARGE = f"all on {PAGE_WORDS} pages", f"all on {HUGE_WORDS} pages"
@@ -164,7 +167,7 @@ def test_what_a_child_shares_and_what_it_copied(walker: str, new_map: NewMap) ->
     assert smaps(start, "Private_Dirty") == 256 * PAGE
 
 
-def test_a_huge_page_of_which_a_child_copied_a_page_is_not_called_ours(raw_walker: str, new_map: NewMap) -> None:
+def test_a_huge_page_of_which_a_child_copied_a_page_is_not_called_ours(seeing: str, new_map: NewMap) -> None:
     start = new_map(2 * HUGE, advice=HUGEPAGE)
     write(start, 2 * HUGE)
     if smaps(start, "AnonHugePages") != 2 * HUGE:
@@ -172,7 +175,7 @@ def test_a_huge_page_of_which_a_child_copied_a_page_is_not_called_ours(raw_walke
     with forked(lambda: write(start, PAGE, value=2)) as child:
         child.step()
         assert smaps(start, "Shared_Dirty") == 2 * HUGE - PAGE
-        said = line(start, 2 * HUGE, raw_walker)
+        said = line(start, 2 * HUGE, seeing)
     assert "nobody" not in said
     assert f"at least {size(HUGE)} of {size(2 * HUGE)} shared" in said or "at least 1 of 2 pages shared" in said
 
@@ -188,24 +191,68 @@ def test_two_processes_have_a_line_each(walker: str, new_map: NewMap) -> None:
     assert all("3 of 4 pages shared" in words for words in said)
 
 
+def kind_of(fd: int) -> str:
+    """Return the words for the pages of a file, by statfs(2); stat(2) tells whether maps may have another device."""
+    line = ["stat", "-fLc", "%T", f"/proc/self/fd/{fd}"]
+    name = subprocess.run(line, pass_fds=[fd], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    if name == "tmpfs":
+        return "shared memory (tmpfs)"
+    return "files" if os.major(os.fstat(fd).st_dev) else r"files or shared memory"
+
+
+def test_shared_memory_without_a_file(walker: str, new_map: NewMap) -> None:
+    start = new_map(4 * PAGE, READ | WRITE, SHARED | ANONYMOUS, advice=NOHUGEPAGE)
+    write(start, 4 * PAGE)
+    assert smaps(start, "Private_Dirty") == 4 * PAGE
+    assert clauses(start, 4 * PAGE, walker)[-2:] == ["all of shared memory (tmpfs)", "mapped nowhere else"]
+
+
+@pytest.fixture
+def pool() -> Iterator[None]:
+    """Have a page of hugetlb."""
+    count = Path(f"/sys/kernel/mm/hugepages/hugepages-{HUGE >> 10}kB/nr_hugepages")
+    if os.geteuid() or not count.exists():
+        pytest.skip("needs root, and a kernel with hugetlb")
+    before = count.read_text(encoding="ascii")
+    count.write_text(str(int(before) + 1), encoding="ascii")
+    try:
+        if int(count.read_text(encoding="ascii")) <= int(before):
+            pytest.skip("needs unbroken memory for a page of hugetlb")
+        yield
+    finally:
+        count.write_text(before, encoding="ascii")
+
+
+@pytest.mark.usefixtures("pool")
+@pytest.mark.parametrize("sharing", [PRIVATE, SHARED])
+def test_hugetlb(seeing: str, new_map: NewMap, sharing: int) -> None:
+    start = new_map(HUGE, flags=sharing | ANONYMOUS | hugetlb())
+    write(start)
+    assert smaps(start, "Private_Hugetlb") == HUGE
+    first, pages, *_ = clauses(start, HUGE, seeing)
+    assert (first, pages) == ("all resident", f"{LARGE} of hugetlb")
+    assert "tmpfs" not in line(start, HUGE, seeing)
+
+
 @pytest.mark.parametrize("kind", ["file", "memfd"])
 def test_pages_of_files(walker: str, new_map: NewMap, tmp_path: Path, kind: str) -> None:
     fd = os.memfd_create("test") if kind == "memfd" else os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
     os.pwrite(fd, b"x" * 4 * PAGE, 0)
+    of = kind_of(fd)
     start = new_map(4 * PAGE, READ | WRITE, SHARED, fd)
     read(start, 4 * PAGE)
     said = clauses(start, 4 * PAGE, walker)
-    assert said[-2:] == ["all of files or shared memory", "mapped nowhere else"]
+    assert said[-2:] == [f"all of {of}", "mapped nowhere else"]
     again = new_map(4 * PAGE, READ | WRITE, PRIVATE, fd)
     os.close(fd)
     read(again, 4 * PAGE)
     write(again)
     assert clauses(start, 4 * PAGE, walker)[-2:] == [
-        "all of files or shared memory",
+        f"all of {of}",
         "3 of 4 pages also mapped elsewhere",
     ]
     assert clauses(again, 4 * PAGE, walker)[-2:] == [
-        "3 of 4 pages of files or shared memory",
+        f"3 of 4 pages of {of}",
         "3 of 4 pages also mapped elsewhere",
     ]
 

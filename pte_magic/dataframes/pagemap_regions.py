@@ -1,0 +1,79 @@
+"""The facts about pages that regions tell, where pagemap does not: what is mapped, and that nothing of it is shared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pte_magic.errors import AccessDeniedError, NoSuchProcessError
+from pte_magic.linux import mapped_files
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pte_magic.linux.address_space import AddressSpace
+    from pte_magic.linux.regions import Region
+
+    Bools = NDArray[np.bool_]
+
+
+def in_anonymous(space: AddressSpace, vaddr: NDArray[np.uint64]) -> Bools:
+    """Tell which addresses are in regions of anonymous memory only, ``bool[m]``."""
+    return _within([region for region in _regions(space) if region.is_anonymous], vaddr)
+
+
+def in_unshared(space: AddressSpace, vaddr: NDArray[np.uint64]) -> Bools:
+    """Tell which addresses are in regions of which smaps says that no page is mapped elsewhere, ``bool[m]``.
+
+    It counts the mappings of each page of a huge one (``smaps_account()``, fs/proc/task_mmu.c).
+    """
+    regions = _regions(space)
+    try:
+        shared = space.shared_bytes()
+    except (NoSuchProcessError, AccessDeniedError):
+        shared = {}
+    return _within([region for region in regions if shared.get(region.start) == 0], vaddr)
+
+
+def mapped(space: AddressSpace, vaddr: NDArray[np.uint64], huge: Bools) -> str | None:
+    """Return the kind of what is mapped at addresses, in words of `mapped_files`; None if that is not one, or unknown.
+
+    Args:
+        space: The address space.
+        vaddr: Addresses of pages, ``uint64[m]``.
+        huge: Which of them are huge, ``bool[m]``.
+
+    """
+    regions = _regions(space)
+    at = np.searchsorted(np.array([region.end for region in regions], np.uint64), vaddr, side="right")
+    touched, large = set(at.tolist()) - {len(regions)}, set(at[huge].tolist())
+    if not all(regions[one].file[1] for one in touched):
+        return None
+    try:
+        mounts = space.kinds_of_mounts()
+    except (NoSuchProcessError, AccessDeniedError):
+        return None
+    found = {mapped_files.kind(regions[one], mounts, huge=one in large) for one in touched}
+    return found.pop() if len(found) == 1 else None
+
+
+def _regions(space: AddressSpace) -> list[Region]:
+    try:
+        return space.regions()
+    except (NoSuchProcessError, AccessDeniedError):
+        return []
+
+
+def _within(regions: Sequence[Region], vaddr: NDArray[np.uint64]) -> Bools:
+    starts, ends = (np.array([getattr(region, side) for region in regions], np.uint64) for side in ("start", "end"))
+    if (vaddr[1:] >= vaddr[:-1]).all():  # nearly always; then there are far fewer regions to look for
+        within = np.zeros(len(vaddr), np.bool_)
+        for first, last in np.searchsorted(vaddr, np.stack((starts, ends), axis=-1)).tolist():
+            within[first:last] = True
+        return within
+    at = np.searchsorted(ends, vaddr, side="right")
+    found: Any = np.append(starts, ~np.uint64(0))[at] <= vaddr
+    return np.asarray(found, np.bool_)
