@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pte_magic.formats.describe import READERS, hexadecimal
+from pte_magic.formats.describe import HIDDEN, READERS, hexadecimal
 from pte_magic.text import screen
+from pte_magic.views.value_words import UNSEEN, marked
 
 if TYPE_CHECKING:
     from pte_magic.formats.describe import Description
@@ -28,6 +29,7 @@ def text(entry: Description, *, differ: int = 0, width: int | None = None) -> st
     for part in entry.parts:
         mark = ">" if differ >> part.low & (1 << part.width) - 1 else " "
         value = str(part.value) if part.width == 1 else f"{part.value:#x}"
+        value = UNSEEN if part.says == HIDDEN else value
         says = part.says if part.width > 1 and part.says != str(part.value) else ""
         meaning = f"{part.meaning} ({READERS[part.by]})" if part.name else part.meaning
         line = f"{mark} {part.bits:>6}  {part.name or '-':13}  {value}  {f'{says}: ' if says else ''}{meaning}"
@@ -49,4 +51,6 @@ def sources(entry: Description) -> dict[str, list[str]]:
 def headline(entry: Description) -> str:
     """Return the line at the top."""
     kind = f" ({entry.kind})" if entry.kind else ""
-    return f"{entry.level} entry {hexadecimal(entry.entry, entry.width)}: {entry.state}{kind}, {entry.says}"
+    hidden = sum((1 << part.width) - 1 << part.low for part in entry.parts if part.says == HIDDEN)
+    (shown,) = marked([hexadecimal(entry.entry, entry.width)], [hidden])
+    return f"{entry.level} entry {shown}: {entry.state}{kind}, {entry.says}"

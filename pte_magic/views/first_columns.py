@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 FLAGS, MAPPED_BY = "page flags that are set", "mapped by"
 
-_FIRST = ("vaddr", "size", "entries", "bytes", "level", "state", "kind", "pfn", "map_count")
+_FIRST = ("vaddr", "size", "entries", "level", "state", "kind", "pfn", "map_count")
 _ASIDE = ("cache", "pkey", "mapped", "swap_type", "swap_offset", "node", "cgroup", "permissions", "page_flags")
 _LAST = "entry"  # the words say what is in it
 _FLAG = "kpf_"

@@ -119,7 +119,7 @@ STYLES = {
 """The nearest style of a terminal for each ground: parameters of SGR, which users may have given other colours."""
 
 BLOCKS = {".": "\N{MIDDLE DOT}", "k": "▒", "K": "▓", "M": "█", "L": "▉", "G": "■", "s": "░"}
-"""What stands for some letters in a bar of text, where the encoding has it."""
+"""The blocks for some letters in a bar of text, where the encoding has them."""
 
 _OPACITY = {"empty": 0, "quiet": 0.5}  # in their order; others hide what is below them
 

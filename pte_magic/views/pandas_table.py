@@ -34,7 +34,7 @@ def fitted(table: pd.DataFrame, limit: int | None, rules: Rules, *, index: bool 
     Args:
         table: The result of `frame_view.words`, and of `frame_view.ends`.
         limit: The rows to show if these are not all, as `frame_view.ends` says.
-        rules: What gives way where it is too wide.
+        rules: The rules of what gives way where it is too wide.
         index: Whether to show the index.
 
     """

@@ -77,7 +77,7 @@ def fitted(
         table: The texts of each column.
         index: The text before each row; None for nothing.
         width: Characters of a line.
-        rules: What may give way, and how.
+        rules: The rules of what may give way.
         most: The number of columns that are shown at most; None for any.
 
     """

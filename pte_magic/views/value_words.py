@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 MISSING = "-"
+UNSEEN = "?"
+"""The sign for a digit that is hidden."""
 _HEX = {
     "vaddr": "#014x",
     **dict.fromkeys(("entry", "before", "after", "flipped"), "#018x"),
@@ -46,4 +48,4 @@ def _marked(text: str, bits: int) -> str:
         return text
     digits = text.removeprefix("0x")
     taken_digits = f"{bits:0{len(digits)}x}"
-    return "0x" + "".join("?" if of == "f" else digit for digit, of in zip(digits, taken_digits, strict=True))
+    return "0x" + "".join(UNSEEN if of == "f" else digit for digit, of in zip(digits, taken_digits, strict=True))

@@ -12,9 +12,11 @@ from machines import X86_START, arm, x86
 
 from pte_magic.api import pte_frame
 from pte_magic.formats import kernel
+from pte_magic.formats.describe import describe
 from pte_magic.formats.hidden import hide, taken
 from pte_magic.linux.address_bits import AddressBits
 from pte_magic.linux.geometry import LEVELS
+from pte_magic.views import one_address
 from pte_magic.walkers.entries import SPAN, Entries
 
 if TYPE_CHECKING:
@@ -65,3 +67,15 @@ def test_what_was_taken_is_what_hiding_changes() -> None:
     hide(raw, level, of)
     bits = taken(raw, level, of)
     assert ((raw ^ np.array(RAW, np.uint64)) & ~bits == 0).all()
+
+
+def test_the_text_of_one_address_has_question_marks_too() -> None:
+    frame = hidden().iloc[:1]
+    of = kernel.of_release("x86_64", address_bits=AddressBits(frames_hidden=True))
+    raw, level = frame["entry"].to_numpy(np.uint64), np.array([LEVELS.index("pte")], np.int8)
+    values = {name: frame[name].astype(object).where(frame[name].notna(), None).tolist() for name in frame.columns}
+    leaf = describe(int(raw[0]), "pte", of, covers=4096)
+    shown = one_address.text(values, leaf, 80, taken(raw, level, of).tolist())
+    assert re.findall(r"\b0x[0-9a-f?]{16}\b", shown) == ["0x800??????????067"] * 2
+    assert re.search(r"51:12  pfn +\?  hidden: ", shown)
+    assert "0x0 " not in shown.partition("pfn ")[2].partition("\n")[0]
