@@ -16,7 +16,7 @@ TABLE = st.integers(1, 5).flatmap(
 
 
 @given(TABLE, st.integers(20, 300), st.booleans())
-def test_no_line_is_longer_and_no_word_is_lost(table: dict[str, list[str]], width: int, indexed: bool) -> None:  # noqa: FBT001
+def test_no_line_is_longer_and_no_word_is_lost(table: dict[str, list[str]], width: int, indexed: bool) -> None:
     n = len(next(iter(table.values())))
     index = [str(row) for row in range(n)] if indexed else None
     first, *_ = table
