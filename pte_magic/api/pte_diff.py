@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pandas as pd
 
@@ -10,9 +12,17 @@ from pte_magic.dataframes import runs
 from pte_magic.dataframes.diff import columns
 from pte_magic.dataframes.diff.compare import compare as compared
 from pte_magic.dataframes.diff.runs import NEEDED, merged
-from pte_magic.errors.escapes import visible
+from pte_magic.errors import TargetError
+from pte_magic.linux.importing import importing
 from pte_magic.views import diff_view
-from pte_magic.views.markup import escape
+from pte_magic.views.by_target import ByTarget
+from pte_magic.views.page_map.two_maps import TwoMaps
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from pte_magic.views.page_map.before_after import BeforeAfter
 
 
 class PteDiff(OwnFrame):
@@ -54,6 +64,8 @@ class PteDiff(OwnFrame):
     _SAYS = columns.SAYS
     _WHOLE = frozenset({"vaddr", "size", "change", "before"})
     _MADE_BY = ".diff()"
+    # The frames that it is of; None for what pandas made of it, and for what came back from a file.
+    _frames: tuple[pd.DataFrame, pd.DataFrame] | None = None
 
     def runs(self) -> PteDiff:
         """Merge neighbours of the same size with the same change: the same words, and the same flipped bits.
@@ -87,6 +99,50 @@ class PteDiff(OwnFrame):
             .sort_values("entries", ascending=False, kind="stable")
         )
 
+    def map(  # type: ignore[override]  # without a function, it is ours
+        self, func: Callable[[Any], Any] | str | None = None, na_action: Any = None, **options: Any
+    ) -> Any:
+        """Return a picture of both frames as two maps; with a function, do as `pandas.DataFrame.map` does.
+
+        For the picture, a difference keeps its two frames.
+
+        Args:
+            func: The function that pandas calls with each value; for the picture the same as ``color``.
+            na_action: Of pandas.
+            options: Of pandas; for the picture ``color``, the meaning of its colours: by default the first that
+                distinguishes something in the two frames, and else as in `PteFrame.map`.
+
+        Raises:
+            TargetError: There is no such colouring, or this is not what `diff` returned: its frames are not known.
+
+        """
+        if callable(func):
+            return super().map(func, na_action=na_action, **options)
+        with importing():
+            from pte_magic.views.page_map.before_after import BeforeAfter  # noqa: PLC0415  (widgets take as long to import as all else)
+
+        return BeforeAfter(self._maps("map()", **({"color": func} | options if func is not None else options)))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save the picture of both frames, as `map` draws it: ``.svg`` or ``.png``, see `BitField.save`.
+
+        Raises:
+            TargetError: The name ends in something else, or this is not what `diff` returned.
+            MissingPackageError: resvg-py, which PNG needs, is not installed.
+            OSError: The file cannot be written.
+
+        """
+        self._maps("save()").save(path)
+
+    def _maps(self, who: str, color: str | None = None) -> TwoMaps:
+        self._need(who, "vaddr", "size", "change", "state_before", "state_after")
+        if self._frames is None:
+            message = (
+                "this is a part or a copy of a difference, which does not keep its two frames; type before.map(after)"
+            )
+            raise TargetError(message)
+        return TwoMaps(*self._frames, self, color)
+
     def __repr__(self) -> str:
         return diff_view.text(self)
 
@@ -94,19 +150,22 @@ class PteDiff(OwnFrame):
         return diff_view.html(self)
 
 
-class PteDiffs(dict[str, PteDiff]):
+class PteDiffs(ByTarget[PteDiff]):
     """The differences of several targets: a dict of `PteDiff`, by the text that named each."""
 
     __module__ = "pte_magic"
 
-    def __repr__(self) -> str:
-        return "\n\n".join(f"{visible(name)}\n{found!r}" for name, found in self.items())
+    def map(self, color: str | None = None) -> ByTarget[BeforeAfter]:
+        """Return a dict of `PteDiff.map`, by the same texts.
 
-    def _repr_html_(self) -> str | None:
-        shown = {name: found._repr_html_() for name, found in self.items()}
-        if None in shown.values():  # pandas was told not to
-            return None
-        return "".join(f"<h4><code>{escape(name)}</code></h4>{html}" for name, html in shown.items())
+        Args:
+            color: The meaning of the colours, as there.
+
+        Raises:
+            TargetError: There is no such colouring.
+
+        """
+        return ByTarget({name: found.map(color) for name, found in self.items()})
 
 
 def compare(before: pd.DataFrame, after: pd.DataFrame) -> PteDiff:
@@ -126,4 +185,5 @@ def compare(before: pd.DataFrame, after: pd.DataFrame) -> PteDiff:
     found = compared(before, after)
     difference: PteDiff = PteDiff._own(found)  # noqa: SLF001  (PteDiff(found) would look for what is to be restored)
     difference.attrs = found.attrs
+    difference._frames = before.copy(deep=False), after.copy(deep=False)  # noqa: SLF001  (of ours; as they are now)
     return difference

@@ -226,10 +226,7 @@ class PteFrame(OwnFrame):
         if callable(func):
             return super().map(func, na_action=na_action, **options)
         if isinstance(func, PteFrame):
-            with importing():
-                from pte_magic.views.page_map.before_after import BeforeAfter  # noqa: PLC0415  (it is to its left)
-
-            return BeforeAfter(self, func, self.diff(func), **options)
+            return self.diff(func).map(**options)
         with importing():
             from pte_magic.views.page_map.page_map import PageMap  # noqa: PLC0415  (widgets take as long to import as all else)
 

@@ -23,7 +23,8 @@ from pte_magic.linux.importing import importing
 from pte_magic.linux.interrupts import Lock
 from pte_magic.targets.named_target import Named
 from pte_magic.text import units
-from pte_magic.views import picture_file, watch_history
+from pte_magic.views import watch_history
+from pte_magic.views.picture_file import Picture
 from pte_magic.views.watch_history import COLUMNS, History
 from pte_magic.walkers.entries import same
 from pte_magic.walkers.patience import hurried
@@ -38,7 +39,7 @@ SHORTEST, LONGEST = 0.01, threading.TIMEOUT_MAX
 """Seconds between two looks."""
 
 
-class Watch:
+class Watch(Picture):
     """Looks at a target every so often, until it is stopped. Made by `watch`.
 
     These stop it: `stop`, its view's button, closing the last of its views, the end of a ``with`` statement or of a
@@ -160,9 +161,9 @@ class Watch:
         dropped = f", the first {units.counted(forgotten, 'look')} forgotten" if forgotten else ""
         return History(f"watch of {self._target.text}: {seen}{dropped}", state, events)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Save the picture of the last looks, as ``.svg`` or ``.png``: see `BitField.save`."""
-        picture_file.write(watch_history.svg(self.history()), path)
+    def svg(self) -> str:
+        """Return the picture of the last looks as an SVG document."""
+        return watch_history.svg(self.history())
 
     def __iter__(self) -> Iterator[PteFrame]:
         """Yield the entries now, and again after each change; stop in the end."""

@@ -57,6 +57,8 @@ class DiffMagics(Magics):
         metavar="SECONDS",
         help="wait for later changes (khugepaged, swap, a child), at most that long",
     )
+    @argument("-m", "--map", action="store_true", help="two maps, before and after, with what changed outlined")
+    @argument("--color", metavar="COLUMN", help="with --map: the meaning of its colours, such as size or dirty")
     @argument("-o", "--out", type=name, metavar="NAME", help="also put the difference into this variable")
     @argument("-h", "--help", action="store_true", help="show this help, and run nothing")
     @argument("target", nargs="*", help="[PID] TARGET[, [PID] TARGET ...]; as for %%pte")
@@ -68,13 +70,15 @@ class DiffMagics(Magics):
 
         %%pte a, child.pid a    of this process and of another one
         %%pte --settle 20 a     also changes of up to 20 seconds after the cell, until they end
+        %%pte --map a           two maps beside each other, before and after; what changed is outlined
 
         The targets are those of %pte: they exist before the cell runs, and their objects are held while it runs. The
         cell's output, values and errors are the same as without the magic; after an error, the difference is shown
         first. A ; at the end of the magic's line shows no difference.
 
         The difference is a DataFrame, one row per changed entry, and becomes _. For several targets it is a dict of
-        differences by their texts. Entries are read twice: a change that was undone in between is not seen.
+        differences by their texts. With --map, the picture becomes _, and -o keeps the difference. Entries are read
+        twice: a change that was undone in between is not seen.
         """
         shell: Any = self.shell
         typed = command_line.read(DiffMagics.difference, line, shell.user_ns)
@@ -84,6 +88,9 @@ class DiffMagics(Magics):
         targets = list(dict.fromkeys(split(typed.target)))
         if not all(targets):
             message = "a target is missing; type one, such as %%pte a, or %%pte a, child.pid a"
+            raise UsageError(message)
+        if typed.options.color and not typed.options.map:
+            message = "--color goes with --map; type %%pte --map --color COLUMN TARGET"
             raise UsageError(message)
         try:
             body = Body(shell, cell)
@@ -133,10 +140,11 @@ class DiffMagics(Magics):
             )
             raise UsageError(message) from error
 
-    def _found(self, looks: Sequence[Around], options: Namespace) -> PteDiff | PteDiffs | None:
+    def _found(self, looks: Sequence[Around], options: Namespace) -> object:
         """Compare, and print notes that the entries do not show; None if nothing can be compared any more."""
         shell: Any = self.shell
         found, notes = PteDiffs(), []
+        result: PteDiff | PteDiffs | None
         for look in looks:
             text = look.target.text
             before = f"{text}: " if len(looks) > 1 else ""
@@ -151,7 +159,13 @@ class DiffMagics(Magics):
         result = (found or None) if len(looks) > 1 else next(iter(found.values()), None)
         if options.out:
             shell.user_ns[options.out] = result
-        return result
+        if not options.map or result is None:
+            return result
+        try:
+            return result.map(options.color)
+        except PteMagicError as error:  # the cell has run: what it changed is shown in any case
+            print(f"{error}; this is the table")  # noqa: T201  (as above)
+            return result
 
 
 async def _nothing() -> None:

@@ -14,10 +14,10 @@ from pte_magic.errors import TargetError
 from pte_magic.errors.escapes import visible
 from pte_magic.formats.describe import MOST_PAGES, describe
 from pte_magic.text.units import counted
-from pte_magic.views import entry_picture, first_columns, first_line, hidden_digits
+from pte_magic.views import first_columns, first_line, hidden_digits, leaf_bits
 from pte_magic.views.headline import headline, shortened
 from pte_magic.views.html_table import of_frame
-from pte_magic.views.markup import KEYS, escape, framed, scrolled
+from pte_magic.views.markup import KEYS, escape, scrolled
 from pte_magic.views.offsets import offsets
 from pte_magic.views.one_address import CONSTANT, SET
 from pte_magic.views.one_look import once
@@ -84,7 +84,7 @@ def html(frame: pd.DataFrame) -> str | None:
     shown, limit = ends(shown)
     shown, in_part = first_columns.without_parts(shown)
     leaf = leaf_of(frame)
-    bits_of_leaf = framed(entry_picture.html(leaf), "bits") if leaf else ""
+    bits_of_leaf = leaf_bits.html(frame, leaf, row_kernels.of_all(frame)) if leaf else ""
     above = [paragraph([line.words]) + strip(line.found, line.words) for line in first_line.lines(frame)]
     above.append(paragraph(headline(frame)))
     return "".join([*above, _tables(frame, shown, limit, in_part), paragraph(notes), bits_of_leaf])

@@ -1,7 +1,8 @@
-"""The file of a saved picture: SVG, or PNG made of it."""
+"""`Picture`, the base of all that can be saved as a picture, and its file: SVG, or PNG made of it."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,28 +15,35 @@ if TYPE_CHECKING:
 _ZOOM = 2  # for screens with small pixels
 
 
-def write(svg: str, path: str | os.PathLike[str]) -> None:
-    """Write a picture; a file of this name is overwritten.
+class Picture(ABC):
+    """A picture that can be saved."""
 
-    Args:
-        svg: The picture.
-        path: Its name ends in ``.svg`` or ``.png``.
+    @abstractmethod
+    def svg(self) -> str:
+        """Return the picture as an SVG document, with its words."""
 
-    Raises:
-        TargetError: It ends in something else.
-        MissingPackageError: PNG is asked for, and resvg-py is not installed.
-        OSError: The file cannot be written.
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save the picture as it is now, light, with its words; a file of this name is overwritten.
 
-    """
-    try:
-        file = Path(path)
-    except TypeError:
-        file = Path()
-    suffix = file.suffix.lower()
-    if suffix not in {".svg", ".png"}:
-        message = f"cannot save a picture as {shown(path)}: type a name that ends in .svg or .png"
-        raise TargetError(message)
-    file.write_bytes(svg.encode() if suffix == ".svg" else _png(svg))
+        Args:
+            path: Its name ends in ``.svg`` or ``.png``; PNG has two pixels for one of the SVG, and needs resvg-py.
+
+        Raises:
+            TargetError: The name ends in something else.
+            MissingPackageError: PNG is asked for, and resvg-py is not installed.
+            OSError: The file cannot be written.
+
+        """
+        try:
+            file = Path(path)
+        except TypeError:
+            file = Path()
+        suffix = file.suffix.lower()
+        if suffix not in {".svg", ".png"}:
+            message = f"cannot save a picture as {shown(path)}: type a name that ends in .svg or .png"
+            raise TargetError(message)
+        svg = self.svg()
+        file.write_bytes(svg.encode() if suffix == ".svg" else _png(svg))
 
 
 def _png(svg: str) -> bytes:

@@ -13,13 +13,12 @@ from pte_magic.formats.describe import HIDDEN, Description, describe, hexadecima
 from pte_magic.linux import geometry
 from pte_magic.linux.importing import importing
 from pte_magic.text.units import size
-from pte_magic.views import entry_picture, picture_file, sheet
+from pte_magic.views import entry_picture, sheet
 from pte_magic.views.html_table import cells, column_heads, row, row_head, table
 from pte_magic.views.markup import KEYS, escape, framed, scrolled
+from pte_magic.views.picture_file import Picture
 
 if TYPE_CHECKING:
-    import os
-
     from pte_magic.views.bits import BitField
 
 _SHORT, _ADDRESS = 32, 64  # bits of an address
@@ -42,7 +41,7 @@ class Piece(NamedTuple):
     value: int
 
 
-class Translation:
+class Translation(Picture):
     """One address on its way through the page tables.
 
     Attributes:
@@ -154,20 +153,6 @@ class Translation:
         for line, entry in zip(way[-len(self.entries) :], self.entries, strict=True):
             pieces += [sheet.words([line]), entry_picture.drawings(entry)[1]]
         return sheet.document(pieces)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Save the picture with its words; a file of this name is overwritten.
-
-        Args:
-            path: Its name ends in ``.svg`` or ``.png``; PNG has two pixels for one of the SVG, and needs resvg-py.
-
-        Raises:
-            TargetError: The name ends in something else.
-            MissingPackageError: resvg-py is not installed.
-            OSError: The file cannot be written.
-
-        """
-        picture_file.write(self.svg(), path)
 
     def __repr__(self) -> str:
         return self.text()

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import uuid
 from abc import ABCMeta, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anywidget
 import traitlets
 
-from pte_magic.views import picture_file
 from pte_magic.views.markup import placed
-
-if TYPE_CHECKING:
-    import os
+from pte_magic.views.picture_file import Picture
 
 
 class _Kind(traitlets.MetaHasTraits, ABCMeta):
     """The metaclass of a class with traits and abstract methods: a class without one of these cannot be made."""
 
 
-class View(anywidget.AnyWidget, metaclass=_Kind):
+class View(anywidget.AnyWidget, Picture, metaclass=_Kind):
     """A widget whose output in a notebook is its picture as ``text/html`` and ``text/plain``.
 
     These are visible without a kernel, too: in a notebook that was saved and opened again, in nbconvert's output, on
@@ -48,30 +45,15 @@ class View(anywidget.AnyWidget, metaclass=_Kind):
     def html(self) -> str:
         """Return the picture as HTML that needs neither JavaScript nor a network."""
 
-    @abstractmethod
-    def svg(self) -> str:
-        """Return the picture as an SVG document, with its words."""
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Save the picture as it is now, light, with its words; a file of this name is overwritten.
-
-        Args:
-            path: Its name ends in ``.svg`` or ``.png``; PNG has two pixels for one of the SVG, and needs resvg-py.
-
-        Raises:
-            TargetError: The name ends in something else.
-            MissingPackageError: resvg-py is not installed.
-            OSError: The file cannot be written.
-
-        """
-        picture_file.write(self.svg(), path)
-
-    def placed(self) -> str:
-        """Return its HTML, in whose place the live picture is shown where its model is."""
-        return placed(self.html(), self._place)
+    def placed(self, still: str | None = None) -> str:
+        """Return its HTML, or what else is `still` shown, in whose place the live picture is where its model is."""
+        return placed(self.html() if still is None else still, self._place)
 
     def __repr__(self) -> str:
         return self.text()
+
+    def _repr_html_(self) -> str:
+        return self.placed()
 
     def _repr_mimebundle_(self, **_options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         return {"text/plain": self.text(), "text/html": self.placed()}, {}

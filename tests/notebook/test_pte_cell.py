@@ -262,3 +262,36 @@ def test_unloading_takes_it_away(tmp_path: Path) -> None:
     shell.run("%unload_ext pte_magic")
     assert "`%%pte` not found" in shell.run("%%pte a\nawait 5").err
     assert shell.ip.input_transformers_post == []
+
+
+def marks(text: str) -> list[list[int]]:
+    """Return the squares that are marked as changed, line by line."""
+    return [
+        [at for at, mark in enumerate(line) if mark == "^"] for line in text.splitlines() if set(line) == {" ", "^"}
+    ]
+
+
+def test_maps_show_where_the_cell_changed_something(shell: Shell) -> None:
+    cell = shell.run(f"%%pte --map -o found m\nm[3 * {PAGE}] = 1\nm[5 * {PAGE}] = 1")
+    assert type(cell.result).__name__ == "BeforeAfter"
+    assert marks(cell.out) == [[3, 5], [3, 5]]
+    assert told(shell.ip.user_ns["found"]) == {address(shell) + i * PAGE: {"mapped"} for i in (3, 5)}
+    assert shell.run(f"%%pte -m m;\nm[6 * {PAGE}] = 1").result is None
+
+
+def test_maps_of_several_targets_and_of_a_cell_that_fails(shell: Shell) -> None:
+    cell = shell.run(f"%%pte --map --color size m, m[: 4 * {PAGE}]\nm[2 * {PAGE}] = 1")
+    assert list(cell.result) == ["m", f"m[: 4 * {PAGE}]"]
+    assert marks(cell.out) == [[2]] * 4
+    assert cell.out.count("coloured by size") == 4
+    failed = shell.run(f"%%pte --map m\nm[9 * {PAGE}] = 1\n1 / 0")
+    assert marks(failed.out) == [[9], [9]]
+
+
+def test_a_colouring_that_does_not_exist_still_shows_the_difference(shell: Shell) -> None:
+    cell = shell.run(f"%%pte --map --color zork m\nm[2 * {PAGE}] = 1")
+    assert "cannot colour by 'zork'" in cell.out
+    assert changed(cell) == {address(shell) + 2 * PAGE: {"mapped"}}
+    refused = shell.run("%%pte --color size m\nm[0] = 1")
+    assert "--color goes with --map; type %%pte --map --color COLUMN TARGET" in refused.err
+    assert not resident(address(shell))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from ipywidgets.widgets import widget
 
 import pte_magic
 from pte_magic import PteFrame, PteMagicError
@@ -240,6 +241,20 @@ def test_the_way_to_one_address_is_shown_with_the_bits_of_its_leaf(
     assert re.sub("<[^>]+>", " ", row).split()[:2] == [bits, name]
     assert f'<span class="pte-mono">{value}</span>' in row
     assert "<button" not in html
+
+
+def test_the_bits_of_a_leaf_are_in_the_place_of_a_live_picture_of_them() -> None:
+    def shown(name: str) -> Any:
+        return widget._instances[name]
+
+    frame = ADDRESS.copy()
+    places = [re.findall("pte-magic-place pte-magic-([0-9a-f]{32})", str(frame._repr_html_())) for _ in range(2)]
+    assert len(places[0]) == 1
+    assert places[0] == places[1]  # a frame that is shown again has no other model
+    assert (shown(places[0][0]).entry, shown(places[0][0]).level) == (PAGE, "pte")
+    frame["entry"] = frame["entry"].where(frame["level"] != "pte", PAGE ^ 2)
+    other = re.findall("pte-magic-place pte-magic-([0-9a-f]{32})", str(frame._repr_html_()))
+    assert shown(other[0]).entry == PAGE ^ 2
 
 
 @pytest.mark.parametrize("table", [ADDRESS[:3].iloc[::-1], ADDRESS.drop(columns="entry"), WIDE, made([PAGE])])

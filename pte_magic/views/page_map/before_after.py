@@ -1,150 +1,37 @@
-"""`BeforeAfter`: the maps of two frames beside each other, in which the squares that changed are outlined."""
+"""`BeforeAfter`: the maps of two frames beside each other, with buttons that save them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
+import traitlets
 
-from pte_magic.dataframes.diff.words import NOT_LOOKED
-from pte_magic.views import diff_view, picture_file, sheet, svg_image
-from pte_magic.views.markup import escape, framed
-from pte_magic.views.page_map import coloring, facts, layers, still_picture
-from pte_magic.views.page_map.squares import Measure, cut, grain, places
+from pte_magic.views.markup import module, script
+from pte_magic.views.widget import View
 
 if TYPE_CHECKING:
-    import os
-
-    import pandas as pd
-    from numpy.typing import NDArray
-
-    from pte_magic.views.page_map.layers import Layer, Spans
-    from pte_magic.views.page_map.squares import Squares
-    from pte_magic.views.palette import Look
-    from pte_magic.views.sheet import Drawing
-
-_OUTLINED = "squares that changed are outlined"
+    from pte_magic.views.page_map.two_maps import TwoMaps
 
 
-class _Map(NamedTuple):
-    """One of the two maps; `changed` tells for each square whether something in it changed, ``bool[squares]``."""
+class BeforeAfter(View):
+    """The maps of two frames, in which the squares that changed are outlined. It never changes."""
 
-    title: str
-    layer: Layer
-    where: Spans
-    squares: Squares
-    changed: NDArray[np.bool_]
+    _esm = module(script("still"))
+    _content = traitlets.Unicode().tag(sync=True)
 
-
-class BeforeAfter:
-    """The maps of two frames, by bytes, in one colouring and with squares of one size."""
-
-    def __init__(self, before: pd.DataFrame, after: pd.DataFrame, diff: pd.DataFrame, color: str | None = None) -> None:
-        """Show what changed.
-
-        Args:
-            before: A frame that `pte_magic.walk` returned.
-            after: The same or other addresses, later or of another process.
-            diff: The difference of the two.
-            color: The meaning of the colours; by default the first that distinguishes something in the two.
-
-        Raises:
-            TargetError: A frame has no addresses, or there is no such colouring in both.
-
-        """
-        self._diff = diff
-        frames = [layers.shown(frame) for frame in (before, after)]
-        known = [name for name in coloring.colors(frames[0]) if name in coloring.colors(frames[1])]
-        names = known if color is None else [coloring.chosen(color, known)]
-        found = (tuple(coloring.layer(frame, name) for frame in frames) for name in names)
-        told = next(filter(_distinguishes, found), None) or tuple(coloring.layer(frame, names[0]) for frame in frames)
-        spans = [layers.spans(frame) for frame in frames]
-        measure = Measure("bytes", min(map(grain, spans)))
-        most = still_picture.COLUMNS * still_picture.LINES
-        per = max(
-            (cut(*each, measure, most).per for each in zip(told, spans, strict=True) if len(each[0].ends)), default=1
-        )
-        self._maps = [
-            _map(*each, Measure("bytes", per), self._changed())
-            for each in zip(("before", "after"), told, spans, strict=True)
-            if len(each[1].ends)
-        ]
-
-    def _changed(self) -> pd.DataFrame:
-        of = ~self._diff["change"].isin(NOT_LOOKED)
-        for side in ("before", "after"):
-            of &= (self._diff[f"state_{side}"] != "table").fillna(value=True).astype(bool)
-        return self._diff[of]
+    def __init__(self, maps: TwoMaps) -> None:
+        """Show two maps."""
+        self._maps = maps
+        super().__init__(_content=maps.html())
 
     def text(self) -> str:
         """Return the maps as letters, with a mark for each square that changed."""
-        parts = [diff_view.headline(self._diff)]
-        for each in self._maps:
-            marks = "".join("^" if changed else " " for changed in each.changed)
-            lines = []
-            for at, line in enumerate(still_picture.lines(each.layer, each.squares)):
-                below = marks[at * still_picture.COLUMNS :][: still_picture.COLUMNS].rstrip()
-                lines += [line, below] if below else [line]
-            head = f"{each.title}: {facts.summary(each.layer, each.where)}; {facts.scale(each.squares, each.layer)}"
-            parts.append("\n".join([head, *lines, *still_picture.legend(each.layer)]))
-        return "\n\n".join(parts)
+        return self._maps.text()
 
     def html(self) -> str:
         """Return the maps as HTML."""
-        figures = "".join(
-            f"<figure><figcaption>{each.title}: {escape(facts.summary(each.layer, each.where))}</figcaption>"
-            f"{svg_image.image(*_drawn(each), dict(enumerate(still_picture.looks(each.layer))), each.title)}"
-            f"{still_picture.legend_table(each.layer)}</figure>"
-            for each in self._maps
-        )
-        scale = [facts.scale(each.squares, each.layer) for each in self._maps][:1]
-        head = "; ".join([diff_view.headline(self._diff), *scale, _OUTLINED])
-        return framed(
-            f'<div class="pte-map"><p>{escape(head)}</p><div class="pte-map-pair">{figures}</div></div>', "map"
-        )
+        return str(self._content)
 
     def svg(self) -> str:
         """Return the maps as an SVG document."""
-        pieces = [sheet.words([diff_view.headline(self._diff), _OUTLINED])]
-        known: dict[int, Look] = {}
-        for each in self._maps:
-            first, looks = len(known), still_picture.looks(each.layer)
-            known |= dict(enumerate(looks, first))
-            head = f"{each.title}: {facts.summary(each.layer, each.where)}; {facts.scale(each.squares, each.layer)}"
-            codes = [None, *range(first, first + len(looks))]
-            pieces += [
-                sheet.words([head]),
-                _drawn(each, first),
-                sheet.legend(still_picture.legend(each.layer, letters=False), codes),
-            ]
-        return sheet.document(pieces, known)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Save the picture, as ``.svg`` or ``.png``: see `BitField.save`."""
-        picture_file.write(self.svg(), path)
-
-    def __repr__(self) -> str:
-        return self.text()
-
-    def _repr_html_(self) -> str:
-        return self.html()
-
-
-def _distinguishes(both: tuple[Layer, ...]) -> bool:
-    return len({category.name for layer in both for category in layer.categories}) > 1
-
-
-def _map(title: str, layer: Layer, where: Spans, measure: Measure, rows: pd.DataFrame) -> _Map:
-    squares = cut(layer, where, measure, still_picture.COLUMNS * still_picture.LINES)
-    first = rows["vaddr"].to_numpy(np.uint64)
-    begin, end = (places(where, at) for at in (first, first + rows["size"].to_numpy(np.uint64)))
-    is_here = end > begin
-    per = np.uint64(squares.per)
-    change: NDArray[Any] = np.zeros(len(squares.shares) + 1, np.int64)
-    np.add.at(change, begin[is_here] // per, 1)
-    np.add.at(change, (end[is_here] - np.uint64(1)) // per + np.uint64(1), -1)
-    return _Map(title, layer, where, squares, np.cumsum(change[:-1]) > 0)
-
-
-def _drawn(of: _Map, first: int = 0) -> Drawing:
-    return still_picture.drawing(still_picture.looks(of.layer), of.squares, first, still_picture.outline(of.changed))
+        return self._maps.svg()

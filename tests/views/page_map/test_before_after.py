@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
@@ -20,9 +21,13 @@ if TYPE_CHECKING:
 
 
 def marked(before: PteFrame, after: PteFrame) -> list[list[int]]:
+    return marked_in(before.map(after).text())
+
+
+def marked_in(text: str) -> list[list[int]]:
     """Return the squares that are marked in the text of the two maps."""
     found = []
-    for part in before.map(after).text().split("\n\n")[1:]:
+    for part in text.split("\n\n")[1:]:
         lines = part.splitlines()[1:]
         rows = [
             lines[at + 1] for at, line in enumerate(lines) if at + 1 < len(lines) and set(lines[at + 1]) == {" ", "^"}
@@ -88,3 +93,27 @@ def test_one_colouring_is_that_of_both() -> None:
     assert "coloured by dirty" in before.map(after, color="dirty").text()
     with pytest.raises(TargetError, match="cannot colour by 'zork'"):
         before.map(after, color="zork")
+
+
+def test_a_difference_draws_and_saves_the_two_frames_that_it_is_of(tmp_path: Path) -> None:
+    before, after = pages(page(1), 0), pages(page(1), page(2))
+    found = before.diff(after)
+    before["state"] = after["state"]  # afterwards
+    assert marked_in(found.map().text()) == [[1], [1]]
+    assert found.map("dirty").text() == found.map(color="dirty").text() != found.map().text()
+    found.save(tmp_path / "pair.svg")
+    assert (tmp_path / "pair.svg").read_text(encoding="utf-8") == found.map().svg()
+    found.save(tmp_path / "pair.png")
+    assert (tmp_path / "pair.png").read_bytes()[:4] == b"\x89PNG"
+    assert found.map(str).loc[0, "size"] == str(PAGE)  # pandas' own
+
+
+def test_what_does_not_know_its_frames_says_so(tmp_path: Path) -> None:
+    found = pages(page(1), 0).diff(pages(page(1), page(2)))
+    message = "this is a part or a copy of a difference, which does not keep its two frames; type before.map"
+    for other in (found[:1], found.copy(), pickle.loads(pickle.dumps(found))):  # noqa: S301  (it is our own)
+        with pytest.raises(TargetError, match=message):
+            other.map()
+        with pytest.raises(TargetError, match=message):
+            other.save(tmp_path / "pair.svg")
+    assert not list(tmp_path.iterdir())
