@@ -10,7 +10,7 @@ from pte_magic.api import decoded_entries
 from pte_magic.api.one_row import raw_entry
 from pte_magic.api.own_frames import OwnFrame
 from pte_magic.api.pte_diff import compare
-from pte_magic.api.regions import of_frame, whole_space
+from pte_magic.api.regions import of_frame, whole_space, within
 from pte_magic.api.summary import Summary
 from pte_magic.dataframes import column_names, columns, row_kernels, runs
 from pte_magic.linux.importing import importing
@@ -231,7 +231,7 @@ class PteFrame(OwnFrame):
             from pte_magic.views.page_map.page_map import PageMap  # noqa: PLC0415  (widgets take as long to import as all else)
 
         self._need("map()", *column_names.WHERE, "state")
-        return PageMap(self, **({"color": func} | options if func is not None else options))
+        return PageMap(within(self, self._layout), **({"color": func} | options if func is not None else options))
 
     def translation(self) -> Translation:
         """Return a picture of the translation of one address, page table by page table.

@@ -97,6 +97,15 @@ def of_frame(frame: OwnFrame, known: Layout | None) -> Regions:
     return Regions(made)
 
 
+def within(frame: pd.DataFrame, known: Layout | None) -> pd.DataFrame:
+    """Return a frame whose pictures show its regions only: what is between them is most of an address space."""
+    if not known or not known.regions:
+        return frame
+    part = frame.copy(deep=False)
+    part.attrs["ranges"] = [[region.start, region.end] for region in known.regions]
+    return part
+
+
 def whole_space(frame: OwnFrame, known: Layout | None, show: Callable[..., str | None]) -> str | None:
     """Return what `region_table` shows of the entries of a whole address space; None for other frames."""
     if known is None:

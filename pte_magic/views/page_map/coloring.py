@@ -41,10 +41,10 @@ def colors(frame: pd.DataFrame) -> list[str]:
     return found
 
 
-def first(frame: pd.DataFrame, known: list[str]) -> Layer:
+def first(frame: pd.DataFrame, known: list[str], size: NDArray[np.uint64]) -> Layer:
     """Return the first colouring that distinguishes something, or else the states."""
-    made = (layer(frame, color) for color in known)
-    return next((found for found in made if len(found.categories) > 1), None) or layer(frame, known[0])
+    made = (layer(frame, color, size) for color in known)
+    return next((found for found in made if len(found.categories) > 1), None) or layer(frame, known[0], size)
 
 
 def chosen(color: Any, known: list[str]) -> str:
@@ -65,11 +65,11 @@ def chosen(color: Any, known: list[str]) -> str:
     raise TargetError(message)
 
 
-def layer(frame: pd.DataFrame, color: str) -> Layer:
-    """Return one of the `colors` of the entries `shown`."""
+def layer(frame: pd.DataFrame, color: str, size: NDArray[np.uint64]) -> Layer:
+    """Return one of the `colors` of the entries `shown`, of which the map has so many bytes each."""
     make = {"state": _states, "size": _sizes, "contiguity": _contiguity}.get(color)
     found = make(frame) if make else _booleans(frame, color)
-    return _counted(color, found, frame["size"].to_numpy(np.uint64))
+    return _counted(color, found, size)
 
 
 def _states(frame: pd.DataFrame) -> _Found:

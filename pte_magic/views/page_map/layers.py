@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from pte_magic.dataframes.columns import page_size
 from pte_magic.dataframes.runs import is_counted
 from pte_magic.errors import TargetError
+from pte_magic.views.portions import ranges_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -67,8 +71,15 @@ class Spans(NamedTuple):
     ends: NDArray[np.uint32]
 
 
+class Extents(NamedTuple):
+    """The addresses of entries as a map has them: the first and the bytes of each, ``uint64[n]``."""
+
+    vaddr: NDArray[np.uint64]
+    size: NDArray[np.uint64]
+
+
 def shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the entries that a map shows: all but those that point to page tables.
+    """Return the entries that a map shows: all of what was asked for but those that point to page tables.
 
     Raises:
         TargetError: The frame has no addresses, or one row per run.
@@ -87,17 +98,63 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
             "make it of the frame before .runs()"
         )
         raise TargetError(message)
-    tables = (frame["state"] == "table").to_numpy(np.bool_)
+    others = (frame["state"] == "table").to_numpy(np.bool_)
+    if asked := ranges_of(frame):
+        first = frame["vaddr"].to_numpy(np.uint64)
+        from_, to = _reached(first, first + (frame["size"].to_numpy(np.uint64) - np.uint64(1)), *_merged(asked, 1))
+        others = others | (from_ > to)
     return (
-        frame[~tables] if tables.any() else frame.copy(deep=False)
+        frame[~others] if others.any() else frame.copy(deep=False)
     )  # what is changed in it later stays out of the map
 
 
-def spans(frame: pd.DataFrame) -> Spans:
-    """Return the places of the entries `shown`."""
+def extents(frame: pd.DataFrame, *, cut_all: bool = False) -> Extents:
+    """Return the addresses of the entries `shown`, without what lies outside of what was asked for.
+
+    An empty entry often covers more, up to 512 GiB: such entries are cut at the pages of the target. With `cut_all`,
+    all are: then two frames of one target are as long.
+    """
     vaddr, size = frame["vaddr"].to_numpy(np.uint64), frame["size"].to_numpy(np.uint64)
-    starts = starts_of(len(frame), ~follows(vaddr, size), size[1:] != size[:-1])
-    return Spans(vaddr[starts], size[starts], ends_of(starts, len(frame)))
+    asked = ranges_of(frame)
+    if not asked or not len(vaddr):
+        return Extents(vaddr, size)
+    try:
+        starts, lasts = _merged(asked, page_size(frame))
+    except TargetError:  # of several hosts
+        return Extents(vaddr, size)
+    last = vaddr + (size - np.uint64(1))  # the end may be 2**64
+    from_, to = _reached(vaddr, last, starts, lasts)
+    is_cut = (from_ <= to) & (cut_all | (frame["state"] == "none").to_numpy(np.bool_, na_value=False))
+    begin = np.where(is_cut, np.maximum(vaddr, starts[np.minimum(from_, len(starts) - 1)]), vaddr)
+    final = np.where(is_cut, np.minimum(last, lasts[np.maximum(to, 0)]), last)
+    return Extents(begin, final - begin + np.uint64(1))
+
+
+def _merged(ranges: Sequence[tuple[int, int]], unit: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Return the first and last addresses of ranges of whole units, ascending and apart."""
+    found: list[list[int]] = []
+    for start, end in sorted(ranges):
+        first, last = start // unit * unit, -(-end // unit) * unit - 1
+        if found and first <= found[-1][1] + 1:
+            found[-1][1] = max(found[-1][1], last)
+        else:
+            found.append([first, last])
+    firsts, lasts = np.array(found, np.uint64).T
+    return firsts, lasts
+
+
+def _reached(
+    first: NDArray[np.uint64], last: NDArray[np.uint64], starts: NDArray[np.uint64], lasts: NDArray[np.uint64]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the first and the last range that each entry has addresses of; the first is larger if there is none."""
+    return np.searchsorted(lasts, first), np.searchsorted(starts, last, side="right") - 1
+
+
+def spans(where: Extents) -> Spans:
+    """Return the places of entries."""
+    vaddr, size = where
+    starts = starts_of(len(vaddr), ~follows(vaddr, size), size[1:] != size[:-1])
+    return Spans(vaddr[starts], size[starts], ends_of(starts, len(vaddr)))
 
 
 def follows(vaddr: NDArray[np.uint64], size: NDArray[np.uint64]) -> NDArray[np.bool_]:

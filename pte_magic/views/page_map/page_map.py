@@ -134,7 +134,8 @@ class PageMap(CellMap):
     """A map of page-table entries, with a choice of colourings, and of squares by bytes or by entries.
 
     Attributes:
-        frame: The entries of the map, in order: all but those that point to page tables.
+        frame: The entries of the map, in order: all but those that point to page tables. Of a whole address space,
+            those in its regions.
         color: The meaning of the colours, one of `colors`; may be set.
         colors: ``"state"``, ``"size"``, ``"contiguity"`` of page frames, and the boolean columns that are not
             empty.
@@ -159,14 +160,15 @@ class PageMap(CellMap):
 
         """
         self.frame = layers.shown(frame)
+        self._extents = layers.extents(self.frame)
         known = coloring.colors(self.frame)
         is_chosen = color is not None
         layer = (
-            coloring.layer(self.frame, coloring.chosen(color, known))
+            self._layer_of(coloring.chosen(color, known))
             if is_chosen
-            else coloring.first(self.frame, known)
+            else coloring.first(self.frame, known, self._extents.size)
         )
-        super().__init__(layer, layers.spans(self.frame), known, states=self._states(layer), by=by)
+        super().__init__(layer, layers.spans(self._extents), known, states=self._states(layer), by=by)
         self.observe(self._recolor, "color")
         self._bits: BitField | None = None
         self.picks = True
@@ -178,7 +180,8 @@ class PageMap(CellMap):
     def _regions(self) -> list[tuple[str, str, str]]:
         if not len(self.frame):
             return []
-        first, end = int(self.frame["vaddr"].min()), int((self.frame["vaddr"] + self.frame["size"]).max())
+        vaddr, size = self._extents
+        first, end = int(vaddr.min()), int((vaddr + size).max())
         return [
             (f"{region.start:#x}", f"{region.end:#x}", f"{region.name or 'no name'}, {region.permissions}")
             for region in regions(self.frame)
@@ -204,10 +207,13 @@ class PageMap(CellMap):
             before.close()
 
     def _states(self, layer: Layer) -> Layer | None:
-        return None if layer.color == "state" else coloring.layer(self.frame, "state")
+        return None if layer.color == "state" else self._layer_of("state")
+
+    def _layer_of(self, color: str) -> Layer:
+        return coloring.layer(self.frame, color, self._extents.size)
 
     def _recolor(self, change: dict[str, Any]) -> None:
-        self._layer = coloring.layer(self.frame, change["new"])
+        self._layer = self._layer_of(change["new"])
         if not self.states and (states := self._states(self._layer)):
             self.states = self._sent(states)
         self.layer = self._sent(self._layer)

@@ -21,7 +21,10 @@ NONE = 255
 """Instead of a code: no category has more than half of a square."""
 
 STEPS = 16
-"""Shades of a look that is blended with others; the faintest is still visible."""
+"""Shades of a look that is blended with others."""
+
+FAINTEST = 5
+"""The least of these: one page in a square of many GiB is still visible."""
 
 
 class Measure(NamedTuple):
@@ -65,7 +68,7 @@ class Squares(NamedTuple):
         """
         shares = self.shares[:, order].astype(np.float64)
         so_far = np.cumsum(shares, axis=1)
-        blended = np.clip(np.rint(shares / np.maximum(so_far, 1) * STEPS), 1, STEPS - 1)
+        blended = np.clip(np.rint(shares / np.maximum(so_far, 1) * STEPS), FAINTEST, STEPS - 1)
         is_lowest = shares == so_far  # nothing was painted before it
         return np.where(shares == 0, 0, np.where(is_lowest, STEPS, blended)).astype(np.uint8)
 

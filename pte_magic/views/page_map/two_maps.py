@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from pte_magic.views.page_map.layers import Layer, Spans
+    from pte_magic.views.page_map.layers import Extents, Layer, Spans
     from pte_magic.views.page_map.squares import Squares
     from pte_magic.views.palette import Look
 
@@ -57,8 +57,9 @@ class TwoMaps(Picture):
         frames = [layers.shown(frame) for frame in (before, after)]
         known = [name for name in coloring.colors(frames[0]) if name in coloring.colors(frames[1])]
         names = known if color is None else [coloring.chosen(color, known)]
-        spans = [layers.spans(frame) for frame in frames]
-        told = _telling(frames, spans, names, is_changed=len(self._changed()) > 0)
+        where = [layers.extents(frame, cut_all=True) for frame in frames]
+        spans = [layers.spans(each) for each in where]
+        told = _telling(frames, where, spans, names, is_changed=len(self._changed()) > 0)
         measure = Measure("bytes", min(map(grain, spans)))
         most = still_picture.COLUMNS * still_picture.LINES
         per = max(
@@ -121,14 +122,14 @@ class TwoMaps(Picture):
 
 
 def _telling(
-    frames: list[pd.DataFrame], where: list[Spans], names: list[str], *, is_changed: bool
+    frames: list[pd.DataFrame], where: list[Extents], spans: list[Spans], names: list[str], *, is_changed: bool
 ) -> tuple[Layer, ...]:
     """Return the two layers of the first colouring in which a change can be seen, or else anything."""
     first = useful = None
     for name in names:
-        both = tuple(coloring.layer(frame, name) for frame in frames)
+        both = tuple(coloring.layer(frame, name, each.size) for frame, each in zip(frames, where, strict=True))
         first = first or both
-        if is_changed and name != "contiguity" and not _alike(both, where):  # page frames often are other ones
+        if is_changed and name != "contiguity" and not _alike(both, spans):  # page frames often are other ones
             return both
         if useful is None and len({category.name for layer in both for category in layer.categories}) > 1:
             useful = both

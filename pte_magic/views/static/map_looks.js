@@ -3,6 +3,7 @@
 // this.
 
 const STEPS = 16; // of a blend: squares.STEPS
+const FAINTEST = 5; // squares.FAINTEST
 
 function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
@@ -79,7 +80,7 @@ function paint(context, fills, order, shares, ...box) {
     if (!shares[code]) continue;
     soFar += shares[code];
     const isLowest = shares[code] === soFar;
-    context.globalAlpha = isLowest ? 1 : Math.min(Math.max(shares[code] / soFar, 1 / STEPS), 1 - 1 / STEPS);
+    context.globalAlpha = isLowest ? 1 : Math.min(Math.max(shares[code] / soFar, FAINTEST / STEPS), 1 - 1 / STEPS);
     context.fillStyle = fills[code];
     context.fillRect(...box);
   }

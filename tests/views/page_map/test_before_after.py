@@ -117,3 +117,15 @@ def test_what_does_not_know_its_frames_says_so(tmp_path: Path) -> None:
         with pytest.raises(TargetError, match=message):
             other.save(tmp_path / "pair.svg")
     assert not list(tmp_path.iterdir())
+
+
+def test_both_maps_show_the_target_where_empty_entries_become_smaller(new_map: NewMap) -> None:
+    """An empty entry covers up to 512 GiB, and whatever is beside the target; after a write, many are in its place."""
+    address = new_map(512 << 20, advice=NOHUGEPAGE)
+    before = pte_magic.walk(address, address + (512 << 20))
+    write(address + (300 << 20), PAGE)
+    after = pte_magic.walk(address, address + (512 << 20))
+    assert marked(before, after) == [[300 * 2 % 64]] * 2
+    heads = [line for line in before.map(after).text().splitlines() if line.startswith(("before:", "after:"))]
+    assert all(f" 512 MiB, {address:#014x}-{address + (512 << 20):#014x}, " in head for head in heads)
+    assert all(head.endswith("one square is 512 KiB") for head in heads)
