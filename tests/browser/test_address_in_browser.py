@@ -48,6 +48,9 @@ def test_an_address_is_shown_with_the_bits_of_its_leaf(jupyter: Jupyter) -> None
         expect(fields.get_by_role("row", name="51:12 pfn")).to_contain_text("page frame 0x")
         expect(output.get_by_text("Intel SDM 3A, 4.5:")).to_be_visible()
         expect(output.locator(".pte-picture td.pte-set").first).to_be_visible()
+        output.get_by_role("button", name="bit 1, rw", exact=True).click()  # it is live
+        expect(output.locator(".pte-says")).to_contain_text(f"pte entry {int(entry, 16) ^ 2:#018x}: ")
+        expect(table.locator("tbody").get_by_role("row").last).to_contain_text(entry)  # and the table is what was read
         looked_at(notebook, output, "address")
 
 

@@ -26,6 +26,7 @@ SHOWN = {
     "table": "%pte a",
     "difference": "%%pte m\nm[20 * 4096] = 1",
     "differences": "%%pte m, a[:9]\nm[30 * 4096] = 1",
+    "two maps": "%%pte --map m\nm[40 * 4096] = 1",
     "translation": "%pte --translation a.ctypes.data",
 }
 # In a notebook: cut, new cells, copy, delete, down, up, merge, paste, kinds of cells, undo, restart, interrupt, edit,
@@ -43,7 +44,13 @@ def shown(notebook: Notebook, what: str) -> Locator:
     output = notebook.run(SHOWN[what])
     for cell in BELOW:
         notebook.run(cell)
-    ready = {"watch": "button", "map": "[role=slider]", "physical map": "[role=slider]", "bits": "input"}
+    ready = {
+        "watch": "button",
+        "map": "[role=slider]",
+        "physical map": "[role=slider]",
+        "bits": "input",
+        "two maps": "button",
+    }
     output.locator(ready.get(what, "[data-lm-suppress-shortcuts]")).first.wait_for()
     return output
 
@@ -65,7 +72,7 @@ def test_keys_in_a_picture_leave_the_notebook_alone(jupyter: Jupyter, what: str)
         assert notebook.text("print(below)") == "3"  # the kernel is the same
 
 
-@pytest.mark.parametrize("what", ["bits", "map", "physical map", "watch"])
+@pytest.mark.parametrize("what", ["bits", "map", "physical map", "watch", "two maps"])
 def test_escape_leads_back_to_the_notebook(jupyter: Jupyter, what: str) -> None:
     with jupyter.notebook(CELLS) as notebook:
         output = shown(notebook, what)

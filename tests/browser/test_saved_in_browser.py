@@ -37,6 +37,7 @@ VIEWS = (
     Shown("pte_magic.walk(a).map()", "[role=slider]", "page map: 64 entries, 256 KiB", 3),
     Shown(f"{MADE}\nview", "[role=slider]", "physical memory: 2,000 page frames, 7.812 MiB", 4),
     Shown("%pte --watch m", "button", "watch of m: 0 changes; looks every 1 s; as it was at ", 3),
+    Shown("%%pte --map m\nm[40 * 4096] = 1", "button", "1 of 64 entries changed: 1 mapped; one square is 4 KiB; ", 6),
 )
 # What takes more than a second has a bar.
 SLOW = """from pte_magic.api import progress
@@ -101,7 +102,7 @@ def test_it_is_opened_again_when_its_kernel_has_ended(
             notebook.width(width)
             for theme in THEMES:
                 notebook.theme(theme)
-                for at, name in enumerate(("bits", "map", "physical", "watch"), len(CELLS)):
+                for at, name in enumerate(("bits", "map", "physical", "watch", "maps"), len(CELLS)):
                     output = notebook.output(at)
                     notebook.picture(f"saved-{name}-{'trusted' if trusted else 'untrusted'}-{theme}-{width}", output)
                     assert not axe.violations(output, allowed={} if trusted else UNTRUSTED)

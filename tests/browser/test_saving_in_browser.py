@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jupyter import Jupyter
 
 
-@pytest.mark.parametrize("what", ["bits", "map", "watch"])
+@pytest.mark.parametrize("what", ["bits", "map", "watch", "two maps"])
 def test_a_picture_is_saved_by_a_button(jupyter: Jupyter, what: str) -> None:
     with jupyter.notebook(CELLS) as notebook:
         output = notebook.run(SHOWN[what])
