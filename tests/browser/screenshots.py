@@ -2,95 +2,218 @@
 
 from __future__ import annotations
 
+import html
+import os
+import pty
+import re
+import subprocess
 import sys
+import tempfile
+import termios
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from jupyter import running
 
 if TYPE_CHECKING:
-    from jupyter import Notebook, Theme
+    from collections.abc import Sequence
+
+    from jupyter import Jupyter, Notebook, Theme
     from playwright.sync_api import Locator
 
 IMAGES = Path(__file__).parents[2] / "examples" / "images"
-HEIGHT = 1800  # all of it, unscrolled
+WIDTH, HEIGHT = 1000, 1800  # of the window, for all alike, so that all have letters of one size; and all unscrolled
 SCALE = 2  # for screens with small pixels
 STYLE = """
 .jp-cell-toolbar, .jp-cell-menu, .jp-Collapser { visibility: hidden !important }
 .jp-Notebook .jp-Cell { border-color: transparent !important; box-shadow: none !important; outline: none !important }
 """  # no cell looks chosen
+APART = "PTE_MAGIC_SCREENSHOTS"  # in the environment of the process that sees its own processes only
 
 
 class Picture(NamedTuple):
-    """A picture of what the last of some cells shows, or of that cell, `width` pixels wide.
+    """A picture of the last of some cells and what it shows, in a light page and in a dark one.
 
-    Or of the window, from its tool bar downwards.
+    Or of the window, from its tool bar downwards. The name is that of the file.
     """
 
     name: str
     cells: tuple[str, ...]
-    theme: Theme = "light"
-    width: int = 900
-    crop: Literal["output", "cell", "window"] = "output"
+    crop: Literal["cell", "window"] = "cell"
     height: int = HEIGHT
 
     def of(self, notebook: Notebook) -> Locator:
         if self.crop == "window":
             return notebook.page.locator(".jp-NotebookPanel:visible")
-        last = len(self.cells) - 1
-        return notebook.output(last) if self.crop == "output" else notebook.cell(last)
+        return notebook.cell(len(self.cells) - 1)
 
 
 HOST = "import pte_magic.linux.hardware\npte_magic.linux.hardware.host = lambda: 'laptop'\n"
-START = ("%load_ext pte_magic\nimport pte_magic", "import mmap, numpy as np")
-FIRST = ("%load_ext pte_magic", "import numpy as np\na = np.ones(1500)", "%pte a")
-# Pages that are written, read, and neither; then some of 2 MiB, if there are such pages.
-MADE = """memory = mmap.mmap(-1, 16 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-memory.madvise(mmap.MADV_NOHUGEPAGE, 0, 4 << 20); memory.madvise(mmap.MADV_HUGEPAGE, 4 << 20)
-a = np.frombuffer(memory, np.uint8)
-a[: 1 << 20 : 4096] = 1; a[6 << 20 : 9 << 20 : 4096] = 1"""
+START = ("%load_ext pte_magic\nimport pte_magic", "import mmap, os, time, numpy as np")
+FIRST = ("%load_ext pte_magic", "import numpy as np\na = np.ones(10_000_000)", "%pte a")
 # 2 MiB of small pages, of which one half is there and then every fourth; then large ones, and nothing between them.
 SIZES = """memory = mmap.mmap(-1, 128 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 memory.madvise(mmap.MADV_NOHUGEPAGE, 0, 2 << 20); memory.madvise(mmap.MADV_HUGEPAGE, 2 << 20)
 b = np.frombuffer(memory, np.uint8)
 b[: 1 << 20 : 4096] = 1; b[1 << 20 : 2 << 20 : 4 * 4096] = 1
 b[2 << 20 : 50 << 20 : 2 << 20] = 1; b[64 << 20 :: 6 << 20] = 1"""
-PROTECTED = """before = pte_magic.walk(a)
+# 4 MiB of small pages, of which three quarters are there.
+SMALL = """memory = mmap.mmap(-1, 4 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+memory.madvise(mmap.MADV_NOHUGEPAGE)
+a = np.frombuffer(memory, np.uint8)
+a[: 3 << 20 : 4096] = 1"""
+WRITTEN = """%%pte --map a
+a[3 << 20 : 3_500_000] = 1
+memory.madvise(mmap.MADV_DONTNEED, 1 << 20, 300 << 10);"""
+PROTECTED = """%%pte a
 if os.fork() == 0: time.sleep(9); os._exit(0)
-a[: 8192] = 2
-before.diff(pte_magic.walk(a))"""
+a[: 8192] = 2"""
+# While it is watched, one page after the other is written, half of them are given back, and all are written.
+WATCHED = """watch = pte_magic.watch(a, every=0.1)
+def write(first, end):
+    for page in range(first, end, 32): a[page * 4096 : (page + 32) * 4096 : 4096] = 1; time.sleep(0.2)
+write(768, 1024); memory.madvise(mmap.MADV_DONTNEED, 0, 2 << 20); time.sleep(1); write(0, 512)
+watch.stop()"""
 
-SUFFIXES: tuple[tuple[str, Theme], ...] = (("", "light"), ("-dark", "dark"))
+PICTURES = (
+    Picture("first", FIRST, "window", 620),
+    Picture("regions", (*START, SIZES, "%pte all")),
+    Picture("bits", (*START, SMALL, "%pte --bits a")),
+    Picture("translation", (*START, SMALL, "%pte --translation a.ctypes.data+0x5123")),
+    Picture("map", (*START, SIZES, "%pte --map --color size b")),
+    Picture("before-after", (*START, SMALL, WRITTEN)),
+    Picture("diff", (*START, SMALL, PROTECTED)),
+    Picture("watch", (*START, SMALL, WATCHED, "watch")),
+    Picture("machine-map", (*START, SIZES, "%pte --machine --map")),
+)
+THEMES: tuple[tuple[str, Theme], ...] = (("", "light"), ("-dark", "dark"))
 
-PICTURES = tuple(
-    Picture(f"{name}{suffix}", (*START, MADE, *cells), theme, width, "cell")
-    for suffix, theme in SUFFIXES
-    for name, cells, width in (
-        ("bits", ("%pte --bits a",), 960),
-        ("map", (SIZES, "pte_magic.walk(b).map(color='size')"), 960),
-        ("translation", ("%pte --translation a.ctypes.data+0x5123",), 1100),
-        ("diff", ("import os, time", PROTECTED), 1400),
-    )
-) + tuple(Picture(f"first{suffix}", FIRST, theme, 1000, "window", 500) for suffix, theme in SUFFIXES)
+COLUMNS, LINES = 100, 9  # of the terminal, and of what a command writes at most
+TERMINAL = "terminal"
+PAGE = """<style>
+body { margin: 0; background: BACK; }
+main { width: 970px; border: 1px solid EDGE; border-radius: 8px; overflow: hidden; color: INK; background: BACK; }
+header { padding: 9px 12px; border-bottom: 1px solid EDGE; background: BAR; display: flex; gap: 7px; }
+header i { width: 11px; height: 11px; border-radius: 50%; background: DOT; }
+pre { margin: 0; padding: 12px 16px; font: 15px/1.4 "DejaVu Sans Mono", monospace; }
+</style><main><header><i></i><i></i><i></i></header><pre>TEXT</pre></main>"""
+INKS: dict[Theme, dict[str, str]] = {
+    "light": {"BACK": "#fff", "INK": "#222", "BAR": "#f0f0f0", "EDGE": "#ccc", "DOT": "#bbb"},
+    "dark": {"BACK": "#111", "INK": "#ddd", "BAR": "#222", "EDGE": "#444", "DOT": "#555"},
+}
+# A process of which the commands tell: with small pages and large ones, and files.
+SHOWN = """import mmap, sys
+memory = mmap.mmap(-1, 64 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+memory.madvise(mmap.MADV_HUGEPAGE)
+for at in range(0, 48 << 20, 4096): memory[at] = 1
+import ctypes
+print(hex(ctypes.addressof(ctypes.c_char.from_buffer(memory)) + (5 << 20)), flush=True)
+sys.stdin.read()"""
+
+
+def take_all(jupyter: Jupyter, names: list[str]) -> None:
+    """Take the pictures of these names, or all."""
+    for picture in PICTURES:
+        for suffix, theme in THEMES:
+            if names and picture.name not in names:
+                continue
+            with jupyter.notebook(picture.cells, theme=theme, width=WIDTH) as notebook:
+                notebook.page.set_viewport_size({"width": WIDTH, "height": picture.height})
+                take(picture.of(notebook), f"{picture.name}{suffix}")
+    if not names or TERMINAL in names:
+        text = typed()
+        for suffix, theme in THEMES:
+            page = PAGE
+            for name, value in (*INKS[theme].items(), ("TEXT", text)):
+                page = page.replace(name, value)
+            with tempfile.NamedTemporaryFile("w", suffix=".html", encoding="utf-8") as file:
+                file.write(page)
+                file.flush()
+                with jupyter.page(Path(file.name).as_uri()) as shown:
+                    shown.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+                    take(shown.locator("main"), f"{TERMINAL}{suffix}")
+
+
+def take(what: Locator, name: str) -> None:
+    path = IMAGES / f"{name}.png"
+    what.screenshot(path=path, animations="disabled", style=STYLE)
+    sys.stdout.write(f"{path}\n")
+
+
+def typed() -> str:
+    """Return as HTML what a terminal shows after a few commands about a process."""
+    with subprocess.Popen(
+        ["python3", "-c", SHOWN], executable=sys.executable, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        address = process.stdout.readline().strip()
+        pid = str(process.pid)
+        whole, one = (written(words).splitlines() for words in (("show", pid), ("show", pid, address)))
+        process.communicate()
+    lines = [f"<b>$ pte-magic show {pid} | head</b>", *map(as_html, whole[:LINES]), ""]
+    return "\n".join([*lines, f"<b>$ pte-magic show {pid} {address}</b>", *map(as_html, one)])
+
+
+def written(words: Sequence[str]) -> str:
+    """Return what the command ``pte-magic`` writes to a terminal."""
+    command = [sys.executable, "-m", "pte_magic", *words]
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (50, COLUMNS))
+    environment = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "COLUMNS", "LINES"}}
+    text = b""
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment | {"TERM": "xterm"}):
+        os.close(theirs)
+        while True:
+            try:
+                text += os.read(ours, 1 << 16)
+            except OSError:  # nobody has it open any more
+                break
+    os.close(ours)
+    return text.decode().replace("\r\n", "\n")
+
+
+def as_html(line: str) -> str:
+    """Return a line as HTML, its bold letters, colours and dim ones as they are in a terminal."""
+    looks = {
+        "1": "font-weight: bold",
+        "2": "opacity: 0.65",
+        "4": "text-decoration: underline",
+        "7": "outline: 1px solid",
+    }
+    looks |= {str(30 + at): f"color: {name}" for at, name in enumerate(COLOURS)}
+    made, depth = "", 0
+    for part in re.split(r"(\x1b\[[\d;]*m)", line):
+        if not part.startswith("\x1b["):
+            made += html.escape(part)
+            continue
+        codes = [code for code in part[2:-1].split(";") if code in looks]
+        if codes:
+            made += f'<span style="{"; ".join(looks[code] for code in codes)}">'
+            depth += 1
+        else:
+            made += "</span>" * depth
+            depth = 0
+    return made + "</span>" * depth
+
+
+COLOURS = ("#555", "#c33", "#2a8a5c", "#a0713d", "#3d7fc0", "#8a63d2", "#16869c", "#888")
+"""Of a terminal: black, red, green, yellow, blue, magenta, cyan, white, for light pages and dark ones."""
 
 
 def main(names: list[str]) -> None:
     """Make the pictures of these names, or all."""
-    if unknown := set(names) - {picture.name for picture in PICTURES}:
-        sys.exit(f"{', '.join(sorted(unknown))}: no such picture; there are {', '.join(p.name for p in PICTURES)}")
+    known = [*(picture.name for picture in PICTURES), TERMINAL]
+    if unknown := set(names) - set(known):
+        sys.exit(f"{', '.join(sorted(unknown))}: no such picture; there are {', '.join(known)}")
+    if APART not in os.environ:  # those of all processes show the lab and the browser, and none of the host's others
+        apart = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, __file__, *names]
+        sys.exit(subprocess.run(apart, env=os.environ | {APART: "1"}, check=False).returncode)
     IMAGES.mkdir(exist_ok=True)
     with running(SCALE) as jupyter:
         startup = Path(jupyter._server.environment["IPYTHONDIR"], "profile_default", "startup")  # run before any cell
         startup.mkdir(parents=True)
         (startup / "host.py").write_text(HOST, encoding="utf-8")
-        for picture in PICTURES:
-            if names and picture.name not in names:
-                continue
-            with jupyter.notebook(picture.cells, theme=picture.theme, width=picture.width) as notebook:
-                notebook.page.set_viewport_size({"width": picture.width, "height": picture.height})
-                path = IMAGES / f"{picture.name}.png"
-                picture.of(notebook).screenshot(path=path, animations="disabled", style=STYLE)
-                sys.stdout.write(f"{path}\n")
+        take_all(jupyter, names)
 
 
 if __name__ == "__main__":

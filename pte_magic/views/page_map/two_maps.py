@@ -8,7 +8,7 @@ import numpy as np
 
 from pte_magic.dataframes.diff.words import NOT_LOOKED
 from pte_magic.views import diff_view, sheet, svg_image
-from pte_magic.views.markup import escape, framed
+from pte_magic.views.markup import KEYS, escape, framed
 from pte_magic.views.page_map import coloring, facts, layers, squares, still_picture
 from pte_magic.views.page_map.squares import Measure, cut, grain, places
 from pte_magic.views.picture_file import Picture
@@ -100,9 +100,10 @@ class TwoMaps(Picture):
         )
         scale = [facts.scale(each.squares, each.layer) for each in self._maps][:1]
         head = "; ".join([diff_view.headline(self._diff), *scale, _OUTLINED])
-        return framed(
-            f'<div class="pte-map"><p>{escape(head)}</p><div class="pte-map-pair">{figures}</div></div>', "map"
-        )
+        pair = f'<div class="pte-map"><p>{escape(head)}</p><div class="pte-map-pair">{figures}</div></div>'
+        table = diff_view.html(self._diff) if len(self._diff) else None
+        more = f"<details><summary {KEYS}>table of changes</summary>{table}</details>" if table else ""
+        return framed(pair + more, "map")
 
     def svg(self) -> str:
         """Return the maps as an SVG document."""

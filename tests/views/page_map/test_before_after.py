@@ -55,6 +55,8 @@ def test_pages_that_were_written_are_outlined_in_both(new_map: NewMap) -> None:
     outside = {(x, y, "h") for x in (8, 9, 10) for y in (0, 1)} | {(8, 0, "v"), (11, 0, "v")}
     assert [edges(image) for image in images(html) if 'stroke-linecap="square"' in image] == [outside] * 2
     assert "3 of 32 entries changed" in html
+    listed = html.partition("<summary")[2]
+    assert [f"{address + at * PAGE:#014x}" in listed for at in (7, 8, 9, 10, 11)] == [False, True, True, True, False]
 
 
 def test_entries_of_other_sizes_lie_at_the_same_places() -> None:
@@ -71,6 +73,7 @@ def test_nothing_changed_and_nothing_to_compare() -> None:
     same, none = pages(page(1), 0), pages(page(1)).iloc[:0]
     assert marked(same, same) == [[], []]
     assert "nothing changed" in same.map(same).text()
+    assert "<details>" not in same.map(same).html()
     assert none.map(none).text() == "no address is in both frames"
     assert edges(images(same.map(pages(page(1), page(2)))._repr_html_())[0]) == {
         (1, 0, "h"), (1, 1, "h"), (1, 0, "v"), (2, 0, "v"),
