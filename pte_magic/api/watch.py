@@ -40,11 +40,10 @@ SHORTEST, LONGEST = 0.01, threading.TIMEOUT_MAX
 
 
 class Watch(Picture):
-    """Looks at a target every so often, until it is stopped. Made by `watch`.
+    """Looks at a target, whose object it holds, every so often, until it is stopped. Made by `watch`.
 
     These stop it: `stop`, its view's button, closing the last of its views, the end of a ``with`` statement or of a
-    loop over it, the exit of its process, deleting the last reference to it, ``%unload_ext``, and the end of Python. It
-    holds the target's object.
+    loop over it, the exit of its process, deleting the last reference to it, ``%unload_ext``, and the end of Python.
     """
 
     __module__ = "pte_magic"
