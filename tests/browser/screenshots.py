@@ -6,6 +6,7 @@ import html
 import os
 import pty
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -32,7 +33,7 @@ APART = "PTE_MAGIC_SCREENSHOTS"  # in the environment of the process that sees i
 
 
 class Picture(NamedTuple):
-    """A picture of the last of some cells and what it shows, in a light page and in a dark one.
+    """A picture of one of some cells and what it shows, by default the last, in a light page and in a dark one.
 
     Or of the window, from its tool bar downwards. The name is that of the file.
     """
@@ -41,14 +42,14 @@ class Picture(NamedTuple):
     cells: tuple[str, ...]
     crop: Literal["cell", "window"] = "cell"
     height: int = HEIGHT
+    at: int = -1
 
     def of(self, notebook: Notebook) -> Locator:
         if self.crop == "window":
             return notebook.page.locator(".jp-NotebookPanel:visible")
-        return notebook.cell(len(self.cells) - 1)
+        return notebook.cell(range(len(self.cells))[self.at])
 
 
-HOST = "import pte_magic.linux.hardware\npte_magic.linux.hardware.host = lambda: 'laptop'\n"
 START = ("%load_ext pte_magic\nimport pte_magic", "import mmap, os, time, numpy as np")
 FIRST = ("%load_ext pte_magic", "import numpy as np\na = np.ones(10_000_000)", "%pte a")
 # 2 MiB of small pages, of which one half is there and then every fourth; then large ones, and nothing between them.
@@ -69,21 +70,19 @@ PROTECTED = """%%pte a
 if os.fork() == 0: time.sleep(9); os._exit(0)
 a[: 8192] = 2"""
 # While it is watched, one page after the other is written, half of them are given back, and all are written.
-WATCHED = """watch = pte_magic.watch(a, every=0.1)
-def write(first, end):
+WATCHED = """def write(first, end):
     for page in range(first, end, 32): a[page * 4096 : (page + 32) * 4096 : 4096] = 1; time.sleep(0.2)
-write(768, 1024); memory.madvise(mmap.MADV_DONTNEED, 0, 2 << 20); time.sleep(1); write(0, 512)
-watch.stop()"""
+write(768, 1024); memory.madvise(mmap.MADV_DONTNEED, 0, 2 << 20); time.sleep(1); write(0, 512)"""
 
 PICTURES = (
-    Picture("first", FIRST, "window", 620),
+    Picture("first", FIRST, "window", 520),
     Picture("regions", (*START, SIZES, "%pte all")),
     Picture("bits", (*START, SMALL, "%pte --bits a")),
     Picture("translation", (*START, SMALL, "%pte --translation a.ctypes.data+0x5123")),
     Picture("map", (*START, SIZES, "%pte --map --color size b")),
     Picture("before-after", (*START, SMALL, WRITTEN)),
     Picture("diff", (*START, SMALL, PROTECTED)),
-    Picture("watch", (*START, SMALL, WATCHED, "watch")),
+    Picture("watch", (*START, SMALL, "%pte --watch --every 0.1 a", WATCHED), at=-2),
     Picture("machine-map", (*START, SIZES, "%pte --machine --map")),
 )
 THEMES: tuple[tuple[str, Theme], ...] = (("", "light"), ("-dark", "dark"))
@@ -95,7 +94,10 @@ body { margin: 0; background: BACK; }
 main { width: 970px; border: 1px solid EDGE; border-radius: 8px; overflow: hidden; color: INK; background: BACK; }
 header { padding: 9px 12px; border-bottom: 1px solid EDGE; background: BAR; display: flex; gap: 7px; }
 header i { width: 11px; height: 11px; border-radius: 50%; background: DOT; }
-pre { margin: 0; padding: 12px 16px; font: 15px/1.4 "DejaVu Sans Mono", monospace; }
+pre {
+  width: COLUMNSch; margin: 0; padding: 12px 16px; font: 15px/1.4 "DejaVu Sans Mono", monospace; white-space: pre-wrap;
+  word-break: break-all;
+}
 </style><main><header><i></i><i></i><i></i></header><pre>TEXT</pre></main>"""
 INKS: dict[Theme, dict[str, str]] = {
     "light": {"BACK": "#fff", "INK": "#222", "BAR": "#f0f0f0", "EDGE": "#ccc", "DOT": "#bbb"},
@@ -124,7 +126,7 @@ def take_all(jupyter: Jupyter, names: list[str]) -> None:
         text = typed()
         for suffix, theme in THEMES:
             page = PAGE
-            for name, value in (*INKS[theme].items(), ("TEXT", text)):
+            for name, value in (("COLUMNS", str(COLUMNS)), *INKS[theme].items(), ("TEXT", text)):
                 page = page.replace(name, value)
             with tempfile.NamedTemporaryFile("w", suffix=".html", encoding="utf-8") as file:
                 file.write(page)
@@ -206,13 +208,21 @@ def main(names: list[str]) -> None:
     if unknown := set(names) - set(known):
         sys.exit(f"{', '.join(sorted(unknown))}: no such picture; there are {', '.join(known)}")
     if APART not in os.environ:  # those of all processes show the lab and the browser, and none of the host's others
-        apart = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, __file__, *names]
+        apart = [
+            "unshare",
+            "--uts",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "--kill-child",
+            sys.executable,
+            __file__,
+            *names,
+        ]
         sys.exit(subprocess.run(apart, env=os.environ | {APART: "1"}, check=False).returncode)
+    socket.sethostname("laptop")  # for us only, as above
     IMAGES.mkdir(exist_ok=True)
     with running(SCALE) as jupyter:
-        startup = Path(jupyter._server.environment["IPYTHONDIR"], "profile_default", "startup")  # run before any cell
-        startup.mkdir(parents=True)
-        (startup / "host.py").write_text(HOST, encoding="utf-8")
         take_all(jupyter, names)
 
 
