@@ -144,11 +144,8 @@ def html(diff: pd.DataFrame) -> str | None:
     if not len(diff):
         return frame_view.paragraph([headline(diff)])
     table, limit, notes = _shown(diff)
-    names = [name for name in table.columns if name != "change"]
-    names.insert(
-        names.index("size") + 1 + 2 * is_counted(table), "change"
-    )  # at the end, it would often be out of sight
-    table = table[names]
+    last = [name for name in ("change", "flipped bits", "before", "after", "level") if name in table.columns]
+    table = table[[*(name for name in table.columns if name not in last), *last]]  # the least important is out of sight
     if {"before", "after"} <= set(table.columns):
         pairs = [_marked(*pair) for pair in zip(table["before"], table["after"], strict=True)]
         table["before"], table["after"] = ([pair[side] for pair in pairs] for side in (0, 1))
