@@ -127,3 +127,8 @@ _OPACITY = {"empty": 0, "quiet": 0.5}  # in their order; others hide what is bel
 def painting(looks: Sequence[Look]) -> list[int]:
     """Return the order in which looks are painted over each other to blend: those that are translucent first."""
     return sorted(range(len(looks)), key=lambda at: _OPACITY.get(looks[at].ground, 1))
+
+
+def empty(looks: Sequence[Look]) -> int:
+    """Return how many looks are of what is not there: they are painted first."""
+    return sum(look.ground == "empty" for look in looks)

@@ -125,7 +125,8 @@ class CellMap(View):
             "summary": facts.summary(layer, self._spans),
             "head": facts.legend_head(layer),
             "legend": [{"words": facts.legend(category), **_sent_look(category.look)} for category in layer.categories],
-            "order": palette.painting([category.look for category in layer.categories]),
+            "order": palette.painting(still_picture.looks(layer)),
+            "empty": palette.empty(still_picture.looks(layer)),
             "runs": layer.ends.astype("<u4").tobytes() + layer.codes.tobytes(),
         }
 

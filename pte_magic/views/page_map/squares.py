@@ -24,7 +24,7 @@ STEPS = 16
 """Shades of a look that is blended with others."""
 
 FAINTEST = 5
-"""The least of these: one page in a square of many GiB is still visible."""
+"""The least of these for what lies in nothing: one page in a square of many GiB is still visible."""
 
 
 class Measure(NamedTuple):
@@ -56,11 +56,12 @@ class Squares(NamedTuple):
         has_most = np.take_along_axis(self.shares, largest[:, None], 1)[:, 0] > half
         return np.where(has_most, largest, NONE).astype(np.uint8)
 
-    def shades(self, order: list[int]) -> NDArray[np.uint8]:
+    def shades(self, order: list[int], empty: int) -> NDArray[np.uint8]:
         """Return how strongly each look is painted, in `STEPS`: one over the other, they blend by their shares.
 
         Args:
             order: The categories, in the order of painting.
+            empty: How many of these, the first ones, are of what is not there.
 
         Returns:
             ``uint8[squares, categories]``, the categories in this order. Zero: not painted.
@@ -68,7 +69,9 @@ class Squares(NamedTuple):
         """
         shares = self.shares[:, order].astype(np.float64)
         so_far = np.cumsum(shares, axis=1)
-        blended = np.clip(np.rint(shares / np.maximum(so_far, 1) * STEPS), FAINTEST, STEPS - 1)
+        is_first = so_far - shares == shares[:, :empty].sum(axis=1, keepdims=True)  # of what is there
+        least = np.where(is_first & (np.arange(len(order)) >= empty), FAINTEST, 1)
+        blended = np.clip(np.rint(shares / np.maximum(so_far, 1) * STEPS), least, STEPS - 1)
         is_lowest = shares == so_far  # nothing was painted before it
         return np.where(shares == 0, 0, np.where(is_lowest, STEPS, blended)).astype(np.uint8)
 

@@ -118,7 +118,7 @@ def drawing(known: list[Look], squares: Squares, first: int = 0, over: str = "")
     """Return the squares, filled with looks whose codes count from `first`, and what is drawn over them."""
     count = len(squares.shares)
     order = palette.painting(known)
-    shades = squares.shades(order)
+    shades = squares.shades(order, palette.empty(known))
     # One path for all squares of a look and shade: a thousand elements would be a slow page.
     paths = "".join(
         f'<path {svg_image.filled(first + code)}{_opacity(shade)} d="{_path(np.flatnonzero(shades[:, at] == shade))}"/>'

@@ -94,7 +94,7 @@ function live({ model, el }) {
       const to = Math.min(Math.ceil((top + height) / size) * across * step, map.axis.length);
       eachSquare(map.runs, step, from, to, (begin, _end, shares) => {
         const [x, y] = boxOf(begin / step);
-        paint(context, fills, map.runs.order, shares, x, y, size - 1, size - 1);
+        paint(context, fills, map.runs, shares, x, y, size - 1, size - 1);
       });
       if (hovered !== null) outline(context, fills, 1, ...boxOf(hovered));
       if (isShown) outline(context, fills, 2, ...boxOf(cursor()));

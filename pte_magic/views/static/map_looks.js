@@ -3,7 +3,7 @@
 // this.
 
 const STEPS = 16; // of a blend: squares.STEPS
-const FAINTEST = 5; // squares.FAINTEST
+const FAINTEST = 5; // squares.FAINTEST, of what lies in nothing
 
 function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
@@ -74,13 +74,16 @@ function sized(canvas, width, height) {
 }
 
 /** Paint a square: the looks of its categories one over the other, each as strongly as it has a share of them. */
-function paint(context, fills, order, shares, ...box) {
+function paint(context, fills, { order, empty }, shares, ...box) {
   let soFar = 0;
-  for (const code of order) {
+  let isFirst = true; // of what is there: it is painted on nothing
+  for (const [at, code] of order.entries()) {
     if (!shares[code]) continue;
     soFar += shares[code];
     const isLowest = shares[code] === soFar;
-    context.globalAlpha = isLowest ? 1 : Math.min(Math.max(shares[code] / soFar, FAINTEST / STEPS), 1 - 1 / STEPS);
+    const least = (at >= empty && isFirst ? FAINTEST : 1) / STEPS;
+    isFirst &&= at < empty;
+    context.globalAlpha = isLowest ? 1 : Math.min(Math.max(shares[code] / soFar, least), 1 - 1 / STEPS);
     context.fillStyle = fills[code];
     context.fillRect(...box);
   }

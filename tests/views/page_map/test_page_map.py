@@ -28,6 +28,7 @@ from pte_magic.linux.geometry import LEVELS
 from pte_magic.text import units
 from pte_magic.views.markup import STATIC
 from pte_magic.views.page_map.page_map import PageMap
+from pte_magic.views.page_map.squares import Squares
 from pte_magic.walkers.entries import SPAN, Entries
 
 if TYPE_CHECKING:
@@ -485,3 +486,9 @@ def test_a_map_of_a_whole_process_is_of_its_regions(new_map: NewMap) -> None:
     starts, ends = (np.array(edges, np.uint64) for edges in zip(*((each.start, each.end) for each in own), strict=True))
     assert (np.searchsorted(ends, first, side="right") < np.searchsorted(starts, last, side="right")).all()
     assert ((first <= address) & (last >= address)).any()
+
+
+def test_one_page_in_a_large_square_is_visible_in_nothing_but_not_among_others() -> None:
+    shares = np.array([[1 << 32, 4096, 0], [0, 1 << 32, 4096], [1 << 32, 1 << 32, 4096]], np.uint64)
+    shades = Squares("bytes", 1 << 32, shares).shades([0, 1, 2], 1)
+    assert shades.tolist() == [[16, 5, 0], [0, 16, 1], [16, 8, 1]]
