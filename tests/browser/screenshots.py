@@ -83,7 +83,7 @@ PICTURES = (
     Picture("before-after", (*START, SMALL, WRITTEN)),
     Picture("diff", (*START, SMALL, PROTECTED)),
     Picture("watch", (*START, SMALL, "%pte --watch --every 0.1 a", WATCHED), at=-2),
-    Picture("machine-map", (*START, SIZES, "%pte --machine --map")),
+    Picture("machine-map", (*START, "a = np.ones(1 << 27)  # 1 GiB", "%pte --machine --map")),
 )
 THEMES: tuple[tuple[str, Theme], ...] = (("", "light"), ("-dark", "dark"))
 
