@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pte_magic.api.pte_diff import PteDiff, PteDiffs
     from pte_magic.api.pte_frame import PteFrame
     from pte_magic.api.regions import Regions
+    from pte_magic.api.shared import Shared, shared
     from pte_magic.api.snapshots.load import load
     from pte_magic.api.snapshots.saved import Snapshot
     from pte_magic.api.snapshots.take import snapshot
@@ -64,6 +65,7 @@ __all__ = [
     "PteMagicError",
     "Regions",
     "ResourceError",
+    "Shared",
     "Snapshot",
     "Summary",
     "SystemTapError",
@@ -79,6 +81,7 @@ __all__ = [
     "entries",
     "load",
     "machine",
+    "shared",
     "snapshot",
     "stream",
     "walk",
@@ -105,6 +108,7 @@ _MODULES = {
     "PteMagicError": "pte_magic.errors",
     "Regions": "pte_magic.api.regions",
     "ResourceError": "pte_magic.errors",
+    "Shared": "pte_magic.api.shared",
     "Snapshot": "pte_magic.api.snapshots.saved",
     "Summary": "pte_magic.api.summary",
     "SystemTapError": "pte_magic.errors",
@@ -120,6 +124,7 @@ _MODULES = {
     "entries": "pte_magic.api.walk",
     "load": "pte_magic.api.snapshots.load",
     "machine": "pte_magic.api.machine.processes",
+    "shared": "pte_magic.api.shared",
     "snapshot": "pte_magic.api.snapshots.take",
     "stream": "pte_magic.api.stream",
     "walk": "pte_magic.api.walk",

@@ -99,7 +99,7 @@ def of_object(thing: object) -> Target:
 
     found = find(thing)
     blocks = ((untagged(start), untagged(end - 1) + 1) for start, end in found.blocks)
-    ranges = _merged((start & -PAGE_SIZE, -(-end // PAGE_SIZE) * PAGE_SIZE) for start, end in blocks)
+    ranges = merged((start & -PAGE_SIZE, -(-end // PAGE_SIZE) * PAGE_SIZE) for start, end in blocks)
     return Target(ranges, None, found.note, _items(thing))
 
 
@@ -112,7 +112,7 @@ def _items(thing: object) -> dict[str, Any] | None:
 def together(parts: Sequence[tuple[str, Target]]) -> Target:
     """Return several targets of one address space as one, by the texts that name them."""
     notes = "; ".join(f"{text}: {part.note}" for text, part in parts if part.note)
-    return Target(_merged(pages for _, part in parts for pages in part.ranges), None, notes)
+    return Target(merged(pages for _, part in parts for pages in part.ranges), None, notes)
 
 
 def parse(text: str, space: AddressSpace) -> Target | None:
@@ -165,7 +165,8 @@ def unknown(text: str, space: AddressSpace) -> TargetError:
     return TargetError(f"{arguments.shown(text)} {what}; regions of pid {space.pid}: {names}, …, all")
 
 
-def _merged(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+def merged(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Return ranges ascending and disjoint: those that overlap or follow each other are one."""
     merged: list[tuple[int, int]] = []
     for start, end in sorted(ranges):
         if merged and start <= merged[-1][1]:

@@ -120,6 +120,16 @@ STYLES = {
 
 BLOCKS = {".": "\N{MIDDLE DOT}", "k": "▒", "K": "▓", "M": "█", "L": "▉", "G": "■", "s": "░"}
 """The blocks for some letters in a bar of text, where the encoding has them."""
+SHARING = {
+    "shared": Look("=", "blue"),
+    "copied here": Look("h", "orange", _UPHILL),
+    "copied there": Look("t", "green", _ACROSS + _DOWN),
+    "copied, here or there": Look("e", "red", _UPHILL + _DOWNHILL),
+    "never shared": Look("n", "teal", _ZIGZAG),
+    "swapped out": Look("s", "brown", _DOTS),
+    "without a page": NOTHING,
+}
+"""The looks of pages of processes that were forked from each other, by the words for them."""
 
 _OPACITY = {"empty": 0, "quiet": 0.5}  # in their order; others hide what is below them
 

@@ -17,7 +17,8 @@ _HEX = {
     **dict.fromkeys(("entry", "before", "after", "flipped"), "#018x"),
     **dict.fromkeys(("pfn", "pfn_before", "pfn_after", "swap_offset", "page_flags"), "#x"),
 }
-_SIZES = {"size", "mapped", "bytes", "resident", "contiguous", "swapped", "page_tables", "pss", "uss", "shared"}
+_SHARING = {"shared", "copied_here", "copied_there", "copied_either", "never_shared"}
+_SIZES = {"size", "mapped", "bytes", "resident", "contiguous", "swapped", "page_tables", "pss", "uss", *_SHARING}
 _RESIDENT = "resident_"  # what follows is the size of pages, which machines have of their own
 
 

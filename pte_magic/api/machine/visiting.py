@@ -71,10 +71,14 @@ def borrowed(space: AddressSpace) -> bool:
 
     False for pids of another pid namespace, which kcmp(2) does not know, or takes for another process.
     """
+    return same_memory(space, int(space.status()["PPid"]))
+
+
+def same_memory(space: AddressSpace, thread: int) -> bool:
+    """Tell whether a process has the address space of another one, by one of its threads; false as `borrowed`."""
     if own().pid != os.getpid():
         return False
-    parent = int(space.status()["PPid"])
     try:
-        return system_calls.call("kcmp", int(space.thread), parent, _KCMP_VM, 0, 0) == 0
+        return system_calls.call("kcmp", int(space.thread), thread, _KCMP_VM, 0, 0) == 0
     except OSError:
         return False
