@@ -15,7 +15,7 @@ VIEWS = ("runs", "summary", "frames", "bits", "translation", "map", "watch")
 
 _TABLES = ("runs", "summary", "frames")  # views that show entries which point to page tables
 _TOGETHER: dict[str, tuple[str, ...]] = {
-    "walker": ("tables", "no-tables", *VIEWS, "every", "color", "machine"),
+    "walker": ("tables", "no-tables", *VIEWS, "every", "color", "machine", "shared"),
     "tables": _TABLES,
     "no-tables": _TABLES,
     "summary": ("frames",),
@@ -24,6 +24,7 @@ _TOGETHER: dict[str, tuple[str, ...]] = {
     "decode": ("level", "bits"),
     "level": ("bits",),
     "machine": ("map",),
+    "shared": ("watch", "every"),
     "doctor": (),
 }
 """Valid pairs, each once. Other pairs say the same twice, contradict each other, or one has no effect."""
@@ -39,6 +40,7 @@ _HOW = {
     "translation": "%pte --translation ADDRESS, which shows the page tables",
     "bits": "%pte --bits TARGET, which shows the entry at the end of the way",
     "map": "%pte --map TARGET, which shows entries that map something or could",
+    "shared": "%pte --shared TARGET, or %pte --shared --watch TARGET",
     "watch": "%pte --watch TARGET",
 }
 _WHAT = {"decode": "a value", "machine": "all processes", "doctor": "the walkers"}
@@ -73,7 +75,7 @@ def check(typed: Sequence[str], target: str) -> None:
             how = next(_HOW[name] for name in (*views, one, other) if name in _HOW)
             message = f"--{one} does not go with --{other}; type {how}"
             raise UsageError(message)
-    if typed and not target and not any(name in typed for name in _WHAT):
+    if typed and not target and not any(name in typed for name in (*_WHAT, "shared")):
         one = next(iter((*views, *typed)))
         value = " NAME" if one == "walker" else ""
         message = f"--{one} needs a target; type %pte --{one}{value} TARGET, such as the name of an array"

@@ -16,7 +16,7 @@ from pte_magic.api.doctor import doctor
 from pte_magic.api.machine.processes import machine
 from pte_magic.api.watch import Watch, stop_all
 from pte_magic.errors import PteMagicError, TargetError
-from pte_magic.notebook import combinations, command_line, completion, pte_cell
+from pte_magic.notebook import combinations, command_line, completion, pte_cell, shared_line
 from pte_magic.notebook.about_frames import why_nothing
 from pte_magic.notebook.expressions import entry, short
 from pte_magic.notebook.line_target import at_first_byte, named_together
@@ -66,6 +66,7 @@ class PteMagics(Magics):
     @argument(
         "-l", "--level", metavar="LEVEL", default="pte", help="level of the entry to decode: pgd, p4d, pud, pmd or pte"
     )
+    @argument("--shared", action="store_true", help="what this process shares with its children, and what each copied")
     @argument("-M", "--machine", action="store_true", help="all processes; with --map, all physical memory")
     @argument("--doctor", action="store_true", help="the walkers that work here, and what to type for the others")
     @argument("-h", "--help", action="store_true", help="show this help")
@@ -91,6 +92,8 @@ class PteMagics(Magics):
         %pte --decode 0x8000000153016067
         %pte --machine      all processes of this host: resident memory by page size, shared, swapped
         %pte --machine --map    physical memory by owner
+        %pte --shared a     what do my children still share of a since the fork, and who copied? Without a, by region
+        %pte --shared 1234  the same of another process and its children; --shared --watch shows it live
         %pte --doctor       what you can see here: the walkers that work, and what to type where one does not
         %pte                a short help
         df = %pte a         keep it: a DataFrame, one row per entry
@@ -122,17 +125,10 @@ class PteMagics(Magics):
 
 def _shown(text: str, options: argparse.Namespace, namespace: Names) -> object:
     """Return the result of a line."""
-    if options.decode is not None:
-        typed = entry(options.decode, namespace)
-        if typed.note:
-            print(typed.note)  # noqa: T201  (output of the cell, above its table)
-        decoded = decode(typed.value, level=options.level)
-        return decoded.bits() if options.bits else decoded
-    if options.machine:
-        found = machine(walker=options.walker)
-        return found.map() if options.map else found
-    if options.doctor:
-        return doctor()
+    if options.decode is not None or options.machine or options.doctor:
+        return _of_no_target(options, namespace)
+    if options.shared:
+        return shared_line.shown(text, options, namespace, _LONG)
     view = next((name for name in combinations.VIEWS if getattr(options, name)), None)
     if view == "translation" and len(split(text)) > 1:
         message = f"--translation shows one address, and {short(text)} names several targets; type one"
@@ -153,6 +149,20 @@ def _shown(text: str, options: argparse.Namespace, namespace: Names) -> object:
         ]
     frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
     return _view(frame, view, options)
+
+
+def _of_no_target(options: argparse.Namespace, namespace: Names) -> object:
+    """Return the result of a line that is not about a target: a decoded value, all processes, or the walkers."""
+    if options.doctor:
+        return doctor()
+    if options.machine:
+        found = machine(walker=options.walker)
+        return found.map() if options.map else found
+    typed = entry(options.decode, namespace)
+    if typed.note:
+        print(typed.note)  # noqa: T201  (output of the cell, above its table)
+    decoded = decode(typed.value, level=options.level)
+    return decoded.bits() if options.bits else decoded
 
 
 def _view(frame: Any, view: str | None, options: argparse.Namespace) -> object:

@@ -26,7 +26,6 @@ _WIDTH, _HEIGHT = 1200, 120  # of the picture, which is made as wide as its plac
 _LEAST = 2  # pixels of a column: many changes may happen at once
 _LAST = 40  # the last look lasts a fortieth of the time before it
 _TICKS = 5  # times below the picture
-_HEAD = ("", "entries now", "bytes now", "least", "most")
 
 
 class Kind(NamedTuple):
@@ -45,7 +44,7 @@ class Kind(NamedTuple):
         """Their look in the picture."""
         if self.state == "present":
             return palette.SIZES.get(self.size, palette.OTHER)
-        return palette.STATES.get(self.state, palette.OTHER)
+        return palette.STATES.get(self.state) or palette.SHARING.get(self.state, palette.OTHER)
 
 
 class Event(NamedTuple):
@@ -62,11 +61,29 @@ class Event(NamedTuple):
 
 
 class History(NamedTuple):
-    """The history of a watch: a line about it, its state, and its last events."""
+    """The history of a watch.
+
+    Attributes:
+        seen: A line about it.
+        state: Its state.
+        events: Its last events.
+        drawn: HTML of a picture of the last look, above that of all; may be empty.
+        told: The same in lines of text.
+        unit: The word for what is counted.
+
+    """
 
     seen: str
     state: str
     events: Sequence[Event]
+    drawn: str = ""
+    told: Sequence[str] = ()
+    unit: str = "entries"
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """The words above the columns of its table."""
+        return "", f"{self.unit} now", "bytes now", "least", "most"
 
     @property
     def headline(self) -> str:
@@ -76,11 +93,11 @@ class History(NamedTuple):
 
 def text(history: History) -> str:
     """Return a history for a terminal."""
-    rows = [_HEAD, *_rows(history.events)]
+    rows = [history.head, *_rows(history.events)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     happened = [event.line for event in history.events[-LINES:]]
-    return "\n".join([visible(history.headline), *happened, "", *table])
+    return "\n".join([visible(history.headline), *happened, *history.told, "", *table])
 
 
 def html(history: History, *, still: bool = False) -> str:
@@ -95,7 +112,7 @@ def html(history: History, *, still: bool = False) -> str:
     happened = "".join(
         f"<li><time>{_clock(event.time)}</time> {escape(event.words)}</li>" for event in history.events[-LINES:]
     )
-    head = row(cell(), cell(), column_heads(_HEAD[1:]))
+    head = row(cell(), cell(), column_heads(history.head[1:]))
     body = [
         row(cell(svg_image.swatch(kind.look)), row_head(escape(words[0])), cells(words[1:]))
         for kind, words in zip(kinds, _rows(history.events), strict=True)
@@ -103,6 +120,7 @@ def html(history: History, *, still: bool = False) -> str:
     now = f"; as it was at {time.strftime('%H:%M:%S')}" if still else ""
     parts = [
         f'<p>{escape(history.seen)}; <span class="pte-watch-state">{escape(history.state)}</span>{now}</p>',
+        history.drawn,
         *_picture(kinds, history.events[-COLUMNS:]),
         table(body, head, 'class="pte-map-legend"'),
         f'<ol class="pte-watch-events">{happened}</ol>',

@@ -1,0 +1,86 @@
+"""The line ``%pte --shared``: which processes and which targets are named in it."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from pte_magic.api import shared
+from pte_magic.api.shared_watch import SharedWatch
+from pte_magic.api.sharing.members import members
+from pte_magic.api.sharing.parts import of_resolved
+from pte_magic.api.sharing.wanted import Wanted
+from pte_magic.errors import TargetError, arguments
+from pte_magic.linux import family
+from pte_magic.linux.address_space import own
+from pte_magic.notebook.expressions import compiles, evaluate, names_in
+from pte_magic.notebook.line_target import named, split_pid
+from pte_magic.notebook.typed_words import split
+from pte_magic.targets import holders
+from pte_magic.targets import target as targets
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Mapping
+
+    from pte_magic.targets.target import Target
+
+
+def shown(text: str, options: argparse.Namespace, namespace: Mapping[str, Any], known: Iterable[str]) -> object:
+    """Return the result of a line.
+
+    Args:
+        text: The typed targets and pids, perhaps none.
+        options: The values of the options.
+        namespace: Python's variables.
+        known: Option names to suggest for an undefined name.
+
+    Raises:
+        PteMagicError, NameError: A part of the text is neither a target nor a pid, or there is nothing to compare.
+
+    """
+    wanted = read(text, namespace, known)
+    if options.watch:
+        return SharedWatch(wanted, every=options.every or 1.0, walker=options.walker)
+    with members(wanted.pids) as found:
+        return shared.of_members(found, wanted.parts, options.walker, wanted.notes)
+
+
+def read(text: str, namespace: Mapping[str, Any], known: Iterable[str] = ()) -> Wanted:
+    """Return what a line names: pids and targets, each after a comma; raises as `shown`."""
+    pids: list[int] = []
+    found: list[tuple[str, str, Target]] = []
+    held: list[object] = []
+    for part in split(text) if text else []:
+        if not part:
+            message = f"{arguments.shown(text)}: a target is missing at a comma; type %pte --shared a, b"
+            raise TargetError(message)
+        if (pid := _pid(part, namespace)) is not None:
+            pids.append(pid)
+            continue
+        with ExitStack() as stack:
+            one = stack.enter_context(named(part, namespace, options=known))
+            if one.space.pid != own().pid:
+                pids.append(one.space.pid)
+            if one.meant.ranges != targets.whole().ranges:
+                found.append((one.name, "" if one.value is None else arguments.class_name(one.value), one.meant))
+                held.append(one.value)
+    pids = list(dict.fromkeys(pids))
+    if not found:
+        return Wanted(text, pids or None, None, [], held)
+    once = {(name, meant.ranges): (name, kind, meant) for name, kind, meant in found}
+    return Wanted(text, pids or None, *of_resolved(list(once.values())), held)
+
+
+def _pid(text: str, namespace: Mapping[str, Any]) -> int | None:
+    """Return the pid that a part of a line stands for; None if it is a target, or one with a pid before it."""
+    used = names_in(text)
+    if split_pid(text, namespace)[0] is not None or not compiles(text) or not used <= namespace.keys():
+        return None
+    if not used and not text.strip().isdecimal():
+        return None
+    value = evaluate(text, namespace)
+    process = holders.own(value, "_popen")  # of multiprocessing: its own pid is a property
+    pid = holders.own(value if process is None else process, "pid")
+    found = value if type(value) is int else pid
+    return found if type(found) is int and family.member(found) else None
