@@ -72,7 +72,8 @@ def check(typed: Sequence[str], target: str) -> None:
             raise UsageError(message)
     for one, other in combinations(typed, 2):
         if not go_together(one, other):
-            how = next(_HOW[name] for name in (*views, one, other) if name in _HOW)
+            first = ["shared"] if "shared" in {one, other} else views
+            how = next(_HOW[name] for name in (*first, one, other) if name in _HOW)
             message = f"--{one} does not go with --{other}; type {how}"
             raise UsageError(message)
     if typed and not target and not any(name in typed for name in (*_WHAT, "shared")):

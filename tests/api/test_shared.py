@@ -392,7 +392,7 @@ def test_processes_of_other_users_are_not_shown_to_an_ordinary_one() -> None:
         (None, 1 << 22, NoSuchProcessError, "no such process"),
         (None, "1234", TargetError, "pid='1' is not a whole number"),
         (None, 1.5, TargetError, "pids=1.5 is not a pid, nor several; type 1234, or"),
-        (None, [], TargetError, "this process has no children to compare with; type %pte --shared"),
+        (None, [], TargetError, "this process has no children to compare with; fork some, as a pool does, or type"),
     ],
 )  # fmt: skip
 def test_bad_pids_are_said_in_one_line(targets: Any, pids: Any, kind: type[Exception], message: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
-from conftest import needs_root
+from conftest import forked, needs_root
 from shells import Shell
 
 from pte_magic import Processes, PteFrame
@@ -34,7 +34,8 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     shell = Shell(tmp_path_factory.mktemp("ipython"))
     shell.run("import mmap, subprocess; m = mmap.mmap(-1, 4 << 20)\nfor i in range(len(m) >> 12): m[i << 12] = 1")
     shell.run("address = np.frombuffer(m, np.uint8).ctypes.data")
-    yield shell
+    with forked(lambda: None):  # for --shared
+        yield shell
     shell.ip.run_line_magic("unload_ext", "pte_magic")
 
 
@@ -153,7 +154,7 @@ def test_what_would_be_ignored_is_refused(shell: Shell, line: str, message: str)
 
 
 @pytest.mark.parametrize(
-    "option", [option for option in OPTIONS if option not in {"--decode", "--doctor", "--machine"}]
+    "option", [option for option in OPTIONS if option not in {"--decode", "--doctor", "--machine", "--shared"}]
 )
 def test_an_option_without_a_target_says_what_to_type(shell: Shell, option: str) -> None:
     cell = shell.run(line("", option))

@@ -13,7 +13,7 @@ from pte_magic.linux.address_space import AddressSpace, own
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_HOW = "type %pte --shared where a child of it runs, or name processes, as in %pte --shared 1234"
+_HOW = "fork some, as a pool does, or type %pte --shared PID for another process and its children"
 
 
 class Members(NamedTuple):
