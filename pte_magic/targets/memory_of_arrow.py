@@ -32,7 +32,7 @@ def look(thing: Any, found: Blocks) -> bool:
         return False
     # A slice shares the buffers, but not what pyarrow keeps with an array once it was asked for its children.
     if issubclass(kind, arrow.Array):
-        _array(_stored(thing).slice(0), found)
+        _array(stored(thing).slice(0), found)
     elif issubclass(kind, arrow.ChunkedArray):
         for chunk in thing.chunks:
             look(chunk, found)
@@ -41,14 +41,14 @@ def look(thing: Any, found: Blocks) -> bool:
             look(column, found)
     elif issubclass(kind, (arrow.BinaryScalar, arrow.ListScalar)):
         if thing.is_valid:
-            _array(thing.values, found) if hasattr(thing, "values") else found.add(*_part(thing.as_buffer()))
+            _array(thing.values, found) if hasattr(thing, "values") else found.add(*part(thing.as_buffer()))
     else:
         return False
     return True
 
 
 def _array(array: Any, found: Blocks) -> None:
-    array = _stored(array)
+    array = stored(array)
     kind, count, buffers = _name(array.type), len(array), array.buffers()
     if kind == "DICTIONARY":
         _array(array.indices, found)
@@ -134,10 +134,10 @@ def _used(child: Any, starts: NDArray[Any], ends: NDArray[Any], found: Blocks) -
 
 
 def _slice(array: Any, first: int, count: int) -> Any:
-    return _stored(array).slice(first, count)
+    return stored(array).slice(first, count)
 
 
-def _stored(array: Any) -> Any:
+def stored(array: Any) -> Any:
     """Return the storage of an array of an extension type, without asking its class, which may be foreign."""
     arrow: Any = sys.modules["pyarrow"]
     while issubclass(type(array), arrow.ExtensionArray):
@@ -155,12 +155,13 @@ def _numbers(buffer: Any, dtype: Any, first: int, count: int, found: Blocks) -> 
 def _bits(buffer: Any, first: int, count: int, width: int, found: Blocks) -> None:
     """Add the bytes of values of `width` bits; the buffer may be missing."""
     if buffer is not None and count:
-        start, _ = _part(buffer)
+        start, _ = part(buffer)
         begin, end = first * width // 8, -(-(first + count) * width // 8)
         found.add(start + begin, end - begin)
 
 
-def _part(buffer: Any) -> tuple[int, int]:
+def part(buffer: Any) -> tuple[int, int]:
+    """Return address and size of a buffer; raises TargetError if it is not in this process."""
     if not buffer.is_cpu:
         message = f"its Arrow buffers lie in the memory of {buffer.device}, which this process' page tables do not map"
         raise TargetError(message)

@@ -1,0 +1,118 @@
+"""Ranges of addresses with owners, made disjoint: each byte has one owner, the first of all that have it."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    _Ranges = tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64]]
+
+_BITS = 2  # of a state
+
+
+class Disjoint(NamedTuple):
+    """Ranges that do not overlap, ascending.
+
+    Attributes:
+        start: First addresses, ``uint64[n]``.
+        end: First addresses after them, ``uint64[n]``.
+        owner: The first owner of each, ``int64[n]``.
+        state: The greatest state that the owner has there, or that of what several owners have, ``int64[n]``.
+
+    """
+
+    start: NDArray[np.uint64]
+    end: NDArray[np.uint64]
+    owner: NDArray[np.int64]
+    state: NDArray[np.int64]
+
+
+def disjoint(
+    start: NDArray[np.uint64], end: NDArray[np.uint64], owner: NDArray[np.int32], state: NDArray[np.int8], several: int
+) -> Disjoint:
+    """Return ranges that cover the same addresses.
+
+    Args:
+        start: First addresses, ``uint64[n]``, in any order; empty ranges are left out.
+        end: First addresses after them, ``uint64[n]``.
+        owner: The owner of each: of several, the smallest counts, ``int32[n]``.
+        state: Its state, from 0 to 3, ``int8[n]``.
+        several: The state of what several owners have.
+
+    """
+    key = owner.astype(np.int64) << _BITS | state
+    used = end > start
+    if not used.all():
+        start, end, key = start[used], end[used], key[used]
+    if not len(start):
+        return Disjoint(start, end, key, key)
+    order = np.argsort(start, kind="stable")
+    start, end, key = start[order], end[order], key[order]
+    del order
+    # A cluster begins where no range before reaches.
+    first = np.flatnonzero(np.append(True, start[1:] >= np.maximum.accumulate(end)[:-1]))
+    least, greatest = np.minimum.reduceat(key, first), np.maximum.reduceat(key, first)
+    last = np.maximum.reduceat(end, first)
+    mixed = least != greatest
+    if not mixed.any():
+        return _made(start[first], last, least)
+    inside = np.repeat(mixed, np.diff(np.append(first, len(start))))
+    parts = _swept(*_by_key(start[inside], end[inside], key[inside]), several)
+    start, end, key = (
+        np.concatenate(pair) for pair in zip((start[first[~mixed]], last[~mixed], least[~mixed]), parts, strict=True)
+    )
+    order = np.argsort(start, kind="stable")
+    return _made(start[order], end[order], key[order])
+
+
+def _made(start: NDArray[np.uint64], end: NDArray[np.uint64], key: NDArray[np.int64]) -> Disjoint:
+    return Disjoint(start, end, key >> _BITS, key & (1 << _BITS) - 1)
+
+
+def _by_key(start: NDArray[np.uint64], end: NDArray[np.uint64], key: NDArray[np.int64]) -> _Ranges:
+    """Join ranges of one key that overlap or touch; the result is sorted by key."""
+    made: tuple[list[int], list[int], list[int]] = ([], [], [])
+    order = np.lexsort((start, key))
+    for first, after, of in zip(start[order].tolist(), end[order].tolist(), key[order].tolist(), strict=True):
+        if made[2] and made[2][-1] == of and first <= made[1][-1]:
+            made[1][-1] = max(made[1][-1], after)
+        else:
+            for values, value in zip(made, (first, after, of), strict=True):
+                values.append(value)
+    return np.array(made[0], np.uint64), np.array(made[1], np.uint64), np.array(made[2], np.int64)
+
+
+def _swept(start: NDArray[np.uint64], end: NDArray[np.uint64], key: NDArray[np.int64], several: int) -> _Ranges:
+    """Cut ranges, disjoint for each key, where another begins or ends; of each piece the first owner has it."""
+    events = sorted(
+        [(at, True, of) for at, of in zip(start.tolist(), key.tolist(), strict=True)]
+        + [(at, False, of) for at, of in zip(end.tolist(), key.tolist(), strict=True)]
+    )  # at one address, ends come first
+    made: tuple[list[int], list[int], list[int]] = ([], [], [])
+    active, owners, first_owner = set[int](), Counter[int](), list[int]()
+    before = 0
+    for at, begins, of in events:
+        if active and at > before:
+            while not owners[first_owner[0]]:
+                heapq.heappop(first_owner)
+            owner = first_owner[0]
+            state = several if len(owners) > 1 else max(one & (1 << _BITS) - 1 for one in active)
+            for values, value in zip(made, (before, at, owner << _BITS | state), strict=True):
+                values.append(value)
+        before = at
+        if begins:
+            active.add(of)
+            owners[of >> _BITS] += 1
+            heapq.heappush(first_owner, of >> _BITS)
+        else:
+            active.discard(of)
+            owners[of >> _BITS] -= 1
+            if not owners[of >> _BITS]:
+                del owners[of >> _BITS]
+    return np.array(made[0], np.uint64), np.array(made[1], np.uint64), np.array(made[2], np.int64)

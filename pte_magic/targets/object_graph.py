@@ -1,0 +1,209 @@
+"""`ObjectGraph`: the objects that names lead to, by which name first, and the memory of each.
+
+An object is asked by its class only: by the function with which Python's garbage collector finds what an object refers
+to (``gc.get_referents``), and by members in C. No property is evaluated, nothing is imported, and no collection runs:
+no lists are made that the collector would count.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import types
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from pte_magic.targets import kinds, memory_elsewhere, object_words
+from pte_magic.targets.places import Places
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from pte_magic.targets.kinds import Kind
+
+    _Numbers = NDArray[np.int32]
+    _Edges = tuple[_Numbers, _Numbers]
+    _Ranges = tuple[NDArray[np.uint64], NDArray[np.uint64], _Numbers]
+
+_AT_ONCE = 1 << 16  # objects
+_DICTIONARY: Any = vars(types.ModuleType)["__dict__"]
+_GLOBALS: Any = vars(types.FunctionType)["__globals__"]
+_BASE: Any = np.ndarray.__dict__["base"]
+_DTYPE: Any = np.ndarray.__dict__["dtype"]
+_END = object()  # after all that one object refers to
+
+
+class _Part(NamedTuple):
+    """Objects that were met for the first time: references to them, the first of their numbers, and their labels."""
+
+    held: NDArray[np.object_]
+    first: int
+    labels: NDArray[np.int32]
+
+
+class ObjectGraph:
+    """Objects by number, in the order in which they were met, level by level.
+
+    Attributes:
+        objects: Arrays of references to them, together in the order of their numbers.
+        root: The number of each root's object, ``int32[roots]``.
+        label: The root from which each object was reached first, ``int32[n]``.
+        parent: Objects that refer to others, ``int32[e]``.
+        child: The objects that these refer to, ``int32[e]``, as often as they do.
+        ranges: Memory, by its first address, the first after it, and its object: ``uint64[r], uint64[r], int32[r]``.
+        notes: Remarks about the memory of an object, by its number.
+
+    """
+
+    def __init__(self, roots: Sequence[Any], beyond: Iterable[int] = (), tick: Callable[[int], object] = int) -> None:
+        """Follow objects from roots.
+
+        Args:
+            roots: The objects to start with; of two ways of the same length, the one from the first of them counts.
+            beyond: Addresses of dictionaries that belong to the program, besides those of modules.
+            tick: Called with a number of objects that were added, again and again.
+
+        """
+        self.objects: list[NDArray[np.object_]] = []
+        self.notes: dict[int, str] = {}
+        self._places = Places()
+        self._kinds: list[Kind] = []
+        self._codes: dict[int, int] = {}
+        self._beyond = {*beyond, *(id(_DICTIONARY.__get__(one)) for one in _modules())}
+        self._labels: list[_Numbers] = []
+        self._edges: list[_Edges] = []
+        self._ranges: list[_Ranges] = []
+        held = object_words.references(list(roots))
+        self.root = np.empty(0, np.int32)
+        level: list[_Part] = []
+        for at in range(0, len(held), _AT_ONCE):
+            piece = held[at : at + _AT_ONCE]
+            numbers, part = self._met(piece, np.arange(at, at + len(piece), dtype=np.int32))
+            self.root = np.concatenate([self.root, numbers])
+            level.append(part)
+        del held
+        while level:
+            tick(sum(len(part.held) for part in level))
+            level = [found for part in level for found in self._follow(part)]
+        self.label = np.concatenate([np.empty(0, np.int32), *self._labels])
+        self.parent, self.child = _joined(self._edges, np.int32, np.int32)
+        self.ranges = _joined(self._ranges, np.uint64, np.uint64, np.int32)
+        del self._places, self._labels, self._edges, self._ranges, self._kinds
+
+    def _met(self, held: NDArray[np.object_], labels: _Numbers) -> tuple[_Numbers, _Part]:
+        """Give numbers to objects; return these, and those objects that had none."""
+        first = self._places.count
+        numbers, new = self._places.add(object_words.of_objects(held))
+        part = _Part(held[new], first, labels[new])
+        self.objects.append(part.held)
+        self._labels.append(part.labels)
+        return numbers, part
+
+    def _follow(self, part: _Part) -> Iterator[_Part]:
+        """Add the memory of objects, and yield those to which they are the first to refer."""
+        things = part.held.tolist()
+        codes = self._classes(part)
+        ids = object_words.of_objects(part.held)
+        for code in np.flatnonzero(np.bincount(codes)).tolist():
+            kind = self._kinds[code]
+            if kind.is_beyond:
+                continue
+            at = np.flatnonzero(codes == code)
+            some = things if len(at) == len(things) else [things[one] for one in at.tolist()]
+            numbers = at.astype(np.int32) + np.int32(part.first)
+            self._measure(kind, some, ids[at], numbers)
+            if kind.leads:
+                yield from self._children(kind.type, some, numbers, part.labels[at])
+
+    def _classes(self, part: _Part) -> NDArray[np.intp]:
+        """Return a number for the class of each object; a class may compare as it likes, so its address tells it."""
+        found = object_words.classes(object_words.of_objects(part.held))
+        some, first, codes = found[:1], np.zeros(1, np.intp), np.zeros(len(found), np.intp)
+        if (found != some).any():
+            some, first, codes = np.unique(found, return_index=True, return_inverse=True)
+        known = np.empty(len(some), np.intp)
+        for at, (address, sample) in enumerate(zip(some.tolist(), first.tolist(), strict=True)):
+            if address not in self._codes:
+                self._codes[address] = len(self._kinds)
+                self._kinds.append(kinds.of(part.held[sample]))
+            known[at] = self._codes[address]
+        return known[codes]
+
+    def _measure(self, kind: Kind, things: list[Any], ids: NDArray[np.uint64], numbers: _Numbers) -> None:
+        start = ids - np.uint64(kind.head)
+        self._ranges.append((start, ids + kinds.sizes(kind, things, ids).astype(np.uint64), numbers))
+        if look := memory_elsewhere.of(kind.type):
+            notes: dict[int, str] = {}
+            starts, sizes, of_which = look(things, ids, notes)
+            self._ranges.append((starts, starts + sizes.astype(np.uint64), numbers[of_which]))
+            self.notes |= {int(numbers[at]): note for at, note in notes.items()}
+
+    def _children(self, kind: Any, things: list[Any], numbers: _Numbers, labels: _Numbers) -> Iterator[_Part]:
+        if issubclass(kind, dict):
+            keep = [at for at, thing in enumerate(things) if id(thing) not in self._beyond]
+            things, numbers, labels = [things[at] for at in keep], numbers[keep], labels[keep]
+        elif kind is types.FunctionType:
+            self._beyond.update(map(id, map(_GLOBALS.__get__, things)))
+        refer: Any = _referrer(kind)
+        parts = chain.from_iterable(zip(map(refer, things) if refer else things, repeat((_END,)), strict=False))
+        held = object_words.references(list(chain.from_iterable(parts)))
+        is_end = object_words.of_objects(held) == id(_END)
+        ends = np.flatnonzero(is_end)
+        counts = np.diff(ends, prepend=-1) - 1
+        held, parents = held[~is_end], np.repeat(numbers, counts)
+        labels = np.repeat(labels, counts)
+        for at in range(0, len(held), _AT_ONCE):
+            some = slice(at, at + _AT_ONCE)
+            children, part = self._met(held[some], labels[some])
+            self._edges.append((parents[some], children))
+            if len(part.held):
+                yield part
+
+
+def _referrer(kind: Any) -> Callable[[Any], Iterable[Any]] | None:
+    """Return the function that gives what an object of a class refers to; None if the object itself does."""
+    if kind is tuple or kind is list:  # `in` would ask a metaclass
+        return None
+    if issubclass(kind, np.ndarray):
+        return _of_array
+    return _of_frame if kind is types.FrameType else gc.get_referents
+
+
+def _of_array(array: Any) -> list[Any]:
+    base, dtype = _BASE.__get__(array), _DTYPE.__get__(array)
+    found = gc.get_referents(array) if type(array) is not np.ndarray else []
+    if base is not None:
+        found.append(base)
+    elif dtype.hasobject:
+        found += _elements(np.ndarray.view(array, np.ndarray))
+    return found
+
+
+def _elements(array: Any) -> list[Any]:
+    """Return the objects that are elements of an array; those of a structure's fields, too."""
+    if array.dtype.names:
+        return [one for name in array.dtype.names if array.dtype[name].hasobject for one in _elements(array[name])]
+    return list(array.ravel("K").tolist()) if array.dtype.kind == "O" else []
+
+
+def _of_frame(frame: types.FrameType) -> list[Any]:
+    """Return the local variables of a frame, and not the frame that called it."""
+    beyond = frame.f_globals, frame.f_builtins
+    return [
+        one
+        for one in gc.get_referents(frame)
+        if type(one) is not types.FrameType and all(one is not no for no in beyond)
+    ]
+
+
+def _modules() -> list[Any]:
+    return [one for one in dict.copy(sys.modules).values() if issubclass(type(one), types.ModuleType)]
+
+
+def _joined(parts: list[Any], *dtypes: type) -> Any:
+    empty: tuple[NDArray[Any], ...] = tuple(np.empty(0, dtype) for dtype in dtypes)
+    return tuple(map(np.concatenate, zip(empty, *parts, strict=True)))

@@ -1,0 +1,129 @@
+"""`owners`: from the names of a namespace to the addresses of their memory, and from an address back to the name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from pte_magic.errors import TargetError, arguments
+from pte_magic.linux.hardware import untagged
+from pte_magic.targets import held_objects, indices
+from pte_magic.targets.disjoint import Disjoint, disjoint
+from pte_magic.targets.object_graph import ObjectGraph
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from pte_magic.targets.indices import Layout
+
+
+class Place(NamedTuple):
+    """A name, and an element of its object.
+
+    Attributes:
+        name: The name that leads there.
+        element: Its index, as Python writes it, such as ``[3, 17]``; empty if the memory has no indices.
+
+    """
+
+    name: str
+    element: str
+
+
+class Owners:
+    """The memory that names lead to. It holds none of the objects.
+
+    A byte that several names lead to belongs to the one from which the way is the shortest, or to the first of these.
+
+    Attributes:
+        names: The names, in order.
+        start: First addresses of their memory, ascending, ``uint64[n]``; no two ranges overlap.
+        end: First addresses after these, ``uint64[n]``.
+        owner: The place in `names` of each range's name, ``int64[n]``.
+        state: `ENDS`, `HELD` or `SHARED` of `held_objects`: the what `del` does to each, ``int64[n]``.
+        same: For each name the first one with the very same object, by its place, ``int64[names]``.
+        notes: Remarks about the memory that a name leads to, by its place in `names`.
+
+    """
+
+    def __init__(self, names: Sequence[str], graph: ObjectGraph, layouts: Mapping[int, Layout]) -> None:
+        start, end, of = graph.ranges
+        state = held_objects.states(graph)
+        self.names = tuple(names)
+        self.same = graph.label[graph.root].astype(np.int64)
+        self.notes: dict[int, list[str]] = {}
+        for number, note in graph.notes.items():
+            said = self.notes.setdefault(int(graph.label[number]), [])
+            if note not in said:
+                said.append(note)
+        self._set(disjoint(start, end, graph.label[of], state[of], held_objects.SHARED))
+        self._layouts = layouts
+
+    def _set(self, found: Disjoint) -> None:
+        self.start, self.end, self.owner, self.state = found
+
+    def ranges(self, name: str) -> NDArray[np.uint64]:
+        """Return the memory that belongs to a name: first addresses, and first addresses after, ``uint64[n, 2]``.
+
+        Raises:
+            TargetError: There is no such name.
+
+        """
+        if name not in self.names:
+            message = f"{arguments.shown(name)} is not a name of this namespace"
+            raise TargetError(message)
+        at = self.owner == self.names.index(name)
+        return np.stack([self.start[at], self.end[at]], axis=1)
+
+    def of(self, addresses: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return the place in `names` of the name that each address belongs to, ``int64[n]``; -1 if to none."""
+        at = np.searchsorted(self.start, addresses, side="right") - 1
+        inside = at >= 0
+        inside[inside] = addresses[inside] < self.end[at[inside]]
+        return np.where(inside, self.owner[at] if len(self.owner) else -1, -1)
+
+    def where(self, address: int) -> Place | None:
+        """Return the name, and the element, that an address belongs to; None if it belongs to no name."""
+        address = untagged(address)
+        owner = int(self.of(np.array([address], np.uint64))[0])
+        if owner < 0:
+            return None
+        layout = self._layouts.get(owner)
+        return Place(self.names[owner], "" if layout is None else indices.at(layout, address))
+
+
+def owners(namespace: dict[str, Any], tick: Callable[[int], object] = int) -> Owners:
+    """Find the memory that each name of a namespace leads to; nothing is computed, and no object is kept.
+
+    Args:
+        namespace: Objects by name. Keys that are not texts are left out.
+        tick: Called now and then with a number of objects that were added.
+
+    Raises:
+        TargetError: It is not a dictionary.
+
+    """
+    if not issubclass(type(namespace), dict):
+        message = f"{arguments.shown(namespace)} is not a dictionary of names; type vars(x) for the attributes of x"
+        raise TargetError(message)
+    items = [(str.__str__(key), value) for key, value in dict.copy(namespace).items() if issubclass(type(key), str)]
+    return of_items(items, {id(namespace)}, tick)
+
+
+def of_items(items: list[tuple[str, Any]], beyond: set[int], tick: Callable[[int], object] = int) -> Owners:
+    """Find the memory of named objects, as `owners`; the list is emptied, as it would keep them.
+
+    Args:
+        items: Names and objects; of two equally short ways to an object the earlier name counts.
+        beyond: Addresses of dictionaries that belong to the program.
+        tick: As for `owners`.
+
+    """
+    names = [name for name, _ in items]
+    layouts = {at: layout for at, (_, value) in enumerate(items) if (layout := indices.layout(value)) is not None}
+    graph = ObjectGraph([value for _, value in items], beyond, tick)
+    items.clear()
+    return Owners(names, graph, layouts)
