@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
 from pte_magic.api.own_frames import OwnFrame
-from pte_magic.api.sharing import parts as targets
+from pte_magic.api.sharing import parts
 from pte_magic.api.sharing.members import Members, members
-from pte_magic.api.sharing.sums import Counted, count, selected
+from pte_magic.api.sharing.sums import Counted, Table, selected
+from pte_magic.api.sharing.wanted import Wanted
 from pte_magic.dataframes.pandas_compat import TEXT
 from pte_magic.dataframes.shared_pages import EITHER, HERE, NEVER, SHARED, SWAPPED, THERE
-from pte_magic.errors import PteMagicError, TargetError, arguments
+from pte_magic.errors import TargetError, arguments
 from pte_magic.linux import hardware
 from pte_magic.text.units import counted, size
 from pte_magic.views import shared_table
@@ -37,7 +39,7 @@ class Shared(OwnFrame):
     row, so the columns from ``shared`` to ``swapped`` never add up to more than ``bytes``.
 
     =================  ========  ===================================================================================
-    ``name``           str       the target, or the region; empty for regions without a name
+    ``name``           str       the variable, target or region; empty for regions without a name
     ``type``           str       its class, or what kind of region it is
     ``pid``            int64     the other process, in the pid namespace of /proc
     ``process``        str       its name, as in /proc/PID/comm, as printable text
@@ -107,14 +109,17 @@ def shared(targets: object = None, pids: Any = None, *, walker: str = "auto") ->
 
     Args:
         targets: What to count: a target as for `pte_magic.walk`; several in a list or tuple; several with names in a
-            dict. None for all memory, by region.
+            dict. Of an object whose data is elsewhere, as of a list, all that it leads to; to find that, each object
+            is looked at, after its pages were compared. Python counts references in the objects, so this copies
+            their pages. None for all memory: of arrays and buffers by their names in ``__main__``, which are a
+            notebook's, and the rest by region; of other processes than this one and its children, by region only.
         pids: The processes: one pid, or several. If they were forked from this process, they are compared with it. Else
             with that one of them, or that other process, from which they were forked; of a single one its
             children are compared with it. None for the children of this process.
         walker: ``"auto"`` for the best that works here, or a name (see `doctor`).
 
     Returns:
-        One row for each target, or region with a resident page, and process; those with most copies first.
+        One row for each target, or variable and region with a resident page, and process; those with most copies first.
 
     Raises:
         PteMagicError: Says in one line what is wrong, and what to type.
@@ -128,27 +133,20 @@ def shared(targets: object = None, pids: Any = None, *, walker: str = "auto") ->
     """
     with members(_pids(pids)) as found:
         if targets is None:
-            return of_members(found, None, walker)
-        parts, notes = targets_of(targets, found)
-        return of_members(found, parts, walker, notes)
+            return of_members(found, Wanted("", None, None, sys.modules["__main__"].__dict__), walker)
+        return of_members(found, Wanted("", None, parts.named(targets, found.here)), walker)
 
 
-def targets_of(wanted: Any, found: Members) -> tuple[Parts, list[str]]:
-    """Return the parts that targets are, and notes about them; raises as `shared`."""
-    return targets.of_targets(wanted, found.here)
-
-
-def of_members(found: Members, parts: Parts | None, walker: str, notes: list[str] | None = None) -> Shared:
-    """Return the sums of processes that are open, of parts, or of all regions; raises as `shared`."""
-    whole = parts is None
-    if parts is None:
-        parts = _regions(found)
-    counts = count(found, parts, walker)
-    made = _table(found, parts, counts, only_used=whole)
-    made.attrs["notes"] = [*(notes or []), *_hints(counts)]
-    places = zip(parts.names, counts.first.tolist(), counts.last.tolist(), strict=True)
+def of_members(found: Members, wanted: Wanted, walker: str) -> Shared:
+    """Return the sums of processes that are open, of what somebody asked for; raises as `shared`."""
+    table = Table(found, wanted.ranges(found), walker)
+    of = wanted.parts(found)
+    counts = table.sums(of)
+    made = _table(found, of, counts, only_used=wanted.is_everything)
+    made.attrs["notes"] = [*wanted.notes, *_hints(counts)]
+    places = zip(of.names, counts.first.tolist(), counts.last.tolist(), strict=True)
     here = Strip(_label(found, found.here.pid), counts.here, is_here=True)
-    others = [Strip(_label(found, one.space.pid), one.bins, is_here=False) for one in counts.others]
+    others = [Strip(_label(found, one.pid), one.bins, is_here=False) for one in counts.others]
     made._strips = Strips([here, *others], counts.pages, [place for place in places if place[2] >= 0])  # noqa: SLF001  (a part of it)
     return made
 
@@ -165,22 +163,12 @@ def _pids(pids: Any) -> list[int] | None:
         raise TargetError(message) from None
 
 
-def _regions(found: Members) -> Parts:
-    theirs = []
-    for space in found.others:
-        try:
-            theirs += space.regions()
-        except PteMagicError:  # `count` says so
-            continue
-    return targets.of_regions(found.here.regions(), theirs)
-
-
 def _label(found: Members, pid: int) -> str:
     return f"pid {pid} {found.names.get(pid, '')}".rstrip()
 
 
-def _table(found: Members, parts: Parts, counts: Counted, *, only_used: bool) -> Shared:
-    n, p = len(counts.others), len(parts.names)
+def _table(found: Members, of: Parts, counts: Counted, *, only_used: bool) -> Shared:
+    n, p = len(counts.others), len(of.names)
     kinds = {
         "shared": (int(SHARED),),
         "copied_here": (int(HERE),),
@@ -189,17 +177,17 @@ def _table(found: Members, parts: Parts, counts: Counted, *, only_used: bool) ->
         "never_shared": NEVER,
         "swapped": (int(SWAPPED),),
     }
-    pids = [one.space.pid for one in counts.others]
+    pids = [one.pid for one in counts.others]
     made = pd.DataFrame(
         {
-            "name": pd.array(parts.names * n, TEXT),
-            "type": pd.array(parts.types * n, TEXT),
+            "name": pd.array(of.names * n, TEXT),
+            "type": pd.array(of.types * n, TEXT),
             "pid": np.repeat(np.array(pids, np.int64), p),
             "process": pd.array([found.names.get(pid, "") for pid in pids for _ in range(p)], TEXT),
-            "bytes": np.tile(parts.bytes, n),
+            "bytes": np.tile(of.bytes, n),
             "resident": np.concatenate([one.resident for one in counts.others]),
             **{name: selected(counts, codes).ravel() for name, codes in kinds.items()},
-            "vaddr": np.tile(parts.vaddr, n),
+            "vaddr": np.tile(of.vaddr, n),
             "compared_by": pd.Categorical(
                 [_by(one.by_frames, one.by_bit) for one in counts.others for _ in range(p)], [FRAMES, BIT, BOTH]
             ),

@@ -76,7 +76,7 @@ class SharedWatch(Watch):
         self._events: deque[Event] = deque(maxlen=COLUMNS)
         self._number = 0
         text = f"shared memory{f' of {wanted.text}' if wanted.text else ''}"
-        super().__init__(Named(text, text, wanted.held, targets.whole(), own()), every=every, walker=walker)
+        super().__init__(Named(text, text, wanted, targets.whole(), own()), every=every, walker=walker)
 
     def table(self) -> Shared:
         """Return the result of the last look."""
@@ -164,7 +164,7 @@ class SharedWatch(Watch):
 
     def _look(self) -> None:
         with members(self._wanted.pids) as found:
-            table = shared.of_members(found, self._wanted.parts, self._walker, self._wanted.notes)
+            table = shared.of_members(found, self._wanted, self._walker)
         now = _Seen(time.time(), table.attrs["copies"], table.attrs["more"], table)
         before = self._seen[-1].table if self._seen else None
         if before is None or not _same(before, table):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from pte_magic.api import shared
 from pte_magic.api.shared_watch import SharedWatch
 from pte_magic.api.sharing.members import members
-from pte_magic.api.sharing.parts import of_resolved
+from pte_magic.api.sharing.parts import Named, is_container
 from pte_magic.api.sharing.wanted import Wanted
 from pte_magic.errors import TargetError, arguments
 from pte_magic.linux import family
 from pte_magic.linux.address_space import own
-from pte_magic.notebook.expressions import compiles, evaluate, names_in
+from pte_magic.notebook.expressions import compiles, evaluate, names_in, pid_of
 from pte_magic.notebook.line_target import named, split_pid
 from pte_magic.notebook.typed_words import split
 from pte_magic.targets import holders
@@ -22,8 +22,6 @@ from pte_magic.targets import target as targets
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Mapping
-
-    from pte_magic.targets.target import Target
 
 
 def shown(text: str, options: argparse.Namespace, namespace: Mapping[str, Any], known: Iterable[str]) -> object:
@@ -43,14 +41,13 @@ def shown(text: str, options: argparse.Namespace, namespace: Mapping[str, Any], 
     if options.watch:
         return SharedWatch(wanted, every=options.every or 1.0, walker=options.walker)
     with members(wanted.pids) as found:
-        return shared.of_members(found, wanted.parts, options.walker, wanted.notes)
+        return shared.of_members(found, wanted, options.walker)
 
 
 def read(text: str, namespace: Mapping[str, Any], known: Iterable[str] = ()) -> Wanted:
     """Return what a line names: pids and targets, each after a comma; raises as `shown`."""
     pids: list[int] = []
-    found: list[tuple[str, str, Target]] = []
-    held: list[object] = []
+    found: list[Named] = []
     for part in split(text) if text else []:
         if not part:
             message = f"{arguments.shown(text)}: a target is missing at a comma; type %pte --shared a, b"
@@ -58,26 +55,35 @@ def read(text: str, namespace: Mapping[str, Any], known: Iterable[str] = ()) -> 
         if (pid := _pid(part, namespace)) is not None:
             pids.append(pid)
             continue
+        before, name = split_pid(part, namespace)
+        if _is_value(name, namespace) and is_container(value := evaluate(name, namespace)):
+            pids += [] if before is None or (pid := pid_of(before, namespace)) is None else [pid]
+            found.append(Named(name, value, None))
+            continue
         with ExitStack() as stack:
             one = stack.enter_context(named(part, namespace, options=known))
             if one.space.pid != own().pid:
                 pids.append(one.space.pid)
             if one.meant.ranges != targets.whole().ranges:
-                found.append((one.name, "" if one.value is None else arguments.class_name(one.value), one.meant))
-                held.append(one.value)
+                found.append(Named(one.name, one.value, one.meant))
     pids = list(dict.fromkeys(pids))
     if not found:
-        return Wanted(text, pids or None, None, [], held)
-    once = {(name, meant.ranges): (name, kind, meant) for name, kind, meant in found}
-    return Wanted(text, pids or None, *of_resolved(list(once.values())), held)
+        return Wanted(text, pids or None, None, namespace)
+    once = {(one.name, id(one.thing) if one.meant is None else one.meant.ranges): one for one in found}
+    return Wanted(text, pids or None, list(once.values()))
+
+
+def _is_value(text: str, namespace: Mapping[str, Any]) -> bool:
+    """Tell whether a text is a Python expression of defined names."""
+    used = names_in(text)
+    return bool(used) and used <= namespace.keys() and compiles(text)
 
 
 def _pid(text: str, namespace: Mapping[str, Any]) -> int | None:
     """Return the pid that a part of a line stands for; None if it is a target, or one with a pid before it."""
-    used = names_in(text)
-    if split_pid(text, namespace)[0] is not None or not compiles(text) or not used <= namespace.keys():
+    if split_pid(text, namespace)[0] is not None:
         return None
-    if not used and not text.strip().isdecimal():
+    if not text.strip().isdecimal() and not _is_value(text, namespace):
         return None
     value = evaluate(text, namespace)
     process = holders.own(value, "_popen")  # of multiprocessing: its own pid is a property

@@ -261,6 +261,17 @@ def test_sizes_are_of_bytes_and_overlap_as_targets_do() -> None:
     assert table.set_index("name")["shared"].to_dict()["part"] > 0
 
 
+def test_of_a_list_all_objects_are_counted_as_they_were_before_the_look() -> None:
+    rows = [f"{number:500}" for number in range(20_000)]
+    size = sum(map(sys.getsizeof, rows)) + sys.getsizeof(rows)
+    assert size > 5 << 20
+    with forked(lambda: None) as child:
+        first, second = (pte_magic.shared({"rows": rows}, child.pid).iloc[0] for _ in range(2))
+    assert abs(int(first["bytes"]) - size) < size // 20
+    assert first["shared"] > 0.9 * size
+    assert second["copied_here"] > 0.9 * size  # each object was looked at, which counts references in it
+
+
 def child_of(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", *arguments], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True

@@ -77,6 +77,30 @@ def test_all_memory_is_by_region(shell: Shell) -> None:
         assert {"[heap]", "[stack]"} <= set(table["name"])
 
 
+def test_arrays_are_told_apart_by_name_where_no_target_is_typed(shell: Shell) -> None:
+    shell.run("values = np.arange(100 * 512 * 8)\nagain = values\npart = values[::2]\nnames = ['a'] * 10_000")
+    with forked(lambda: None) as child:
+        shell.ip.user_ns["late"] = child.pid
+        shell.run("values[:512 * 8] = 1")
+        table = shell.run("%pte --shared late").result
+    rows = table.set_index("name")
+    size = int(shell.ip.user_ns["values"].nbytes)
+    assert rows.loc["values", "type"] == "ndarray"
+    assert size <= rows.loc["values", "bytes"] < size + PAGE
+    assert abs(int(rows.loc["values", "shared"]) - (size - 512 * 8 * 8)) <= 2 * PAGE
+    assert abs(int(rows.loc["values", ["copied_here", "copied_either"]].sum()) - 512 * 8 * 8) <= 2 * PAGE
+    assert not {"names"} & set(table["name"])  # that would be looking at each object
+    sums = table[["shared", "copied_here", "copied_there", "copied_either", "never_shared", "swapped"]].sum(axis=1)
+    assert (sums <= table["bytes"]).all()
+
+
+def test_of_a_list_it_says_what_looking_does(shell: Shell) -> None:
+    cell = shell.run("words = [str(n) for n in range(1000)]\n%pte --shared child, words")
+    assert "each object that words leads to was looked at, and Python counts references in the objects" in " ".join(
+        cell.out.split()
+    )
+
+
 def test_a_process_of_multiprocessing_is_its_pid(shell: Shell) -> None:
     ready, done = (multiprocessing.get_context("fork").Event() for _ in range(2))
 

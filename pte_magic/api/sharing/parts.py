@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import array
+import collections
+import mmap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from pte_magic.api import walk
 from pte_magic.errors import TargetError, arguments
 from pte_magic.linux import hardware
+from pte_magic.targets import holders, owners
 from pte_magic.targets import target as targets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -22,6 +27,20 @@ if TYPE_CHECKING:
 
 ANONYMOUS = "anonymous memory"
 """The type of regions without a name."""
+_FLAT = (bytes, bytearray, array.array, mmap.mmap, memoryview)
+_CONTAINERS = (list, tuple, dict, set, frozenset, collections.deque)
+_OTHERS = (("torch", "Tensor"), ("pyarrow", "Array"), ("pyarrow", "ChunkedArray"), ("pyarrow", "Table"))
+
+
+class Named(NamedTuple):
+    """A target by its name; its object, or a text, an address, or None; and its addresses.
+
+    A container's addresses are None: to ask for them would already be to look at each of its objects.
+    """
+
+    name: str
+    thing: Any
+    meant: Target | None
 
 
 class Parts(NamedTuple):
@@ -64,16 +83,17 @@ class Parts(NamedTuple):
         return list(targets.merged((start & -page, -(-end // page) * page) for start, end in pairs))
 
 
-def made(parts: Iterable[tuple[str, str, Sequence[tuple[int, int]]]]) -> Parts:
-    """Return parts: of each its name, its type and its ranges."""
+def made(parts: Iterable[tuple[str, str, Any]]) -> Parts:
+    """Return parts: of each its name, its type and its ranges, pairs of first address and first address after."""
     every = list(parts)
-    ranges = [(start, end, at) for at, (_, _, found) in enumerate(every) for start, end in found]
-    start, end, part = (np.array([one[side] for one in ranges], kind) for side, kind in enumerate("QQq"))
-    return Parts([name for name, _, _ in every], [kind for _, kind, _ in every], start, end, part.astype(np.intp))
+    ranges = [np.array(found, np.uint64).reshape(-1, 2) for _, _, found in every]
+    whole = np.concatenate([np.empty((0, 2), np.uint64), *ranges])
+    part = np.repeat(np.arange(len(every)), [len(found) for found in ranges])
+    return Parts([name for name, _, _ in every], [kind for _, kind, _ in every], whole[:, 0], whole[:, 1], part)
 
 
-def of_targets(wanted: Any, space: AddressSpace) -> tuple[Parts, list[str]]:
-    """Return the parts that targets are, and notes about them.
+def named(wanted: Any, space: AddressSpace) -> list[Named]:
+    """Return targets by their names.
 
     Args:
         wanted: A target as of `pte_magic.walk`; a list or tuple of targets; or a dict of targets by their names.
@@ -83,17 +103,75 @@ def of_targets(wanted: Any, space: AddressSpace) -> tuple[Parts, list[str]]:
         TargetError: One of them is not a target, or there is none.
 
     """
-    found = [(name, _type(thing), walk.resolve(thing, None, space)) for name, thing in _named(wanted)]
+    found = [
+        Named(name, thing, None if is_container(thing) else walk.resolve(thing, None, space))
+        for name, thing in _each(wanted)
+    ]
     if not found:
         message = f"targets={arguments.shown(wanted)} has no targets; type shared(a), or shared() for all memory"
         raise TargetError(message)
-    return of_resolved(found)
+    return found
 
 
-def of_resolved(found: Sequence[tuple[str, str, Target]]) -> tuple[Parts, list[str]]:
-    """Return the parts that resolved targets are, by name and type, and notes about them."""
-    notes = [f"{name}: {meant.note}" for name, _, meant in found if meant.note]
-    return made((name, kind, meant.ranges) for name, kind, meant in found), notes
+def is_container(thing: Any) -> bool:
+    """Tell whether an object is one of Python's containers of other objects."""
+    return type(thing) in _CONTAINERS
+
+
+def is_deep(one: Named) -> bool:
+    """Tell whether the data of an object is not all in its own memory, as of a list."""
+    return one.meant is None or (bool(one.meant.note) and _is_object(one.thing))
+
+
+def of_named(found: Sequence[Named]) -> tuple[Parts, list[str]]:
+    """Return the parts that targets are, and notes about them.
+
+    Of an object whose data is elsewhere, all that it leads to is its part. Looking for that writes to the objects.
+    """
+    parts: list[tuple[str, str, Any]] = []
+    notes = []
+    for one in found:
+        name, thing, meant = one
+        kind = arguments.class_name(thing) if _is_object(thing) else ""
+        if meant is None or is_deep(one):
+            held = owners.owners({name: thing})
+            parts.append((name, kind, held.ranges(name)))
+            notes += [f"{name}: {note}" for said in held.notes.values() for note in said]
+        else:
+            parts.append((name, kind, meant.ranges))
+            notes += [f"{name}: {meant.note}"] if meant.note else []
+    return made(parts), notes
+
+
+def of_names(namespace: Mapping[str, Any], ours: Sequence[Region], theirs: Iterable[Region]) -> Parts:
+    """Return the memory of named arrays and buffers as parts, and the rest by region.
+
+    Names of other objects are left out: to find what they lead to, each object would have to be looked at, and Python
+    counts references in the objects, which would copy their pages.
+
+    Args:
+        namespace: Objects by name.
+        ours: The regions of this process.
+        theirs: The regions of the other ones.
+
+    """
+    plain = {name: thing for name, thing in dict(namespace).items() if issubclass(type(name), str) and _is_flat(thing)}
+    names = sorted(plain, key=lambda name: name.startswith("_"))  # of two for the same memory, the first one counts
+    types = [arguments.class_name(plain[name]) for name in names]
+    held = owners.owners({name: plain[name] for name in names})
+    rest = of_regions(ours, theirs)
+    edges = np.unique(np.concatenate([held.start, held.end, rest.start, rest.end]))
+    of_name = held.of(edges)[:-1]
+    order = np.argsort(rest.start)
+    at = np.searchsorted(rest.start[order], edges[:-1], side="right") - 1
+    left = np.flatnonzero((at >= 0) & (edges[:-1] < rest.end[order][at]) & (of_name < 0))
+    return Parts(
+        [*names, *rest.names],
+        [*types, *rest.types],
+        np.concatenate([held.start, edges[left]]),
+        np.concatenate([held.end, edges[left + 1]]),
+        np.concatenate([held.owner, len(names) + rest.part[order][at[left]]]).astype(np.intp),
+    )
 
 
 def of_regions(ours: Iterable[Region], theirs: Iterable[Region]) -> Parts:
@@ -111,7 +189,7 @@ def of_regions(ours: Iterable[Region], theirs: Iterable[Region]) -> Parts:
     return made(found)
 
 
-def _named(wanted: Any) -> Iterator[tuple[str, Any]]:
+def _each(wanted: Any) -> Iterator[tuple[str, Any]]:
     kind = type(wanted)
     if issubclass(kind, dict):
         for name, thing in dict.items(wanted):
@@ -122,14 +200,25 @@ def _named(wanted: Any) -> Iterator[tuple[str, Any]]:
             yield _called(thing), thing
 
 
+def _is_object(thing: Any) -> bool:
+    return not (thing is None or issubclass(type(thing), (str, int, np.integer, targets.Target)))
+
+
+def _is_flat(thing: Any) -> bool:
+    """Tell whether an object is an array or a buffer, whose memory is found without looking at other objects."""
+    kind = type(thing)
+    if issubclass(kind, np.ndarray):
+        return not np.ndarray.__dict__["dtype"].__get__(thing).hasobject
+    if kind in {pd.DataFrame, pd.Series}:
+        dtypes = [thing.dtype] if kind is pd.Series else thing.dtypes
+        return all(isinstance(dtype, np.dtype) and not dtype.hasobject for dtype in dtypes)
+    return kind in _FLAT or any(holders.is_a(kind, *name) for name in _OTHERS)
+
+
 def _called(thing: Any) -> str:
     if issubclass(type(thing), str):
         return str.__str__(thing)
     return hex(thing) if type(thing) is int else ""
-
-
-def _type(thing: Any) -> str:
-    return "" if issubclass(type(thing), (str, int)) else arguments.class_name(thing)
 
 
 def _short(name: str | int) -> str:

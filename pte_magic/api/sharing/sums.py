@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pte_magic.api.sharing.members import Members
     from pte_magic.api.sharing.parts import Parts
-    from pte_magic.dataframes.shared_pages import Pages
+    from pte_magic.dataframes.shared_pages import Compared, Pages
     from pte_magic.linux.address_space import AddressSpace
 
 BINS = 640
@@ -30,11 +30,11 @@ BINS = 640
 _KINDS = len(CODES)
 
 
-class Sums:
+class Sums(NamedTuple):
     """The sums of one process beside the one that it was forked from; ``p`` parts.
 
     Attributes:
-        space: The process.
+        pid: The process.
         bytes: The bytes of each kind of pages in each part, ``uint64[p, len(CODES)]``.
         resident: The bytes of each part that it has in memory, ``uint64[p]``.
         bins: The pages of each kind in each bin, ``int64[BINS, len(CODES)]``.
@@ -43,12 +43,12 @@ class Sums:
 
     """
 
-    def __init__(self, space: AddressSpace, parts: int) -> None:
-        self.space = space
-        self.bytes = np.zeros((parts, _KINDS), np.uint64)
-        self.resident = np.zeros(parts, np.uint64)
-        self.bins = np.zeros((BINS, _KINDS), np.int64)
-        self.by_frames = self.by_bit = 0
+    pid: int
+    bytes: NDArray[np.uint64]
+    resident: NDArray[np.uint64]
+    bins: NDArray[np.int64]
+    by_frames: int
+    by_bit: int
 
 
 class Counted(NamedTuple):
@@ -83,96 +83,107 @@ class _Shares(NamedTuple):
     part: NDArray[np.intp]
     bytes: NDArray[np.float64]
 
-    def summed(self, values: NDArray[np.int64], parts: int) -> NDArray[np.uint64]:
+    def summed(self, values: NDArray[Any], parts: int) -> NDArray[np.uint64]:
         """Return the sum over pages of a factor times their bytes, ``uint64[parts]``."""
         return np.bincount(self.part, self.bytes * values[self.at], minlength=parts).astype(np.uint64)
 
 
-def count(found: Members, parts: Parts, walker: str) -> Counted:
-    """Compare the pages of all parts, and sum them up.
+class _Beside:
+    """The pages of one other process beside those of the first: pieces of kinds, and of what is resident."""
 
-    A process that ends meanwhile is taken out of `found`, with the reason.
+    def __init__(self, space: AddressSpace) -> None:
+        self.space, self.files = space, _Files(space)
+        self.code, self.there = [np.empty(0, np.uint8)], [np.empty(0, np.bool_)]
+        self.by_frames = self.by_bit = 0
 
-    Raises:
-        PteMagicError: The process that they were forked from has ended, or all others have.
+    def add(self, found: Compared, there: NDArray[np.bool_]) -> None:
+        self.code.append(found.code)
+        self.there.append(there)
+        self.by_frames += found.by_frames
+        self.by_bit += found.by_bit
+
+
+class Table:
+    """All compared pages of some ranges, ``n`` of them, with what is known of each: about 20 bytes a page.
+
+    Attributes:
+        page: Their numbers, ascending, ``uint64[n]``.
+        raw: True if raw entries tell who wrote.
 
     """
-    ranges = parts.ranges()
-    runs = [pages.populated(found.here, ranges, walker)]
-    sums: list[Sums] = []
-    for space in found.others:
-        try:
-            runs.append(pages.populated(space, ranges, walker))
-        except PteMagicError as error:
-            found.left_out[space.pid] = str(error)
-        else:
-            sums.append(Sums(space, len(parts.names)))
-    return _Count(found, parts, walker).over(pages.together(runs), sums)
 
+    def __init__(self, found: Members, ranges: Sequence[tuple[int, int]], walker: str) -> None:
+        """Read and compare the pages. A process that ends meanwhile is taken out, with the reason, in `left_out`.
 
-class _Count:
-    def __init__(self, found: Members, parts: Parts, walker: str) -> None:
-        self._found, self._parts, self._walker = found, parts, walker
-        self._files = {space.pid: _Files(space) for space in (found.here, *found.others)}
+        Raises:
+            PteMagicError: The process that they were forked from has ended, or all others have.
 
-    def over(self, runs: NDArray[np.uint64], sums: list[Sums]) -> Counted:
-        count, p = int((runs[:, 1] - runs[:, 0]).sum()), len(self._parts.names)
-        here = np.zeros((BINS, _KINDS), np.int64)
-        copies, more = np.zeros(p, np.uint64), np.zeros(p, np.uint64)
-        first, last = np.full(p, count, np.int64), np.full(p, -1, np.int64)
-        done, raw = 0, False
-        with progress.bar("shared", count, "page") as bar:
-            for page in pages.pieces(runs):
-                ours = pages.read(self._found.here, page, self._walker)
-                raw |= bool((ours.wrote >= 0).any())
-                shares = _shares(page, self._parts)
-                np.minimum.at(first, shares.part, shares.at + done)
-                np.maximum.at(last, shares.part, shares.at + done)
-                bins = (np.arange(done, done + len(page)) * BINS) // count
-                every, best = [ours], np.full(len(page), NOTHING)
-                for one in list(sums):
-                    theirs = self._read(one, page, sums)
-                    if theirs is None:
-                        continue
-                    code = self._add(one, page, (ours, theirs), shares, bins)
-                    best = np.minimum(best, np.where(code == ONLY_THERE, NOTHING, code))
-                    every.append(theirs)
-                _binned(here, bins, best)
-                extra, possible = shared_pages.copies(every)
-                copies += shares.summed(extra, p)
-                more += shares.summed(possible, p)
-                done += len(page)
+        """
+        self._found, self._walker = found, walker
+        self._files = _Files(found.here)
+        runs = [pages.populated(found.here, ranges, walker)]
+        self._others: list[_Beside] = []
+        for space in found.others:
+            try:
+                runs.append(pages.populated(space, ranges, walker))
+                self._others.append(_Beside(space))
+            except PteMagicError as error:
+                found.left_out[space.pid] = str(error)
+        self.raw = False
+        extra, possible = [np.empty(0, np.uint16)], [np.empty(0, np.uint16)]
+        every = [np.empty(0, np.uint64)]
+        whole = pages.together(runs)
+        with progress.bar("shared", int((whole[:, 1] - whole[:, 0]).sum()), "page") as bar:
+            for page in pages.pieces(whole):
+                copies, more = shared_pages.copies(self._read(page))
+                every.append(page)
+                extra.append(copies.astype(np.uint16))
+                possible.append(more.astype(np.uint16))
                 bar.update(len(page))
-        if not sums:
-            raise nobody(self._found.here.pid, self._found.left_out)
-        return Counted(sums, here, count, copies, more, first, last, raw)
+        if not self._others:
+            raise nobody(found.here.pid, found.left_out)
+        self.page = np.concatenate(every)
+        self._extra, self._possible = np.concatenate(extra), np.concatenate(possible)
 
-    def _read(self, one: Sums, page: NDArray[np.uint64], sums: list[Sums]) -> Pages | None:
-        try:
-            return pages.read(one.space, page, self._walker)
-        except PteMagicError as error:  # it has ended, or changes too fast
-            self._found.left_out[one.space.pid] = str(error)
-            sums.remove(one)
-            return None
+    def _read(self, page: NDArray[np.uint64]) -> list[Pages]:
+        """Add some pages; return those of all processes."""
+        ours, files = pages.read(self._found.here, page, self._walker), self._files.of(page)
+        self.raw |= bool((ours.wrote >= 0).any())
+        every = [ours]
+        for one in list(self._others):
+            try:
+                theirs = pages.read(one.space, page, self._walker)
+            except PteMagicError as error:  # it has ended, or changes too fast
+                self._found.left_out[one.space.pid] = str(error)
+                self._others.remove(one)
+                continue
+            one.add(shared_pages.compare(ours, theirs, files == one.files.of(page)), theirs.there)
+            every.append(theirs)
+        return every
 
-    def _add(
-        self,
-        one: Sums,
-        page: NDArray[np.uint64],
-        both: tuple[Pages, Pages],
-        shares: _Shares,
-        bins: NDArray[np.int64],
-    ) -> NDArray[np.uint8]:
-        same = self._files[self._found.here.pid].of(page) == self._files[one.space.pid].of(page)
-        found = shared_pages.compare(*both, same)
-        p = len(self._parts.names)
-        kinds = np.bincount(shares.part * _KINDS + found.code[shares.at], shares.bytes, minlength=p * _KINDS)
-        one.bytes += kinds.reshape(p, _KINDS).astype(np.uint64)
-        one.resident += shares.summed(both[1].there.astype(np.int64), p)
-        _binned(one.bins, bins, found.code)
-        one.by_frames += found.by_frames
-        one.by_bit += found.by_bit
-        return found.code
+    def sums(self, parts: Parts) -> Counted:
+        """Return the sums of parts; pages that belong to none are left out."""
+        shares, p = _shares(self.page, parts), len(parts.names)
+        chosen = np.zeros(len(self.page), np.bool_)
+        chosen[shares.at] = True
+        count = int(np.count_nonzero(chosen))
+        place = np.cumsum(chosen) - 1
+        bins = place[chosen] * BINS // max(count, 1)
+        first, last = np.full(p, count, np.int64), np.full(p, -1, np.int64)
+        np.minimum.at(first, shares.part, place[shares.at])
+        np.maximum.at(last, shares.part, place[shares.at])
+        best = np.full(count, NOTHING)
+        others = []
+        for one in self._others:
+            code, there = np.concatenate(one.code), np.concatenate(one.there)
+            kinds = np.bincount(shares.part * _KINDS + code[shares.at], shares.bytes, minlength=p * _KINDS)
+            of_bytes = kinds.reshape(p, _KINDS).astype(np.uint64)
+            code = code[chosen]
+            resident = shares.summed(there, p)
+            others.append(Sums(one.space.pid, of_bytes, resident, _binned(bins, code), one.by_frames, one.by_bit))
+            best = np.minimum(best, np.where(code == ONLY_THERE, NOTHING, code))
+        copies, more = (shares.summed(values, p) for values in (self._extra, self._possible))
+        return Counted(others, _binned(bins, best), count, copies, more, first, last, self.raw)
 
 
 class _Files:
@@ -189,8 +200,8 @@ class _Files:
         return self._file[np.searchsorted(self._end, page * np.uint64(PAGE_SIZE), side="right")]
 
 
-def _binned(bins: NDArray[np.int64], at: NDArray[np.int64], code: NDArray[np.uint8]) -> None:
-    bins += np.bincount(at * _KINDS + code, minlength=BINS * _KINDS).reshape(BINS, _KINDS)
+def _binned(at: NDArray[np.int64], code: NDArray[np.uint8]) -> NDArray[np.int64]:
+    return np.bincount(at * _KINDS + code, minlength=BINS * _KINDS).reshape(BINS, _KINDS)
 
 
 def _shares(page: NDArray[np.uint64], parts: Parts) -> _Shares:

@@ -1,27 +1,92 @@
-"""`Wanted`: the processes and targets that somebody asked for, to be compared again and again."""
+"""`Wanted`: the processes and targets that somebody asked for, to be compared once or again and again."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from pte_magic.api.sharing import parts
+from pte_magic.errors import PteMagicError
+from pte_magic.linux import hardware
+from pte_magic.linux.address_space import own
+from pte_magic.targets import target as targets
 
 if TYPE_CHECKING:
-    from pte_magic.api.sharing.parts import Parts
+    from collections.abc import Mapping, Sequence
+
+    from pte_magic.api.sharing.members import Members
+    from pte_magic.api.sharing.parts import Named, Parts
+    from pte_magic.linux.regions import Region
+
+_LOOKED = (
+    "each object that {} leads to was looked at, and Python counts references in the objects: "
+    "so their pages are copied here from now on, if they were still shared"
+)
 
 
-class Wanted(NamedTuple):
+class Wanted:
     """What to compare. It holds references to the objects, so their memory is not freed.
 
     Attributes:
         text: The words that name it.
         pids: The processes, as of `members.members`.
-        parts: The targets; None for all memory, by region.
-        notes: Notes about them.
-        held: The objects.
+        notes: Notes about the targets.
+        is_everything: True for all memory, without targets.
 
     """
 
-    text: str
-    pids: list[int] | None
-    parts: Parts | None
-    notes: list[str]
-    held: list[object]
+    def __init__(
+        self,
+        text: str,
+        pids: list[int] | None,
+        named: Sequence[Named] | None = None,
+        namespace: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Ask for targets, or for all memory.
+
+        Args:
+            text: The words that name it.
+            pids: The processes.
+            named: The targets; None for all memory.
+            namespace: The objects by name whose memory is told apart where all memory is asked for.
+
+        """
+        self.text, self.pids = text, pids
+        self.notes: list[str] = []
+        self.is_everything = named is None
+        self._named, self._namespace = named or (), namespace or {}
+        self._deep = [one.name for one in self._named if parts.is_deep(one)]
+        self._parts: Parts | None = None
+
+    def ranges(self, found: Members) -> list[tuple[int, int]]:
+        """Return the addresses to compare.
+
+        They are compared before anybody looks for the objects that a target leads to: that writes to these.
+        """
+        if self._parts:
+            return self._parts.ranges()
+        if self.is_everything or self._deep:
+            every = [*found.here.regions(), *_regions(found)]
+            return list(targets.merged((one.start, one.end) for one in every if one.start < hardware.user_limit()))
+        return list(targets.merged(pages for one in self._named if one.meant for pages in one.meant.ranges))
+
+    def parts(self, found: Members) -> Parts:
+        """Return the parts whose bytes are summed up; those of targets stay the same."""
+        if self._parts:
+            return self._parts
+        if not self.is_everything:
+            self._parts, self.notes = parts.of_named(self._named)
+            self.notes += [_LOOKED.format(name) for name in self._deep]
+            return self._parts
+        namespace = self._namespace if found.here.pid == own().pid else {}
+        return parts.of_names(namespace, found.here.regions(), _regions(found))
+
+
+def _regions(found: Members) -> list[Region]:
+    """Return the regions of the other processes."""
+    regions = []
+    for space in found.others:
+        try:
+            regions += space.regions()
+        except PteMagicError:  # `compare` says so
+            continue
+    return regions
