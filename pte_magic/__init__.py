@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pte_magic.api.pte_frame import PteFrame
     from pte_magic.api.regions import Regions
     from pte_magic.api.shared import Shared, shared
+    from pte_magic.api.shared_watch import SharedWatch
     from pte_magic.api.snapshots.load import load
     from pte_magic.api.snapshots.saved import Snapshot
     from pte_magic.api.snapshots.take import snapshot
@@ -66,6 +67,7 @@ __all__ = [
     "Regions",
     "ResourceError",
     "Shared",
+    "SharedWatch",
     "Snapshot",
     "Summary",
     "SystemTapError",
@@ -109,6 +111,7 @@ _MODULES = {
     "Regions": "pte_magic.api.regions",
     "ResourceError": "pte_magic.errors",
     "Shared": "pte_magic.api.shared",
+    "SharedWatch": "pte_magic.api.shared_watch",
     "Snapshot": "pte_magic.api.snapshots.saved",
     "Summary": "pte_magic.api.summary",
     "SystemTapError": "pte_magic.errors",

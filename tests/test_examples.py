@@ -228,6 +228,7 @@ SENTENCES = {
     r"pages are present, say both, and have the same frames$": ("12", "both"),
     r"^found: +\d+$": ("12", RAW),
     r"^\d+ frames are mapped by both$": ("14", FRAMES),
+    r"^copied by the workers: ": ("15", RAW),
 }
 """What lessons say of what they see, and what has to be seen for that."""
 

@@ -108,7 +108,7 @@ def shared(targets: object = None, pids: Any = None, *, walker: str = "auto") ->
     Memory that a process got by exec is not a copy: such a process is left out.
 
     Args:
-        targets: What to count: a target as for `pte_magic.walk`; several in a list or tuple; several with names in a
+        targets: The memory to count: a target as for `pte_magic.walk`; several in a list or tuple; several with names in a
             dict. Of an object whose data is elsewhere, as of a list, all that it leads to; to find that, each object
             is looked at, after its pages were compared. Python counts references in the objects, so this copies
             their pages. None for all memory: of arrays and buffers by their names in ``__main__``, which are a

@@ -63,7 +63,7 @@ class SharedWatch(Watch):
         """Take the first look, and start.
 
         Args:
-            wanted: What to compare.
+            wanted: The processes and targets to compare.
             every: Seconds between two looks.
             walker: Name of the walker.
 

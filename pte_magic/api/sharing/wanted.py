@@ -24,7 +24,7 @@ _LOOKED = (
 
 
 class Wanted:
-    """What to compare. It holds references to the objects, so their memory is not freed.
+    """Processes and targets to compare. It holds references to the objects, so their memory is not freed.
 
     Attributes:
         text: The words that name it.
