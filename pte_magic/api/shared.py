@@ -103,14 +103,14 @@ def shared(targets: object = None, pids: Any = None, *, walker: str = "auto") ->
 
     Where page frames are visible, as to root, pages are compared by these. Else by what pagemap shows of each page to
     every user who may look at the process: whether it is mapped anywhere else. With more than two processes that is
-    not always by the other one of the row, so ``shared`` may be too high. Who wrote is in the raw entries (``rw``);
+    not always by the other one of the row, so ``shared`` may be too high. Raw entries tell who wrote (``rw``);
     without them it is known only where a third process still has the page that was there before.
     Memory that a process got by exec is not a copy: such a process is left out.
 
     Args:
-        targets: The memory to count: a target as for `pte_magic.walk`; several in a list or tuple; several with names in a
-            dict. Of an object whose data is elsewhere, as of a list, all that it leads to; to find that, each object
-            is looked at, after its pages were compared. Python counts references in the objects, so this copies
+        targets: The memory to count: a target as for `pte_magic.walk`; several in a list or tuple; several with names
+            in a dict. Of an object whose data is elsewhere, as of a list, all that it leads to; to find that, each
+            object is looked at, after its pages were compared. Python counts references in the objects, so this copies
             their pages. None for all memory: of arrays and buffers by their names in ``__main__``, which are a
             notebook's, and the rest by region; of other processes than this one and its children, by region only.
         pids: The processes: one pid, or several. If they were forked from this process, they are compared with it. Else

@@ -37,6 +37,7 @@ _SCALE, _TICK = 18, 4
 _INK = "#767676"  # the scale: readable on a light page and on a dark one
 _LETTER = 6.2  # pixels of a letter of it
 _LINE, _LABEL = 60, 18  # characters of a strip in text, and of the name before it
+_LABEL_STYLE = 'style="text-align: start; font-weight: 400; white-space: nowrap"'
 _NARROW = 'style="max-width: 100%; height: auto; display: block" '
 
 
@@ -80,7 +81,7 @@ def html(found: Strips) -> str:
     for one in shown:
         shares = _columns(one, _WIDTH // _STEP)
         image = svg_image.image(_bar(shares), _WIDTH, _BAR, looks, f"{one.label}: {_said(one)}", _NARROW)
-        rows.append(row(row_head(escape(one.label), 'style="text-align: start; font-weight: 400"'), _picture(image)))
+        rows.append(row(row_head(escape(one.label), _LABEL_STYLE), _picture(image)))
     scale = svg_image.encoded(_scale(found), _WIDTH, _SCALE, "", _NARROW)
     rows.append(row(cell(), _picture(scale)))
     legend = " &ensp; ".join(f"{svg_image.swatch(palette.SHARING[words])} {escape(words)}" for words in _used(shown))

@@ -22,7 +22,7 @@ BYTES = ("bytes", "resident", "shared", "copied_here", "copied_there", "copied_e
 
 _ALWAYS = ("shared", "copied_here", "copied_there")  # also where they are 0 in all rows
 _IN_TEXT = ("name", "pid", "shared", "copied_here", "copied_there", "copied_either", "never_shared")
-_IN_HTML = ("name", "type", "pid", *BYTES, "vaddr")
+_IN_HTML = (*_IN_TEXT, "swapped", "resident", "bytes", "type", "vaddr")
 _LONGEST = {"name": 28, "type": 40}
 _NARROW = 9  # characters of a name in text, which has to fit 80 columns
 _COLUMNS = 80  # of a terminal
