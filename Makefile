@@ -74,6 +74,7 @@ bench: .venv/ready
 	$(BIN)/python tests/bench/bench.py
 	$(BIN)/python tests/bench/display_bench.py
 	$(BIN)/python tests/bench/map_bench.py
+	$(BIN)/python tests/bench/shared_bench.py
 	$(BIN)/python tests/bench/helper_bench.py
 	PAGE_TYPES=$(PAGE_TYPES) $(BIN)/python tests/bench/frames_bench.py
 	$(BIN)/python tests/bench/hosts_bench.py
