@@ -114,8 +114,8 @@ def shared(targets: object = None, pids: Any = None, *, walker: str = "auto") ->
             their pages. None for all memory: of arrays and buffers by their names in ``__main__``, which are a
             notebook's, and the rest by region; of other processes than this one and its children, by region only.
         pids: The processes: one pid, or several. If they were forked from this process, they are compared with it. Else
-            with that one of them, or that other process, from which they were forked; of a single one its
-            children are compared with it. None for the children of this process.
+            with that one of them, or that other process, from which all were forked; a single one that has
+            children is compared with these. None for the children of this process.
         walker: ``"auto"`` for the best that works here, or a name (see `doctor`).
 
     Returns:

@@ -313,10 +313,19 @@ def test_a_server_and_what_it_forked_are_compared_with_each_other() -> None:
             assert table.attrs["here"] == server
             assert set(table["pid"]) == set(workers)
         assert (table["shared"] > 0).all()
-        with pytest.raises(TargetError, match=f"pid {workers[0]} was not forked from this process, and has no child"):
-            pte_magic.shared(pids=workers[0])
+        one = pte_magic.shared("[heap]", workers[0])
+        assert (one.attrs["here"], set(one["pid"])) == (server, {workers[0]})
         with running(FORKS) as (_, strangers), pytest.raises(TargetError, match="neither from this process nor from"):
             pte_magic.shared(pids=[workers[0], strangers[1]])
+
+
+def test_a_program_that_shares_nothing_says_so() -> None:
+    with child_of("print(flush=True); input()") as program:
+        assert program.stdout
+        program.stdout.readline()
+        with pytest.raises(TargetError, match=f"pid {program.pid}: has called exec since the fork, so its memory is"):
+            pte_magic.shared(pids=program.pid)
+        program.kill()
 
 
 def test_each_process_that_is_not_compared_has_its_line_and_the_others_are_shown(new_map: NewMap) -> None:

@@ -80,8 +80,8 @@ def nobody(pid: int, left_out: dict[int, str]) -> TargetError:
 def chosen(pids: Sequence[int] | None) -> tuple[int, list[int]]:
     """Return the process that the others were forked from, and the others.
 
-    That is this process if one of the named ones was forked from it; else the named one that the others were forked
-    from, or of a single one, whose children are compared then; else the parent of all.
+    That is this process if one of the named ones was forked from it; else a single one that has children, which are
+    compared then; else the named one that the others were forked from; else the nearest process that all were.
 
     Raises:
         TargetError: They have nothing to do with each other, or are threads.
@@ -108,7 +108,7 @@ def chosen(pids: Sequence[int] | None) -> tuple[int, list[int]]:
         return others[0], found
     first = [pid for pid in there if len(others) > 1 and all(pid in above[one] for one in there if one != pid)]
     common = [pid for pid in above[there[0]] if pid != 1 and all(pid in ones for ones in above.values())]
-    if first or (common and len(others) > 1):
+    if first or common:
         mine = (first or common)[0]
         return mine, [pid for pid in others if pid != mine]
     raise _strangers(others)
@@ -120,7 +120,9 @@ def _strangers(pids: list[int]) -> TargetError:
     if len(pids) == 1 and found and found.execed and found.parent == own().pid:
         return TargetError(_execed(pids[0]))
     if len(pids) == 1:
-        message = f"pid {said} was not forked from this process, and has no children; "
+        message = (
+            f"pid {said} has no children, and shares nothing since a fork: it has called exec, or its parent ended; "
+        )
     else:
         message = f"pids {said} were forked neither from this process nor from each other; "
     return TargetError(message + "name the process that others were forked from, as in %pte --shared 1234")
