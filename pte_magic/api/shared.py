@@ -60,6 +60,8 @@ class Shared(OwnFrame):
     ``attrs["here"]`` is the pid of ``here``; ``attrs["copies"]`` and ``attrs["more"]`` are the bytes that the copies of
     all processes take, and would take in addition if all private memory that is shared was copied;
     ``attrs["left_out"]`` says for each pid that was not compared why.
+
+    Source: ``do_wp_page()`` and ``copy_present_ptes()``, mm/memory.c; Documentation/admin-guide/mm/pagemap.rst.
     """
 
     __module__ = "pte_magic"

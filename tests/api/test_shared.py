@@ -40,6 +40,7 @@ from waiting import wait_until
 
 import pte_magic
 from pte_magic import Shared
+from pte_magic.api.sharing import pages
 from pte_magic.errors import AccessDeniedError, NoSuchProcessError, TargetError
 from pte_magic.linux import pagemap_scan
 from pte_magic.linux.address_space import own
@@ -448,6 +449,17 @@ def test_bad_targets_are_said_in_one_line(targets: Any, message: str) -> None:
     with forked(lambda: None) as child, pytest.raises(TargetError) as raised:
         pte_magic.shared(targets, child.pid)
     assert message in str(raised.value)
+
+
+def test_where_sizes_are_not_known_pages_that_agree_may_be_a_huge_one() -> None:
+    """As words of pagemap are without PAGEMAP_SCAN: of a whole block all the same, or of a part, or not the same."""
+    page = np.arange(PTES - 2, 4 * PTES + 3, dtype=np.uint64)
+    exclusive = np.ones(len(page), np.int8)
+    block = page // np.uint64(PTES)
+    exclusive[block == 2] = 0
+    exclusive[np.flatnonzero(block == 3)[5]] = -1
+    expected = (block == 1) | (block == 2)
+    assert (pages.may_be_huge(page, exclusive) == expected).all()
 
 
 def test_while_all_write_no_sum_exceeds_its_size(new_map: NewMap) -> None:

@@ -89,7 +89,8 @@ def test_arrays_are_told_apart_by_name_where_no_target_is_typed(shell: Shell) ->
     assert size <= rows.loc["values", "bytes"] < size + PAGE
     assert abs(int(rows.loc["values", "shared"]) - (size - 512 * 8 * 8)) <= 2 * PAGE
     assert abs(int(rows.loc["values", ["copied_here", "copied_either"]].sum()) - 512 * 8 * 8) <= 2 * PAGE
-    assert not {"names"} & set(table["name"])  # that would be looking at each object
+    assert "names" not in set(table["name"])  # that would be looking at each object
+    assert "; %pte --shared names tells those of one" in " ".join(repr(table).split())
     sums = table[["shared", "copied_here", "copied_there", "copied_either", "never_shared", "swapped"]].sum(axis=1)
     assert (sums <= table["bytes"]).all()
 

@@ -13,6 +13,7 @@ from pte_magic.dataframes.resident import resident
 from pte_magic.dataframes.shared_pages import Pages
 from pte_magic.formats import kernel
 from pte_magic.formats.field import KINDS, STATES
+from pte_magic.linux import sizes
 from pte_magic.linux.hardware import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -100,9 +101,29 @@ def _pages(page: Numbers, where: Numbers, found: dict[str, Column]) -> Pages:
         offset = _number(found, "swap_offset")
         known = offset | _number(found, "swap_type") << _TYPE_SHIFT
         place = np.where(swapped[row], np.where(known != 0, known | _IN_SWAP, known)[row], place)
-    huge = where[1] > _PAGE
+    huge = (where[1] > _PAGE)[row]
     exclusive, rw, file = (_flag(found, name)[row] for name in ("mmap_exclusive", "rw", "file"))
-    return Pages(there[row], swapped[row], place, exclusive, rw, file, huge[row])
+    unknown = there[row] & (found["level"].values[row] < 0)
+    if unknown.any():
+        huge |= unknown & may_be_huge(page, np.where(unknown, exclusive, np.int8(-1)))
+    return Pages(there[row], swapped[row], place, exclusive, rw, file, huge)
+
+
+def may_be_huge(page: Numbers, exclusive: NDArray[np.int8]) -> NDArray[np.bool_]:
+    """Tell which pages may be parts of huge ones, where nothing tells their size (before 6.7), ``bool[n]``.
+
+    The kernel gives all parts of a huge page the exclusive bit of its first page, so it is the same in all.
+
+    Args:
+        page: The numbers of the pages, ascending.
+        exclusive: The bit of each, -1 if the page is not there, ``int8[n]``.
+
+    """
+    parts = sizes.huge() // PAGE_SIZE
+    _, block = np.unique(page // np.uint64(parts), return_inverse=True)
+    same = [np.bincount(block, exclusive == bit)[block] == parts for bit in (0, 1)]
+    found: NDArray[np.bool_] = same[0] | same[1]
+    return found
 
 
 def _number(found: dict[str, Column], name: str) -> Numbers:

@@ -143,6 +143,12 @@ def of_named(found: Sequence[Named]) -> tuple[Parts, list[str]]:
     return made(parts), notes
 
 
+def left_to_regions(namespace: Mapping[str, Any]) -> list[str]:
+    """Return the names of containers, which `of_names` leaves out; none with an underscore first."""
+    found = dict(namespace).items()
+    return [name for name, thing in found if type(name) is str and name[:1] != "_" and is_container(thing)]
+
+
 def of_names(namespace: Mapping[str, Any], ours: Sequence[Region], theirs: Iterable[Region]) -> Parts:
     """Return the memory of named arrays and buffers as parts, and the rest by region.
 

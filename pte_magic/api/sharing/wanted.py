@@ -21,6 +21,8 @@ _LOOKED = (
     "each object that {} leads to was looked at, and Python counts references in the objects: "
     "so their pages are copied here from now on, if they were still shared"
 )
+_LEFT = "objects of lists, dicts and the like are counted with their regions; %pte --shared {} tells those of one"
+_SHELLS = frozenset({"In", "Out"})  # names that IPython adds
 
 
 class Wanted:
@@ -78,6 +80,8 @@ class Wanted:
             self.notes += [_LOOKED.format(name) for name in self._deep]
             return self._parts
         namespace = self._namespace if found.here.pid == own().pid else {}
+        lists = [name for name in parts.left_to_regions(namespace) if name not in _SHELLS]
+        self.notes = [_LEFT.format(lists[0])] if lists else []
         return parts.of_names(namespace, found.here.regions(), _regions(found))
 
 
