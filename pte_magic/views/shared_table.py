@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from pte_magic.errors.cut import cut
+from pte_magic.text import screen
 from pte_magic.text.units import counted, size
-from pte_magic.views import frame_view, shared_strips
+from pte_magic.views import frame_text, frame_view, pandas_table, shared_strips
 from pte_magic.views.value_words import MISSING
 
 if TYPE_CHECKING:
@@ -24,20 +24,20 @@ _ALWAYS = ("shared", "copied_here", "copied_there")  # also where they are 0 in 
 _IN_TEXT = ("name", "pid", "shared", "copied_here", "copied_there", "copied_either", "never_shared")
 _IN_HTML = (*_IN_TEXT, "swapped", "resident", "bytes", "type", "vaddr")
 _LONGEST = {"name": 28, "type": 40}
-_NARROW = 9  # characters of a name in text, which has to fit 80 columns
-_COLUMNS = 80  # of a terminal
+_NARROW = 9  # characters of a name in text of the width of `screen.WIDTH`
 _LEFT_OUT = 4  # processes that are named, of those that were not compared
 
 
 def text(shared: pd.DataFrame, above: Sequence[str], below: Sequence[str], strips: Strips | None) -> str:
     """Return the table as text; a selection of columns as any frame."""
     if not is_whole(shared):
-        return frame_view.text(shared)
+        return frame_text.text(shared)
     table, more = _shown(shared, _IN_TEXT)
-    table["name"] = [cut(name, _NARROW, in_middle=True) for name in table["name"]]
+    room = max(pandas_table.width() - screen.WIDTH, 0)  # more than the narrowest has
+    table["name"] = [cut(name, _NARROW + room, in_middle=True) for name in table["name"]]
     drawn = shared_strips.text(strips) if strips else []
-    lines = [*_wrapped(above), table.to_string(index=False, na_rep=MISSING), *_wrapped([*more, *drawn, *below])]
-    return "\n".join(lines)
+    lines = [*pandas_table.sentences(above), table.to_string(index=False, na_rep=MISSING)]
+    return "\n".join([*lines, *pandas_table.sentences([*more, *drawn, *below])])
 
 
 def html(shared: pd.DataFrame, above: Sequence[str], below: Sequence[str], strips: Strips | None) -> str | None:
@@ -98,12 +98,3 @@ def _shown(shared: pd.DataFrame, names: Sequence[str]) -> tuple[pd.DataFrame, li
         said = f"{counted(rest, 'more row')} with {size(int(copied))} copied; "
         more = [said + "pandas.options.display.max_rows = None shows all rows"]
     return table, more
-
-
-def _wrapped(lines: Sequence[str]) -> list[str]:
-    """Return lines for a terminal: a long one goes on in the next, but no word is cut."""
-    return [
-        part
-        for line in lines
-        for part in textwrap.wrap(line, _COLUMNS, break_long_words=False, break_on_hyphens=False) or [""]
-    ]
