@@ -25,7 +25,7 @@ from pte_magic.errors import (
     PteMagicError,
     arguments,
 )
-from pte_magic.linux import descriptors, kernel_text, mapped_files, regions
+from pte_magic.linux import descriptors, kernel_text, mapped_files, regions, smaps
 from pte_magic.linux.interrupts import deferred
 from pte_magic.linux.own_pid import own_pid
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pte_magic.linux.regions import Region
+    from pte_magic.linux.smaps import Mapping
 
 _PF_KTHREAD = 0x00200000  # include/linux/sched.h
 _WORD = 8  # bytes of pagemap for a page
@@ -226,6 +227,14 @@ class AddressSpace:
     def kinds_of_mounts(self) -> dict[bytes, str]:
         """Return `mapped_files.kinds_of_mounts` of the process' mount namespace; raises as `regions`."""
         return mapped_files.kinds_of_mounts(self._read("mountinfo"))
+
+    def mappings(self, start: int, end: int) -> list[Mapping]:
+        """Return what smaps says of the regions that have addresses in ``[start, end)``; raises as `regions`."""
+        return smaps.of_smaps(self._read_of_memory("smaps"), self._directory, (start, end))
+
+    def file(self, name: str) -> bytes:
+        """Return another file of ``/proc/PID``, such as ``numa_maps``; raises as `regions`."""
+        return self._read_of_memory(name)
 
     def fileno(self) -> int:
         """Return the descriptor, so that ``os`` functions take the object itself.
