@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pte_magic.api.summary import Summary
     from pte_magic.api.walk import entries, walk
     from pte_magic.api.watch import Watch, watch
+    from pte_magic.api.why.why import Why, why
     from pte_magic.errors import (
         AccessDeniedError,
         MissingPackageError,
@@ -77,6 +78,7 @@ __all__ = [
     "WalkerClosedError",
     "WalkerUnavailableError",
     "Watch",
+    "Why",
     "WorkloadError",
     "decode",
     "doctor",
@@ -88,6 +90,7 @@ __all__ = [
     "stream",
     "walk",
     "watch",
+    "why",
 ]
 
 _PACKAGES = ("walkers", "workloads")  # in which users find more; most programs do not need them
@@ -121,6 +124,7 @@ _MODULES = {
     "WalkerClosedError": "pte_magic.errors",
     "WalkerUnavailableError": "pte_magic.errors",
     "Watch": "pte_magic.api.watch",
+    "Why": "pte_magic.api.why.why",
     "WorkloadError": "pte_magic.errors",
     "decode": "pte_magic.api.decode",
     "doctor": "pte_magic.api.doctor",
@@ -132,6 +136,7 @@ _MODULES = {
     "stream": "pte_magic.api.stream",
     "walk": "pte_magic.api.walk",
     "watch": "pte_magic.api.watch",
+    "why": "pte_magic.api.why.why",
 }
 # Pickles that were made when these modules had other names load, too.
 _RENAMED = {

@@ -38,9 +38,9 @@ def row_head(body: str, attributes: str = "") -> str:
     return f'<th scope="row"{_more(attributes)}>{body}</th>'
 
 
-def column_heads(words: Iterable[str]) -> str:
+def column_heads(words: Iterable[str], attributes: str = "") -> str:
     """Return a cell for each text, which heads its column."""
-    return "".join(f'<th scope="col">{escape(word)}</th>' for word in words)
+    return "".join(f'<th scope="col"{_more(attributes)}>{escape(word)}</th>' for word in words)
 
 
 def of_frame(frame: pd.DataFrame, **options: Any) -> str:
