@@ -10,17 +10,18 @@ from IPython.core.error import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-VIEWS = ("runs", "summary", "frames", "bits", "translation", "map", "watch")
+VIEWS = ("runs", "summary", "frames", "bits", "translation", "map", "watch", "why")
 """Views; only one at a time, but a summary may be of frames."""
 
 _TABLES = ("runs", "summary", "frames")  # views that show entries which point to page tables
 _TOGETHER: dict[str, tuple[str, ...]] = {
-    "walker": ("tables", "no-tables", *VIEWS, "every", "color", "machine", "shared"),
+    "walker": ("tables", "no-tables", *VIEWS, "every", "try", "color", "machine", "shared"),
     "tables": _TABLES,
     "no-tables": _TABLES,
     "summary": ("frames",),
     "map": ("color",),
     "watch": ("every",),
+    "why": ("try",),
     "decode": ("level", "bits"),
     "level": ("bits",),
     "machine": ("map",),
@@ -29,9 +30,10 @@ _TOGETHER: dict[str, tuple[str, ...]] = {
 }
 """Valid pairs, each once. Other pairs say the same twice, contradict each other, or one has no effect."""
 
-_NEEDS = {"every": "watch", "color": "map", "level": "decode"}
+_NEEDS = {"every": "watch", "try": "why", "color": "map", "level": "decode"}
 _HOW = {
     "every": "%pte --watch --every SECONDS TARGET",
+    "try": "%pte --why --try TARGET",
     "color": "%pte --map --color COLUMN TARGET",
     "level": "%pte --decode VALUE --level LEVEL",
     "decode": "%pte --decode VALUE, or %pte --decode (EXPRESSION) --bits",
@@ -42,6 +44,7 @@ _HOW = {
     "map": "%pte --map TARGET, which shows entries that map something or could",
     "shared": "%pte --shared TARGET, or %pte --shared --watch TARGET",
     "watch": "%pte --watch TARGET",
+    "why": "%pte --why TARGET, which shows its checks",
 }
 _WHAT = {"decode": "a value", "machine": "all processes", "doctor": "the walkers"}
 

@@ -15,6 +15,7 @@ from pte_magic.api.decode import decode
 from pte_magic.api.doctor import doctor
 from pte_magic.api.machine.processes import machine
 from pte_magic.api.watch import Watch, stop_all
+from pte_magic.api.why.why import of_target
 from pte_magic.errors import PteMagicError, TargetError
 from pte_magic.notebook import combinations, command_line, completion, pte_cell, shared_line
 from pte_magic.notebook.about_frames import why_nothing
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from pte_magic.notebook.expressions import Names
+    from pte_magic.targets.named_target import Named
 
 
 @magics_class
@@ -58,6 +60,10 @@ class PteMagics(Magics):
     @argument("--translation", action="store_true", help="a picture of an address on its way through the page tables")
     @argument("-m", "--map", action="store_true", help="a picture of a range, in squares of as many bytes")
     @argument("--color", metavar="COLUMN", help="with --map: the meaning of its colours, such as size or dirty")
+    @argument("--why", action="store_true", help="why it is not on huge pages, swapped out, or on several nodes")
+    @argument(
+        "--try", action="store_true", help="with --why: have the kernel make huge pages now, and explain its answer"
+    )
     @argument("-W", "--watch", action="store_true", help="a live picture of changes, until it is stopped")
     @argument(
         "-e", "--every", type=seconds, metavar="SECONDS", help="with --watch: seconds between two looks; 1 by default"
@@ -88,6 +94,7 @@ class PteMagics(Magics):
         %pte --bits a       the bits of the first entry; click to change them
         %pte --map a        a picture of all its memory, in squares of as many bytes
         %pte --translation 0x7f12345678    one address on its way through the page tables
+        %pte --why a        why is it not on huge pages? Each check, and what to type; --why --try a makes them
         %pte --watch a      a live picture of changes to a; stop it by its button or by running the cell again
         %pte --decode 0x8000000153016067
         %pte --machine      all processes of this host: resident memory by page size, shared, swapped
@@ -134,15 +141,15 @@ def _shown(text: str, options: argparse.Namespace, namespace: Names) -> object:
         message = f"--translation shows one address, and {short(text)} names several targets; type one"
         raise TargetError(message)
     with named_together(text, namespace, options=_LONG) as named:
-        if len(named) > 1 and view in {"watch", "map"}:
-            message = f"{short(text)}: a {view} is of one process; type %pte --{view} for each"
+        if len(named) > 1 and view in _OF_ONE:
+            message = f"{short(text)}: {_OF_ONE[view]} is of one process; type %pte --{view} for each"
             raise TargetError(message)
         targets = [at_first_byte(one) for one in named] if view == "translation" else named
         for one in targets:
             if one.meant.note:
                 print(one.meant.note)  # noqa: T201  (notes are output of the cell, above its table)
-        if view == "watch":
-            return Watch(targets[0], every=options.every or 1.0, walker=options.walker)
+        if view in _NOT_OF_FRAMES:
+            return _NOT_OF_FRAMES[view](targets[0], options)
         # The objects are held, or their memory would be free again when it is looked at.
         frames = [
             walk.walk_target(one.meant, one.space, walker=options.walker, tables=options.tables) for one in targets
@@ -165,6 +172,23 @@ def _of_no_target(options: argparse.Namespace, namespace: Names) -> object:
     return decoded.bits() if options.bits else decoded
 
 
+def _watch(named: Named, options: argparse.Namespace) -> object:
+    """Return a live picture of a target."""
+    return Watch(named, every=options.every or 1.0, walker=options.walker)
+
+
+def _why(named: Named, options: argparse.Namespace) -> object:
+    """Return why a target is not on huge pages."""
+    return of_target(
+        named.meant,
+        named.space,
+        value=named.value,
+        again=f"%pte --why --try {named.text}",
+        collapses=vars(options)["try"],
+        walker=options.walker,
+    )
+
+
 def _view(frame: Any, view: str | None, options: argparse.Namespace) -> object:
     """Return a view of a frame."""
     if options.frames:
@@ -177,6 +201,8 @@ def _view(frame: Any, view: str | None, options: argparse.Namespace) -> object:
     return getattr(frame, view)() if view else frame
 
 
+_OF_ONE = {"watch": "a watch", "map": "a map", "why": "an answer to --why"}
+_NOT_OF_FRAMES = {"watch": _watch, "why": _why}
 _LONG = command_line.long_options(PteMagics.pte)
 
 

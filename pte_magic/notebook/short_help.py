@@ -8,6 +8,7 @@ says which piece of physical memory it is, and what may be done with it. With an
 
   %pte a              which entries are behind a, and which bits are set in them?
   %pte --summary a    is it in memory or swapped out, and did it get huge pages?
+  %pte --why a        why is it not on huge pages?
   %pte --map a        the same as a picture
   %pte --frames a     how many processes share each page of it? (as root)
   %pte --bits a       what does each bit of its first entry mean?
