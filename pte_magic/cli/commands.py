@@ -25,8 +25,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
     show = new("show", "the entries of a process, or of a part of it", "show:show",
                "Show a whole process by region, the largest first, and of a part of it the page-table entries. Of one "
                "address, show its translation level by level, and the bits of its entry.")  # fmt: skip
-    _process(show)
-    _target(show)
+    _in_process(show)
     show.add_argument("--entries", action="store_true", help="one row per entry, also of a whole process")
     show.add_argument(
         "-f", "--frames", action="store_true", help="add the kernel's data about each page frame, and the region"
@@ -40,16 +39,24 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
 
     summary = new("summary", "entries and bytes by state and page size", "show:summary",
                   "Count the entries of a process, and the bytes that they map, by state and page size.")  # fmt: skip
-    _process(summary)
-    _target(summary)
+    _in_process(summary)
     _walker(summary)
     _output(summary)
+
+    why = new("why", "why memory is not on huge pages, is swapped out, or on several nodes", "why:why",
+              "Check what forbids huge pages: regions, settings, pages in the way, the memory cgroup, free memory. The "
+              "first line is what matters. Also say why pages are swapped out, or on several nodes, if they "
+              "are.")  # fmt: skip
+    _in_process(why)
+    why.add_argument("--try", action="store_true", dest="collapse",
+                     help="have the kernel make huge pages now (MADV_COLLAPSE), and explain its answer")  # fmt: skip
+    _walker(why)
+    _output(why)
 
     watch = new("watch", "changes while they happen, until Ctrl-C", "watch:watch",
                 "Look at a process again and again, and show what has changed. A terminal shows counts and the last "
                 "changes; a file or a pipe gets one line per change.")  # fmt: skip
-    _process(watch)
-    _target(watch)
+    _in_process(watch)
     watch.add_argument("-e", "--every", metavar="SECONDS", type=_seconds, default=1.0,
                        help="seconds between two looks (default: 1)")  # fmt: skip
     _walker(watch)
@@ -59,8 +66,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
                "writes. The exit status is the command's.",
                usage="%(prog)s [options] PID [TARGET] -- COMMAND [ARG ...]\n       "
                "%(prog)s [options] --seconds N PID [TARGET]")  # fmt: skip
-    _process(diff)
-    _target(diff)
+    _in_process(diff)
     diff.add_argument("--seconds", metavar="N", type=_seconds, help="wait so long instead of running a command")
     _walker(diff)
     _output(diff)
@@ -108,11 +114,8 @@ def _add(  # noqa: PLR0913, PLR0917  (a row of a table)
     return made
 
 
-def _process(command: Parser) -> None:
+def _in_process(command: Parser) -> None:
     command.add_argument("pid", metavar="PID", type=pid, help="number of the process")
-
-
-def _target(command: Parser) -> None:
     command.add_argument("target", metavar="TARGET", nargs="?", default="all", help=_TARGET)
 
 
