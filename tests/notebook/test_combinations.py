@@ -10,7 +10,7 @@ import pytest
 from conftest import forked, needs_root
 from shells import Shell
 
-from pte_magic import Processes, PteFrame
+from pte_magic import Processes, PteFrame, Why
 from pte_magic.api.watch import Watch
 from pte_magic.notebook import combinations as table
 from pte_magic.notebook.command_line import long_options
@@ -51,6 +51,7 @@ def seen(cell: Cell) -> object:
         Translation: lambda picture: picture.address,
         Watch: lambda watch: (watch._every, watch._walker),
         Processes: lambda processes: set(processes["walker"]),
+        Why: lambda why: "MADV_COLLAPSE" in set(why["check"]) or why.attrs["line"].startswith("on huge pages"),
     }  # fmt: skip
     if isinstance(found, Watch):
         found.stop()
@@ -92,7 +93,7 @@ def test_two_options_both_have_an_effect_or_are_refused(shell: Shell, one: str, 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_an_option_typed_twice_counts_once_and_a_value_is_typed_once(shell: Shell, option: str) -> None:
     target = "" if option in {"--machine", "--decode", "--doctor"} else "m"
-    others = {"--every": ("--watch",), "--level": ("--decode",)}.get(option, ())
+    others = {"--every": ("--watch",), "--level": ("--decode",), "--try": ("--why",)}.get(option, ())
     typed = [line(target, *others, option, option)]
     if target:  # also after it
         typed.append(f"{line('m', *others)} {line('', option, option).removeprefix('%pte ')}")

@@ -95,10 +95,10 @@ def _others(facts: Facts) -> Iterator[Row]:
     if len(other := pages.bytes[pages.other > 0]):
         line = "guards, marks of userfaultfd, or pages that are being moved are in the way"
         yield against("other entries", f"{line}, in {counted(len(other), 'place')}", int(other.sum()), "", line)
-    # Since 6.18 ("khugepaged: enable collapse of read-only pages"), khugepaged takes them, too.
+    # "mm: enable khugepaged to operate on non-writable VMAs", 6.18: MADV_COLLAPSE as well.
     locked = (pages.writable == 0) & (pages.present > 0) & _khugepaged_looks(facts)
     if locked.any():
-        found = f"no page may be written in {counted(int(locked.sum()), 'place')}: forbids in kernels before 6.19 or so"
+        found = f"no page may be written in {counted(int(locked.sum()), 'place')}: forbids it in kernels before 6.18"
         yield Row("read-only pages", found, None, int(pages.bytes[locked].sum()))
 
 
