@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from causes import AS_ROOT, asked, done, forbidden, huge, refused, row, small, typed
+from causes import AS_ROOT, asked, done, forbidden, huge, refused, row, typed
 from conftest import forked
 from handmade import (
     ANONYMOUS,
@@ -16,6 +16,7 @@ from handmade import (
     HUGE,
     HUGE_WORDS,
     HUGEPAGE,
+    NOHUGEPAGE,
     NORESERVE,
     PAGE,
     PRIVATE,
@@ -38,6 +39,8 @@ from pte_magic.text.units import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pte_magic import Why
 
 THP = Path("/sys/kernel/mm/transparent_hugepage")
 KHUGEPAGED = THP / "khugepaged"
@@ -210,19 +213,20 @@ def test_memory_in_small_pieces(new_map: NewMap) -> None:
         setting(Path("/proc/sys/vm/min_free_kbytes"), 1024),
         setting(POOL, int(POOL.read_text(encoding="ascii"))),
     ):
-        # All pieces that are large enough are set aside, as fragmented memory has none.
-        def taken() -> bool:
+        address = new_map(many, advice=HUGEPAGE)
+        seen: list[Why] = []
+
+        def is_tight() -> bool:
+            """Set all pieces aside that are large enough: fragmented memory has none, either. Then touch memory."""
             left = free_memory.pieces(HUGE) or 0
             POOL.write_text(str(int(POOL.read_text(encoding="ascii")) + left), encoding="ascii")
-            return free_memory.pieces(HUGE) == 0
+            madvise(address, many, DONTNEED)
+            write(address, many)
+            seen[:] = [asked(address, many)]
+            return huge(address) < many and "free memory" in forbidden(seen[0])
 
-        wait_until(taken, instead=lambda: Path("/proc/buddyinfo").read_text(encoding="ascii"))
-        address = new_map(many, advice=HUGEPAGE)
-        write(address, many)
-        found = asked(address, many)
-        assert huge(address) < many
-        assert "free memory" in forbidden(found)
-        assert found.attrs["line"].endswith(f"no {HUGE_WORDS} of free memory are in one piece")
+        wait_until(is_tight, instead=lambda: f"{seen}\n{Path('/proc/buddyinfo').read_text(encoding='ascii')}")
+        assert seen[0].attrs["line"].endswith(f"no {HUGE_WORDS} of free memory are in one piece")
     comes(address, many)
 
 
@@ -246,8 +250,9 @@ def test_smaller_sizes_that_are_off(new_map: NewMap) -> None:
 
 @pytest.mark.skipif(not Path("/sys/devices/system/node/node1").exists(), reason="needs two nodes")
 def test_why_it_is_on_a_node(new_map: NewMap) -> None:
-    address = small(new_map, 2 * HUGE)
-    assert "nodes" not in set(asked(address, 2 * HUGE)["about"])
+    address = new_map(2 * HUGE, advice=NOHUGEPAGE)
+    write(address, 2 * HUGE)
+    assert ("nodes" in set(asked(address, 2 * HUGE)["about"])) == (len(set(nodes(address, 2 * PTES))) > 1)
     for node in (0, 1):
         bind(address + node * HUGE, HUGE, node)
         madvise(address + node * HUGE, HUGE, DONTNEED)
