@@ -55,6 +55,19 @@ def meminfo() -> dict[str, int]:
     return {name: int(value[:-3]) << 10 for name, value in found.items() if value.endswith(b" kB")}
 
 
+def refused() -> int | None:
+    """Return how often since the boot a touch got small pages for want of a huge one; None if it cannot be read.
+
+    That is ``thp_fault_fallback`` of /proc/vmstat.
+    """
+    try:
+        lines = kernel_text.lines(kernel_text.read("/proc/vmstat"))
+    except OSError:
+        return None
+    found = (line.split() for line in lines if line.startswith(b"thp_fault_fallback "))
+    return next((int(number) for _, number in found), None)
+
+
 def swap_spaces() -> tuple[int, int] | None:
     """Return the bytes of all places to swap to, and how many of them are used; None if that cannot be read."""
     try:

@@ -62,8 +62,9 @@ def test_memory_on_huge_pages_is_said_to_be(new_map: NewMap) -> None:
     assert huge(address) == 2 * HUGE
     assert str(found).startswith("on huge pages: all of ")
     assert row(found, "MADV_COLLAPSE")["found"] == "2 of 2 places became huge pages"
-    assert "type_this" in found
     assert found.attrs["type_this"] == ""
+    assert str(asked(address, 2 * HUGE, walker="pagemap")).startswith("on huge pages: all of ")
+    assert "no place has small pages" in row(asked(address, collapse=True), "MADV_COLLAPSE")["found"]
     assert str(asked(address, HUGE)).startswith(f"on huge pages: all of {HUGE_WORDS}")
 
 

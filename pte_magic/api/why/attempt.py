@@ -29,13 +29,8 @@ _MEANS = {
 _MOST = 4  # attempts, as a page may be in use for a moment
 
 
-def collapse(facts: Facts) -> Row | None:
-    """Ask the kernel for huge pages in all places with small pages; return what it said.
-
-    Returns:
-        None if there was nothing to be done: no place has small pages.
-
-    """
+def collapse(facts: Facts) -> Row:
+    """Ask the kernel for huge pages in all places with small pages; return what it said."""
     pages = facts.measured.places
     never = {at for at, one in enumerate(facts.parts) if one.kind in {HUGETLB, SPECIAL}}
     worth = [
@@ -46,7 +41,7 @@ def collapse(facts: Facts) -> Row | None:
         if some and area not in never
     ]
     if not worth:
-        return None
+        return Row(CHECK, "nothing was asked: no place has small pages")
     failed: dict[int, int] = dict.fromkeys(worth, errno.EAGAIN)
     try:
         for _ in range(_MOST):

@@ -104,8 +104,8 @@ def gather(meant: Target, space: AddressSpace, *, value: object, again: str, wal
     """
     settings = transparent_hugepages.settings()
     huge = settings.huge if settings else sizes.huge()
-    here = mounts.of_mountinfo(space.file("mountinfo"))
     mapped = space.mappings(meant.ranges[0][0], min(meant.ranges[-1][1], user_limit())) if meant.ranges else []
+    here = mounts.of_mountinfo(space.file("mountinfo"))
     overlaps = [mapping for mapping in mapped if _within(meant.ranges, mapping)]
     parts = tuple(_part(mapping, here) for mapping in overlaps)
     ranges = tuple(range_ for mapping in overlaps for range_ in _within(meant.ranges, mapping))
@@ -167,8 +167,9 @@ def _with_smaps(measured: Measured, parts: tuple[Part, ...]) -> Measured:
         return measured._replace(bytes=measured.bytes._replace(unsure=False))
     huge = np.minimum(of_region, measured.in_places)
     large = min(int(huge.sum()), measured.bytes.small)
+    unsure = large < measured.bytes.small
     return measured._replace(
-        bytes=measured.bytes._replace(huge=large, small=measured.bytes.small - large),
+        bytes=measured.bytes._replace(huge=large, small=measured.bytes.small - large, unsure=unsure),
         huge=huge,
         places=measured.places.of(measured.places.bytes < 0),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from pte_magic.api.why.facts import HUGETLB
@@ -43,7 +44,7 @@ def _cgroup(limits: Limits, huge: int, left: int) -> Row:
         return Row("memory cgroup", words(limits))
     line = f"its memory cgroup has room for {size(limits.room)} more, and a huge page needs {size(huge)}"
     more = limits.limit + max(left, 16 * huge)
-    return against("memory cgroup", words(limits), left, as_root(f"echo {more} > {limits.file}"), line)
+    return against("memory cgroup", words(limits), left, as_root(f"echo {more} > {shlex.quote(limits.file)}"), line)
 
 
 def _free(facts: Facts, left: int) -> Iterator[Row]:
@@ -53,6 +54,8 @@ def _free(facts: Facts, left: int) -> Iterator[Row]:
     else:
         found = f"{counted(pieces, 'free piece')} of {size(facts.huge)}"
         found += "" if free is None else f", {size(free)} free in all"
+        if refused := free_memory.refused():
+            found += f"; since the boot, {counted(refused, 'touch', 'touches')} got no huge page"
         line = f"no {size(facts.huge)} of free memory are in one piece" if pieces == 0 else ""
         yield against("free memory", found, left, _COMPACT, line) if pieces == 0 else Row("free memory", found)
     try:

@@ -125,6 +125,8 @@ def eligible(facts: Facts, *, explained: bool) -> Iterator[Row]:
     found = f"{said.count(True)} of {counted(len(said), 'region')} may have huge pages, says smaps"
     if left and not explained:
         line = "the kernel says that its regions may not have huge pages, and no check here says why"
+        if not facts.is_own:
+            line += "; perhaps PR_THP_DISABLE_EXCEPT_ADVISED, which only that process can see"
         yield against("THPeligible", found, left, "", line)
     else:
         yield Row("THPeligible", found)

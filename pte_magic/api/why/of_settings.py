@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from pte_magic.api.why.facts import ANONYMOUS, FILE, SHMEM
@@ -92,7 +93,7 @@ def _shared(facts: Facts, settings: Settings) -> Row:
     elif one.mount and settings.shmem_enabled != "deny":
         point = visible(one.mount.point.decode(errors="backslashreplace"))
         line = f"it is a file on a tmpfs that gives no huge pages: {point}, mounted with huge=never"
-        todo = as_root(f"mount -o remount,huge=advise {point}")
+        todo = as_root(f"mount -o remount,huge=advise {shlex.quote(point)}")
     else:
         file = _file_of(settings, own.shared if own and settings.shmem_enabled != "deny" else "", "shmem_enabled")
         line = f"it is shared memory, which gets no huge pages (shmem_enabled: {word}), unlike private memory"

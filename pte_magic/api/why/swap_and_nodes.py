@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from pte_magic.api.why.facts import SHMEM
@@ -68,7 +69,7 @@ def _cgroup(limits: Limits, swapped: int) -> Row:
         return Row("memory cgroup", found, about=SWAP)
     line = f"its memory cgroup has room for {size(bound)} only"
     more = (limits.limit or limits.usage) + 2 * swapped
-    return Row("memory cgroup", found, True, swapped, as_root(f"echo {more} > {limits.file}"), line, SWAP)  # noqa: FBT003  (a column)
+    return Row("memory cgroup", found, True, swapped, as_root(f"echo {more} > {shlex.quote(limits.file)}"), line, SWAP)  # noqa: FBT003  (a column)
 
 
 def nodes(facts: Facts) -> Iterator[Row]:

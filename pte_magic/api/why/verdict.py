@@ -15,51 +15,51 @@ if TYPE_CHECKING:
     from pte_magic.api.why.rows import Row
 
 
-def lines(facts: Facts, rows: list[Row], *, attempted: bool) -> dict[str, Any]:
+def lines(facts: Facts, rows: list[Row]) -> dict[str, Any]:
     """Return what is in the `attrs` of the frame: ``line``, ``type_this``, and other lines, ``also``.
 
     Args:
         facts: The facts.
         rows: The results of all checks.
-        attempted: True if the kernel was asked for huge pages just now.
 
     """
-    said, todo = _of_huge_pages(facts, rows, attempted=attempted)
+    said, todo = _of_huge_pages(facts, rows)
     also = [line for line in (_swapped(facts, rows), _of_nodes(rows)) if line]
     return {"line": said, "type_this": todo, "also": also}
 
 
-def _of_huge_pages(facts: Facts, rows: list[Row], *, attempted: bool) -> tuple[str, str]:
+def _of_huge_pages(facts: Facts, rows: list[Row]) -> tuple[str, str]:
     of, total = facts.measured.bytes, facts.total
     if not total:
         return "not on huge pages: nothing is mapped there", ""
     if of.huge == total:
         return f"on huge pages: all of {size(total)}", ""
-    before = (
-        f"{size(of.huge)} of {size(total)} on huge pages; the others are not: " if of.huge else "not on huge pages: "
-    )
-    cause = _main(rows, attempted=attempted)
-    in_memory = of.small + of.zero + of.swapped + of.other
+    before = f"{size(of.huge)} of {size(total)} on huge pages; the others are not" if of.huge else "not on huge pages"
+    why, todo = _why_not(facts, rows)
+    return f"{before}: {why}", todo
+
+
+def _why_not(facts: Facts, rows: list[Row]) -> tuple[str, str]:
+    of = facts.measured.bytes
+    cause = _main(rows) or next((row for row in rows if row.forbids is None and row.bytes and row.line), None)
     if cause is not None:
-        return before + (cause.line or cause.found), cause.type_this
-    if not in_memory:
-        return before + "nothing forbids them, and it has not been touched yet: pages come at the first touch", ""
+        return cause.line or cause.found, cause.type_this
+    if not of.small + of.zero + of.swapped + of.other:
+        return "nothing forbids them, and it has not been touched yet: pages come at the first touch", ""
     if of.unsure:
-        return before + "nothing forbids them now", facts.again
+        return "nothing forbids them now", facts.again
     waits = "nothing forbids them now; its pages were there before, or there was no huge page when they were touched, "
-    return before + waits + "and khugepaged has not come here since", facts.again
+    return f"{waits}and khugepaged has not come here since", facts.again
 
 
-def _main(rows: Iterable[Row], *, attempted: bool) -> Row | None:
+def _main(rows: Iterable[Row]) -> Row | None:
     """Return the cause of most bytes; of several, the first. The kernel's own answer of just now goes before these."""
     causes = [row for row in rows if row.forbids and row.about == HUGE and row.bytes != 0]
     said = [row for row in causes if row.check == CHECK]
     # EINVAL and EBUSY mean that a rule forbids it, or a limit; which one, the other checks say.
-    if attempted and said and (not {"EINVAL:", "EBUSY:"} & set(said[0].line.split()) or len(causes) == 1):
+    if said and (not {"EINVAL:", "EBUSY:"} & set(said[0].line.split()) or len(causes) == 1):
         return said[0]
-    return max(
-        (row for row in causes if row not in said or len(causes) == 1), key=lambda row: row.bytes or 0, default=None
-    )
+    return max((row for row in causes if row not in said), key=lambda row: row.bytes or 0, default=None)
 
 
 def _swapped(facts: Facts, rows: Iterable[Row]) -> str:

@@ -117,7 +117,7 @@ def why(
         return of_target(
             meant,
             space,
-            value=None if isinstance(target, (int, str)) else target,
+            value=None if issubclass(type(target), (int, np.integer, str)) else target,
             again=again,
             collapses=collapse,
             walker=walker,
@@ -138,7 +138,7 @@ def of_target(  # noqa: PLR0913  (options by name)
         found = facts()
     rows = _checks(found, tried)
     frame = _framed(rows, space.pid)
-    frame.attrs |= verdict.lines(found, rows, attempted=collapses)
+    frame.attrs |= verdict.lines(found, rows)
     return frame
 
 
