@@ -27,12 +27,24 @@ GUEST = "tests/vm/guest"
 CONTRACT = "tests/walkers/test_contract.py"
 EACH_WALKER = f"{CONTRACT}::test_huge_pages_are_rows_of_their_own_size_in_all_walkers"
 """The least that README's table of what works where (support.py) has to be told by a guest that runs few tests."""
+WHY = tuple(
+    f"tests/api/test_why.py::test_{name}"
+    for name in (
+        *("advice_against_huge_pages", "guards_in_the_way", "memory_on_huge_pages_is_said_to_be"),
+        *("memory_that_userfaultfd_watches", "pages_of_zeros", "pages_that_a_forked_child_shares", "shared_memory"),
+        *("pages_that_somebody_else_holds", "another_process_gets_huge_pages_by_root", "a_tmpfs_without_huge_pages"),
+        *("prctl_that_disables_huge_pages", "prctl_that_disables_huge_pages_but_where_they_are_asked_for"),
+        "the_limit_of_a_memory_cgroup",
+    )
+)
+"""What keeps memory from huge pages, where kernels have rules of their own; the others are on the host only."""
 ALL = (
     *(f"{GUEST}/{path.name}" for path in sorted((PROJECT / GUEST).glob("test_*.py"))),
     CONTRACT,
     "tests/walkers/test_32_bit_processes.py",
     "tests/walkers/test_races.py",
     "tests/linux/test_interrupts.py",
+    *WHY,
     *(
         f"tests/helper/test_{name}.py"
         for name in ("clients", "forged_descriptors", "frames", "hanging_files", "malformed_messages", "who_may_look")

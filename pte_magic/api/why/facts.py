@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import operator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -106,20 +108,24 @@ def gather(meant: Target, space: AddressSpace, *, value: object, again: str, wal
     huge = settings.huge if settings else sizes.huge()
     mapped = space.mappings(meant.ranges[0][0], min(meant.ranges[-1][1], user_limit())) if meant.ranges else []
     here = mounts.of_mountinfo(space.file("mountinfo"))
-    overlaps = [mapping for mapping in mapped if _within(meant.ranges, mapping)]
-    parts = tuple(_part(mapping, here) for mapping in overlaps)
-    ranges = tuple(range_ for mapping in overlaps for range_ in _within(meant.ranges, mapping))
-    areas = [_area(part, huge) for part in parts]
-    measured = _measured(areas, ranges, huge, space, walker) if parts else huge_places.nothing()
+    inside = [(mapping, found) for mapping in mapped if (found := _within(meant.ranges, mapping))]
+    parts = tuple(_part(mapping, here) for mapping, _ in inside)
+    by_area = [(_area(part, huge), found) for part, (_, found) in zip(parts, inside, strict=True)]
+    measured = _measured(by_area, huge, space, walker) if parts else huge_places.nothing()
+    ranges = tuple(range_ for _, found in inside for range_ in found)
     if measured.bytes.unsure:
         measured = _with_smaps(measured, parts)
     return Facts(space, value, again, ranges, parts, measured, settings)
 
 
 def _within(ranges: Sequence[tuple[int, int]], mapping: Mapping) -> list[tuple[int, int]]:
-    region = mapping.region
-    inside = ((max(start, region.start), min(end, region.end)) for start, end in ranges)
-    return [(start, end) for start, end in inside if start < end]
+    region, found = mapping.region, []
+    for at in range(bisect.bisect_right(ranges, region.start, key=operator.itemgetter(1)), len(ranges)):
+        start, end = ranges[at]
+        if start >= region.end:
+            break
+        found.append((max(start, region.start), min(end, region.end)))
+    return found
 
 
 def _part(mapping: Mapping, here: list[Mount]) -> Part:
@@ -143,17 +149,18 @@ def _area(part: Part, huge: int) -> Area:
 
 
 def _measured(
-    areas: list[Area], ranges: tuple[tuple[int, int], ...], huge: int, space: AddressSpace, walker: str
+    by_area: list[tuple[Area, list[tuple[int, int]]]], huge: int, space: AddressSpace, walker: str
 ) -> Measured:
     wide = []
-    for start, end in ranges:
-        area = next(area for area in areas if area.start <= start < area.end)
-        low, high = start - (start - area.offset) % huge, end + (area.offset - end) % huge
-        wide.append(Target(((max(area.start, low), min(area.end, high)),)))
+    for area, ranges in by_area:
+        for start, end in ranges:
+            low, high = start - (start - area.offset) % huge, end + (area.offset - end) % huge
+            wide.append(Target(((max(area.start, low), min(area.end, high)),)))
     meant = targets.together([("", one) for one in wide])
     found = walk.read(meant, space, walker, tables=False)
     frame = pte_frame.build(found, kernel.running(found.address_bits), pid=space.pid, space=space)
-    return huge_places.measure(frame, areas, ranges, huge)
+    every = [range_ for _, ranges in by_area for range_ in ranges]
+    return huge_places.measure(frame, [area for area, _ in by_area], every, huge)
 
 
 def _with_smaps(measured: Measured, parts: tuple[Part, ...]) -> Measured:

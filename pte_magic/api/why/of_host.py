@@ -97,7 +97,7 @@ def _pools(facts: Facts) -> Iterator[Row]:
 
 def _own_pool(facts: Facts, page: int, pool: Pool, parts: list[Part]) -> Row:
     found = f"{counted(pool.pages, 'page')} of {size(page)}: {pool.free} free, {pool.reserved} of them promised"
-    absent = facts.of(lambda one: one in parts)
+    absent = facts.of(lambda one: one.kind == HUGETLB and one.mapping.bytes.get("KernelPageSize") == page)
     unreserved = any("nr" in one.mapping.flags for one in parts)
     if not absent or not unreserved or pool.free > pool.reserved or pool.overcommit:
         return Row("hugetlb", found)
