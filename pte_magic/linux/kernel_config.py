@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import gzip
-import os
+import platform
 import zlib
 
 from pte_magic.linux import kernel_text
@@ -26,6 +26,6 @@ def _lines() -> frozenset[bytes] | None:
     except (OSError, EOFError, zlib.error):
         pass
     try:
-        return frozenset(kernel_text.lines(kernel_text.read(f"/boot/config-{os.uname().release}")))
+        return frozenset(kernel_text.lines(kernel_text.read(f"/boot/config-{platform.release()}")))
     except OSError:
         return None

@@ -51,7 +51,7 @@ def seen(cell: Cell) -> object:
         Translation: lambda picture: picture.address,
         Watch: lambda watch: (watch._every, watch._walker),
         Processes: lambda processes: set(processes["walker"]),
-        Why: lambda why: "MADV_COLLAPSE" in set(why["check"]) or why.attrs["line"].startswith("on huge pages"),
+        Why: lambda why: "MADV_COLLAPSE" in set(why["check"]),
     }  # fmt: skip
     if isinstance(found, Watch):
         found.stop()

@@ -206,28 +206,28 @@ def test_an_empty_pool_of_hugetlb(new_map: NewMap) -> None:
 
 
 def test_memory_in_small_pieces(new_map: NewMap) -> None:
-    many = 16 * HUGE
+    some = 4 * HUGE
     with (
         setting(THP / "defrag", "never"),
         setting(KHUGEPAGED / "defrag", 0),
         setting(Path("/proc/sys/vm/min_free_kbytes"), 1024),
         setting(POOL, int(POOL.read_text(encoding="ascii"))),
     ):
-        address = new_map(many, advice=HUGEPAGE)
-        seen: list[Why] = []
+        seen: dict[int, Why] = {}
 
         def is_tight() -> bool:
             """Set all pieces aside that are large enough: fragmented memory has none, either. Then touch memory."""
             left = free_memory.pieces(HUGE) or 0
             POOL.write_text(str(int(POOL.read_text(encoding="ascii")) + left), encoding="ascii")
-            madvise(address, many, DONTNEED)
-            write(address, many)
-            seen[:] = [asked(address, many)]
-            return huge(address) < many and "free memory" in forbidden(seen[0])
+            address = new_map(some, advice=HUGEPAGE)  # until the lists of huge pages that each CPU has are empty, too
+            write(address, some)
+            seen[address] = asked(address, some)
+            return huge(address) < some and "free memory" in forbidden(seen[address])
 
         wait_until(is_tight, instead=lambda: f"{seen}\n{Path('/proc/buddyinfo').read_text(encoding='ascii')}")
-        assert seen[0].attrs["line"].endswith(f"no {HUGE_WORDS} of free memory are in one piece")
-    comes(address, many)
+        address, found = seen.popitem()
+        assert found.attrs["line"].endswith(f"no {HUGE_WORDS} of free memory are in one piece")
+    comes(address, some)
 
 
 @pytest.mark.skipif(not (THP / "hugepages-64kB").exists(), reason="needs smaller sizes (6.8)")
