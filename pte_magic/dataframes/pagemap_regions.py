@@ -30,12 +30,11 @@ def in_unshared(space: AddressSpace, vaddr: NDArray[np.uint64]) -> Bools:
 
     It counts the mappings of each page of a huge one (``smaps_account()``, fs/proc/task_mmu.c).
     """
-    regions = _regions(space)
     try:
-        shared = space.shared_bytes()
+        found = space.mappings(int(vaddr.min()), int(vaddr.max()) + 1)
     except (NoSuchProcessError, AccessDeniedError):
-        shared = {}
-    return _within([region for region in regions if shared.get(region.start) == 0], vaddr)
+        found = []
+    return _within([one.region for one in found if not one.shared], vaddr)
 
 
 def mapped(space: AddressSpace, vaddr: NDArray[np.uint64], huge: Bools) -> str | None:

@@ -220,10 +220,6 @@ class AddressSpace:
         """Return the page size of each region in bytes, by the region's first address (``KernelPageSize`` of smaps)."""
         return regions.page_sizes(self._read_of_memory("smaps"))
 
-    def shared_bytes(self) -> dict[int, int]:
-        """Return the bytes of each region's pages that are mapped elsewhere, too, by the region's first address."""
-        return regions.shared_bytes(self._read_of_memory("smaps"))
-
     def kinds_of_mounts(self) -> dict[bytes, str]:
         """Return `mapped_files.kinds_of_mounts` of the process' mount namespace; raises as `regions`."""
         return mapped_files.kinds_of_mounts(self._read("mountinfo"))

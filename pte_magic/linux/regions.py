@@ -83,19 +83,6 @@ def page_sizes(smaps: bytes) -> dict[int, int]:
     return sizes
 
 
-def shared_bytes(smaps: bytes) -> dict[int, int]:
-    """Return the sum of each region's ``Shared_…`` in the text of an smaps file, in bytes, by its first address."""
-    found: dict[int, int] = {}
-    start = 0
-    for line in kernel_text.lines(smaps):
-        if m := _LINE.fullmatch(line):
-            start = int(m[1], 16)
-            found[start] = 0
-        elif line.startswith(b"Shared_"):
-            found[start] += int(line.split()[1]) << 10
-    return found
-
-
 def is_deleted(region: Region, directory: int, root: str) -> bool:
     """Tell whether a mapped file has no name any more: memfds and shared memory never have one.
 

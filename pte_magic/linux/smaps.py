@@ -34,6 +34,11 @@ class Mapping(NamedTuple):
     eligible: bool | None
 
     @property
+    def shared(self) -> int:
+        """The bytes of its pages that are mapped elsewhere, too."""
+        return sum(count for name, count in self.bytes.items() if name.startswith("Shared_"))
+
+    @property
     def is_internal(self) -> bool:
         """True for shared memory on the mount that the kernel has for itself."""
         return bool(self.region.file[1]) and self.region.path.startswith(_OF_INODES)

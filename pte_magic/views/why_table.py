@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pte_magic.views import frame_view, html_table
+from pte_magic.text import screen
+from pte_magic.views import frame_text, frame_view, html_table, pandas_table
 from pte_magic.views.markup import escape, scrolled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _NEEDED = ("check", "found", "forbids", "type_this")
-_WIDTH = 110  # letters of a line of text
+_NARROWEST, _WIDEST = 30, 110  # letters: of a line of what was found, and of the table
 _FORBIDS = {True: "yes", False: "no"}
 _UNKNOWN = "-"
 _WRAPPED = 'style="text-align: left; white-space: normal; overflow-wrap: anywhere"'
@@ -25,13 +26,15 @@ _CODE = '<code style="background: none; font-size: 100%; white-space: normal">'
 def text(frame: pd.DataFrame) -> str:
     """Return the checks as text; a selection of columns as any frame."""
     if not _is_whole(frame):
-        return frame_view.text(frame)
+        return frame_text.text(frame)
     rows = list(_rows(frame))
     widths = [max(len(name), *(len(row[at]) for row in rows)) for at, name in ((0, "check"), (1, "forbids"))]
     before = f"{'check':{widths[0]}}  {'forbids':{widths[1]}}  "
-    lines = [*_above(frame), f"{before}found"]
+    room = max(min(pandas_table.width(), _WIDEST) - len(before), _NARROWEST)
+    line, *others = _above(frame)
+    lines = [*pandas_table.sentences([line], screen.BOLD), *others, f"{before}found"]
     for check, forbids, found, todo in rows:
-        body = textwrap.wrap(found, _WIDTH - len(before), break_long_words=False, break_on_hyphens=False)
+        body = textwrap.wrap(found, room, break_long_words=False, break_on_hyphens=False)
         body += [f"-> {todo}"] if todo else []  # not cut: it is to be copied
         lines += [
             f"{check:{widths[0]}}  {forbids:{widths[1]}}  {body[0]}",
