@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "COLUMNS", "LINES"}}
+_WIDE = ENVIRONMENT | {"COLUMNS": "1000"}  # as conftest has it for texts in this process
 _AS_USER = "from pte_magic.cli import host, main, output, show, diff, watch\n{become}\nimport sys; sys.exit(main())"
 
 
@@ -29,8 +30,8 @@ def words(*typed: object, user: int | None = None) -> list[str]:
 
 
 def run(*typed: object, user: int | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run the command with pipes, or as the options of `subprocess.run` say."""
-    usual: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": ENVIRONMENT, "cwd": "/"}
+    """Run the command with pipes, in lines as long as they get, or as the options of `subprocess.run` say."""
+    usual: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": _WIDE, "cwd": "/"}
     return subprocess.run(words(*typed, user=user), text=True, timeout=SECONDS, check=False, **(usual | options))
 
 

@@ -31,7 +31,10 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
         ("--settle soon m", "argument --settle: 'soon' is not a number of seconds"),
         ("--settle -1 m", "argument --settle: "),
         ("-o 5x m", "argument -o/--out: '5x' is not a name for a variable"),
-        ("--nonsense m", "--nonsense is not an option; the options are --walker, --settle, --out, --help"),
+        (
+            "--nonsense m",
+            "--nonsense is not an option; the options are --walker, --settle, --map, --color, --out, --help",
+        ),
         ("'m", "unterminated string literal (detected at line 1), at letter 1 of 2"),
     ],
 )
@@ -55,6 +58,8 @@ def test_help_says_how_to_use_it(shell: Shell, line: str) -> None:
 
 
 def test_options_and_regions_are_completed(shell: Shell) -> None:
-    assert shell.complete("%%pte --") == ["%%pte --walker", "%%pte --settle", "%%pte --out", "%%pte --help"]
+    assert shell.complete("%%pte --") == [
+        f"%%pte --{name}" for name in ("walker", "settle", "map", "color", "out", "help")
+    ]
     assert shell.complete("%%pte m --o") == ["%%pte m --out"]
     assert "%%pte [heap]" in shell.complete("%%pte [he")
