@@ -216,6 +216,17 @@ class AddressSpace:
         """Return the arguments of the process in one line, as printable text; raises as `regions`."""
         return kernel_text.shown(self._read("cmdline").rstrip(b"\0").replace(b"\0", b" "))
 
+    def rss(self) -> int:
+        """Return its resident memory in bytes, as the kernel counts it now page by page; raises as `regions`.
+
+        ``VmRSS`` of status, where there is no smaps_rollup, may be wrong by some pages for each processor.
+        """
+        try:
+            told = kernel_text.fields(self._read_of_memory("smaps_rollup"))["Rss"]
+        except (NoSuchProcessError, KeyError):
+            told = self.status().get("VmRSS", "0 kB").encode()
+        return int(told.split()[0]) << 10
+
     def kernel_page_sizes(self) -> dict[int, int]:
         """Return the page size of each region in bytes, by the region's first address (``KernelPageSize`` of smaps)."""
         return regions.page_sizes(self._read_of_memory("smaps"))

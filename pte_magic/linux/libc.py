@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from typing import Any
 
 _library = ctypes.CDLL(None, use_errno=True)
 # Both are looked up now: in a forked child, another thread of the parent may have the loader's lock for ever.
@@ -33,14 +34,16 @@ def prctl(option: int, argument: int = 0) -> int:
     return _checked(_prctl(option, *map(ctypes.c_ulong, (argument, 0, 0, 0))))
 
 
-def mmap(address: int, size: int, protection: int, flags: int, fd: int = -1) -> int:
-    """Map memory, or the first bytes of a file; return where it is.
+def mmap(  # noqa: PLR0913, PLR0917  (as the function has them)
+    address: int, size: int, protection: int, flags: int, fd: int = -1, offset: int = 0
+) -> int:
+    """Map memory, or a part of a file from an offset on; return where it is.
 
     Raises:
         OSError: Nothing was mapped.
 
     """
-    place: int | None = _mmap(address, size, protection, flags, fd, 0)
+    place: int | None = _mmap(address, size, protection, flags, fd, offset)
     if place is None or place == _FAILED:
         _checked(-1)
     return place or 0
@@ -52,6 +55,14 @@ def getauxval(kind: int) -> int:
     function.restype = ctypes.c_ulong
     found: int = function(ctypes.c_ulong(kind))
     return found
+
+
+def function(name: str) -> Any:
+    """Return a function that not every C library has; None if this one does not."""
+    try:
+        return _library[name]
+    except AttributeError:
+        return None
 
 
 def _checked(result: int) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    _Ranges = tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64]]
+    _Ranges = tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int32]]
 
 _BITS = 2  # of a state
 
@@ -23,40 +23,45 @@ class Disjoint(NamedTuple):
         start: First addresses, ``uint64[n]``.
         end: First addresses after them, ``uint64[n]``.
         owner: The first owner of each, ``int64[n]``.
-        state: The greatest state that the owner has there, or that of what several owners have, ``int64[n]``.
+        state: The greatest state that the owner has there, or that of what several owners have, ``int8[n]``.
 
     """
 
     start: NDArray[np.uint64]
     end: NDArray[np.uint64]
     owner: NDArray[np.int64]
-    state: NDArray[np.int64]
+    state: NDArray[np.int8]
 
 
-def disjoint(
-    start: NDArray[np.uint64], end: NDArray[np.uint64], owner: NDArray[np.int32], state: NDArray[np.int8], several: int
-) -> Disjoint:
+def keys(owner: NDArray[np.int32], state: NDArray[np.int8]) -> NDArray[np.int32]:
+    """Return owners and states, from 0 to 3, as one number each."""
+    return (owner << np.int32(_BITS)) | state
+
+
+def disjoint(start: NDArray[np.uint64], end: NDArray[np.uint64], key: NDArray[np.int32], several: int) -> Disjoint:
     """Return ranges that cover the same addresses.
 
     Args:
         start: First addresses, ``uint64[n]``, in any order; empty ranges are left out.
         end: First addresses after them, ``uint64[n]``.
-        owner: The owner of each: of several, the smallest counts, ``int32[n]``.
-        state: Its state, from 0 to 3, ``int8[n]``.
+        key: The owner and the state of each, as `keys` made them: of several owners, the smallest counts.
         several: The state of what several owners have.
 
     """
-    key = owner.astype(np.int64) << _BITS | state
     used = end > start
     if not used.all():
         start, end, key = start[used], end[used], key[used]
     if not len(start):
-        return Disjoint(start, end, key, key)
+        return _made(start, end, key)
     order = np.argsort(start, kind="stable")
-    start, end, key = start[order], end[order], key[order]
+    start = start[order]  # one after the other: each takes as much memory once more
+    end = end[order]
+    key = key[order]
     del order
-    # A cluster begins where no range before reaches.
-    first = np.flatnonzero(np.append(True, start[1:] >= np.maximum.accumulate(end)[:-1]))
+    # A cluster begins where no range before reaches; those of one key that only touch are one.
+    reach = np.maximum.accumulate(end)[:-1]
+    first = np.flatnonzero(np.append(True, (start[1:] > reach) | ((start[1:] == reach) & (key[1:] != key[:-1]))))
+    del reach
     least, greatest = np.minimum.reduceat(key, first), np.maximum.reduceat(key, first)
     last = np.maximum.reduceat(end, first)
     mixed = least != greatest
@@ -64,18 +69,18 @@ def disjoint(
         return _made(start[first], last, least)
     inside = np.repeat(mixed, np.diff(np.append(first, len(start))))
     parts = _swept(*_by_key(start[inside], end[inside], key[inside]), several)
-    start, end, key = (
-        np.concatenate(pair) for pair in zip((start[first[~mixed]], last[~mixed], least[~mixed]), parts, strict=True)
-    )
+    start = np.concatenate([start[first[~mixed]], parts[0]])
+    end = np.concatenate([last[~mixed], parts[1]])
+    key = np.concatenate([least[~mixed], parts[2]])
     order = np.argsort(start, kind="stable")
     return _made(start[order], end[order], key[order])
 
 
-def _made(start: NDArray[np.uint64], end: NDArray[np.uint64], key: NDArray[np.int64]) -> Disjoint:
-    return Disjoint(start, end, key >> _BITS, key & (1 << _BITS) - 1)
+def _made(start: NDArray[np.uint64], end: NDArray[np.uint64], key: NDArray[np.int32]) -> Disjoint:
+    return Disjoint(start, end, (key >> _BITS).astype(np.int64), (key & (1 << _BITS) - 1).astype(np.int8))
 
 
-def _by_key(start: NDArray[np.uint64], end: NDArray[np.uint64], key: NDArray[np.int64]) -> _Ranges:
+def _by_key(start: NDArray[np.uint64], end: NDArray[np.uint64], key: NDArray[np.int32]) -> _Ranges:
     """Join ranges of one key that overlap or touch; the result is sorted by key."""
     made: tuple[list[int], list[int], list[int]] = ([], [], [])
     order = np.lexsort((start, key))
@@ -85,10 +90,10 @@ def _by_key(start: NDArray[np.uint64], end: NDArray[np.uint64], key: NDArray[np.
         else:
             for values, value in zip(made, (first, after, of), strict=True):
                 values.append(value)
-    return np.array(made[0], np.uint64), np.array(made[1], np.uint64), np.array(made[2], np.int64)
+    return np.array(made[0], np.uint64), np.array(made[1], np.uint64), np.array(made[2], np.int32)
 
 
-def _swept(start: NDArray[np.uint64], end: NDArray[np.uint64], key: NDArray[np.int64], several: int) -> _Ranges:
+def _swept(start: NDArray[np.uint64], end: NDArray[np.uint64], key: NDArray[np.int32], several: int) -> _Ranges:
     """Cut ranges, disjoint for each key, where another begins or ends; of each piece the first owner has it."""
     events = sorted(
         [(at, True, of) for at, of in zip(start.tolist(), key.tolist(), strict=True)]
@@ -115,4 +120,4 @@ def _swept(start: NDArray[np.uint64], end: NDArray[np.uint64], key: NDArray[np.i
             owners[of >> _BITS] -= 1
             if not owners[of >> _BITS]:
                 del owners[of >> _BITS]
-    return np.array(made[0], np.uint64), np.array(made[1], np.uint64), np.array(made[2], np.int64)
+    return np.array(made[0], np.uint64), np.array(made[1], np.uint64), np.array(made[2], np.int32)

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     _Ranges = tuple[NDArray[np.uint64], NDArray[np.uint64], _Numbers]
 
 _AT_ONCE = 1 << 16  # objects
+_BLOCK = np.uint64(16)  # bytes: ALIGNMENT of Objects/obmalloc.c, MALLOC_ALIGNMENT of glibc
 _DICTIONARY: Any = vars(types.ModuleType)["__dict__"]
 _GLOBALS: Any = vars(types.FunctionType)["__globals__"]
+_BYTES: Any = np.ndarray.__dict__["nbytes"]
 _BASE: Any = np.ndarray.__dict__["base"]
 _DTYPE: Any = np.ndarray.__dict__["dtype"]
 _END = object()  # after all that one object refers to
@@ -55,6 +57,7 @@ class ObjectGraph:
         parent: Objects that refer to others, ``int32[e]``.
         child: The objects that these refer to, ``int32[e]``, as often as they do.
         ranges: Memory, by its first address, the first after it, and its object: ``uint64[r], uint64[r], int32[r]``.
+        arrays: Arrays of numpy by their numbers, and the bytes of their elements: ``int32[a], int64[a]``.
         notes: Remarks about the memory of an object, by its number.
 
     """
@@ -77,6 +80,7 @@ class ObjectGraph:
         self._labels: list[_Numbers] = []
         self._edges: list[_Edges] = []
         self._ranges: list[_Ranges] = []
+        self._arrays: list[tuple[_Numbers, NDArray[np.int64]]] = []
         held = object_words.references(list(roots))
         self.root = np.empty(0, np.int32)
         level: list[_Part] = []
@@ -89,10 +93,12 @@ class ObjectGraph:
         while level:
             tick(sum(len(part.held) for part in level))
             level = [found for part in level for found in self._follow(part)]
+        del self._places, self._kinds, self._codes  # before the parts are joined, which takes their memory once more
         self.label = np.concatenate([np.empty(0, np.int32), *self._labels])
+        del self._labels
         self.parent, self.child = _joined(self._edges, np.int32, np.int32)
+        self.arrays = _joined(self._arrays, np.int32, np.int64)
         self.ranges = _joined(self._ranges, np.uint64, np.uint64, np.int32)
-        del self._places, self._labels, self._edges, self._ranges, self._kinds
 
     def _met(self, held: NDArray[np.object_], labels: _Numbers) -> tuple[_Numbers, _Part]:
         """Give numbers to objects; return these, and those objects that had none."""
@@ -135,7 +141,11 @@ class ObjectGraph:
 
     def _measure(self, kind: Kind, things: list[Any], ids: NDArray[np.uint64], numbers: _Numbers) -> None:
         start = ids - np.uint64(kind.head)
-        self._ranges.append((start, ids + kinds.sizes(kind, things, ids).astype(np.uint64), numbers))
+        # Whole blocks, as allocators give them: neighbours touch each other then, and become one range.
+        size = (kinds.sizes(kind, things, ids).astype(np.uint64) + _BLOCK - np.uint64(1)) // _BLOCK * _BLOCK
+        self._ranges.append((start, ids + size, numbers))
+        if issubclass(kind.type, np.ndarray):
+            self._arrays.append((numbers, np.fromiter(map(_BYTES.__get__, things), np.int64, len(things))))
         if look := memory_elsewhere.of(kind.type):
             notes: dict[int, str] = {}
             starts, sizes, of_which = look(things, ids, notes)
@@ -205,5 +215,11 @@ def _modules() -> list[Any]:
 
 
 def _joined(parts: list[Any], *dtypes: type) -> Any:
-    empty: tuple[NDArray[Any], ...] = tuple(np.empty(0, dtype) for dtype in dtypes)
-    return tuple(map(np.concatenate, zip(empty, *parts, strict=True)))
+    """Join arrays of parts, column by column; the list is emptied."""
+    columns = [list(column) for column in zip(*parts, strict=True)] or [[] for _ in dtypes]
+    parts.clear()
+    made = []
+    for dtype in dtypes:
+        made.append(np.concatenate([np.empty(0, dtype), *columns[0]]))
+        del columns[0]
+    return tuple(made)

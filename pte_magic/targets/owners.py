@@ -8,8 +8,8 @@ import numpy as np
 
 from pte_magic.errors import TargetError, arguments
 from pte_magic.linux.hardware import untagged
-from pte_magic.targets import held_objects, indices
-from pte_magic.targets.disjoint import Disjoint, disjoint
+from pte_magic.targets import held_objects, indices, kept_by_views, namespaces
+from pte_magic.targets.disjoint import Disjoint, disjoint, keys
 from pte_magic.targets.object_graph import ObjectGraph
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pte_magic.targets.indices import Layout
+    from pte_magic.targets.kept_by_views import Kept
+    from pte_magic.targets.namespaces import Held
 
 
 class Place(NamedTuple):
@@ -43,14 +45,14 @@ class Owners:
         start: First addresses of their memory, ascending, ``uint64[n]``; no two ranges overlap.
         end: First addresses after these, ``uint64[n]``.
         owner: The place in `names` of each range's name, ``int64[n]``.
-        state: `ENDS`, `HELD` or `SHARED` of `held_objects`: the what `del` does to each, ``int64[n]``.
+        state: `ENDS`, `HELD` or `SHARED` of `held_objects`: the what `del` does to each, ``int8[n]``.
         same: For each name the first one with the very same object, by its place, ``int64[names]``.
         notes: Remarks about the memory that a name leads to, by its place in `names`.
+        kept: Arrays that small views keep, by the same place.
 
     """
 
     def __init__(self, names: Sequence[str], graph: ObjectGraph, layouts: Mapping[int, Layout]) -> None:
-        start, end, of = graph.ranges
         state = held_objects.states(graph)
         self.names = tuple(names)
         self.same = graph.label[graph.root].astype(np.int64)
@@ -59,7 +61,11 @@ class Owners:
             said = self.notes.setdefault(int(graph.label[number]), [])
             if note not in said:
                 said.append(note)
-        self._set(disjoint(start, end, graph.label[of], state[of], held_objects.SHARED))
+        self.kept: dict[int, Kept] = kept_by_views.kept(graph)
+        ranges, key = list(graph.ranges), keys(graph.label, state)
+        del graph  # all of it, or it would be there beside what is made of it
+        key = key[ranges.pop()]
+        self._set(disjoint(ranges.pop(0), ranges.pop(0), key, held_objects.SHARED))
         self._layouts = layouts
 
     def _set(self, found: Disjoint) -> None:
@@ -99,21 +105,17 @@ def owners(namespace: dict[str, Any], tick: Callable[[int], object] = int) -> Ow
     """Find the memory that each name of a namespace leads to; nothing is computed, and no object is kept.
 
     Args:
-        namespace: Objects by name. Keys that are not texts are left out.
+        namespace: Objects by name.
         tick: Called now and then with a number of objects that were added.
 
     Raises:
         TargetError: It is not a dictionary.
 
     """
-    if not issubclass(type(namespace), dict):
-        message = f"{arguments.shown(namespace)} is not a dictionary of names; type vars(x) for the attributes of x"
-        raise TargetError(message)
-    items = [(str.__str__(key), value) for key, value in dict.copy(namespace).items() if issubclass(type(key), str)]
-    return of_items(items, {id(namespace)}, tick)
+    return of_held(namespaces.of_dictionary(namespace), {id(namespace)}, tick)
 
 
-def of_items(items: list[tuple[str, Any]], beyond: set[int], tick: Callable[[int], object] = int) -> Owners:
+def of_held(items: list[Held], beyond: set[int], tick: Callable[[int], object] = int) -> Owners:
     """Find the memory of named objects, as `owners`; the list is emptied, as it would keep them.
 
     Args:
@@ -122,8 +124,8 @@ def of_items(items: list[tuple[str, Any]], beyond: set[int], tick: Callable[[int
         tick: As for `owners`.
 
     """
-    names = [name for name, _ in items]
-    layouts = {at: layout for at, (_, value) in enumerate(items) if (layout := indices.layout(value)) is not None}
-    graph = ObjectGraph([value for _, value in items], beyond, tick)
+    names = [one.name for one in items]
+    layouts = {at: layout for at, one in enumerate(items) if (layout := indices.layout(one.value)) is not None}
+    graphs = [ObjectGraph([one.value for one in items], beyond, tick)]
     items.clear()
-    return Owners(names, graph, layouts)
+    return Owners(names, graphs.pop(), layouts)

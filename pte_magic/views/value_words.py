@@ -18,7 +18,12 @@ _HEX = {
     **dict.fromkeys(("pfn", "pfn_before", "pfn_after", "swap_offset", "page_flags"), "#x"),
 }
 _SHARING = {"shared", "copied_here", "copied_there", "copied_either", "never_shared"}
-_SIZES = {"size", "mapped", "bytes", "resident", "contiguous", "swapped", "page_tables", "pss", "uss", *_SHARING}
+_OF_NAMES = {"huge", "frees", "also"}
+_SIZES = {
+    *("size", "mapped", "bytes", "resident", "contiguous", "swapped", "page_tables", "pss", "uss"),
+    *_SHARING,
+    *_OF_NAMES,
+}
 _RESIDENT = "resident_"  # what follows is the size of pages, which machines have of their own
 
 
