@@ -8,6 +8,7 @@ from pte_magic.linux import hardware, libc
 
 _POINTER = ctypes.sizeof(ctypes.c_void_p)
 _NUMBERS = {
+    "cachestat": dict.fromkeys(("x86_64", "x86_32", "arm64"), 451),
     "close_range": dict.fromkeys(("x86_64", "x86_32", "arm64"), 436),
     "kcmp": {"x86_64": 312, "x86_32": 349, "arm64": 272},
     "mbind": {"x86_64": 237, "x86_32": 274, "arm64": 235},
