@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pte_magic.api.decode import decode
     from pte_magic.api.doctor import doctor
     from pte_magic.api.machine.processes import Processes, machine
+    from pte_magic.api.page_cache import PageCache, page_cache
     from pte_magic.api.pte_diff import PteDiff, PteDiffs
     from pte_magic.api.pte_frame import PteFrame
     from pte_magic.api.regions import Regions
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from pte_magic.api.snapshots.take import snapshot
     from pte_magic.api.stream import stream
     from pte_magic.api.summary import Summary
+    from pte_magic.api.variables.trim import Trimmed, trim
+    from pte_magic.api.variables.variables import Variables, variables
     from pte_magic.api.walk import entries, walk
     from pte_magic.api.watch import Watch, watch
     from pte_magic.api.why.why import Why, why
@@ -59,6 +62,7 @@ __all__ = [
     "NoAddressSpaceError",
     "NoProcError",
     "NoSuchProcessError",
+    "PageCache",
     "PageMap",
     "Processes",
     "PteDiff",
@@ -74,7 +78,9 @@ __all__ = [
     "SystemTapError",
     "TargetError",
     "Translation",
+    "Trimmed",
     "UnstableError",
+    "Variables",
     "WalkerClosedError",
     "WalkerUnavailableError",
     "Watch",
@@ -85,9 +91,12 @@ __all__ = [
     "entries",
     "load",
     "machine",
+    "page_cache",
     "shared",
     "snapshot",
     "stream",
+    "trim",
+    "variables",
     "walk",
     "watch",
     "why",
@@ -105,6 +114,7 @@ _MODULES = {
     "NoAddressSpaceError": "pte_magic.errors",
     "NoProcError": "pte_magic.errors",
     "NoSuchProcessError": "pte_magic.errors",
+    "PageCache": "pte_magic.api.page_cache",
     "PageMap": "pte_magic.views.page_map.page_map",
     "Processes": "pte_magic.api.machine.processes",
     "PteDiff": "pte_magic.api.pte_diff",
@@ -120,7 +130,9 @@ _MODULES = {
     "SystemTapError": "pte_magic.errors",
     "TargetError": "pte_magic.errors",
     "Translation": "pte_magic.views.translation",
+    "Trimmed": "pte_magic.api.variables.trim",
     "UnstableError": "pte_magic.errors",
+    "Variables": "pte_magic.api.variables.variables",
     "WalkerClosedError": "pte_magic.errors",
     "WalkerUnavailableError": "pte_magic.errors",
     "Watch": "pte_magic.api.watch",
@@ -131,9 +143,12 @@ _MODULES = {
     "entries": "pte_magic.api.walk",
     "load": "pte_magic.api.snapshots.load",
     "machine": "pte_magic.api.machine.processes",
+    "page_cache": "pte_magic.api.page_cache",
     "shared": "pte_magic.api.shared",
     "snapshot": "pte_magic.api.snapshots.take",
     "stream": "pte_magic.api.stream",
+    "trim": "pte_magic.api.variables.trim",
+    "variables": "pte_magic.api.variables.variables",
     "walk": "pte_magic.api.walk",
     "watch": "pte_magic.api.watch",
     "why": "pte_magic.api.why.why",

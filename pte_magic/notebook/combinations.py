@@ -27,10 +27,12 @@ _TOGETHER: dict[str, tuple[str, ...]] = {
     "machine": ("map",),
     "shared": ("watch", "every"),
     "doctor": (),
+    "vars": ("pid",),
+    "file": (),
 }
 """Valid pairs, each once. Other pairs say the same twice, contradict each other, or one has no effect."""
 
-_NEEDS = {"every": "watch", "try": "why", "color": "map", "level": "decode"}
+_NEEDS = {"every": "watch", "try": "why", "color": "map", "level": "decode", "pid": "vars"}
 _HOW = {
     "every": "%pte --watch --every SECONDS TARGET",
     "try": "%pte --why --try TARGET",
@@ -39,6 +41,9 @@ _HOW = {
     "decode": "%pte --decode VALUE, or %pte --decode (EXPRESSION) --bits",
     "machine": "%pte --machine, or %pte --machine --map",
     "doctor": "%pte --doctor",
+    "vars": "%pte --vars, or %pte --vars NAME[, NAME ...]",
+    "pid": "%pte --vars --pid CHILD",
+    "file": "%pte --file PATH",
     "translation": "%pte --translation ADDRESS, which shows the page tables",
     "bits": "%pte --bits TARGET, which shows the entry at the end of the way",
     "map": "%pte --map TARGET, which shows entries that map something or could",
@@ -46,7 +51,8 @@ _HOW = {
     "watch": "%pte --watch TARGET",
     "why": "%pte --why TARGET, which shows its checks",
 }
-_WHAT = {"decode": "a value", "machine": "all processes", "doctor": "the walkers"}
+_WHAT = {"decode": "a value", "machine": "all processes", "doctor": "the walkers", "file": "a file"}
+_ALONE = {*_WHAT, "shared", "vars"}  # without a target
 
 
 def check(typed: Sequence[str], target: str) -> None:
@@ -79,7 +85,7 @@ def check(typed: Sequence[str], target: str) -> None:
             how = next(_HOW[name] for name in (*first, one, other) if name in _HOW)
             message = f"--{one} does not go with --{other}; type {how}"
             raise UsageError(message)
-    if typed and not target and not any(name in typed for name in (*_WHAT, "shared")):
+    if typed and not target and not any(name in typed for name in _ALONE):
         one = next(iter((*views, *typed)))
         value = " NAME" if one == "walker" else ""
         message = f"--{one} needs a target; type %pte --{one}{value} TARGET, such as the name of an array"

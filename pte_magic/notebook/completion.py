@@ -8,9 +8,11 @@ from __future__ import annotations
 import array
 import builtins
 import ctypes
+import glob
 import inspect
 import keyword
 import mmap
+import os
 import re
 import types
 from typing import TYPE_CHECKING, Any
@@ -83,7 +85,7 @@ class Completer:
         if value or word.endswith("="):
             action, word = actions.get(option), value
         if action is not None and action.nargs != 0:
-            return self._values(action.dest), word
+            return (_paths(word) if action.dest == "file" else self._values(action.dest)), word
         options = _options(magic, parser, before)
         if word.startswith("-"):
             return options, word
@@ -99,6 +101,8 @@ class Completer:
             return list(kernel.running().format.levels)
         if option == "target":  # of SystemTap
             return ["self", *self._processes()]
+        if option == "pid":
+            return self._processes()
         return self._variables() if option == "decode" else []
 
     def _names(self, word: str, before: list[str]) -> list[str]:
@@ -127,6 +131,11 @@ class Completer:
             if not issubclass(type(self._shell.user_ns[name]), _CODE)
             and inspect.getattr_static(self._shell.user_ns[name], "pid", _NOTHING) is not _NOTHING
         ]
+
+
+def _paths(word: str) -> list[str]:
+    """Return the files and directories that begin with what is typed."""
+    return sorted(f"{path}/" if os.path.isdir(path) else path for path in glob.iglob(f"{glob.escape(word)}*"))  # noqa: PTH112, PTH207  (texts)
 
 
 def _has_memory(value: object) -> bool:

@@ -14,6 +14,7 @@ from pte_magic.api import walk
 from pte_magic.api.decode import decode
 from pte_magic.api.doctor import doctor
 from pte_magic.api.machine.processes import machine
+from pte_magic.api.page_cache import page_cache
 from pte_magic.api.watch import Watch, stop_all
 from pte_magic.api.why.why import of_target
 from pte_magic.errors import PteMagicError, TargetError
@@ -21,6 +22,7 @@ from pte_magic.notebook import combinations, command_line, completion, pte_cell,
 from pte_magic.notebook.about_frames import why_nothing
 from pte_magic.notebook.expressions import entry, short
 from pte_magic.notebook.line_target import at_first_byte, named_together
+from pte_magic.notebook.named_memory import named_memory
 from pte_magic.notebook.options import seconds
 from pte_magic.notebook.short_help import SHORT_HELP
 from pte_magic.notebook.stap_cell import StapMagics
@@ -74,6 +76,9 @@ class PteMagics(Magics):
     )
     @argument("--shared", action="store_true", help="what this process shares with its children, and what each copied")
     @argument("-M", "--machine", action="store_true", help="all processes; with --map, all physical memory")
+    @argument("--vars", action="store_true", help="whose memory: a row per variable, and the rest of the process")
+    @argument("--pid", metavar="CHILD", help="with --vars: a forked child, by this process' names")
+    @argument("--file", metavar="PATH", help="which parts of a file are in the page cache")
     @argument("--doctor", action="store_true", help="the walkers that work here, and what to type for the others")
     @argument("-h", "--help", action="store_true", help="show this help")
     @argument("target", nargs="*", help="[PID] TARGET[, [PID] TARGET ...]; see above")
@@ -101,6 +106,9 @@ class PteMagics(Magics):
         %pte --machine --map    physical memory by owner
         %pte --shared a     what do my children still share of a since the fork, and who copied? Without a, by region
         %pte --shared 1234  the same of another process and its children; --shared --watch shows it live
+        %pte --vars         whose memory is it: a row per variable, and the rest of the process by owner
+        %pte --vars a, b    the same of some variables; --pid CHILD asks for a forked child
+        %pte --file PATH    which parts of a file are in the page cache
         %pte --doctor       what you can see here: the walkers that work, and what to type where one does not
         %pte                a short help
         df = %pte a         keep it: a DataFrame, one row per entry
@@ -119,7 +127,11 @@ class PteMagics(Magics):
             return None
         combinations.check([name.removeprefix("--") for name in typed.typed], typed.target)
         try:
-            shown = _shown(typed.target, typed.options, typed.names)
+            shown = (
+                named_memory(shell, typed.target, typed.options.pid, typed.names)
+                if typed.options.vars
+                else _shown(typed.target, typed.options, typed.names)
+            )
         except NameError as error:
             raise UsageError(undefined(error, namespace)) from error
         except PteMagicError as error:
@@ -130,10 +142,26 @@ class PteMagics(Magics):
         return None if typed.is_silent else shown
 
 
+def _without_target(options: argparse.Namespace, namespace: Names) -> object:
+    """Return the result of a line with an option that needs no target; None if there is none."""
+    if options.decode is not None:
+        typed = entry(options.decode, namespace)
+        if typed.note:
+            print(typed.note)  # noqa: T201  (output of the cell, above its table)
+        decoded = decode(typed.value, level=options.level)
+        return decoded.bits() if options.bits else decoded
+    if options.file is not None:
+        return page_cache(options.file)
+    if options.machine:
+        found = machine(walker=options.walker)
+        return found.map() if options.map else found
+    return doctor() if options.doctor else None
+
+
 def _shown(text: str, options: argparse.Namespace, namespace: Names) -> object:
     """Return the result of a line."""
-    if options.decode is not None or options.machine or options.doctor:
-        return _of_no_target(options, namespace)
+    if (found := _without_target(options, namespace)) is not None:
+        return found
     if options.shared:
         return shared_line.shown(text, options, namespace, _LONG)
     view = next((name for name in combinations.VIEWS if getattr(options, name)), None)
@@ -156,20 +184,6 @@ def _shown(text: str, options: argparse.Namespace, namespace: Names) -> object:
         ]
     frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
     return _view(frame, view, options)
-
-
-def _of_no_target(options: argparse.Namespace, namespace: Names) -> object:
-    """Return the result of a line that is not about a target: a decoded value, all processes, or the walkers."""
-    if options.doctor:
-        return doctor()
-    if options.machine:
-        found = machine(walker=options.walker)
-        return found.map() if options.map else found
-    typed = entry(options.decode, namespace)
-    if typed.note:
-        print(typed.note)  # noqa: T201  (output of the cell, above its table)
-    decoded = decode(typed.value, level=options.level)
-    return decoded.bits() if options.bits else decoded
 
 
 def _watch(named: Named, options: argparse.Namespace) -> object:

@@ -15,6 +15,7 @@ says which piece of physical memory it is, and what may be done with it. With an
   %%pte a             what does a cell change? This is the first line of that cell
   %pte 1234 [heap]    the same for another process: its pid, and a region of its memory
   %pte --shared a     what do processes that I forked share of it, and what have they copied?
+  %pte --vars         which variable has how much memory, and what has the rest?
   %pte --machine      how much memory has each process?
 
 All targets and options: %pte --help

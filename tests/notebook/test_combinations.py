@@ -10,7 +10,7 @@ import pytest
 from conftest import forked, needs_root
 from shells import Shell
 
-from pte_magic import Processes, PteFrame, Why
+from pte_magic import PageCache, Processes, PteFrame, Variables, Why
 from pte_magic.api.watch import Watch
 from pte_magic.notebook import combinations as table
 from pte_magic.notebook.command_line import long_options
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 OPTIONS = [option for option in long_options(PteMagics.pte) if option != "--help"]
 VALUES = {"--walker": "auto", "--every": "7", "--decode": "0x80000001530160e7", "--level": "pmd", "--color": "size"}
+VALUES |= {"--pid": "child", "--file": "/etc/passwd"}
+NEEDS = {"--every": ("--watch",), "--level": ("--decode",), "--try": ("--why",), "--pid": ("--vars",)}
+ALONE = {"--machine", "--decode", "--doctor", "--vars", "--pid", "--file"}  # without a target
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,8 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     shell = Shell(tmp_path_factory.mktemp("ipython"))
     shell.run("import mmap, subprocess; m = mmap.mmap(-1, 4 << 20)\nfor i in range(len(m) >> 12): m[i << 12] = 1")
     shell.run("address = np.frombuffer(m, np.uint8).ctypes.data")
-    with forked(lambda: None):  # for --shared
+    with forked(lambda: None) as child:
+        shell.ip.user_ns["child"] = child
         yield shell
     shell.ip.run_line_magic("unload_ext", "pte_magic")
 
@@ -50,6 +54,8 @@ def seen(cell: Cell) -> object:
         PageMap: lambda picture: (len(picture.frame), picture.color),
         Translation: lambda picture: picture.address,
         Watch: lambda watch: (watch._every, watch._walker),
+        Variables: lambda found: found.attrs["pid"],
+        PageCache: lambda found: found.attrs["path"],
         Processes: lambda processes: set(processes["walker"]),
         Why: lambda why: "MADV_COLLAPSE" in set(why["check"]),
     }  # fmt: skip
@@ -71,7 +77,7 @@ def line(target: str, *options: str) -> str:
 def test_two_options_both_have_an_effect_or_are_refused(shell: Shell, one: str, other: str) -> None:
     # Tables are shown of an address by default, and not of an object.
     target = "m" if "--tables" in (one, other) else "address"
-    if {one, other} & {"--machine", "--decode", "--doctor"}:
+    if {one, other} & ALONE:
         target = ""
     cell = shell.run(line(target, one, other))
     both = seen(cell)
@@ -92,8 +98,10 @@ def test_two_options_both_have_an_effect_or_are_refused(shell: Shell, one: str, 
 @needs_root
 @pytest.mark.parametrize("option", OPTIONS)
 def test_an_option_typed_twice_counts_once_and_a_value_is_typed_once(shell: Shell, option: str) -> None:
-    target = "" if option in {"--machine", "--decode", "--doctor"} else "m"
-    others = {"--every": ("--watch",), "--level": ("--decode",), "--try": ("--why",)}.get(option, ())
+    target = "" if option in ALONE else "m"
+    others = {"--every": ("--watch",), "--level": ("--decode",), "--try": ("--why",), "--pid": ("--vars",)}.get(
+        option, ()
+    )
     typed = [line(target, *others, option, option)]
     if target:  # also after it
         typed.append(f"{line('m', *others)} {line('', option, option).removeprefix('%pte ')}")
@@ -106,7 +114,7 @@ def test_an_option_typed_twice_counts_once_and_a_value_is_typed_once(shell: Shel
             assert seen(cell) == seen(shell.run(line(target, *others, option)))
 
 
-@pytest.mark.parametrize("option", [option for option in OPTIONS if option not in {"--machine", "--doctor", *VALUES}])
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option not in {*ALONE, *VALUES}])
 def test_an_option_typed_twice_without_a_target_says_what_to_type(shell: Shell, option: str) -> None:
     assert shell.run(f"%pte {option} {option}").err == shell.run(f"%pte {option}").err
 
@@ -154,9 +162,7 @@ def test_what_would_be_ignored_is_refused(shell: Shell, line: str, message: str)
     assert len(cell.err.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    "option", [option for option in OPTIONS if option not in {"--decode", "--doctor", "--machine", "--shared"}]
-)
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option not in {*ALONE, "--shared"} - {"--pid"}])
 def test_an_option_without_a_target_says_what_to_type(shell: Shell, option: str) -> None:
     cell = shell.run(line("", option))
     assert cell.result is None
