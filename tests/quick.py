@@ -29,6 +29,7 @@ SLOW = frozenset(
         "api/test_doctor.py",
         "api/test_first_thread_exited.py",
         "api/test_hostile_names.py",
+        "api/test_variables.py",
         "attack",
         "helper/test_endings.py",
         "helper/test_serve.py",

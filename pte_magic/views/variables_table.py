@@ -25,6 +25,8 @@ _LEGEND = ((_SMALL, "small pages"), (_HUGE, "huge pages"), (_SWAPPED, "swapped o
 _MOST_REMARKS = 12
 _SIZES = ("resident", "huge", "swapped", "shared", "frees")
 _FEW, _SOME = 8, 40  # names of those without memory; characters of them
+_LEFT = 'style="text-align: left"'
+_NARROWEST = 'style="min-width: 64px" '
 _REST = "the rest of the process:"
 
 
@@ -53,6 +55,7 @@ def html(frame: pd.DataFrame) -> str:
     greatest = _greatest(frame)
     shown = [name for name in _SIZES if name in {"resident", "frees"} or frame[name].any()]
     heads = [html_table.column_heads(part) for part in (("name", "type", "resident"), shown[1:])]
+    heads[0] = heads[0].replace('scope="col"', f'scope="col" {_LEFT}', 2)
     rows = [_html_row(row, greatest, shown) for row in named]
     rows += [_wide(line, len(shown) + 3) for line in hidden]
     if rest:
@@ -150,11 +153,10 @@ def _html_row(row: dict[str, Any], greatest: int, shown: Iterable[str]) -> str:
     sizes = [_size(row[name]).replace(" ", "\N{NO-BREAK SPACE}") for name in shown]
     if not row["name"]:
         sizes[-1] = ""
-    head = html_table.row_head(escape(row["name"])) if row["name"] else html_table.cell()
-    return html_table.row(
-        head, html_table.cell(escape(_what(row))), html_table.cells(sizes[:1]), html_table.cell(_bar(row, greatest)),
-        html_table.cells(sizes[1:]),
-    )  # fmt: skip
+    head = html_table.row_head(escape(row["name"]), _LEFT) if row["name"] else html_table.cell()
+    what = html_table.cell(escape(_what(row)), _LEFT)
+    bar = html_table.cell(_bar(row, greatest))
+    return html_table.row(head, what, html_table.cells(sizes[:1]), bar, html_table.cells(sizes[1:]))
 
 
 def _bar(row: dict[str, Any], greatest: int) -> str:
@@ -170,8 +172,8 @@ def _bar(row: dict[str, Any], greatest: int) -> str:
             )
         left += width
     looks = {code: _LEGEND[code][0] for code, bytes_ in enumerate(parts) if bytes_}
-    return svg_image.image("".join(drawn), _WIDTH, _HEIGHT, looks) if drawn else ""
+    return svg_image.image("".join(drawn), _WIDTH, _HEIGHT, looks, "", _NARROWEST) if drawn else ""
 
 
 def _wide(words: str, columns: int) -> str:
-    return html_table.row(f'<td colspan="{columns}">{escape(words)}</td>')
+    return html_table.row(html_table.cell(escape(words), f'colspan="{columns}" {_LEFT}'))

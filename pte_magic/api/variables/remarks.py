@@ -84,7 +84,7 @@ def _remarks(
         what = "a view of" if kept.views == 1 else f"{counted(kept.views, 'view')} of"
         made.append(f"{what} {size(kept.shown)} keep{'s' * (kept.views == 1)} {size(kept.bytes)}; keep a copy instead")
     if one.keeper:
-        return [*made, one.release]
+        return [*made, one.release] if int(resident.sum()) >= _MUCH else made
     keepers = [known[other] for other in others.get(at, ()) if known[other].keeper]
     twins = [known[other].name for other in others.get(at, ()) if not known[other].keeper]
     if keepers:
