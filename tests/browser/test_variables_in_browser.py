@@ -17,6 +17,7 @@ small = np.ones(10_000_000)[:10]; a = np.ones((1000, 5000))
 df = pd.DataFrame({'x': np.arange(10**6), 'y': np.arange(10**6) * 1.5})
 words = [f'word {at}' for at in range(300_000)]
 fd = os.memfd_create("cached"); os.truncate(fd, 10**6); os.pwrite(fd, bytes(10**6 // 2), 0)
+path = f"/proc/self/fd/{fd}"
 """
 CELLS = ("%load_ext pte_magic", MAKE, "a")
 
@@ -33,7 +34,7 @@ def test_the_table_and_the_map_in_both_themes_wide_and_narrow(jupyter: Jupyter) 
         expect(output.get_by_text("total: ")).to_contain_text("the kernel counts")
         expect(output).to_contain_text("a view of 80 B keeps 76.29 MiB; keep a copy instead")
         expect(output).to_contain_text("Out[3] and others hold it, too: type %reset -f out")
-        cached = notebook.run("%pte --file /proc/self/fd/{fd}")
+        cached = notebook.run("%pte --file $path")
         expect(cached).to_contain_text("of 976.6 KiB in the page cache")
         expect(cached.locator("img").first).to_be_visible()
         for width in (1600, 700):
