@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -59,7 +60,7 @@ def page_cache(path: Any) -> PageCache:
         TargetError: There is no such file, it may not be read, or it has no page cache, as those in /proc.
 
     """
-    path = plain(path)
+    path = str(path) if issubclass(type(path), PurePath) else plain(path)
     found = cache.of(path)
     end = np.append(found.offset[1:], found.size).astype(np.uint64) if len(found.offset) else found.offset
     made = PageCache({"offset": found.offset, "size": end - found.offset, "cached": found.cached})

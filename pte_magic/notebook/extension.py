@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -151,7 +152,7 @@ def _without_target(options: argparse.Namespace, namespace: Names) -> object:
         decoded = decode(typed.value, level=options.level)
         return decoded.bits() if options.bits else decoded
     if options.file is not None:
-        return page_cache(options.file)
+        return page_cache(Path(options.file).expanduser())
     if options.machine:
         found = machine(walker=options.walker)
         return found.map() if options.map else found
