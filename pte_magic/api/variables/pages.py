@@ -69,6 +69,10 @@ class Pages:
                 of = (self.start >= one.start) & (self.start < one.end) & (self.state & _RESIDENT != 0)
                 self.state[of] = _HUGETLB
 
+    def total(self, name: str) -> int:
+        """Return the bytes of all pages in one of `STATES`."""
+        return int(self._before[name][-1])
+
     def sums(self, start: NDArray[np.uint64], end: NDArray[np.uint64]) -> dict[str, NDArray[np.uint64]]:
         """Return for each of `STATES` the bytes in ranges that are in this state, ``uint64[n]``."""
         if not len(self.start):

@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pte_magic.api.variables.remarks import Facts
+    from pte_magic.linux.regions import Region
 
 _PATIENCE = 1.0  # seconds before a bar is made
 _NUMBERS = ("bytes", "resident", "huge", "swapped", "shared", "frees", "also")
 _FATES = 3
+_READINGS, _NEAR = 3, 256 << 10  # how often pages are read, and bytes that do not matter
 
 
 class Variables(OwnFrame):
@@ -120,9 +122,8 @@ def _made(held: list[namespaces.Held], beyond: set[int], space: AddressSpace) ->
     known = remarks.facts(held)
     with ExitStack() as stack:
         found = owners.of_held(held, beyond, _ticking(stack))
-    regions = [region for region in space.regions() if region.start < hardware.user_limit()]
-    pages = Pages(space, regions)
-    rss, info = space.rss(), malloc.info() if is_own else None
+    regions, pages, rss = _read(space)
+    info = malloc.info() if is_own else None
     memory = Disjoint(found.start, found.end, found.owner, found.state)
     areas = Areas(space, regions, memory, pages, own=is_own)
     memory = areas.split(memory)
@@ -135,6 +136,16 @@ def _made(held: list[namespaces.Held], beyond: set[int], space: AddressSpace) ->
     result = Variables(frame)
     result.attrs.update(rss=rss, pid=space.pid, own=is_own)
     return result
+
+
+def _read(space: AddressSpace) -> tuple[list[Region], Pages, int]:
+    """Return regions, pages, and the resident size: read again if they differ, as reading needs memory, too."""
+    for _ in range(_READINGS):
+        regions = [region for region in space.regions() if region.start < hardware.user_limit()]
+        pages, rss = Pages(space, regions), space.rss()
+        if abs(pages.total("resident") - rss) <= _NEAR:
+            break
+    return regions, pages, rss
 
 
 def _ticking(stack: ExitStack) -> Callable[[int], object]:
