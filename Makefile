@@ -79,6 +79,7 @@ bench: .venv/ready
 	PAGE_TYPES=$(PAGE_TYPES) $(BIN)/python tests/bench/frames_bench.py
 	$(BIN)/python tests/bench/hosts_bench.py
 	$(BIN)/python tests/bench/snapshot_bench.py
+	$(BIN)/python tests/bench/vars_bench.py
 
 bench-vm: .venv/ready
 	@$(BIN)/python tests/vm/lab.py run $(KERNEL) --timeout 1800 -- python tests/bench/stap_bench.py
