@@ -11,7 +11,7 @@ import pandas as pd
 from pte_magic.api.own_frames import OwnFrame
 from pte_magic.errors.arguments import plain
 from pte_magic.linux import page_cache as cache
-from pte_magic.views import cache_map, frame_view
+from pte_magic.views import cache_map, frame_text, frame_view
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,7 @@ class PageCache(OwnFrame):
     _MADE_BY = "pte_magic.page_cache()"
 
     def __repr__(self) -> str:
-        return cache_map.text(self) if self._is_shown() else frame_view.text(self)
+        return cache_map.text(self) if self._is_shown() else frame_text.text(self)
 
     def _repr_html_(self) -> str | None:
         wanted = pd.get_option("display.notebook_repr_html")

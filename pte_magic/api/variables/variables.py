@@ -22,7 +22,7 @@ from pte_magic.targets import namespaces, owners
 from pte_magic.targets.disjoint import Disjoint
 from pte_magic.targets.held_objects import ENDS, SHARED
 from pte_magic.text.units import size
-from pte_magic.views import frame_view, variables_table
+from pte_magic.views import frame_text, frame_view, variables_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -70,7 +70,7 @@ class Variables(OwnFrame):
     _MADE_BY = "pte_magic.variables()"
 
     def __repr__(self) -> str:
-        return variables_table.text(self) if variables_table.is_whole(self) else frame_view.text(self)
+        return variables_table.text(self) if variables_table.is_whole(self) else frame_text.text(self)
 
     def _repr_html_(self) -> str | None:
         if not variables_table.is_whole(self) or not pd.get_option("display.notebook_repr_html"):
