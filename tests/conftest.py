@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
-import pandas as pd
 import pytest
 from again import Again
 from handmade import PAGE, NewMap, libc, new_maps, prefer_nodes
@@ -31,6 +30,7 @@ from pte_magic.errors import WalkerUnavailableError
 from pte_magic.formats import kernel
 from pte_magic.linux import hardware, pagemap_scan
 from pte_magic.linux.address_space import own
+from pte_magic.text import screen
 from pte_magic.walkers import helper_protocol
 from pte_magic.walkers.helper_client import HelperWalker
 from pte_magic.walkers.stap import StapWalker
@@ -65,6 +65,7 @@ QUIET = ("test_owners.py", "test_processes.py")
 """Tests that compare figures of the whole machine with the kernel's, before these have changed again."""
 
 NOBODY = 65534
+WIDE = 1000  # columns; lines of texts are shorter
 NX = {"arm64": "uxn"}.get(hardware.machine(), "nx")  # the bit that forbids user mode to execute
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: page frames, raw entries, other users, devices")
@@ -267,7 +268,8 @@ def physical_limit() -> int:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Have what fails tested once more at the end, unless somebody wants to see the first failure at once."""
-    pd.set_option("display.width", 1000)  # tests of words are not about where lines are broken
+    # Tests of words are not about where lines are broken: in this process, a text that is not for a terminal is wide.
+    screen.WIDTH = WIDE
     if not (config.option.maxfail or config.option.usepdb or config.option.collectonly):
         config.pluginmanager.register(Again(), "again")
 

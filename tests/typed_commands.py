@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from conftest import _BECOME
+from conftest import _BECOME, WIDE
 from waiting import SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "COLUMNS", "LINES"}}
-_WIDE = ENVIRONMENT | {"COLUMNS": "1000"}  # as conftest has it for texts in this process
+_WIDE = ENVIRONMENT | {"COLUMNS": str(WIDE)}
 _AS_USER = "from pte_magic.cli import host, main, output, show, diff, watch\n{become}\nimport sys; sys.exit(main())"
 
 

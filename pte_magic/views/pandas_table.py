@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pte_magic.views.text_table import Fitted, Rules
 
 _ANY = 1 << 30  # characters of a line that is as long as it is
+_WIDTH = 80  # pandas' own display.width
 _BY_ITSELF = {0, 20}  # pandas' own display.max_columns: in a terminal, and elsewhere
 _ROW, _CELL = "..", "..."  # where rows are left out, as pandas has it
 
@@ -25,7 +26,7 @@ def width() -> int:
     if not pd.get_option("display.expand_frame_repr"):
         return _ANY
     wanted = pd.get_option("display.width")
-    return screen.width() if wanted in {None, screen.WIDTH} else max(int(wanted), 1)
+    return screen.width() if wanted in {None, _WIDTH} else max(int(wanted), 1)
 
 
 def fitted(table: pd.DataFrame, limit: int | None, rules: Rules, *, index: bool = True) -> Fitted:

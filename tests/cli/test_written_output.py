@@ -111,11 +111,13 @@ def test_without_standard_output_it_says_so() -> None:
 
 
 @pytest.mark.parametrize("setting", [{"LC_ALL": "C"}, {"LC_ALL": "xx_YY.nothing"}, {"PYTHONIOENCODING": "ascii"}])
-def test_no_locale_is_in_the_way(pages: tuple[int, str], setting: dict[str, str]) -> None:
+def test_no_locale_is_in_the_way(
+    pages: tuple[int, str], setting: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = run("show", *pages, env=ENVIRONMENT | setting)
     assert (done.returncode, done.stderr) == (0, "")
-    with pd.option_context("display.width", 80):
-        expected = f"{pte_magic.walk(*ends(pages[1]))}\n"
+    monkeypatch.setenv("COLUMNS", "80")
+    expected = f"{pte_magic.walk(*ends(pages[1]))}\n"
     assert done.stdout in {expected, expected.replace("\N{MULTIPLICATION SIGN}", r"\xd7")}
 
 

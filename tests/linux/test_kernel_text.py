@@ -17,13 +17,14 @@ from pte_magic.linux import hardware, kernel_text
 DECODING = {"read_text", "splitlines", "uname", "gethostname", "node", "iterlines", "a text file"}
 """What decodes, or cuts lines, in a way of Python's."""
 ELSEWHERE = {
-    "cli/watch.py": {"splitlines"},  # text for a terminal, escaped before, as in views/
+    "api/live_text.py": {"splitlines"},  # text for a terminal, escaped before, as in views/
     "linux/hardware.py": {"uname"},  # of the architecture
     "helper/install_service.py": {"read_text"},  # a template of ours
     "helper/python_location.py": {"splitlines"},  # what Python says
     "linux/kernel_text.py": {"uname"},
     "notebook/stap/messages.py": {"splitlines"},  # escaped before
     "views/entry_picture.py": {"splitlines"},
+    "views/pandas_table.py": {"splitlines"},
     "views/translation.py": {"splitlines"},
     "views/watch_history.py": {"splitlines"},
     "views/markup.py": {"read_text"},  # style sheets and scripts of ours

@@ -9,7 +9,6 @@ import sys
 from html import unescape
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import pytest
 from conftest import forked
 from handmade import PAGE
@@ -121,11 +120,11 @@ def test_a_process_of_multiprocessing_is_its_pid(shell: Shell) -> None:
         process.join()
 
 
-def test_text_fits_80_columns_and_html_says_the_same(shell: Shell) -> None:
+def test_text_fits_80_columns_and_html_says_the_same(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     for line in ("b", "", "child, b"):
         cell = shell.run(f"%pte --shared {line}")
-        with pd.option_context("display.width", 80):
-            text = repr(cell.result)
+        text = repr(cell.result)
         assert max(map(len, text.splitlines())) <= 80, text
         html = unescape(re.sub("<[^>]*>", " ", cell.result._repr_html_()))
         headline = " ".join(text.split("\n   ")[0].splitlines()[:1])

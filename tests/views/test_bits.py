@@ -106,8 +106,7 @@ def test_what_differs_is_pointed_at_in_words(before: int, after: int) -> None:
     assert [line.startswith(">") for line in lines] == changed
 
 
-def test_decoding_follows_the_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "1000")
+def test_decoding_follows_the_entry() -> None:
     field = BitField(0x8000000153016067)
     assert "present, maps 4 KiB at physical address 0x153016000" in field.text()
     before = field._content

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,16 +15,7 @@ from hypothesis import strategies as st
 import pte_magic
 from pte_magic.text import screen
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 PAGE = 0x8000000153016067
-
-
-@pytest.fixture(autouse=True)
-def as_pandas_is() -> Iterator[None]:
-    with pd.option_context("display.width", 80):
-        yield
 
 
 def text(frame: Any, columns: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:

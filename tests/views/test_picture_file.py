@@ -33,8 +33,7 @@ def words(svg: str) -> list[str]:
     return found
 
 
-def test_bits_are_saved_with_all_fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "1000")
+def test_bits_are_saved_with_all_fields(tmp_path: Path) -> None:
     bits = pte_magic.BitField(ENTRY)
     bits.entry = ENTRY ^ 2
     bits.save(tmp_path / "bits.svg")
