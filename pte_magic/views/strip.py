@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pte_magic.text import screen
-from pte_magic.text.units import size
+from pte_magic.text.units import share, size
 from pte_magic.views import palette, svg_image
 from pte_magic.views.markup import escape
 
@@ -27,7 +27,7 @@ _TICK = 4  # pixels below the bar
 _INK = "#767676"  # the scale: readable on a light page and on a dark one
 _NARROW = 'style="max-width: 100%; height: auto" '  # where the output is
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
-_SPARSE = 0.02  # with less than that of a range in use, what has no pages is left out
+_SPARSE = 0.02  # with less than that of several ranges in use, what has no pages is left out
 
 
 class _Category(NamedTuple):
@@ -56,7 +56,7 @@ def strip(found: Portions, label: str) -> str:
         f"{svg_image.swatch(category.look)} {escape(category.words)} {escape(size(category.bytes))}"
         for category in categories
     )
-    return f"<p>{image}<br>{legend}{note}</p>"
+    return f"<p>{image}<br>{escape(note)}{legend}</p>"
 
 
 def text(found: Portions, width: int) -> list[str]:
@@ -81,7 +81,7 @@ def text(found: Portions, width: int) -> list[str]:
         f"{screen.painted(letter, style)} {category.words} {size(category.bytes)}"
         for letter, style, category in zip(letters, styles, categories, strict=True)
     ]
-    return [bar, *_in_lines(parts, width), *([note.strip()] if note else [])]
+    return [bar, *([note.rstrip()] if note else []), *_in_lines(parts, width)]
 
 
 def _in_lines(parts: list[str], width: int) -> list[str]:
@@ -100,12 +100,20 @@ def _in_lines(parts: list[str], width: int) -> list[str]:
 
 
 def _shown(found: Portions) -> tuple[Portions, str]:
-    """Return what the bar shows of portions, and a note if these are not all."""
+    """Return what the bar shows of portions, and what goes first if these are not all.
+
+    A range is always drawn to scale. Of several ranges with gaps, such as those of a whole process, what has no pages
+    is left out where it would hide all else.
+    """
     empty, total = found.having("none"), found.total()
     used = total - found.total(empty)
-    if 0 < used < _SPARSE * total:
-        return found.of(~empty), " (only what has pages)"
+    if 0 < used < _SPARSE * total and not _has_no_gap(found):
+        return found.of(~empty), f"only what has pages, {share(used, total)} of {size(total)}: "
     return found, ""
+
+
+def _has_no_gap(found: Portions) -> bool:
+    return int(found.first[-1]) + int(found.bytes[-1]) - int(found.first[0]) == found.total()
 
 
 def _categories(found: Portions) -> list[_Category]:
@@ -134,7 +142,10 @@ def _bar(found: Portions, categories: list[_Category]) -> str:
 
 
 def _codes(found: Portions, categories: list[_Category], width: int) -> NDArray[np.intp]:
-    """Return for each column of the bar the category of most of its bytes, ``intp[width]``."""
+    """Return for each column of the bar the category of most of its bytes, ``intp[width]``.
+
+    A category that is the most nowhere has one column, that with most of it, unless others would lose theirs.
+    """
     ends = np.append(0.0, np.cumsum(found.bytes.astype(np.float64)))
     columns = np.linspace(0, ends[-1], width + 1)
     shares = [
@@ -142,6 +153,10 @@ def _codes(found: Portions, categories: list[_Category], width: int) -> NDArray[
         for category in categories
     ]
     most: NDArray[np.intp] = np.argmax(shares, axis=0)
+    for code in range(len(categories)):
+        place = int(np.argmax(shares[code]))
+        if code not in most and (most == most[place]).sum() > 1:
+            most[place] = code
     return most
 
 
@@ -149,8 +164,8 @@ def _scale(found: Portions) -> str:
     """Return ticks and their words: first address, the middle, end; offsets only, if there are gaps."""
     total = found.total()
     first, last = int(found.first[0]), int(found.first[-1]) + int(found.bytes[-1])
-    whole = last - first == total
-    words = [f"{first:#x}", f"+{size(total // 2)}", f"{last:#x}"] if whole else ["0", size(total // 2), size(total)]
+    in_one = _has_no_gap(found)
+    words = [f"{first:#x}", f"+{size(total // 2)}", f"{last:#x}"] if in_one else ["0", size(total // 2), size(total)]
     places = [(0.5, 0, "start"), (_WIDTH / 2, _WIDTH // 2, "middle"), (_WIDTH - 0.5, _WIDTH, "end")]
     drawn = [
         f'<path d="M{tick:g} {_BAR}v{_TICK}" stroke="{_INK}"/>'

@@ -14,7 +14,7 @@ from pte_magic.formats.field import STATES
 from pte_magic.text.units import size
 from pte_magic.views import first_line
 from pte_magic.views.portions import Portions
-from pte_magic.views.strip import strip
+from pte_magic.views.strip import strip, text
 
 WIDTH = 640
 
@@ -59,16 +59,31 @@ def test_parts_have_their_places_by_bytes() -> None:
 def test_a_column_of_pixels_has_the_look_of_most_of_its_bytes() -> None:
     many = portions(*[(PAGE, PAGE, "present"), (3 * PAGE, PAGE, "none")] * 10_000)
     html = strip(many, "")
-    assert sum(width for _, width, _ in bars(html)) == WIDTH
-    (part,) = bars(html)
-    assert part[:2] == (0, WIDTH)
+    widths: dict[str, int] = {}
+    for _, width, look in bars(html):
+        widths[look] = widths.get(look, 0) + width
+    assert sorted(widths.values()) == [1, WIDTH - 1]  # what has no column where it is the most has one
     assert len(html) < 20_000
 
 
-def test_of_a_mostly_empty_range_only_what_has_pages_is_shown() -> None:
-    html = strip(portions((8 << 20, PAGE, "present"), (1 << 46, 1 << 46, "none"), (8 << 20, 2 << 20, "present")), "")
+@pytest.mark.parametrize("used", [1, 16, 400])
+def test_a_range_with_few_pages_is_drawn_to_scale(used: int) -> None:
+    total = 20_000
+    html = strip(portions((used * PAGE, PAGE, "present"), ((total - used) * PAGE, PAGE, "none")), "")
+    filled = max(1, round(used / total * WIDTH))
+    assert [part[:2] for part in bars(html)] == [(0, filled), (filled, WIDTH - filled)]
+    assert "only what has pages" not in html
+    lines = text(portions((used * PAGE, PAGE, "present"), ((total - used) * PAGE, PAGE, "none")), 80)
+    assert lines[0].count(lines[0][-1]) == 80 - max(1, round(used / total * 80))
+
+
+def test_of_mostly_empty_ranges_only_what_has_pages_is_shown_and_its_share_goes_first() -> None:
+    parts = portions((8 << 20, PAGE, "present"), (1 << 46, 1 << 46, "none"), (8 << 20, 2 << 20, "present"))
+    apart = parts._replace(first=parts.first + np.array([0, 0, 1 << 30], np.uint64))
+    html = strip(apart, "")
     assert [part[:2] for part in bars(html)] == [(0, 320), (320, 320)]
-    assert "(only what has pages)" in html
+    assert "<br>only what has pages, less than 0.1 % of 64 TiB: <" in html
+    assert text(apart, 80)[1] == "only what has pages, less than 0.1 % of 64 TiB:"
     assert re.findall("<text[^>]*>([^<]+)<", drawn(html)) == ["0", "8 MiB", "16 MiB"]
 
 
