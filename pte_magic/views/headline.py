@@ -25,6 +25,7 @@ _FIRST = 1 << 12
 ACCESSED = "accessed entries"
 """The column of `shortened` runs for the number of entries that are accessed, if that is not all or none in a run."""
 
+_SAYING = (COLUMN, "state", "level", "host")  # which tell places from other numbers, and the size of a page
 _LOOSE = (*PLACES, "accessed")  # reclaim and DAMON clear this bit page by page
 _TIMES = "\N{MULTIPLICATION SIGN}"
 # The order of states in the line: first those that map memory, last those that map nothing.
@@ -118,7 +119,7 @@ def shortened(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     try:
         apart = starts(frame, _LOOSE)
         runs = merged(frame, apart)
-        where = frame[["vaddr", "size", *PLACES, *(name for name in (COLUMN, "state") if name in frame.columns)]]
+        where = frame[["vaddr", "size", *PLACES, *(name for name in _SAYING if name in frame.columns)]]
         # Memory that is not contiguous nearly always shows that in its first pages.
         contiguous = all((starts(where.iloc[rows]) <= apart[rows]).all() for rows in (slice(_FIRST), slice(None)))
     except TargetError:  # nobody knows how large pages are
@@ -140,4 +141,4 @@ def _count_accessed(frame: pd.DataFrame, runs: pd.DataFrame, apart: NDArray[np.b
         return ""
     runs.loc[in_part, "accessed"] = pd.NA
     runs[ACCESSED] = some
-    return "; accessed 3/4: 3 of 4 entries are"
+    return "; accessed n/m: n of m entries"

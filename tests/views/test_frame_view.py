@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from handmade import NOHUGEPAGE, NewMap, write
+from handmade import PAGE as BYTES
 from ipywidgets.widgets import widget
 
 import pte_magic
@@ -302,6 +304,15 @@ def test_pages_in_scattered_page_frames_are_one_row_without_them() -> None:
     )
     assert " pfn " not in text
     assert " pfn " in repr(LONG)
+
+
+def test_entries_that_only_pagemap_has_are_shown_as_runs(new_map: NewMap) -> None:
+    start = new_map(128 * BYTES, advice=NOHUGEPAGE)
+    write(start, 100 * BYTES)
+    text = repr(pte_magic.walk(start, start + 128 * BYTES, walker="pagemap"))
+    assert "shown as 2 runs of neighbours" in text
+    addresses = [int(found, 16) for found in re.findall("^[0-9]+ +(0x[0-9a-f]+)", text, re.MULTILINE)]
+    assert addresses == [start, start + 100 * BYTES]
 
 
 @pytest.mark.parametrize(
