@@ -91,7 +91,11 @@ class Shared(OwnFrame):
             shared_table.totals(self),
         ]
         more = f"; if all is copied, {size(self.attrs['more'])} more" if self.attrs["more"] else ""
-        return [*lines, f"copies take {size(self.attrs['copies'])}{more}" if self.attrs["copies"] or more else ""]
+        copies = self.attrs["copies"]
+        once = ""
+        if others > 1 and copies < shared_table.copied(self):
+            once = " (a copy beside several processes is in the rows of each, and here once)"
+        return [*lines, f"copies take {size(copies)}{once}{more}" if copies or more else ""]
 
     def _below(self) -> list[str]:
         notes = [*self.attrs.get("notes", ()), *shared_table.left_out(self.attrs.get("left_out", {}))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import textwrap
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ BOLD, DIM = "1", "2"
 """Styles, as parameters of the control sequence SGR (ECMA-48, 8.3.117)."""
 
 _NARROWEST = 20  # columns; with fewer, nothing fits
+_FEWEST, _AROUND = 20, 9  # rows of a table at a shell, and the lines above and below it
 _INDENT = "  "  # of what is left of a long line
 _has_colors: ContextVar[bool] = ContextVar("_has_colors", default=False)
 _at_shell: ContextVar[bool] = ContextVar("_at_shell", default=False)
@@ -42,6 +44,20 @@ def width() -> int:
         return max(os.get_terminal_size(sys.stdout.fileno()).columns or WIDTH, _NARROWEST)
     except (OSError, ValueError):  # a terminal that some program only imitates
         return WIDTH
+
+
+def rows_at_shell(rows: int) -> int | None:
+    """Return how many rows of a table a shell's user gets: as many as a terminal has room for; in a pipe, all.
+
+    Returns:
+        None for others, such as notebooks.
+
+    """
+    if not _at_shell.get():
+        return None
+    if not is_terminal():
+        return rows
+    return min(rows, max(_FEWEST, shutil.get_terminal_size().lines - _AROUND))
 
 
 def wants_colors() -> bool:

@@ -29,6 +29,17 @@ def width() -> int:
     return screen.width() if wanted in {None, _WIDTH} else max(int(wanted), 1)
 
 
+def most_rows(rows: int) -> int:
+    """Return how many rows of a table are shown, the first ones: by pandas' options; at a shell, by its screen."""
+    limit = pd.get_option("display.max_rows")
+    if not limit:
+        return rows
+    at_shell = screen.rows_at_shell(rows)
+    if at_shell is not None:
+        return at_shell
+    return rows if rows <= limit else min(pd.get_option("display.min_rows") or limit, limit)
+
+
 def fitted(table: pd.DataFrame, limit: int | None, rules: Rules, *, index: bool = True) -> Fitted:
     """Return a table of words as text in the width of the screen.
 

@@ -30,6 +30,8 @@ _WORDS = tuple(palette.SHARING)
 # The column of each code among the words; what only the other process has is not in this one's strip.
 _HERE = {"copied_either": 3, "only_here": 4, "apart": 4, "only_there": 6, "swapped": 5, "nothing": 6}
 _COLUMN = {"shared": 0, "copied_here": 1, "copied_there": 2, **_HERE}
+_COPIED = [_COLUMN[name] for name in ("copied_here", "copied_there", "copied_either")]
+_SOME = 1e-6  # of a letter; less is rounding
 _THERE = {"only_here": 6, "only_there": 4}
 _WIDTH, _BAR = 640, 18  # of an image, in pixels
 _STEP = 2  # pixels of a column
@@ -97,15 +99,20 @@ def text(found: Strips) -> list[str]:
     for one in found.strips[:MOST]:
         shares = _columns(one, width)
         best = shares.argmax(axis=1)
+        copied = shares[:, _COPIED].sum(axis=1)
         letters = [
-            palette.SHARING[_WORDS[code]].letter if share[code] > 0.5 else palette.MIXED  # noqa: PLR2004  (half of it)
-            for code, share in zip(best.tolist(), shares, strict=True)
+            palette.MIXED if some or share[code] <= 0.5 else palette.SHARING[_WORDS[code]].letter  # noqa: PLR2004  (half)
+            for code, some, share in zip(best.tolist(), (copied > _SOME) & ~np.isin(best, _COPIED), shares, strict=True)
         ]
         lines.append(f"{cut(visible(one.label), _LABEL, in_middle=True):{_LABEL}}  {''.join(letters)}")
     each = -(-found.pages // width)
     unit = counted(each, "page")
     legend = ", ".join(f"{palette.SHARING[words].letter} {words}" for words in _used(found.strips[:MOST]))
-    return [*lines, f"{legend}", f"a letter is about {unit}; {palette.MIXED}: of several kinds{_more(found)}"]
+    return [
+        *lines,
+        f"{legend}",
+        f"a letter is about {unit}; {palette.MIXED}: of several kinds, or some of it copied{_more(found)}",
+    ]
 
 
 def _more(found: Strips) -> str:

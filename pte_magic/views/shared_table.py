@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from pte_magic.errors.cut import cut
-from pte_magic.text import screen
 from pte_magic.text.units import counted, size
 from pte_magic.views import frame_text, frame_view, pandas_table, shared_strips
-from pte_magic.views.value_words import MISSING
+from pte_magic.views.text_table import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,11 +19,11 @@ if TYPE_CHECKING:
 BYTES = ("bytes", "resident", "shared", "copied_here", "copied_there", "copied_either", "never_shared", "swapped")
 """The columns that are bytes."""
 
+_COPIED = ("copied_here", "copied_there", "copied_either")
 _ALWAYS = ("shared", "copied_here", "copied_there")  # also where they are 0 in all rows
 _IN_TEXT = ("name", "pid", "shared", "copied_here", "copied_there", "copied_either", "never_shared")
 _IN_HTML = (*_IN_TEXT, "swapped", "resident", "bytes", "type", "vaddr")
 _LONGEST = {"name": 28, "type": 40}
-_NARROW = 9  # characters of a name in text of the width of `screen.WIDTH`
 _LEFT_OUT = 4  # processes that are named, of those that were not compared
 
 
@@ -33,10 +32,17 @@ def text(shared: pd.DataFrame, above: Sequence[str], below: Sequence[str], strip
     if not is_whole(shared):
         return frame_text.text(shared)
     table, more = _shown(shared, _IN_TEXT)
-    room = max(pandas_table.width() - screen.WIDTH, 0)  # more than the narrowest has
-    table["name"] = [cut(name, _NARROW + room, in_middle=True) for name in table["name"]]
+    same = {name: "0 B" for name in _ALWAYS[1:] if not shared[name].any()}
+    if len(pids := shared["pid"].unique()) == 1:
+        same["pid"] = f"{pids[0]}"
+    rules = Rules([*same, "never_shared", "copied_either"], ("name", "shared"), cut=("name",))
+    found = pandas_table.fitted(table, None, rules, index=False)
+    if names := [name for name in found.left_out if name not in same]:
+        more.append(f"no room here for {', '.join(names)}")
+    if names := [f"{name} {same[name]}" for name in found.left_out if name in same]:
+        more.append(f"in all rows: {', '.join(names)}")
     drawn = shared_strips.text(strips) if strips else []
-    lines = [*pandas_table.sentences(above), table.to_string(index=False, na_rep=MISSING)]
+    lines = [*pandas_table.sentences(above), *found.lines]
     return "\n".join([*lines, *pandas_table.sentences([*more, *drawn, *below])])
 
 
@@ -58,13 +64,17 @@ def is_whole(shared: pd.DataFrame) -> bool:
 def totals(shared: pd.DataFrame) -> str:
     """Return the sums over all rows in words."""
     sums = {name: int(shared[name].sum()) for name in BYTES}
-    copied = sums["copied_here"] + sums["copied_there"] + sums["copied_either"]
     who = [("copied_here", "written here"), ("copied_there", "there"), ("copied_either", "here or there")]
     by = ", ".join(f"{size(sums[name])} {words}" for name, words in who if sums[name])
-    parts = [f"{size(sums['shared'])} shared", f"{size(copied)} copied since{f' ({by})' if by else ''}"]
+    parts = [f"{size(sums['shared'])} shared", f"{size(copied(shared))} copied since{f' ({by})' if by else ''}"]
     parts += [f"{size(sums['never_shared'])} never shared"] if sums["never_shared"] else []
     parts += [f"{size(sums['swapped'])} swapped out"] if sums["swapped"] else []
     return "; ".join(parts)
+
+
+def copied(shared: pd.DataFrame) -> int:
+    """Return the bytes of all copies in all rows: one beside several processes counts for each of these."""
+    return sum(int(shared[name].sum()) for name in _COPIED)
 
 
 def left_out(why: dict[int, str]) -> list[str]:
@@ -78,10 +88,7 @@ def left_out(why: dict[int, str]) -> list[str]:
 
 def _shown(shared: pd.DataFrame, names: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
     """Return the table of texts to show, the rows with most copies first, and the line about the others."""
-    limit = pd.get_option("display.max_rows")
-    most = len(shared)
-    if limit and most > limit:
-        most = min(pd.get_option("display.min_rows") or limit, limit)
+    most = pandas_table.most_rows(len(shared))
     kept = [name for name in names if name not in BYTES or name in _ALWAYS or shared[name].any()]
     if "type" in kept and not shared["type"].astype(bool).any():
         kept.remove("type")
@@ -94,7 +101,6 @@ def _shown(shared: pd.DataFrame, names: Sequence[str]) -> tuple[pd.DataFrame, li
     table = pd.DataFrame(frame_view.words(shown))
     more: list[str] = []
     if rest := len(shared) - most:
-        copied = shared[["copied_here", "copied_there", "copied_either"]].iloc[most:].to_numpy().sum()
-        said = f"{counted(rest, 'more row')} with {size(int(copied))} copied; "
+        said = f"{counted(rest, 'more row')} with {size(copied(shared.iloc[most:]))} copied; "
         more = [said + "pandas.options.display.max_rows = None shows all rows"]
     return table, more

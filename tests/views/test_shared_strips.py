@@ -6,6 +6,8 @@ import base64
 import re
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
 from conftest import forked
 from handmade import NOHUGEPAGE, PAGE, NewMap, write
 
@@ -63,6 +65,35 @@ def test_a_letter_is_a_page(new_map: NewMap) -> None:
     assert drawn[2] == letters(h=HERE, _=(LATE,))
     assert lines[3] == "= shared, h copied here, t copied there, n never shared, . without a page"
     assert lines[4].startswith("a letter is about 1 page; ")
+
+
+def test_a_letter_of_many_pages_tells_of_one_that_was_copied(new_map: NewMap) -> None:
+    pages = 60 * 32
+    start = new_map(pages * PAGE, advice=NOHUGEPAGE)
+    write(start, pages * PAGE)
+    with forked(lambda: write(start + 100 * PAGE)) as child:
+        child.step()
+        table = pte_magic.shared(f"{start:#x}-{start + pages * PAGE:#x}", [child.pid])
+    lines = shared_strips.text(strips(table))
+    drawn = "=" * 3 + "+" + "=" * 56  # page 100 is in the fourth letter
+    assert [line.split(" ")[-1] for line in lines[:2]] == [drawn, drawn]
+    assert lines[-1].endswith("+: of several kinds, or some of it copied")
+
+
+def test_addresses_are_whole_where_columns_give_way(new_map: NewMap) -> None:
+    starts = [new_map(16 * PAGE, advice=NOHUGEPAGE) for _ in range(3)]
+    for start in starts:
+        write(start, 16 * PAGE)
+    with forked(int) as child, forked(int) as other:
+        table = pte_magic.shared([f"{start:#x}-{start + 16 * PAGE:#x}" for start in starts], [child.pid, other.pid])
+    table["name"] = ""
+    table["never_shared"] = table["copied_either"] = np.uint64(1023 << 20)  # as in a large process
+    with pd.option_context("display.width", 70):
+        text = repr(table)
+    assert max(map(len, text.splitlines())) <= 70
+    found = [int(vaddr, 16) for vaddr in re.findall("^ *(0x[0-9a-f]+) ", text, re.MULTILINE)]
+    assert sorted(found) == sorted([*starts] * 2)
+    assert "in all rows: copied_here 0 B" in " ".join(text.split())
 
 
 def test_the_picture_has_each_page_in_its_place(new_map: NewMap) -> None:
