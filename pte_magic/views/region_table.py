@@ -12,13 +12,15 @@ from pte_magic.text.units import counted, size
 from pte_magic.views import frame_text, frame_view, pandas_table
 from pte_magic.views.headline import all_rows
 from pte_magic.views.text_table import Rules
+from pte_magic.views.value_words import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 # The first ones are asked for most: the others may be beyond the edge of a narrow window.
 _ORDER = ("vaddr", "region", "resident", "huge_share", "swapped", "shared", "size", "permissions", "page_tables")
-_RULES = Rules(("page_tables", "permissions", "shared"), ("vaddr", "region", "resident"), cut=("region",))
+_LEAVE = ("page_tables", "shared", "swapped", "huge_share", "size")
+_KEEP = ("vaddr", "region", "resident", "permissions")  # without which rows look alike
 _LONGEST = 28  # characters of a name
 _CONSTANT = ("host", "pid")
 _UNNAMED = "anonymous"
@@ -34,7 +36,7 @@ def text(regions: pd.DataFrame, *notes: str) -> str:
     if not _is_whole(regions):
         return frame_text.text(regions)
     table, said = _shown(regions)
-    found = pandas_table.fitted(table, None, _RULES, index=False)
+    found = pandas_table.fitted(table, None, _rules(table), index=False)
     first = pandas_table.sentences([_headline(regions)], screen.BOLD)
     return "\n".join([*first, *found.lines, *pandas_table.sentences(found.notes([*said, *notes]))])
 
@@ -66,10 +68,7 @@ def _headline(regions: pd.DataFrame) -> str:
 
 def _shown(regions: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Return the table of texts to show, the largest regions first, and the lines below it."""
-    limit = pd.get_option("display.max_rows")
-    most = len(regions)
-    if limit and most > limit:
-        most = min(pd.get_option("display.min_rows") or limit, limit)
+    most = pandas_table.most_rows(len(regions))
     nothing = [name for name in _SUMS if (regions[name].fillna(0) == 0).all()]  # the line above says so
     shown, notes = frame_view.telling(regions.drop(columns=nothing), frame_view.shape_of(regions), _CONSTANT)
     rest = regions["resident"].iloc[most:]
@@ -80,6 +79,12 @@ def _shown(regions: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     table = frame_view.words(shown[[*names, *(name for name in shown.columns if name not in names)]].iloc[:most])
     table["region"] = [_short(name) for name in regions["region"].iloc[:most]]
     return table, notes
+
+
+def _rules(table: pd.DataFrame) -> Rules:
+    """Return what gives way in a narrow terminal: first what is the same in all rows that have it."""
+    constant = [name for name in table.columns if name not in _KEEP and len(set(table[name]) - {MISSING}) <= 1]
+    return Rules((*constant, *(name for name in _LEAVE if name not in constant)), _KEEP, cut=("region",))
 
 
 def _short(name: str) -> str:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from pte_magic.errors.cut import cut
 from pte_magic.errors.escapes import visible
 from pte_magic.text.units import counted, share, size
-from pte_magic.views import html_table, palette, svg_image
+from pte_magic.views import html_table, palette, pandas_table, svg_image
 from pte_magic.views.frame_view import paragraph
 from pte_magic.views.markup import escape, scrolled
 from pte_magic.views.value_words import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    import pandas as pd
 
 _NEEDED = {"name", "type", "bytes", "resident", "huge", "swapped", "shared", "frees", "also", "says", "remark"}
 _NAME, _WHAT, _BAR = 14, 30, 8  # characters
@@ -69,15 +69,12 @@ def html(frame: pd.DataFrame) -> str:
 
 def _parts(frame: pd.DataFrame) -> tuple[list[Any], list[Any], list[str]]:
     """Return the rows of names to show, those of the rest, and lines about other names."""
-    limit = pd.get_option("display.max_rows")
     is_named = frame["name"] != ""
     named = frame[is_named]
     has_own = (named["bytes"] > 0) | (named["remark"] != "")
     without = named.loc[~has_own, "name"].tolist()
     named = named[has_own]
-    most = len(named)
-    if limit and most > limit:
-        most = min(pd.get_option("display.min_rows") or limit, limit)
+    most = pandas_table.most_rows(len(named))
     others, lines = named["resident"].iloc[most:], []
     if len(others):
         more = f"{counted(len(others), 'more name')}: {size(int(others.sum()))}"

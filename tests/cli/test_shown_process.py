@@ -18,7 +18,7 @@ import pytest
 from conftest import NOBODY, forked, needs_root, python
 from handmade import PAGE, PM_PRESENT, SHARED, NewMap, libc, write
 from handmade import words as pagemap_words
-from typed_commands import run, said
+from typed_commands import ENVIRONMENT, run, said, terminal
 from waiting import wait_until
 
 import pte_magic
@@ -131,6 +131,23 @@ def test_regions_are_those_of_smaps() -> None:
     found = {(int(row["vaddr"], 16), row["permissions"]): row["resident"] for row in rows}
     assert found == {key: size for key, size in there.items() if key in found}
     assert sum(found.values()) == sum(there.values())
+
+
+def test_a_pipe_gets_all_regions_and_a_terminal_as_many_as_it_has_room_for() -> None:
+    with forked(lambda: True) as child:
+        regions = len(pte_magic.walk("all", pid=child.pid).regions())
+        maps = Path(f"/proc/{child.pid}/maps").read_text(encoding="utf-8").splitlines()
+        modes = {int(line.partition("-")[0], 16): line.split()[1] for line in maps}
+        piped = said("show", child.pid, env=ENVIRONMENT)
+        with terminal("show", str(child.pid), LINES="40", NO_COLOR="1") as short:
+            fitted = short.end()
+    assert regions > 100  # more than pandas prints
+    shown = re.findall("^(0x[0-9a-f]+) .* (\\S{4})$", piped, re.MULTILINE)
+    assert {int(vaddr, 16): mode for vaddr, mode in shown}.items() <= modes.items()
+    assert len(shown) == regions
+    assert max(map(len, piped.splitlines())) <= 80
+    assert 20 < len(re.findall("^0x", fitted, re.MULTILINE)) < len(fitted.splitlines()) < 40
+    assert "--all shows all rows" in " ".join(fitted.split())
 
 
 def test_a_long_table_says_what_to_type_for_all_of_it(new_map: NewMap) -> None:
