@@ -6,6 +6,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pte_magic.errors.cut import cut
 from pte_magic.linux.interrupts import deferred
 from pte_magic.text import screen
 from pte_magic.views import watch_history
@@ -46,16 +47,18 @@ class Drawing:
     def now(self, history: History) -> None:
         """Draw what there is now."""
         columns, rows = shutil.get_terminal_size()
-        lines = [line[:columns] for line in watch_history.text(history).splitlines()[: rows - 1]]
+        lines = watch_history.text(history).splitlines()[: rows - 1]
+        self._draw([line if len(line) <= columns else cut(line, columns - 1) for line in lines])
+
+    def end(self, history: History) -> None:
+        """Draw what there is in the end: all of it, and no line is cut."""
+        lines = watch_history.text(history).splitlines()
+        self._draw([screen.fitted(line, shutil.get_terminal_size().columns) for line in lines])
+
+    def _draw(self, lines: list[str]) -> None:
         with deferred():  # or the next drawing would begin elsewhere
             self._write(self._up() + "".join(f"{line}\n" for line in lines))
             self._lines = len(lines)
-
-    def clear(self) -> None:
-        """Leave nothing of it."""
-        with deferred():
-            self._write(self._up())
-            self._lines = 0
 
     def _up(self) -> str:
         return _UP_AND_CLEAR.format(lines=self._lines) if self._lines else ""
@@ -77,8 +80,9 @@ class Lines:
             self._last = event  # first, as an interrupt may come after any line of these
             self._write(f"{event.line}\n")
 
-    def clear(self) -> None:
-        """Keep all lines."""
+    def end(self, history: History) -> None:
+        """Write the last changes."""
+        self.now(history)
 
 
 def shown_by(write: Callable[[str], object]) -> Drawing | Lines:
@@ -87,7 +91,7 @@ def shown_by(write: Callable[[str], object]) -> Drawing | Lines:
 
 
 def show_in_ipython(seen: Watched) -> None:
-    """Show a watch in IPython without a browser until Ctrl-C, which leaves one line; or until its process ends.
+    """Show a watch in IPython without a browser until Ctrl-C, or until its process ends; the last drawing stays.
 
     Raises:
         NotImplementedError: IPython has to show it in another way, as in a notebook, or it has ended.
@@ -104,8 +108,9 @@ def show_in_ipython(seen: Watched) -> None:
         pass
     finally:
         seen.stop()
-        shown.clear()
-    _write(f"{seen.history().headline}\n")
+        shown.end(seen.history())
+    if isinstance(shown, Lines):  # a drawing has it in its first line
+        _write(f"{seen.history().headline}\n")
 
 
 def _is_in_terminal() -> bool:

@@ -26,7 +26,7 @@ def watch(given: argparse.Namespace) -> None:
                 shown.now(seen.history())
         finally:
             seen.stop()
-            shown.now(seen.history())
+            shown.end(seen.history())
     state = seen.history().state
     if state != "stopped":  # it says why
         terminal.note(state)

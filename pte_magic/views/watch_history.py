@@ -26,6 +26,7 @@ _WIDTH, _HEIGHT = 1200, 120  # of the picture, which is made as wide as its plac
 _LEAST = 2  # pixels of a column: many changes may happen at once
 _LAST = 40  # the last look lasts a fortieth of the time before it
 _TICKS = 5  # times below the picture
+_DIGITS = (8, 10, 11, 12)  # of a time: hh:mm:ss, and with fractions as far as times differ
 
 
 class Kind(NamedTuple):
@@ -176,7 +177,9 @@ def _period(events: Sequence[Event]) -> tuple[float, float]:
 
 def _ticks(events: Sequence[Event]) -> list[str]:
     first, seconds = _period(events)
-    return [_clock(first + seconds * at / (_TICKS - 1)).partition(".")[0] for at in range(_TICKS)]
+    whole = [_clock(first + seconds * at / (_TICKS - 1)) for at in range(_TICKS)]
+    digits = next((cut for cut in _DIGITS if len({when[:cut] for when in whole}) == _TICKS), _DIGITS[0])
+    return [when[:digits] for when in whole]
 
 
 def _drawing(kinds: Sequence[Kind], events: Sequence[Event]) -> tuple[Drawing, str]:

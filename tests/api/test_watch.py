@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import sys
 import threading
@@ -21,6 +22,8 @@ from pte_magic.api import looks as looks_of_a_watch
 from pte_magic.api import walk, watch
 from pte_magic.api.watch import Watch
 from pte_magic.errors import PteMagicError, TargetError
+from pte_magic.views import watch_history
+from pte_magic.views.watch_history import Event, History, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -240,3 +243,19 @@ def test_a_watch_by_pagemap_does_not_say_that_nothing_changed(address: int) -> N
             continue
         with pte_magic.watch(*target, every=0.01, walker=walker) as seen:
             assert words in repr(seen)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "format_"), [(0.3, r"\d\d:\d\d:\d\d\.\d"), (1.5, r"\d\d:\d\d:\d\d\.\d"), (60, r"\d\d:\d\d:\d\d")]
+)
+def test_times_below_the_picture_are_distinct(seconds: float, format_: str) -> None:
+    events = [Event(1e9 + at, "", {Kind("present", PAGE): (1, PAGE)}) for at in (0, seconds)]
+    axis = watch_history.html(History("", "", events)).partition('<p class="pte-watch-axis">')[2].partition("</p>")[0]
+    times = re.findall("<span>([^<]*)</span>", axis)
+    assert len(times) == len(set(times)) == 5
+    assert all(re.fullmatch(format_, when) for when in times)
+
+
+def test_days_below_the_picture_are_no_error() -> None:
+    events = [Event(1e9 + at, "", {Kind("present", PAGE): (1, PAGE)}) for at in (0, 4 * 86400 * 40 / 41)]
+    assert watch_history.svg(History("", "", events))

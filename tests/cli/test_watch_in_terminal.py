@@ -65,4 +65,9 @@ def test_a_terminal_is_drawn_again_in_its_width(new_map: NewMap, columns: int) -
     assert len(drawings) >= 3
     for before, up in zip(drawings[::2], drawings[1::2], strict=False):
         assert before.count("\n") == int(up)  # so the next one is drawn over all of it
+    cut = [line for drawing in drawings[:-1:2] for line in drawing.splitlines() if len(line) == columns]
+    assert columns != 40 or all(line.endswith("…") for line in cut)
+    assert cut or columns != 40
+    assert "…" not in drawings[-1]
+    assert "1 of 2 entries changed: 1 mapped" in " ".join(drawings[-1].split())
     assert all(len(line) <= columns for drawing in drawings[::2] for line in drawing.splitlines())

@@ -121,3 +121,6 @@ def test_ipython_in_a_terminal_draws_it_until_it_is_interrupted(tmp_path: Path, 
         assert re.match(r"(watch of m: 1 change; stopped\r?\n)", after[after.index("watch of m: 1") :])
         os.write(typed, b"len(_.counts()), 'looks'\n")
         until("(2, 'looks')")
+        stays = seen.rpartition("\x1b[J")[2] if is_terminal else seen
+        assert re.search(r"first look: .*entries changed: 1 mapped", stays, re.DOTALL)
+        assert ("least" in stays) == is_terminal  # the table below the log
