@@ -35,7 +35,8 @@ _WITHOUT_ENTRIES = (
 _BITS = "flipped bits"
 _WORDS = (_BITS, "change")
 # Marks in what pandas escapes, to become elements of HTML: characters that have no meaning of their own.
-_OPEN, _CLOSE = "\ue000", "\ue001"
+_OPEN, _CLOSE, _JOIN, _JOIN_END = "\ue000", "\ue001", "\ue002", "\ue003"
+_JOINED = '<span style="white-space: nowrap">'  # or a line would end between the sign and the name of a bit
 
 
 def headline(diff: pd.DataFrame) -> str:
@@ -119,6 +120,10 @@ def _marked(before: str, after: str) -> tuple[str, str]:
     return next(marked), next(marked)
 
 
+def _unbroken(word: str) -> str:
+    return f"{_JOIN}{word}{_JOIN_END}" if word[:1] == "-" and len(word) > 1 else word
+
+
 def text(diff: pd.DataFrame) -> str:
     """Return a difference as text."""
     if not is_whole(diff):
@@ -149,7 +154,10 @@ def html(diff: pd.DataFrame) -> str | None:
     if {"before", "after"} <= set(table.columns):
         pairs = [_marked(*pair) for pair in zip(table["before"], table["after"], strict=True)]
         table["before"], table["after"] = ([pair[side] for pair in pairs] for side in (0, 1))
+    if _BITS in table.columns:
+        table[_BITS] = [" ".join(_unbroken(word) for word in str(words).split(" ")) for words in table[_BITS]]
     with pd.option_context("display.max_colwidth", None):  # words are never cut
         made = frame_view.html_table(table, limit)
-    made = made.replace(_OPEN, "<b>").replace(_CLOSE, "</b>")
+    made = made.replace(_OPEN, "<b>").replace(_CLOSE, "</b>").replace(_JOIN, _JOINED).replace(_JOIN_END, "</span>")
+    made = made.replace("<th>change</th>", '<th style="min-width: 14em">change</th>')
     return frame_view.paragraph([headline(diff)]) + made + frame_view.paragraph(notes)

@@ -14,7 +14,7 @@ from pte_magic.errors import TargetError
 from pte_magic.errors.escapes import visible
 from pte_magic.formats.describe import MOST_PAGES, describe
 from pte_magic.text.units import counted
-from pte_magic.views import first_columns, first_line, hidden_digits, leaf_bits
+from pte_magic.views import first_columns, first_line, hidden_digits, leaf_bits, text_table
 from pte_magic.views.headline import headline, shortened
 from pte_magic.views.html_table import of_frame
 from pte_magic.views.markup import KEYS, escape, scrolled
@@ -99,6 +99,7 @@ def _tables(frame: pd.DataFrame, shown: pd.DataFrame, limit: int | None, in_part
     if not shown.columns.is_unique or not len(shown):
         return html_table(table, limit)
     first = first_columns.first(shown, table, in_part)
+    same = _without_common_flags(first, shown, in_part) if limit is None else []
     in_code = [name for name in (SET, first_columns.FLAGS) if name in first.columns]
     for name in in_code:
         first[name] = [f"{_OPEN}{value}{_CLOSE}" for value in first[name]]
@@ -108,13 +109,27 @@ def _tables(frame: pd.DataFrame, shown: pd.DataFrame, limit: int | None, in_part
         first.insert(list(first.columns).index("vaddr") + 1, name, texts)
     with pd.option_context("display.max_colwidth", None):  # words are never cut
         made = html_table(first, limit)
-    made = made.replace(_OPEN, _CODE).replace(_CLOSE, "</code>")
+    made = made.replace(_OPEN, _CODE).replace(_CLOSE, "</code>") + paragraph(same)
     if set(shown.columns) <= set(first.columns):
         return made
     every = html_table(table, limit, "table of entries, all columns")
     return (
         f"{made}<details><summary {KEYS}>all {len(shown.columns)} columns that are not empty</summary>{every}</details>"
     )
+
+
+def _without_common_flags(first: pd.DataFrame, shown: pd.DataFrame, in_part: list[str]) -> list[str]:
+    """Take the page flags out of a table that all of its rows have; return the line that says which."""
+    rows = first_columns.sets(shown, in_part).get(first_columns.FLAGS, [])
+    same = text_table.common(rows) if len(rows) > 1 else ()
+    if not same:
+        return []
+    rest = [[word for word in words if word not in same] for words in rows]
+    if any(rest):
+        first[first_columns.FLAGS] = text_table.cells_of(rest, rows)
+    else:
+        del first[first_columns.FLAGS]
+    return [text_table.about_all(first_columns.FLAGS, rows, same)]
 
 
 def html_table(table: pd.DataFrame, limit: int | None, label: str = "table of entries", *, index: bool = True) -> str:

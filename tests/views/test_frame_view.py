@@ -285,6 +285,20 @@ def test_a_frame_of_more_rows_than_pandas_prints_is_shown_as_runs(kind: str) -> 
     assert "runs" not in found
 
 
+def test_page_flags_that_all_rows_have_are_below_the_table_in_html() -> None:
+    def flagged(**flags: list[bool]) -> str:
+        table = made([PAGE, PAGE + 4096, PAGE + 8192])
+        frame = table.assign(**{name: pd.array(values, "boolean") for name, values in flags.items()})
+        return str(frame._repr_html_()).partition("<details>")[0]
+
+    some = flagged(kpf_lru=[True] * 3, kpf_anon=[True] * 3, kpf_mlocked=[False, True, False])
+    assert "page flags that are set in all of these rows: lru anon</p>" in some
+    assert re.findall("<code[^>]*>((?!present)[^<]*)</code>", some) == ["", "mlocked", ""]
+    alike = flagged(kpf_lru=[True] * 3, kpf_anon=[True] * 3)
+    assert "page flags that are set in all of these rows: lru anon</p>" in alike
+    assert "page flags that are set</th>" not in alike
+
+
 def test_runs_are_cut_by_pandas() -> None:
     table = made([(0x153000 + i) << 12 | 1 << 63 | (0x67 if i // 2 % 2 else 0x25) for i in range(200)])  # two alike
     text = repr(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from pte_magic.linux import hardware, kernel_text, sizes
 from pte_magic.linux.importing import importing
 from pte_magic.text import screen, units
 from pte_magic.views import frame_view, pandas_table
+from pte_magic.views.markup import escape
 from pte_magic.views.text_table import Rules
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 
 _COMMAND = 48  # characters of a command line that are shown: pandas cuts longer ones in HTML only
+_LONGEST = 1000  # of those that the mouse shows
+_MARK = "\ue000"  # in what pandas escapes, to become an element of HTML: a character that has no meaning of its own
 _SEE = ", see attrs['left_out']"
 _TOLD = {"swapped": "swapped out", "page_tables": "of page tables"}
 _NEEDED = {"pid", "resident", "swapped", "page_tables", "pss"}
@@ -117,6 +121,8 @@ class Processes(OwnFrame):
 
     def __repr__(self) -> str:
         shown, limit, notes = self._shown()
+        if "command" in shown.columns:
+            shown = shown.assign(command=[cut(str(command), _COMMAND) for command in shown["command"]])
         found = pandas_table.fitted(frame_view.words(shown), limit, self._rules())
         first = pandas_table.sentences(_headline(self), screen.BOLD)
         return "\n".join([*first, *found.lines, *pandas_table.sentences(found.notes(notes))])
@@ -131,7 +137,13 @@ class Processes(OwnFrame):
         if not pd.get_option("display.notebook_repr_html"):
             return None
         shown, limit, notes = self._shown()
-        table = frame_view.html_table(frame_view.words(shown), limit, "table of processes")
+        words = frame_view.words(shown)
+        if "command" in words.columns:
+            words["command"] = [f"{_MARK}{at}{_MARK}" for at in range(len(words))]
+        table = frame_view.html_table(words, limit, "table of processes")
+        if "command" in words.columns:
+            cells = [_in_one_line(str(command)) for command in shown["command"]]
+            table = re.sub(f"{_MARK}([0-9]+){_MARK}", lambda found: cells[int(found[1])], table)
         return "".join([frame_view.paragraph(_headline(self)), table, frame_view.paragraph(notes)])
 
     def _shown(self) -> tuple[pd.DataFrame, int | None, list[str]]:
@@ -140,9 +152,13 @@ class Processes(OwnFrame):
         if zero and len(shown):
             shown, notes = shown.drop(columns=zero), [*notes, f"0 in all rows: {', '.join(zero)}"]
         shown, limit = frame_view.ends(shown)
-        if "command" in shown.columns:
-            shown = shown.assign(command=[cut(str(command), _COMMAND) for command in shown["command"]])
         return shown, limit, [*notes, *_left_out(self.attrs.get("left_out", {}))]
+
+
+def _in_one_line(command: str) -> str:
+    """Return the beginning of a command as HTML, with more of it where the mouse rests."""
+    whole = escape(cut(command, _LONGEST))
+    return f'<span style="white-space: nowrap" title="{whole}">{escape(cut(command, _COMMAND))}</span>'
 
 
 def machine(*, walker: str = "auto") -> Processes:

@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 import sys
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -225,6 +225,8 @@ def test_each_process_has_its_command_line_and_the_largest_is_first() -> None:
         try:
             table = pte_magic.machine()
             (found,) = table.loc[table["pid"] == process.pid, "command"]
+            shown = table[table["pid"] == process.pid]._repr_html_() or ""
+            assert f'<span style="white-space: nowrap" title="{escape(found)}">' in shown
             assert found == f"{sys.executable} -c import time; time.sleep(600) sleep 3600 a\\nb"
         finally:
             process.kill()
