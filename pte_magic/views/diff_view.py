@@ -36,6 +36,7 @@ _BITS = "flipped bits"
 _WORDS = (_BITS, "change")
 # Marks in what pandas escapes, to become elements of HTML: characters that have no meaning of their own.
 _OPEN, _CLOSE, _JOIN, _JOIN_END = "\ue000", "\ue001", "\ue002", "\ue003"
+_LONG = 30  # letters of a change, for which its column is wide, or it would take many lines
 _JOINED = '<span style="white-space: nowrap">'  # or a line would end between the sign and the name of a bit
 
 
@@ -159,5 +160,6 @@ def html(diff: pd.DataFrame) -> str | None:
     with pd.option_context("display.max_colwidth", None):  # words are never cut
         made = frame_view.html_table(table, limit)
     made = made.replace(_OPEN, "<b>").replace(_CLOSE, "</b>").replace(_JOIN, _JOINED).replace(_JOIN_END, "</span>")
-    made = made.replace("<th>change</th>", '<th style="min-width: 14em">change</th>')
+    if table["change"].astype(str).str.len().max() > _LONG:
+        made = made.replace("<th>change</th>", '<th style="min-width: 14em">change</th>')
     return frame_view.paragraph([headline(diff)]) + made + frame_view.paragraph(notes)

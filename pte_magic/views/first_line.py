@@ -213,7 +213,7 @@ def _swapped(facts: Facts) -> str:
     if swapped := found.total(found.having("swap")):
         return f"{size(swapped)} swapped out"
     may_be = found.having("none").any() and (found.file[facts.resident] != 0).any()
-    return "" if may_be else "nothing swapped"
+    return "no private memory swapped" if may_be else "nothing swapped"
 
 
 def _shared(facts: Facts) -> list[str]:

@@ -207,6 +207,12 @@ def test_shared_memory_without_a_file(walker: str, new_map: NewMap) -> None:
     assert clauses(start, 4 * PAGE, walker)[-2:] == ["all of shared memory (tmpfs)", "mapped nowhere else"]
 
 
+def test_of_shared_memory_without_pages_no_entry_tells_whether_it_is_swapped(walker: str, new_map: NewMap) -> None:
+    start = new_map(8 * PAGE, READ | WRITE, SHARED | ANONYMOUS, advice=NOHUGEPAGE)
+    write(start, 4 * PAGE)
+    assert "no private memory swapped" in clauses(start, 8 * PAGE, walker)
+
+
 @pytest.fixture
 def pool() -> Iterator[None]:
     """Have a page of hugetlb."""
