@@ -28,8 +28,8 @@ _at_shell: ContextVar[bool] = ContextVar("_at_shell", default=False)
 def is_terminal() -> bool:
     """Tell whether somebody sees standard output as it is written."""
     try:
-        return sys.stdout is not None and sys.stdout.isatty()
-    except ValueError:  # it is closed
+        return bool(sys.stdout.isatty())
+    except (AttributeError, ValueError):  # there is none, or one that can only be written to; it is closed
         return False
 
 
@@ -42,7 +42,7 @@ def width() -> int:
         return WIDTH
     try:
         return max(os.get_terminal_size(sys.stdout.fileno()).columns or WIDTH, _NARROWEST)
-    except (OSError, ValueError):  # a terminal that some program only imitates
+    except (AttributeError, OSError, ValueError):  # a terminal that some program only imitates
         return WIDTH
 
 

@@ -87,7 +87,8 @@ def _rules(shown: pd.DataFrame) -> text_table.Rules:
         leave += [name for name in ("state", "size") if name in names and len(shown[name].unique()) == 1]
     has_entries = "entry" in names and shown["entry"].notna().all()
     leave += [name for name in _ASIDE if has_entries or name != "pfn"]
-    return text_table.Rules([*leave, "bytes"], ("vaddr", "entry", *_STATE, *_WORDS), _WORDS, style=_style)
+    leave += [] if "bytes" in leave else ["bytes"]
+    return text_table.Rules(leave, ("vaddr", "entry", *_STATE, *_WORDS), _WORDS, style=_style)
 
 
 def _style(name: str, text: str) -> str:

@@ -83,7 +83,7 @@ def fitted(
     """
     columns = dict(table)
     left_out: dict[str, Sequence[str]] = {}
-    order = [name for name in rules.leave if name in columns]
+    order = [name for name in dict.fromkeys(rules.leave) if name in columns]
     order += [name for name in reversed(columns) if name not in {*order, *rules.keep}]
     before = max(map(len, index), default=0) + 1 if index is not None else 0
     gap = 2 if before + sum(_widest(name, columns[name]) + 2 for name in columns) - 2 <= width else 1

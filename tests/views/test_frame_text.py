@@ -107,3 +107,21 @@ def test_summaries_and_other_tables_fit(monkeypatch: pytest.MonkeyPatch) -> None
     for shown in (frame.summary(), changed, changed.runs(), frame.runs(), pte_magic.machine()):
         assert max(map(len, text(shown, 80, monkeypatch))) <= 80
     assert np.array_equal(frame.summary()["bytes"].to_numpy(), [5 * 4096, 10 * 4096])
+
+
+@pytest.mark.parametrize("columns", [20, 45, 62, 80])
+def test_runs_of_single_entries_fit_as_well_as_it_goes(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = pages(PAGE, 0, PAGE ^ DIRTY, PAGE ^ RW).runs()
+    assert runs["entries"].eq(1).all()
+    lines = text(runs, columns, monkeypatch)
+    assert sum(bool(re.match(r"(\d+ +)?0x[0-9a-f]{12}\b", line)) for line in lines) == len(runs)
+    with pd.option_context("display.max_columns", 1):
+        assert "vaddr" in " ".join(text(runs, columns, monkeypatch))
+
+
+def test_standard_output_needs_only_what_print_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = pages(PAGE, 0)
+    expected = repr(frame)
+    for stream in (None, object()):
+        monkeypatch.setattr("sys.stdout", stream)
+        assert repr(frame) == expected

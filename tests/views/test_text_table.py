@@ -58,3 +58,8 @@ def test_what_may_be_cut_keeps_both_ends() -> None:
 def test_common_words_are_those_of_each_row_that_has_any() -> None:
     assert common([["a", "b", "c"], [], ["c", "a"]]) == ("a", "c")
     assert common([[], []]) == ()
+
+
+def test_a_column_that_gives_way_for_two_reasons_does_so_once() -> None:
+    found = fitted({"a": ["1" * 9], "b": ["2" * 9]}, None, 10, Rules(("b", "b"), ("a",)))
+    assert (list(found.left_out), found.lines) == (["b"], ["        a", "1" * 9])
