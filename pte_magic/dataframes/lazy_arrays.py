@@ -147,10 +147,25 @@ class _Later:
         )
 
 
-class Lazy:
+class _AsPlain(type):
+    """The class of lazy classes: each equals the class of pandas that it stands for.
+
+    pandas asks `type(left) != type(right)` before it compares values, and Python asks the subclass of `type` first.
+    """
+
+    _plain: Any
+
+    def __eq__(cls, other: object) -> bool:
+        return cls._plain is (other._plain if isinstance(other, _AsPlain) else other)
+
+    def __hash__(cls) -> int:
+        return hash(cls._plain)
+
+
+class Lazy(metaclass=_AsPlain):
     """The base of lazy arrays, before an array class of pandas."""
 
-    _plain: ClassVar[Any]
+    _plain: ClassVar[Any] = object()  # this base stands for none
     _later: _Later
 
     def __new__(cls, *args: Any, **options: Any) -> Any:
@@ -198,6 +213,11 @@ class Lazy:
     def __reduce__(self) -> Any:
         """Pickle an array of pandas, so that a pickle needs no class of ours."""
         return self._plain, self._looked_at()
+
+    def equals(self, other: object) -> bool:
+        """Tell whether another array, lazy or not, has the same dtype and the same values."""
+        right = other._alone() if isinstance(other, Lazy) else other  # noqa: SLF001  (of this class)
+        return bool(self._alone().equals(right))
 
     @property
     def dtype(self) -> Any:

@@ -181,7 +181,7 @@ def test_a_row_takes_at_most_40_bytes() -> None:
     assert int(table.memory_usage(deep=True, index=False).sum()) == told + 2 * n
 
 
-def test_text_and_html_are_shown_together_as_alone_and_decode_nothing_for_good() -> None:
+def test_text_and_html_are_shown_together_as_alone_and_like_equals_decode_nothing_for_good() -> None:
     rng = np.random.default_rng(1)
     raw = rng.integers(1, 1 << 30, 5000).astype(np.uint64) << np.uint64(12) | np.uint64(0x8000000000000847)
     raw[1000:4000] |= rng.integers(0, 2, 3000).astype(np.uint64) << np.uint64(5)  # accessed, at random
@@ -190,6 +190,36 @@ def test_text_and_html_are_shown_together_as_alone_and_decode_nothing_for_good()
     before = table.memory_usage(deep=True)
     both = table._repr_mimebundle_()
     assert both == {"text/plain": repr(table), "text/html": table._repr_html_()}
+    assert table.equals(pte_frame.build(entries, OF, pid=1))
     pd.testing.assert_series_equal(table.memory_usage(deep=True), before)
     table["rw"] = table["rw"].where(table["vaddr"] > START)
     assert table._repr_mimebundle_()["text/plain"] == repr(table) != both["text/plain"]
+
+
+def read() -> PteFrame:
+    """Return a frame that somebody has asked for two columns, of which one was changed to what it was."""
+    table = lazy()
+    assert table["rw"].any()
+    dirty: Any = table["dirty"].array
+    dirty[0] = dirty[0]
+    return table
+
+
+@pytest.mark.parametrize("left", [lazy, read, plain, lambda: pickle.loads(pickle.dumps(read()))])  # noqa: S301  (our own)
+@pytest.mark.parametrize("right", [lazy, read, plain, lambda: read().copy()])
+def test_equal_values_are_equal_whoever_has_asked_for_them(
+    left: Callable[[], PteFrame], right: Callable[[], PteFrame]
+) -> None:
+    assert left().equals(right())
+    assert right().equals(left())
+    for name in ("rw", "swap_offset"):
+        one, other = left()[name], right()[name]
+        assert one.equals(other)
+        assert pd.Index(one).equals(pd.Index(other))
+        assert len(pd.Index(one).union(pd.Index(other)).unique()) == len(one.unique())
+    changed = right()
+    array: Any = changed["rw"].array
+    array[0] = not array[0]
+    assert not left().equals(changed)
+    assert not changed.equals(left())
+    assert not left()["rw"].equals(left()["swap_offset"])
