@@ -253,13 +253,30 @@ def _unset_flags(frame: pd.DataFrame) -> list[Any]:
 
 
 def ends(frame: pd.DataFrame) -> tuple[pd.DataFrame, int | None]:
-    """Cut the rows out of a long frame that pandas would not print; return the number of rows to print."""
+    """Cut out rows of a long frame that pandas would not print; return how many to print. Labels: see `labelled`."""
     limit = pd.get_option("display.max_rows")
     if not limit or len(frame) <= limit:
-        return frame, None
+        return labelled(frame), None
     keep = min(pd.get_option("display.min_rows") or limit, limit)
     half = keep // 2 + 1  # pandas has to see a row more than it prints, to say that there are more
-    return frame.iloc[[*range(half), *range(len(frame) - half, len(frame))]], keep
+    return labelled(frame.iloc[[*range(half), *range(len(frame) - half, len(frame))]]), keep
+
+
+def labelled(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame with escapes for what cannot be seen in the labels that the user gave it."""
+    return frame.set_axis(_visible(frame.index)).set_axis(_visible(frame.columns), axis="columns")
+
+
+def _visible(labels: Any) -> Any:
+    names = list(map(_seen, labels.names))
+    if isinstance(labels, pd.MultiIndex):
+        return labels.set_levels([_visible(level) for level in labels.levels], verify_integrity=False).set_names(names)
+    texts = list(map(_seen, labels)) if labels.dtype.kind == "O" else []
+    return (pd.Index(texts, dtype=object) if texts else labels).rename(names[0])
+
+
+def _seen(label: Any) -> Any:
+    return visible(label) if isinstance(label, str) else label
 
 
 def words(frame: pd.DataFrame) -> pd.DataFrame:

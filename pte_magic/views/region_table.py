@@ -76,7 +76,8 @@ def _shown(regions: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         more = f"{counted(len(rest), 'more region')} with {size(int(rest.sum()))} resident; "
         notes.insert(0, more + all_rows())
     names = [name for name in _ORDER if name in shown.columns]
-    table = frame_view.words(shown[[*names, *(name for name in shown.columns if name not in names)]].iloc[:most])
+    names += [name for name in shown.columns if name not in names]
+    table = frame_view.words(frame_view.labelled(shown[names].iloc[:most]))
     table["region"] = [_short(name) for name in regions["region"].iloc[:most]]
     return table, notes
 

@@ -407,3 +407,39 @@ def test_attrs_that_name_no_kernel_are_one_line(bad: Any) -> None:
         ) as caught:
             ask()
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("columns", [60, 250])
+@pytest.mark.parametrize("rows", [0, 1, 4, 200])
+def test_names_and_values_of_the_users_reach_no_terminal_raw(
+    rows: int, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    evil, bits = "\x1b[31mx\n", pd.array([True] * rows, dtype="boolean")
+    values: dict[str, Any] = {
+        evil: "\x1b[2J",
+        "a\x1b": bits,
+        "kpf_\x1b": bits,
+        "c\x1b": pd.Categorical(["\x1b"] * rows),
+    }
+    frame = pte_magic.decode([0x8000000153016067 ^ (at % 3) << 1 for at in range(rows)])
+    named = frame.assign(**values)
+    labels = pd.Index([f"\x1b[{at}m" for at in range(rows)], name=evil)
+    indexed, doubled = named.set_index(labels), named.set_index([labels, labels])
+    for shown in (named, indexed, doubled, indexed[["entry", evil]], named.rename(columns={"state": evil})):
+        assert isinstance(shown, pte_magic.PteFrame)
+        for text in (repr(shown), str(shown._repr_html_())):
+            assert "\x1b" not in text
+            assert "\nx" not in text
+    assert evil in named.columns  # which is not changed
+    assert list(indexed.index) == list(labels)
+    assert rows != 4 or "\\x1b[31mx\\n" in repr(named)
+
+
+def test_names_of_the_users_in_regions_reach_no_terminal_raw() -> None:
+    regions = pte_magic.walk(bytes(1 << 16)).regions()
+    values: dict[str, Any] = {"\x1b[2J": "\x1b[31mx"}
+    named = regions.assign(**values).set_axis([f"\x1b[{at}m" for at in range(len(regions))])
+    for text in (repr(named), str(named._repr_html_())):
+        assert "\\x1b[31mx" in text
+        assert "\x1b" not in text
