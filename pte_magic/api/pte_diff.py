@@ -127,9 +127,9 @@ class PteDiff(OwnFrame):
         """Save the picture of both frames, as `map` draws it: ``.svg`` or ``.png``, see `BitField.save`.
 
         Raises:
-            TargetError: The name ends in something else, or this is not what `diff` returned.
+            TargetError: The name ends in something else, the file cannot be written, or this is not what `diff`
+                returned.
             MissingPackageError: resvg-py, which PNG needs, is not installed.
-            OSError: The file cannot be written.
 
         """
         self._maps("save()").save(path)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import mmap
 import re
+import resource
 import struct
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -15,9 +17,6 @@ import pte_magic
 from pte_magic.errors import MissingPackageError, TargetError
 from pte_magic.views import watch_history
 from pte_magic.views.watch_history import Event, History, Kind
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ENTRY = 0x8000000153016067
 SVG = "{http://www.w3.org/2000/svg}"
@@ -108,5 +107,52 @@ def test_what_png_needs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(MissingPackageError, match=r"resvg-py is not installed; type `pip install 'pte-magic\[png\]'`"):
         pte_magic.BitField(ENTRY).save(tmp_path / "bits.png")
     assert not list(tmp_path.iterdir())
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(TargetError):
         pte_magic.BitField(ENTRY).save(tmp_path / "nowhere" / "bits.svg")
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png"])
+def test_a_picture_is_not_lost_where_the_next_one_finds_no_room(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bits, file = pte_magic.BitField(ENTRY), Path(f"bits.{suffix}")
+    bits.save(file)
+    file.chmod(0o640)
+    (tmp_path / f"link.{suffix}").symlink_to(file)
+    saved = file.read_bytes()
+    bits.entry = ENTRY ^ 2
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+    try:
+        with pytest.raises(TargetError, match=rf"^cannot save a picture as 'bits\.{suffix}': File too large; type the"):
+            bits.save(file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert file.read_bytes() == saved
+    bits.save(tmp_path / f"link.{suffix}")
+    assert file.read_bytes() != saved
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert {one.name for one in tmp_path.iterdir()} == {f"bits.{suffix}", f"link.{suffix}"}
+
+
+def test_a_new_picture_has_the_rights_of_any_new_file(tmp_path: Path) -> None:
+    pte_magic.BitField(ENTRY).save(tmp_path / "bits.svg")
+    (tmp_path / "other").touch()
+    assert (tmp_path / "bits.svg").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("absent/bits.svg", "No such file or directory"), ("a\0.svg", "embedded null byte"), (".svg/x.svg", "Not a dir"),
+     ("b" * 256 + ".svg", "File name too long"), ("full.svg", "Is a directory")],
+)  # fmt: skip
+def test_what_cannot_be_written_is_one_line(
+    tmp_path: Path, name: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".svg").touch()
+    (tmp_path / "full.svg").mkdir()
+    with pytest.raises(TargetError, match=rf"^cannot save a picture as .*: {why}.*; type the name of a file"):
+        pte_magic.BitField(ENTRY).save(name)
+    assert {one.name for one in tmp_path.iterdir()} == {".svg", "full.svg"}
