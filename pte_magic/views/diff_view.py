@@ -138,9 +138,9 @@ def text(diff: pd.DataFrame) -> str:
 
 
 def _rules(diff: pd.DataFrame) -> Rules:
-    """Return what gives way in a narrow terminal: first what other columns say, never what changed."""
+    """Return what gives way in a narrow terminal: first what other columns say, last the entry before."""
     leave = ["entries", "bytes"] if is_counted(diff) and (diff["entries"] == 1).all() else []
-    return Rules([*leave, "level"], ("vaddr", "before", "after", *_WORDS), _WORDS)
+    return Rules([*leave, "level"], ("vaddr", "before", "after", *_WORDS), _WORDS, last=("before",))
 
 
 def html(diff: pd.DataFrame) -> str | None:

@@ -55,7 +55,8 @@ def fitted(table: pd.DataFrame, limit: int | None, rules: Rules, *, index: bool 
     texts = _texts(table) if is_plain and len(table.columns) and len(table) and most is not None else None
     if texts is None:
         found = table.to_string(max_rows=limit, na_rep=MISSING, index=index, line_width=width())
-        return text_table.Fitted(found.splitlines(), {})
+        lines = found.splitlines()
+        return text_table.Fitted(lines if len(table) else sentences(lines), {})
     labels: list[str] | None = [str(label) for label in table.index] if index else None
     cut = limit is not None and len(table) > limit
     if limit is not None and cut:

@@ -13,6 +13,7 @@ from pte_magic.dataframes.shared_pages import CODES
 from pte_magic.errors.cut import cut
 from pte_magic.errors.escapes import visible
 from pte_magic.linux.hardware import PAGE_SIZE
+from pte_magic.text.screen import WIDTH
 from pte_magic.text.units import counted, size
 from pte_magic.views import palette, svg_image
 from pte_magic.views.html_table import cell, row, row_head, table
@@ -90,12 +91,12 @@ def html(found: Strips) -> str:
     return f"{table(rows)}<p>{legend}{escape(_more(found))}</p>"
 
 
-def text(found: Strips) -> list[str]:
-    """Return the strips as lines of at most 80 characters: a letter for some pages."""
+def text(found: Strips, columns: int = WIDTH) -> list[str]:
+    """Return the strips as lines of at most so many characters, and at most 80: a letter for some pages."""
     if not found.pages:
         return []
     lines = []
-    width = min(_LINE, found.pages)
+    width = min(_LINE, found.pages, max(columns - _LABEL - 2, 1))
     for one in found.strips[:MOST]:
         shares = _columns(one, width)
         best = shares.argmax(axis=1)

@@ -35,13 +35,14 @@ def text(shared: pd.DataFrame, above: Sequence[str], below: Sequence[str], strip
     same = {name: "0 B" for name in _ALWAYS[1:] if not shared[name].any()}
     if len(pids := shared["pid"].unique()) == 1:
         same["pid"] = f"{pids[0]}"
-    rules = Rules([*same, "never_shared", "copied_either"], ("name", "shared"), cut=("name",))
+    leave = dict.fromkeys([*same, "never_shared", "copied_either", "pid"])
+    rules = Rules([*leave], ("name", "shared"), cut=("name",))
     found = pandas_table.fitted(table, None, rules, index=False)
     if names := [name for name in found.left_out if name not in same]:
         more.append(f"no room here for {', '.join(names)}")
     if names := [f"{name} {same[name]}" for name in found.left_out if name in same]:
         more.append(f"in all rows: {', '.join(names)}")
-    drawn = shared_strips.text(strips) if strips else []
+    drawn = shared_strips.text(strips, pandas_table.width()) if strips else []
     lines = [*pandas_table.sentences(above), *found.lines]
     return "\n".join([*lines, *pandas_table.sentences([*more, *drawn, *below])])
 

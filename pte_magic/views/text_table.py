@@ -57,6 +57,7 @@ class Rules(NamedTuple):
         keep: Columns that never do.
         wrap: Columns of words, which go on in the next line.
         cut: Columns of texts from which something may be cut.
+        last: Columns of `keep` that give way all the same where nothing else helps.
         style: Returns the style of a text in a column, of the name and the text; empty for none.
 
     """
@@ -65,6 +66,7 @@ class Rules(NamedTuple):
     keep: Collection[str] = ()
     wrap: Collection[str] = ()
     cut: Collection[str] = ()
+    last: Sequence[str] = ()
     style: Callable[[str, str], str] = lambda _name, _text: ""
 
 
@@ -104,6 +106,9 @@ def fitted(
         lines *= 2
     if room(lines) < 0 and index is not None:
         index, before = None, 0
+    for name in rules.last:
+        if room(lines) < 0 and name in columns:
+            left_out[name] = columns.pop(name)
     widths, free = least(lines), room(lines)
     for name, cells in columns.items():
         if free > 0:

@@ -160,3 +160,14 @@ def test_several_are_told_in_the_plural(kind: str) -> None:
     first = pages(page(1), page(2))
     assert "1 of 2 entries changed: 1 new page frame" in shown(first.diff(pages(page(7), page(2))), kind)
     assert "2 of 2 entries changed: 2 new page frames" in shown(first.diff(pages(page(7), page(8))), kind)
+
+
+def test_the_entry_before_gives_way_where_nothing_else_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = pages(page(5), 0).diff(pages(page(5, 0x27), page(3)))
+    for columns in (60, 70, 200):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        text = repr(found)
+        assert max(map(len, text.splitlines())) <= columns
+        assert (f"{page(5):#018x}" in text) == (columns > 60)
+        assert ("no room here for" in text and " before" in text) or columns > 60
+        assert f"{page(5, 0x27):#018x}" in text

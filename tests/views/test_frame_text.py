@@ -119,6 +119,15 @@ def test_runs_of_single_entries_fit_as_well_as_it_goes(columns: int, monkeypatch
         assert "vaddr" in " ".join(text(runs, columns, monkeypatch))
 
 
+@pytest.mark.parametrize("columns", [45, 60, 80])
+def test_frames_without_rows_fit(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = pages(PAGE, 0)
+    for empty in (frame.iloc[:0], pte_magic.machine().iloc[:0]):
+        lines = text(empty, columns, monkeypatch)
+        assert max(map(len, lines)) <= columns
+        assert "Empty DataFrame" in lines
+
+
 def test_standard_output_needs_only_what_print_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = pages(PAGE, 0)
     expected = repr(frame)

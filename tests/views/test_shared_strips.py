@@ -15,6 +15,8 @@ import pte_magic
 from pte_magic.views import shared_strips
 
 if TYPE_CHECKING:
+    import pytest
+
     from pte_magic import Shared
     from pte_magic.views.shared_strips import Strips
 
@@ -130,3 +132,17 @@ def test_many_processes_are_counted_and_not_drawn(new_map: NewMap) -> None:
     assert "6 more processes without a strip" in shared_strips.text(many)[-1]
     nothing = found._replace(pages=0)
     assert (shared_strips.html(nothing), shared_strips.text(nothing)) == ("", [])
+
+
+def test_text_fits_narrow_screens(new_map: NewMap, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, _ = made(new_map)
+    copied = table["copied_here"].iloc[0] // 1024
+    for columns in (45, 60, 76, 80, 120):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        lines = repr(table).splitlines()
+        assert max(map(len, lines)) <= columns
+        assert max(map(len, repr(table.iloc[:0]).splitlines())) <= columns
+        head = next(at for at, line in enumerate(lines) if "copied_here" in line)
+        cells = dict(zip(lines[head].split(), re.findall(r"\S+(?: [KM]?i?B)?", lines[head + 1]), strict=True))
+        assert cells["copied_here"] == f"{copied} KiB"
+        assert ("copied_either" in cells) == (columns > 60 and table["copied_either"].any())
