@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pte_magic.linux.address_space import AddressSpace
     from pte_magic.linux.regions import Region
 
-_RANGE = re.compile(r"(0x[0-9a-f]+|[0-9a-f]{8,16})\s*-\s*(0x[0-9a-f]+|[0-9a-f]{8,16})", re.IGNORECASE)
+_RANGE = re.compile(r"(0x[0-9a-f]+|[0-9a-f]{8,16}|0)\s*-\s*(0x[0-9a-f]+|[0-9a-f]{8,16})", re.IGNORECASE)
 _LIKE_A_RANGE = re.compile(r"\w+\s*-\s*\w+", re.ASCII)
 _ALL = "all"
 _LONGEST = 40  # letters of an address in a message

@@ -84,6 +84,11 @@ def test_ranges_as_maps_prints_them() -> None:
                 targets.parse(text, own())
 
 
+@pytest.mark.parametrize("text", ["0-0x1000", "0 - 0X1000", "0x0-0x1000", "00000000-00001000"])
+def test_a_range_may_begin_at_a_plain_0(text: str) -> None:
+    assert parsed(text) == targets.Target(((0, 0x1000),))
+
+
 def test_the_first_range_that_maps_can_print() -> None:
     assert parsed("00400000-00410000").ranges == ((0x400000, 0x410000),)
 
