@@ -162,8 +162,10 @@ def _pids(pids: Any) -> list[int] | None:
         return None
     if (one := arguments.index(pids)) is not None:
         return [one]
+    is_text = issubclass(type(pids), (str, bytes, bytearray, memoryview))  # each byte of which would be a pid
+    several: Any = None if is_text else pids
     try:
-        return [arguments.process(pid) for pid in pids]
+        return [arguments.process(pid) for pid in several]
     except TypeError:
         message = f"pids={arguments.shown(pids)} is not a pid, nor several; type 1234, or [1234, 1235]"
         raise TargetError(message) from None

@@ -21,9 +21,10 @@ import pandas as pd
 
 from pte_magic.errors import TargetError
 from pte_magic.errors.arguments import class_name
+from pte_magic.errors.escapes import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pte_magic.targets.blocks import Blocks
 
@@ -49,7 +50,9 @@ _OTHER_DATA = (
 _MRO = type.__dict__["__mro__"].__get__  # a metaclass may have its own ideas
 _DICTIONARY = type.__dict__["__dictoffset__"].__get__
 _MEMBERS = type.__dict__["__dict__"].__get__
+_NAME = type.__dict__["__name__"].__get__
 _SPARSE = ("data", "indices", "indptr", "coords", "offsets", "rows")  # of scipy's csr, csc, bsr, coo, dia and lil
+_SEVERAL = (tuple, list)
 _NAMED = 4  # attributes that a note names at most
 
 
@@ -60,7 +63,7 @@ def referent(thing: Any) -> Any:
         ReferenceError: It is gone.
 
     """
-    if type(thing) not in weakref.ProxyTypes:
+    if not is_one(type(thing), weakref.ProxyTypes):
         return thing
     # Any attribute of a proxy is the object's, which may compute it. The referent is the first member of
     # PyWeakReference (Include/cpython/weakrefobject.h), and None when that is gone.
@@ -71,10 +74,15 @@ def referent(thing: Any) -> Any:
     return held
 
 
+def is_one(kind: type, classes: Iterable[type]) -> bool:
+    """Tell whether a class is one of several, without asking its metaclass, as ``in`` does."""
+    return any(kind is one for one in classes)
+
+
 def is_a(kind: type, module: str, name: str) -> bool:
     """Tell whether a class is, or derives from, a class of a module that need not be imported yet."""
     found = getattr(sys.modules.get(module), name, None)
-    return isinstance(found, type) and issubclass(kind, found)
+    return isinstance(found, type) and is_one(found, mro(kind))  # issubclass() of an abstract class asks a metaclass
 
 
 def own(thing: object, name: str) -> Any:
@@ -83,7 +91,7 @@ def own(thing: object, name: str) -> Any:
     ``vars()`` would leave something behind, too: the dictionary that objects get only when it is asked for.
     """
     found = type(of_class(type(thing), name))
-    if found is not types.MemberDescriptorType and hasattr(found, "__get__"):  # that one only reads a slot
+    if found is not types.MemberDescriptorType and of_class(found, "__get__") is not None:  # that one only reads a slot
         return None
     try:
         return object.__getattribute__(thing, name)
@@ -154,9 +162,13 @@ def _variables(thing: Any) -> list[Any]:
 def _of_variable(variable: Any) -> Any:
     # The public attribute reads what is not in memory yet, and may keep it.
     data = own(variable, "_data")
-    while type(data).__module__ == "xarray.core.indexing" and not type(data).__name__.startswith("Lazily"):
+    while _is_wrapper(type(data)):
         data = data.array
     return data
+
+
+def _is_wrapper(kind: type) -> bool:
+    return _MEMBERS(kind).get("__module__") == "xarray.core.indexing" and not _NAME(kind).startswith("Lazily")
 
 
 def _of_attributes(thing: Any, found: Blocks) -> Iterator[Any]:
@@ -164,9 +176,9 @@ def _of_attributes(thing: Any, found: Blocks) -> Iterator[Any]:
     values = {name: value for name, value in _attributes(thing) if not name.startswith("_") and _is_data(value)}
     if values:
         more = ", …" if len(values) > _NAMED else ""
-        found.say(f"of the {class_name(thing)}: {', '.join([*values][:_NAMED])}{more}")
+        found.say(f"of the {class_name(thing)}: {', '.join(map(visible, [*values][:_NAMED]))}{more}")
     for value in values.values():
-        yield from value if type(value) in {tuple, list} else [value]
+        yield from value if is_one(type(value), _SEVERAL) else [value]
 
 
 def _attributes(thing: Any) -> Iterator[tuple[str, Any]]:
@@ -197,6 +209,6 @@ def _referred(thing: Any) -> Iterator[Any]:
 
 def _is_data(value: Any) -> bool:
     kind = type(value)
-    if kind in {tuple, list}:
-        return bool(value) and all(type(one) not in {tuple, list} and _is_data(one) for one in value)
+    if is_one(kind, _SEVERAL):
+        return bool(value) and all(not is_one(type(one), _SEVERAL) and _is_data(one) for one in value)
     return issubclass(kind, _DATA) or any(is_a(kind, *name) for name in _OTHER_DATA)

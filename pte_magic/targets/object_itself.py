@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pte_magic.targets.blocks import Blocks
 
 _WHOLE = (int, float, complex, bool, str, type(None), type(...), type(NotImplemented), object)  # nothing is elsewhere
+_STREAM: Any = io.IOBase.__mro__[1]  # that one is abstract, and would ask a metaclass
 _POINTER = ctypes.sizeof(ctypes.c_void_p)
 
 
@@ -62,7 +63,7 @@ def _what_else(thing: object) -> str:
         return "its data is elsewhere, or made when numpy.asarray() asks for it"
     if "__arrow_c_stream__" in names:
         return "its data is elsewhere, or made when pyarrow.table() asks for it, perhaps only once"
-    if issubclass(kind, io.IOBase):  # it is an Iterator, but what it gives may be there, as io.StringIO's text
+    if issubclass(kind, _STREAM):  # it is an Iterator, but what it gives may be there, as io.StringIO's text
         return "the data that it reads or writes is elsewhere"
     if {"__iter__", "__next__"} <= names or kind is range:
         return "its items are made on demand"

@@ -252,6 +252,37 @@ def test_all_memory_by_region(new_map: NewMap) -> None:
         assert abs(resident - accounted(child.pid)["Rss"]) <= 64 * PAGE  # it has just answered: its stack grows
 
 
+def test_names_and_targets_that_no_file_takes_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    array, name = np.ones(1 << 18, np.uint8), "a\ud800\x1b"
+    monkeypatch.setitem(sys.modules["__main__"].__dict__, name, array)
+    with forked(lambda: None) as child:
+        child.step()
+        named, plain = pte_magic.shared({name: array, "b\ud800": [array]}, child.pid), pte_magic.shared(pids=child.pid)
+    assert set(named["name"]) == {r"a\ud800\x1b", r"b\ud800"}
+    assert plain.set_index("name")["bytes"].to_dict()[r"a\ud800\x1b"] >= array.nbytes
+    assert repr(named).encode()
+
+
+def test_a_metaclass_is_not_asked() -> None:
+    class Meta(type):
+        def __eq__(cls, _: object) -> bool:
+            raise AssertionError
+
+        def __hash__(cls) -> int:
+            raise AssertionError
+
+        def __getattribute__(cls, name: str) -> Any:
+            raise AssertionError(name)
+
+    class Odd(metaclass=Meta):
+        pass
+
+    with forked(lambda: None) as child:
+        child.step()
+        table = pte_magic.shared({"odd": Odd()}, child.pid)
+    assert table["type"].tolist() == ["Odd"]
+
+
 def test_sizes_are_of_bytes_and_overlap_as_targets_do() -> None:
     array = np.ones(1 << 20, np.uint8)
     with forked(lambda: None) as child:
@@ -413,7 +444,9 @@ def test_processes_of_other_users_are_not_shown_to_an_ordinary_one() -> None:
     ("targets", "pids", "kind", "message"),
     [
         (None, 1 << 22, NoSuchProcessError, "no such process"),
-        (None, "1234", TargetError, "pid='1' is not a whole number"),
+        (None, "1234", TargetError, "pids='1234' is not a pid, nor several; type 1234, or [1234, 1235]"),
+        (None, b"1", TargetError, "pids=b'1' is not a pid, nor several; type 1234, or"),
+        (None, bytearray(b"1"), TargetError, "pids=a bytearray is not a pid, nor several; type 1234, or"),
         (None, 1.5, TargetError, "pids=1.5 is not a pid, nor several; type 1234, or"),
         (None, [], TargetError, "this process has no children to compare with; fork some, as a pool does, or type"),
     ],

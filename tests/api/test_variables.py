@@ -307,6 +307,18 @@ print(one["resident"] > 8 * 10**6, one["remark"])
     assert told == "True type import sys; sys.last_exc = sys.last_value = sys.last_traceback = None"
 
 
+def test_names_that_no_file_takes_are_escaped() -> None:
+    array = np.ones(1 << 18)
+    made = type("T\x1b", (), {"__slots__": ("held",)})()
+    made.held = array
+    found = variables({"a\ud800": array, "\x1b": array, "record": np.ones(1, [("\ud800", "u1")]), "made": made})
+    assert r"a\ud800" in set(found["name"])
+    assert r"T\x1b" in set(found["type"])
+    for column in ("name", "type", "says", "remark"):
+        assert all(text.isprintable() for text in found[column]), column
+    assert repr(found).encode()
+
+
 @pytest.mark.parametrize("namespace", [5, "x", [1], np.ones(3), type])
 def test_what_is_not_a_namespace_is_said_in_one_line(namespace: Any) -> None:
     with pytest.raises(TargetError, match=r"is not a dictionary of names; type vars\(x\) for the attributes of x$"):

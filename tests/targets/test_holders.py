@@ -202,9 +202,32 @@ class Odd(type):
         Odd.times += 1
         return super().__getattribute__(name)
 
+    def __eq__(cls, other: object) -> bool:
+        Odd.times += 1
+        return cls is other
+
+    def __hash__(cls) -> int:
+        Odd.times += 1
+        return 0
+
 
 class OfOdd(metaclass=Odd):
     pass
+
+
+class Holding:
+    """An object with objects of a class with such a metaclass in its attributes, and as an attribute of its class."""
+
+    odd = OfOdd()
+
+    def __init__(self) -> None:
+        self.several, self.one, self.array = [OfOdd()], OfOdd(), np.ones(10)
+
+
+def test_names_of_attributes_are_escaped() -> None:
+    thing = Holding()
+    thing.__dict__ = {"a\ud800": np.ones(10)}
+    assert find(thing).note == r"of the Holding: a\ud800"
 
 
 def test_a_metaclass_is_not_asked() -> None:
@@ -213,6 +236,10 @@ def test_a_metaclass_is_not_asked() -> None:
     found = find(thing)
     assert Odd.times == 0
     assert found.note.startswith("the OfOdd object itself, ")
+    assert find(Holding()).note == "of the Holding: array"
+    assert holders.own(thing, "odd") is None
+    assert holders.own(Holding(), "odd") is Holding.odd
+    assert Odd.times == 0
 
 
 def liar(said: Any) -> object:

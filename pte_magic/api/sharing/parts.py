@@ -12,6 +12,7 @@ import pandas as pd
 
 from pte_magic.api import walk
 from pte_magic.errors import TargetError, arguments
+from pte_magic.errors.escapes import visible
 from pte_magic.linux import hardware
 from pte_magic.targets import holders, owners
 from pte_magic.targets import target as targets
@@ -104,7 +105,7 @@ def named(wanted: Any, space: AddressSpace) -> list[Named]:
 
     """
     found = [
-        Named(name, thing, None if is_container(thing) else walk.resolve(thing, None, space))
+        Named(visible(name), thing, None if is_container(thing) else walk.resolve(thing, None, space))
         for name, thing in _each(wanted)
     ]
     if not found:
@@ -115,7 +116,7 @@ def named(wanted: Any, space: AddressSpace) -> list[Named]:
 
 def is_container(thing: Any) -> bool:
     """Tell whether an object is one of Python's containers of other objects."""
-    return type(thing) in _CONTAINERS
+    return holders.is_one(type(thing), _CONTAINERS)
 
 
 def is_deep(one: Named) -> bool:
@@ -172,7 +173,7 @@ def of_names(namespace: Mapping[str, Any], ours: Sequence[Region], theirs: Itera
     at = np.searchsorted(rest.start[order], edges[:-1], side="right") - 1
     left = np.flatnonzero((at >= 0) & (edges[:-1] < rest.end[order][at]) & (of_name < 0))
     return Parts(
-        [*names, *rest.names],
+        [*map(visible, names), *rest.names],
         [*types, *rest.types],
         np.concatenate([held.start, edges[left]]),
         np.concatenate([held.end, edges[left + 1]]),
@@ -215,10 +216,10 @@ def _is_flat(thing: Any) -> bool:
     kind = type(thing)
     if issubclass(kind, np.ndarray):
         return not np.ndarray.__dict__["dtype"].__get__(thing).hasobject
-    if kind in {pd.DataFrame, pd.Series}:
+    if kind is pd.DataFrame or kind is pd.Series:  # `in` would ask a metaclass
         dtypes = [thing.dtype] if kind is pd.Series else thing.dtypes
         return all(isinstance(dtype, np.dtype) and not dtype.hasobject for dtype in dtypes)
-    return kind in _FLAT or any(holders.is_a(kind, *name) for name in _OTHERS)
+    return holders.is_one(kind, _FLAT) or any(holders.is_a(kind, *name) for name in _OTHERS)
 
 
 def _called(thing: Any) -> str:
