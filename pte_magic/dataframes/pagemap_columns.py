@@ -8,7 +8,9 @@ Of a huge page, only the word of its first page is read: most kernels ask that o
 (``pagemap_pmd_range()``, fs/proc/task_mmu.c: before 73c3484d5b13 in 6.11, and again since it uses
 ``__folio_page_mapped_exclusively()``, 6.15). After fork(), the first page may be this process' own again while the
 child still maps the others, but then the entry does not allow writing: ``mmap_exclusive`` is missing for such an entry,
-and for those of which nobody knows whether they allow it, unless smaps says that nothing of the region is shared.
+and for those of which nobody knows whether they allow it, unless smaps says that nothing of the region is shared. Or
+the child may map the first page still, and no other: ``mmap_exclusive`` is false, but the `attrs` have `PARTLY`, unless
+smaps says that all of the region is shared.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pte_magic.dataframes.pagemap_regions import in_anonymous, in_unshared, mapped
+from pte_magic.dataframes.pagemap_regions import in_anonymous, mapped, sharing
 from pte_magic.errors import NoAddressSpaceError
 from pte_magic.formats.decode import Column
 from pte_magic.formats.field import KINDS, STATES
@@ -40,8 +42,9 @@ MAPPED = "mapped"
 """The name in `attrs` for the kind of all files and shared memory, in words of `mapped_files`, if they are of one."""
 HUGETLB = "hugetlb"
 """The name in `attrs` with which all huge pages are of hugetlb."""
-ZEROS_UNKNOWN, KSM = "zeros_unknown", "ksm"
-"""Names in `attrs`: pages that are mapped elsewhere, too, may be the page of zeros; or KSM may have merged them."""
+ZEROS_UNKNOWN, KSM, PARTLY = "zeros_unknown", "ksm", "partly"
+"""Names in `attrs`: pages that are mapped elsewhere, too, may be that of zeros; KSM may have merged them; or, of
+a huge page, they may be some of its small ones only."""
 
 _PRESENT, _PROTNONE, _SWAP = (STATES.index(name) for name in ("present", "protnone", "swap"))
 _ZERO_PAGE = KINDS.index("zero_page")
@@ -75,7 +78,7 @@ def columns(
         word: The words of pagemap, ``uint64[n]``, of a walk that has read these.
 
     Returns:
-        Items for `attrs`: `ZEROS_UNKNOWN`, `KSM` or `HUGETLB` with True, `MAPPED` with words.
+        Items for `attrs`: `ZEROS_UNKNOWN`, `KSM`, `PARTLY` or `HUGETLB` with True, `MAPPED` with words.
 
     """
     if "state" not in found:
@@ -91,11 +94,15 @@ def columns(
     except NoAddressSpaceError:  # it has exited since the walk
         return {}
     exclusive, exclusive_known = pages.word & EXCLUSIVE != 0, pages.same
+    partly = False
     if pages.huge.any():
-        of_thp = pages.huge & (_of(where, row)[1] == sizes.huge()) & ~of_file
-        in_doubt = pages.same & exclusive & of_thp & ~_true(found, "rw", row)
+        of_thp = pages.huge & (_of(where, row)[1] == sizes.huge()) & ~zero
+        in_doubt = pages.same & of_thp & ~(exclusive & _true(found, "rw", row) & ~of_file)
         if in_doubt.any():
-            in_doubt[in_doubt] = ~in_unshared(space, pages.vaddr[in_doubt])
+            none, every = sharing(space, pages.vaddr[in_doubt])
+            bit = exclusive[in_doubt]
+            partly = bool((~bit & ~every).any())
+            in_doubt[in_doubt] = bit & ~none
             exclusive_known = pages.same & ~in_doubt
     found["mmap_exclusive"] = _joined(certain.copy(), ~certain, row, exclusive, exclusive_known)
     found["file"] = _joined(np.zeros(n, np.bool_), ~certain, row, of_file & ~zero, file_known & pages.same | zero)
@@ -115,7 +122,7 @@ def columns(
     if exclusive.all():
         return told
     shared = pages.same & ~exclusive & ~of_file & ~zero & ~pages.huge
-    told |= {ZEROS_UNKNOWN: unsure.any(), KSM: shared.any() and ksm.has_merged()}
+    told |= {ZEROS_UNKNOWN: unsure.any(), KSM: shared.any() and ksm.has_merged(), PARTLY: partly}
     return {name: value if name == MAPPED else True for name, value in told.items() if value}
 
 
@@ -129,7 +136,7 @@ def _tell_swapped(found: dict[str, Column], swapped: Bools, word: NDArray[np.uin
 
 def carried(frame: pd.DataFrame, parts: Sequence[Any]) -> None:
     """Keep what is in doubt in one of the parts of the result of `pandas.concat`."""
-    for name in (ZEROS_UNKNOWN, KSM):
+    for name in (ZEROS_UNKNOWN, KSM, PARTLY):
         if any(part.attrs.get(name) is True for part in parts):
             frame.attrs[name] = True
     for name in (MAPPED, HUGETLB):

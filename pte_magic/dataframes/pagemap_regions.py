@@ -1,13 +1,15 @@
-"""The facts about pages that regions tell, where pagemap does not: what is mapped, and that nothing of it is shared."""
+"""The facts about pages that regions tell, where pagemap does not: what is mapped, and if all or nothing is shared."""
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pte_magic.errors import AccessDeniedError, NoSuchProcessError
 from pte_magic.linux import mapped_files
+from pte_magic.linux.hardware import PAGE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,22 +21,31 @@ if TYPE_CHECKING:
 
     Bools = NDArray[np.bool_]
 
+_SHARED, _PRIVATE, _START = attrgetter("shared"), attrgetter("private"), attrgetter("start")
+
 
 def in_anonymous(space: AddressSpace, vaddr: NDArray[np.uint64]) -> Bools:
     """Tell which addresses are in regions of anonymous memory only, ``bool[m]``."""
     return _within([region for region in _regions(space) if region.is_anonymous], vaddr)
 
 
-def in_unshared(space: AddressSpace, vaddr: NDArray[np.uint64]) -> Bools:
-    """Tell which addresses are in regions of which smaps says that no page is mapped elsewhere, ``bool[m]``.
+def sharing(space: AddressSpace, vaddr: NDArray[np.uint64]) -> tuple[Bools, Bools]:
+    """Tell which addresses are in regions of which smaps says that no page is mapped elsewhere, or that all are.
 
-    It counts the mappings of each page of a huge one (``smaps_account()``, fs/proc/task_mmu.c).
+    It counts the mappings of each page of a huge one (``smaps_account()``, fs/proc/task_mmu.c); those of hugetlb are
+    mapped as a whole.
+
+    Returns:
+        ``bool[m]`` each; both are false where a region has pages of both kinds, or nobody knows.
+
     """
     try:
         found = space.mappings(int(vaddr.min()), int(vaddr.max()) + 1)
     except (NoSuchProcessError, AccessDeniedError):
         found = []
-    return _within([one.region for one in found if not one.shared], vaddr)
+    none, every = ([one.region for one in found if not bytes_(one)] for bytes_ in (_SHARED, _PRIVATE))
+    every += [one.region for one in found if one.bytes.get("KernelPageSize", 0) > PAGE_SIZE]
+    return _within(none, vaddr), _within(sorted(every, key=_START), vaddr)
 
 
 def mapped(space: AddressSpace, vaddr: NDArray[np.uint64], huge: Bools) -> str | None:

@@ -30,7 +30,7 @@ from pte_magic.linux.interrupts import deferred
 from pte_magic.linux.own_pid import own_pid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from pte_magic.linux.regions import Region
@@ -136,18 +136,18 @@ class AddressSpace:
             os.close(fd)
         raise why
 
-    def _read(self, name: str) -> bytes:
+    def _read(self, name: str, enough: Callable[[bytes], bool] | None = None) -> bytes:
         try:
-            return kernel_text.read(name, directory=self._directory)
+            return kernel_text.read(name, directory=self._directory, enough=enough)
         except OSError as error:
             raise _as_ours(error, self.pid) from error
 
-    def _read_of_memory(self, name: str) -> bytes:
+    def _read_of_memory(self, name: str, enough: Callable[[bytes], bool] | None = None) -> bytes:
         """Return a file about the address space, from any thread that still has it; empty if none has."""
         why: NoSuchProcessError | None = None
         for thread in self._threads():
             try:
-                found = self._read(f"{thread}{name}")
+                found = self._read(f"{thread}{name}", enough)
             except NoSuchProcessError as error:
                 why = error
                 continue
@@ -237,7 +237,7 @@ class AddressSpace:
 
     def mappings(self, start: int, end: int) -> list[Mapping]:
         """Return what smaps says of the regions that have addresses in ``[start, end)``; raises as `regions`."""
-        return smaps.of_smaps(self._read_of_memory("smaps"), self._directory, (start, end))
+        return smaps.of_smaps(self._read_of_memory("smaps", smaps.Until(end)), self._directory, (start, end))
 
     def file(self, name: str) -> bytes:
         """Return another file of ``/proc/PID``, such as ``numa_maps``; raises as `regions`."""

@@ -19,26 +19,37 @@ from pte_magic.linux import descriptors
 from pte_magic.linux.interrupts import deferred
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+_PIECE = 512  # bytes; where there is room for more, the kernel makes more (seq_read_iter(), fs/seq_file.c)
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 
 
-def read(path: str | Path, *, directory: int | None = None) -> bytes:
-    """Return all of a file.
+def read(path: str | Path, *, directory: int | None = None, enough: Callable[[bytes], bool] | None = None) -> bytes:
+    """Return all of a file, or its beginning.
 
     Args:
         path: Its path.
         directory: An open directory, the base of the path.
+        enough: Called with each piece that was read, a few lines; at true, the rest is not read, so the kernel does not
+            make it.
 
     Raises:
         OSError: As of open(2) and read(2).
 
     """
     with deferred():  # or a descriptor would be open that nobody knows of
-        opened = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory), "rb")
+        opened = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory), "rb", buffering=0)
     with opened as file:
-        return file.read()
+        if enough is None:
+            return file.read()
+        found = bytearray()
+        while piece := file.read(_PIECE):
+            found += piece
+            if enough(piece):
+                break
+        return bytes(found)
 
 
 def text(path: str | Path) -> str:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pte_magic.linux.regions import Region
 
 _HEAD = re.compile(rb"[0-9a-f]+-[0-9a-f]+ \S{4} ([0-9a-f]+) ")
+_RECORD = re.compile(rb"^[0-9a-f]+-([0-9a-f]+) .*\n(?:.*\n)*?VmFlags:.*\n", re.MULTILINE)
 _OF_INODES = (b"/memfd:", b"/SYSV", b"/dev/zero (deleted)", b"[anon_shmem:")
 """Names in maps of files on the mount that the kernel has for itself: memfd_create(2), shmget(2), MAP_SHARED."""
 
@@ -39,9 +40,34 @@ class Mapping(NamedTuple):
         return sum(count for name, count in self.bytes.items() if name.startswith("Shared_"))
 
     @property
+    def private(self) -> int:
+        """The bytes of its pages that are mapped here only."""
+        return sum(count for name, count in self.bytes.items() if name.startswith("Private_"))
+
+    @property
     def is_internal(self) -> bool:
         """True for shared memory on the mount that the kernel has for itself."""
         return bool(self.region.file[1]) and self.region.path.startswith(_OF_INODES)
+
+
+class Until:
+    """The end of what is read of smaps: all of the last region that has addresses below one.
+
+    To make the lines of a region, the kernel looks at each of its pages. They end with the flags (``show_smap()``,
+    fs/proc/task_mmu.c).
+    """
+
+    def __init__(self, end: int) -> None:
+        self._end, self._rest = end, b""
+
+    def __call__(self, piece: bytes) -> bool:
+        """Add the next piece of the text; tell whether that is all."""
+        self._rest += piece
+        while found := _RECORD.match(self._rest):
+            if int(found[1], 16) >= self._end:
+                return True
+            self._rest = self._rest[found.end() :]
+        return False
 
 
 def of_smaps(text: bytes, directory: int, within: tuple[int, int]) -> list[Mapping]:

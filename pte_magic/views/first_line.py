@@ -13,10 +13,10 @@ import pandas as pd
 
 from pte_magic.dataframes import row_kernels
 from pte_magic.dataframes.frame_kinds import can_be_counted, is_translation
-from pte_magic.dataframes.pagemap_columns import HUGETLB, KSM, MAPPED, ZEROS_UNKNOWN
+from pte_magic.dataframes.pagemap_columns import HUGETLB, KSM, MAPPED, PARTLY, ZEROS_UNKNOWN
 from pte_magic.errors import TargetError
 from pte_magic.errors.escapes import visible
-from pte_magic.linux import mapped_files
+from pte_magic.linux import mapped_files, sizes
 from pte_magic.text.units import counted, share, size
 from pte_magic.views.one_look import once
 from pte_magic.views.portions import portions, ranges_of
@@ -238,9 +238,17 @@ def _shared(facts: Facts) -> list[str]:
         (anonymous, f"shared with {others} (copy-on-write)"),
         (shared & ~anonymous, "also mapped elsewhere"),
     ):
-        if rows.any():
+        if rows.any() and facts.attrs.get(PARTLY) is True and (found.page[rows] >= sizes.huge()).any():
+            clauses.append(f"{_up_to(found, rows, resident)} {says}")
+        elif rows.any():
             clauses.append(f"{some}{_part(found, rows, resident)} {says}")
     return clauses
+
+
+def _up_to(found: Portions, rows: Bools, whole: int) -> str:
+    """Return the part that may be shared, where of a huge page it may be no more than the first small one."""
+    part = _part(found, rows | (found.exclusive < 0), whole)
+    return "some of it" if part == "all" else f"up to {part}"
 
 
 def _part(found: Portions, rows: Bools, whole: int) -> str:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import NOBODY, descriptors, forked, needs_root, python, walked
@@ -18,7 +18,7 @@ from handmade import NONE, PAGE, PM_PFN, PM_PRESENT, READ, WRITE, NewMap, mprote
 import pte_magic
 from pte_magic import walkers
 from pte_magic.errors import AccessDeniedError, NoAddressSpaceError, NoSuchProcessError, PteMagicError
-from pte_magic.linux import hardware
+from pte_magic.linux import hardware, kernel_text
 from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.walkers import helper_protocol
 
@@ -55,6 +55,32 @@ def test_own_space_shows_own_pages(walker: str, new_map: NewMap) -> None:
     found = walked(walker, own(), address, address + 2 * PAGE)
     assert list(found["state"]) == ["present", "none"]
     assert set(found["pid"]) == {os.getpid()}
+
+
+def test_of_smaps_no_more_is_read_than_the_regions_that_are_asked_for(
+    new_map: NewMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = kernel_text.read
+    texts: list[bytes] = []
+
+    def noted(*arguments: Any, **named: Any) -> bytes:
+        texts.append(read(*arguments, **named))
+        return texts[-1]
+
+    new_map(PAGE)
+    with AddressSpace() as space:
+        regions = space.regions()
+        monkeypatch.setattr(kernel_text, "read", noted)
+        for at in (0, 1, len(regions) // 2, len(regions) - 3):
+            first, last = regions[at : at + 2]
+            for end, wanted in ((first.end, [first]), (last.start + 1, [first, last])):
+                texts.clear()
+                found = space.mappings(first.end - 1, end)
+                assert [one.region.start for one in found] == [region.start for region in wanted]
+                assert all(one.flags and "Rss" in one.bytes for one in found)
+                (text,) = texts
+                assert text.count(b"VmFlags:") <= at + 1 + len(wanted)
+        assert len(space.mappings(0, 1 << 64)) >= len(regions) - 1
 
 
 def test_a_copy_outlives_what_it_was_made_of(walker: str, new_map: NewMap) -> None:
