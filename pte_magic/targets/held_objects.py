@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from pte_magic.targets.object_graph import ObjectGraph
 
+_FEW, _MANY = 32, 256  # objects that are handled one by one; and what these refer to
+
 ENDS, HELD, SHARED = range(3)
 """It would end; it would stay, as somebody who is not known holds it; other names lead to it, too."""
 
@@ -59,6 +61,8 @@ class Ways:
         reached[starts] = True
         level = np.flatnonzero(reached)
         while len(level):
+            if len(level) <= _FEW:
+                level = self._after_few(level.tolist(), reached)
             counts = self._first[level + 1] - self._first[level]
             total = int(counts.sum())
             skipped = np.repeat(self._first[level] - np.cumsum(counts) + counts, counts)
@@ -68,3 +72,16 @@ class Ways:
             level = np.sort(children)
             level = level[np.append(True, level[1:] != level[:-1])] if len(level) else level
         return np.flatnonzero(reached)
+
+    def _after_few(self, level: list[int], reached: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Reach objects one by one, as in a long chain, as long as there are few; return those to go on with."""
+        while level and len(level) <= _MANY:
+            first, end = self._first.item(level[-1]), self._first.item(level[-1] + 1)
+            if end - first > _MANY:
+                break
+            level.pop()
+            for child in self._child[first:end].tolist():
+                if not reached.item(child):
+                    reached[child] = True
+                    level.append(child)
+        return np.array(level, np.intp)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     _Ranges = tuple[NDArray[np.uint64], NDArray[np.uint64], _Numbers]
 
 _AT_ONCE = 1 << 16  # objects
+_FEW, _MANY = 32, 256  # objects that are followed one by one; and what these refer to
 _BLOCK = np.uint64(16)  # bytes: ALIGNMENT of Objects/obmalloc.c, MALLOC_ALIGNMENT of glibc
 _DICTIONARY: Any = vars(types.ModuleType)["__dict__"]
 _GLOBALS: Any = vars(types.FunctionType)["__globals__"]
@@ -92,6 +93,8 @@ class ObjectGraph:
         del held
         while level:
             tick(sum(len(part.held) for part in level))
+            if sum(len(part.held) for part in level) <= _FEW:
+                level = self._follow_few(level)
             level = [found for part in level for found in self._follow(part)]
         del self._places, self._kinds, self._codes  # before the parts are joined, which takes their memory once more
         self.label = np.concatenate([np.empty(0, np.int32), *self._labels])
@@ -125,6 +128,65 @@ class ObjectGraph:
             if kind.leads:
                 yield from self._children(kind.type, some, numbers, part.labels[at])
 
+    def _follow_few(self, level: list[_Part]) -> list[_Part]:
+        """Follow objects one by one, as in a long chain, as long as there are few; return those to go on with."""
+        begin = few = [
+            (thing, part.first + at, label)
+            for part in level
+            for at, (thing, label) in enumerate(zip(part.held.tolist(), part.labels.tolist(), strict=True))
+        ]
+        added, labels, parents, children = list[Any](), list[int](), list[int](), list[int]()
+        measured: dict[int, tuple[list[Any], list[int]]] = {}
+        first = self._places.count
+        while few and len(few) <= _FEW and len(added) < _AT_ONCE:
+            refer = [self._referents(thing) for thing, _, _ in few]
+            if sum(map(len, refer)) > _MANY:
+                break
+            new = []
+            for (thing, parent, label), others in zip(few, refer, strict=True):
+                things, numbers = measured.setdefault(self._code(id(type(thing)), thing), ([], []))
+                things.append(thing)
+                numbers.append(parent)
+                for one in others:
+                    number, is_new = self._places.add_one(id(one))
+                    parents.append(parent)
+                    children.append(number)
+                    if is_new:
+                        new.append((one, number, label))
+                        added.append(one)
+                        labels.append(label)
+            few = new
+        if few is begin:
+            return level
+        part = _Part(object_words.references(added), first, np.array(labels, np.int32))
+        self.objects.append(part.held)
+        self._labels.append(part.labels)
+        self._edges.append((np.array(parents, np.int32), np.array(children, np.int32)))
+        for code, (things, numbers) in measured.items():
+            if not self._kinds[code].is_beyond:
+                ids = np.fromiter(map(id, things), np.uint64, len(things))
+                self._measure(self._kinds[code], things, ids, np.array(numbers, np.int32))
+        left = len(added) - len(few)
+        return [_Part(part.held[left:], first + left, part.labels[left:])] if few else []
+
+    def _referents(self, thing: Any) -> Sequence[Any]:
+        """Return what one object refers to, as `_children` follows it."""
+        kind = self._kinds[self._code(id(type(thing)), thing)]
+        if not kind.leads or (issubclass(kind.type, dict) and id(thing) in self._beyond):
+            return ()
+        if kind.type is types.FunctionType:
+            self._beyond.add(id(_GLOBALS.__get__(thing)))
+        refer = _referrer(kind.type)
+        found: Sequence[Any] = refer(thing) if refer else thing
+        return found
+
+    def _code(self, address: int, sample: Any) -> int:
+        """Return the number for a class by its address: the place of what is known of it."""
+        if address not in self._codes:
+            self._codes[address] = len(self._kinds)
+            self._kinds.append(kinds.of(sample))
+        return self._codes[address]
+
     def _classes(self, part: _Part) -> NDArray[np.intp]:
         """Return a number for the class of each object; a class may compare as it likes, so its address tells it."""
         found = object_words.classes(object_words.of_objects(part.held))
@@ -133,10 +195,7 @@ class ObjectGraph:
             some, first, codes = np.unique(found, return_index=True, return_inverse=True)
         known = np.empty(len(some), np.intp)
         for at, (address, sample) in enumerate(zip(some.tolist(), first.tolist(), strict=True)):
-            if address not in self._codes:
-                self._codes[address] = len(self._kinds)
-                self._kinds.append(kinds.of(part.held[sample]))
-            known[at] = self._codes[address]
+            known[at] = self._code(address, part.held[sample])
         return known[codes]
 
     def _measure(self, kind: Kind, things: list[Any], ids: NDArray[np.uint64], numbers: _Numbers) -> None:
@@ -174,7 +233,7 @@ class ObjectGraph:
                 yield part
 
 
-def _referrer(kind: Any) -> Callable[[Any], Iterable[Any]] | None:
+def _referrer(kind: Any) -> Callable[[Any], Sequence[Any]] | None:
     """Return the function that gives what an object of a class refers to; None if the object itself does."""
     if kind is tuple or kind is list:  # `in` would ask a metaclass
         return None

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _LEAST = 1 << 12  # slots
 _MIX = np.uint64(0x9E37_79B9_7F4A_7C15)  # Fibonacci hashing: the high half of the product is well mixed
+_MIX_ONE, _ALL_ONES = int(_MIX), (1 << 64) - 1
 _HALF = np.uint64(32)
 
 
@@ -56,6 +57,20 @@ class Places:
             numbers[at[here]] = self._numbers[slot[here]]
             at, slot = at[~here], (slot[~here] + 1) & (len(self._addresses) - 1)
         return numbers, np.concatenate(new) if new else np.empty(0, np.intp)
+
+    def add_one(self, address: int) -> tuple[int, bool]:
+        """Give a number to one address, if it has none; return it, and whether it is new."""
+        if 2 * (self.count + 1) > len(self._addresses):
+            self._grow(2 * (self.count + 1))
+        last = len(self._addresses) - 1
+        slot = (address * _MIX_ONE & _ALL_ONES) >> 32 & last  # as `_slots`
+        while there := self._addresses.item(slot):
+            if there == address:
+                return self._numbers.item(slot), False
+            slot = slot + 1 & last
+        self._addresses[slot], self._numbers[slot] = address, self.count
+        self.count += 1
+        return self.count - 1, True
 
     def _slots(self, addresses: NDArray[np.uint64]) -> NDArray[np.int64]:
         return (((addresses * _MIX) >> _HALF) & np.uint64(len(self._addresses) - 1)).astype(np.int64)

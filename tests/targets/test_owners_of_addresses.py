@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pte_magic.errors import TargetError
-from pte_magic.targets import held_objects
+from pte_magic.targets import held_objects, object_graph
 from pte_magic.targets.disjoint import disjoint, keys
 from pte_magic.targets.owners import Owners, owners
 from pte_magic.targets.places import Places
@@ -84,12 +84,22 @@ def a_graph(draw: st.DrawFn) -> list[Any]:
     return made
 
 
+def one_by_one(few: int) -> pytest.MonkeyPatch:
+    """Follow objects one by one where a level has no more than some, and else many at once; undo it in the end."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(object_graph, "_FEW", few)
+    patch.setattr(held_objects, "_FEW", few)
+    return patch
+
+
 @settings(deadline=None, max_examples=60)
 @given(a_graph(), st.data())
 def test_each_byte_has_one_owner_and_all_bytes_have_one(made: list[Any], data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from(range(len(made))), min_size=1, max_size=8))
     namespace = {f"name{at}": made[one] for at, one in enumerate(names)}
+    patch = one_by_one(data.draw(st.sampled_from([0, 2, 32])))
     found = owners(namespace)
+    patch.undo()
     assert (found.start[1:] >= found.end[:-1]).all()
     assert (found.end > found.start).all()
     seen: dict[int, list[tuple[int, int]]] = {}
@@ -130,6 +140,11 @@ def test_places_are_those_of_a_dictionary(batches: list[list[int]]) -> None:
     places, known = Places(), dict[int, int]()
     for batch in batches:
         before = places.count
+        if len(batch) == 1:
+            number, is_new = places.add_one(batch[0])
+            assert is_new == (batch[0] not in known)
+            assert number == known.setdefault(batch[0], before)
+            continue
         numbers, new = places.add(np.array(batch, np.uint64))
         assert [batch.index(batch[at]) for at in new.tolist()] == new.tolist()  # the first of equal ones
         known |= {batch[at]: before + count for count, at in enumerate(new.tolist())}
@@ -195,6 +210,28 @@ def test_what_ends_is_what_python_ends() -> None:
     del namespace["b"]
     assert [one() is None for one in watched] == [True, True, False]
     assert beyond
+
+
+@pytest.mark.parametrize("few", [0, 32])
+def test_a_long_chain_is_followed_to_its_end(few: int) -> None:
+    depth = 2000
+    chain: list[Any] = [bytes(5000), *range(1000)]
+    for _ in range(depth):
+        chain = [chain, 5]
+    namespace = {"a": chain, "b": [bytes(6000)]}
+    of_lists = 0
+    while len(chain) == 2:
+        of_lists += sys.getsizeof(chain)
+        chain = chain[0]
+    held = chain  # so the last list stays, and what is in it
+    patch = one_by_one(few)
+    found = owners(namespace)
+    patch.undo()
+    assert of_lists <= frees(found, "a") <= of_lists + 32 * depth  # allocators round up
+    assert total(found, "a", held_objects.HELD) > sys.getsizeof(held) + 5000
+    assert 6000 < frees(found, "b") < 7000
+    while namespace["a"] is not held:  # or Python would free it in one go, level by level
+        namespace["a"] = namespace["a"][0]
 
 
 def test_a_circle_ends_and_a_running_function_holds() -> None:
