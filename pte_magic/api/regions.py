@@ -43,7 +43,9 @@ class Regions(OwnFrame):
     ================  ========  ====================================================================================
 
     Values that the walker cannot see are missing: ``page_tables`` without raw entries, ``huge_share`` where huge pages
-    cannot be told from small ones. A page table that no region has addresses below is in no row.
+    cannot be told from small ones, ``shared`` where a page changed while it was read. What such a region is known to
+    share is in ``attrs``: ``shared_at_least`` lists its pid, first address, and bytes. A page table that no region has
+    addresses below is in no row.
     """
 
     __module__ = "pte_magic"
@@ -93,8 +95,13 @@ def of_frame(frame: OwnFrame, known: Layout | None) -> Regions:
         parts.append(part.assign(pid=np.int64(pid)))
     made = pd.concat(parts or [by_region.sums(frame, by_region.Layout(())).assign(pid=np.int64(0))], ignore_index=True)
     made["host"] = pd.Categorical([hardware.host()] * len(made), [hardware.host()])
-    made = made.sort_values(["resident", "size"], ascending=False, kind="stable", ignore_index=True)
-    return Regions(made)
+    known_parts = made.loc[made[by_region.AT_LEAST] > 0, ["pid", "vaddr", by_region.AT_LEAST]]
+    made = made.drop(columns=by_region.AT_LEAST).sort_values(
+        ["resident", "size"], ascending=False, kind="stable", ignore_index=True
+    )
+    found = Regions(made)
+    found.attrs[by_region.AT_LEAST] = known_parts.astype(object).to_numpy().tolist()
+    return found
 
 
 def within(frame: pd.DataFrame, known: Layout | None) -> pd.DataFrame:

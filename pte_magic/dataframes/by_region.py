@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 NEEDED = ("vaddr", "size", "level", "entry", "state", "host", "pid")
 """The columns of entries that the sums are made of; without the others, what they say is missing."""
+AT_LEAST = "shared_at_least"
+"""The column of the shared bytes that are known where others are not; 0 elsewhere."""
 _EXCLUSIVE = "mmap_exclusive"
 _NOT_COUNTED = "p4d"  # the kernel's VmPTE does not count page tables of this level, nor the pgd
 
@@ -67,6 +69,7 @@ def sums(frame: pd.DataFrame, of: Layout) -> pd.DataFrame:
     level = np.asarray(frame["level"].cat.codes, np.int8)
     huge = inside.of(maps[size[maps] > hardware.PAGE_SIZE], size)
     unleveled = inside.of(maps[level[maps] < 0], size) > 0
+    shared, is_unknown = _shared(frame, maps, inside, size)
     share = np.divide(huge, bytes_of, out=np.zeros(len(start)), where=bytes_of > 0)
     return pd.DataFrame(
         {
@@ -77,7 +80,8 @@ def sums(frame: pd.DataFrame, of: Layout) -> pd.DataFrame:
             "resident": bytes_of,
             "huge_share": _masked(share, unleveled | (bytes_of == 0)),
             "swapped": inside.of(np.flatnonzero(frame["state"] == "swap"), size),
-            "shared": _shared(frame, maps, inside, size),
+            "shared": _masked(shared, is_unknown),
+            AT_LEAST: np.where(is_unknown, shared, 0).astype(np.uint64),
             "page_tables": _page_tables(frame, start, end, level),
         }
     )
@@ -117,13 +121,16 @@ def _counts(frame: pd.DataFrame, zeros: NDArray[np.void]) -> NDArray[np.bool_]:
     return maps
 
 
-def _shared(frame: pd.DataFrame, maps: NDArray[np.intp], inside: _Sums, size: NDArray[np.uint64]) -> Any:
+def _shared(
+    frame: pd.DataFrame, maps: NDArray[np.intp], inside: _Sums, size: NDArray[np.uint64]
+) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
+    """Return the shared bytes that are known, and whether there may be more."""
     if _EXCLUSIVE not in frame.columns:
         nothing = inside.of(maps[:0], size)
-        return _masked(nothing, nothing == 0)
+        return nothing, nothing == 0
     exclusive: Any = frame[_EXCLUSIVE].array[maps]
     shared = inside.of(maps[~exclusive.to_numpy(np.bool_, na_value=True)], size)
-    return _masked(shared, inside.of(maps[exclusive.isna()], size) > 0)
+    return shared, inside.of(maps[exclusive.isna()], size) > 0
 
 
 def _page_tables(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from pte_magic.dataframes.by_region import AT_LEAST
 from pte_magic.errors.cut import cut
 from pte_magic.text import screen
 from pte_magic.text.units import counted, size
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _ORDER = ("vaddr", "region", "resident", "huge_share", "swapped", "shared", "size", "permissions", "page_tables")
 _LEAVE = ("page_tables", "shared", "swapped", "huge_share", "size")
 _KEEP = ("vaddr", "region", "resident", "permissions")  # without which rows look alike
+_SHARED = "shared"
 _LONGEST = 28  # characters of a name
 _CONSTANT = ("host", "pid")
 _UNNAMED = "anonymous"
@@ -61,15 +63,36 @@ def _headline(regions: pd.DataFrame) -> str:
     on_huge = f" ({huge / resident:.1%} on huge pages)" if resident and known.all() else ""
     parts = [
         f"{counted(len(regions), 'region')}, {size(int(regions['size'].sum()))}: {size(resident)} resident{on_huge}",
-        *(said(int(regions[name].sum())) for name, said in _SUMS.items() if regions[name].notna().all()),
+        *(_sum(regions, name) for name in _SUMS),
     ]
-    return "; ".join(parts)
+    return "; ".join(filter(None, parts))
+
+
+def _sum(regions: pd.DataFrame, name: str) -> str:
+    """Return the words for the sum of a column; empty if nothing is known."""
+    total = int(regions[name].sum())
+    if regions[name].notna().all():
+        return _SUMS[name](total)
+    known = total + sum(_at_least(regions))
+    return f"at least {_SUMS[name](known)}" if known and name == _SHARED else ""
+
+
+def _at_least(regions: pd.DataFrame) -> list[int]:
+    """Return what is known to be shared of each region of which not all is known; 0 for others."""
+    if "pid" not in regions.columns:
+        return [0] * len(regions)
+    found = {(pid, vaddr): part for pid, vaddr, part in regions.attrs.get(AT_LEAST, ())}
+    places = zip(regions["pid"].tolist(), regions["vaddr"].tolist(), strict=True)
+    return [found.get(place, 0) for place in places]
 
 
 def _shown(regions: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Return the table of texts to show, the largest regions first, and the lines below it."""
     most = pandas_table.most_rows(len(regions))
+    at_least = _at_least(regions)
     nothing = [name for name in _SUMS if (regions[name].fillna(0) == 0).all()]  # the line above says so
+    if any(at_least):
+        nothing = [name for name in nothing if name != _SHARED]
     shown, notes = frame_view.telling(regions.drop(columns=nothing), frame_view.shape_of(regions), _CONSTANT)
     rest = regions["resident"].iloc[most:]
     if len(rest):
@@ -79,6 +102,14 @@ def _shown(regions: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     names += [name for name in shown.columns if name not in names]
     table = frame_view.words(frame_view.labelled(shown[names].iloc[:most]))
     table["region"] = [_short(name) for name in regions["region"].iloc[:most]]
+    if _SHARED in table.columns and regions[_SHARED].isna().any() and not regions[_SHARED].isna().all():
+        missing = regions[_SHARED].isna()
+        table[_SHARED] = [
+            f"≥ {size(known)}" if unknown and known else words
+            for words, unknown, known in zip(table[_SHARED], missing, at_least, strict=False)
+        ]
+        if missing.iloc[: len(table)].any():
+            notes.append(f"≥ and {MISSING} in shared: of some of its pages it is not known, as they changed meanwhile")
     return table, notes
 
 

@@ -177,3 +177,24 @@ def test_frames_that_have_no_regions_here_are_refused() -> None:
     with pytest.raises(TargetError, match="needs the columns"):
         frame.drop(columns="state").regions()
     assert frame.regions()["resident"].max() == frame.loc[frame["state"] == "present", "size"].sum() > np.uint64(0)
+
+
+def test_one_page_of_which_nothing_is_known_takes_away_no_total(new_map: NewMap) -> None:
+    start = new_map(8 * PAGE, advice=NOHUGEPAGE)
+    write(start, 8 * PAGE)
+    with forked():
+        frame = pte_magic.walk("all")
+    mine = frame["vaddr"].between(start, start + 7 * PAGE)
+    if frame.loc[mine, "mmap_exclusive"].isna().any():
+        pytest.skip("needs pagemap and raw entries of one moment")
+    frame.loc[frame.index[mine][0], "mmap_exclusive"] = pd.NA
+    table = frame.regions()
+    row = table[table["vaddr"] <= start].sort_values("vaddr").tail(1)  # neighbours may be one region with it
+    assert row["shared"].isna().all()
+    (known,) = [part for _, vaddr, part in table.attrs["shared_at_least"] if vaddr == row["vaddr"].iloc[0]]
+    assert known >= 7 * PAGE
+    total = int(table["shared"].sum()) + sum(part for *_, part in table.attrs["shared_at_least"])
+    assert f"; at least {units.size(total)} shared" in " ".join(repr(table).split())
+    with pd.option_context("display.max_rows", None):
+        assert f"≥ {units.size(known)} " in repr(table)
+        assert "≥ and - in shared: " in " ".join(repr(table).split())
