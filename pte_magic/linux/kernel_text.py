@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PIECE = 512  # bytes; where there is room for more, the kernel makes more (seq_read_iter(), fs/seq_file.c)
+MOST_PIDS = 1 << 22
+"""No pid is larger: PID_MAX_LIMIT, include/linux/threads.h."""
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 
 

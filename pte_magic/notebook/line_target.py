@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pte_magic.api import walk
 from pte_magic.errors import TargetError
+from pte_magic.linux import kernel_text
 from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.notebook.expressions import Names, compiles, evaluate, names_in, pid_of, short
 from pte_magic.notebook.typed_words import LONGEST_PID, split, words
@@ -66,7 +67,7 @@ def named(text: str, namespace: Mapping[str, Any], *, options: Iterable[str] = (
                 space = stack.enter_context(AddressSpace(meant.address))
                 meant = targets.whole()
             else:
-                meant = _with_note(name, meant)
+                meant = _with_note(name, meant, may_be_pid=pid_text is None)
         yield Named(text, name, value, meant, space)
 
 
@@ -194,8 +195,11 @@ def _refuse_expression(text: str, address: int) -> None:
         raise TargetError(message)
 
 
-def _with_note(text: str, meant: Target) -> Target:
+def _with_note(text: str, meant: Target, *, may_be_pid: bool) -> Target:
     """Return an address at which nothing is mapped with a note that says so, and how its text was read."""
     read = number(text, digits_are_hex=False)
     note = f"nothing is mapped at {meant.address:#x}"
+    plain = text.strip()
+    if may_be_pid and plain.isascii() and plain.isdecimal() and meant.address == int(plain) <= kernel_text.MOST_PIDS:
+        note += f", and no process has the pid {meant.address}"
     return meant._replace(note="; ".join(filter(None, (note, meant.note, read.note if read else ""))))

@@ -11,8 +11,8 @@ from pte_magic.api.sharing.members import members
 from pte_magic.api.sharing.parts import Named, is_container
 from pte_magic.api.sharing.wanted import Wanted
 from pte_magic.errors import TargetError, arguments
-from pte_magic.linux import family
-from pte_magic.linux.address_space import own
+from pte_magic.linux import family, kernel_text
+from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.notebook.expressions import compiles, evaluate, names_in, pid_of
 from pte_magic.notebook.line_target import named, split_pid
 from pte_magic.notebook.typed_words import split
@@ -80,7 +80,12 @@ def _is_value(text: str, namespace: Mapping[str, Any]) -> bool:
 
 
 def _pid(text: str, namespace: Mapping[str, Any]) -> int | None:
-    """Return the pid that a part of a line stands for; None if it is a target, or one with a pid before it."""
+    """Return the pid that a part of a line stands for; None if it is a target, or one with a pid before it.
+
+    Raises:
+        NoSuchProcessError: It can only be a pid, and no process has it.
+
+    """
     if split_pid(text, namespace)[0] is not None:
         return None
     if not text.strip().isdecimal() and not _is_value(text, namespace):
@@ -89,4 +94,8 @@ def _pid(text: str, namespace: Mapping[str, Any]) -> int | None:
     process = holders.own(value, "_popen")  # of multiprocessing: its own pid is a property
     pid = holders.own(value if process is None else process, "pid")
     found = value if type(value) is int else pid
-    return found if type(found) is int and family.member(found) else None
+    if type(found) is not int or family.member(found):
+        return found if type(found) is int else None
+    if 0 < found <= kernel_text.MOST_PIDS:
+        AddressSpace(found).close()  # says that there is no such process; an address is typed in hex
+    return None

@@ -297,7 +297,9 @@ def test_a_lone_number_that_is_nothing_is_said_to_be_an_address() -> None:
                   if not last <= number < last + 10_000 and not Path(f"/proc/{number}").exists())  # fmt: skip
     with named(str(number), {}) as found:
         assert found.meant.address == number
-        assert found.meant.note.startswith(f"nothing is mapped at {number:#x}; {number} was read as decimal, ")
+        assert found.meant.note.startswith(
+            f"nothing is mapped at {number:#x}, and no process has the pid {number}; {number} was read as decimal, "
+        )
     for text, address in (("1e5", 0x1E5), ("0777", 0x777)):  # hex, as the note says
         with named(text, {}) as found:
             assert (found.meant.address, found.meant.note) == (address, f"nothing is mapped at {address:#x}")

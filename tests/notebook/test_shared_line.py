@@ -182,6 +182,8 @@ def test_a_watch_ends_with_its_processes(shell: Shell) -> None:
         ("--watch --every 0.001 b", "every=0.001 is not a number of seconds; type one from 0.01 on"),
         ("--walker nope b", "walker 'nope' does not exist"),
         ("4194304 b", "pid 4194304: no such process"),
+        ("4194304", "pid 4194304: no such process; `ps -e` lists the pids of this host"),
+        ("child, 4194304", "pid 4194304: no such process"),
         ("[haep]", "did you mean"),
     ],
 )

@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
 ALL = "all"
 _THREADS = 8  # at most: the walker in the kernel is asked by one at a time
-_MOST = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
 _PAUSE = 0.2  # seconds between two looks at how far it came
 
 
@@ -164,12 +163,13 @@ def _several(pids: Any, what: str) -> list[Any] | None:
     except Exception:  # noqa: BLE001  (it is somebody else's)
         return None
     try:
-        found = [*islice(each, _MOST + 1)]
+        found = [*islice(each, kernel_text.MOST_PIDS + 1)]
     except Exception as error:  # as above: it may raise at any of its items
         message = f"pids={arguments.shown(pids)} raises {type(error).__name__}; {what}"
         raise TargetError(message) from error
-    if len(found) > _MOST:
-        message = f"pids={arguments.shown(pids)} has more than {_MOST:,} pids, and no host has so many; {what}"
+    if len(found) > kernel_text.MOST_PIDS:
+        message = f"pids={arguments.shown(pids)} has more than {kernel_text.MOST_PIDS:,} pids, "
+        message += f"and no host has so many; {what}"
         raise TargetError(message)
     return found
 
