@@ -12,8 +12,7 @@ from pte_magic.errors import WalkerUnavailableError
 from pte_magic.errors.escapes import visible
 from pte_magic.linux import pagemap
 from pte_magic.linux.hardware import PAGE_SIZE
-from pte_magic.views.html_table import of_frame
-from pte_magic.views.markup import escape
+from pte_magic.views import doctor_table
 
 if TYPE_CHECKING:
     from pte_magic.walkers.walker import Walker
@@ -38,15 +37,10 @@ class Report(pd.DataFrame):
         return Report
 
     def __repr__(self) -> str:
-        return "\n".join([*self._sentence(), self.to_string()])
+        return doctor_table.text(self)
 
     def _repr_html_(self) -> str:
-        with pd.option_context("display.max_colwidth", None):
-            table = of_frame(self)
-        return "\n".join([*(f"<p>{escape(line)}</p>" for line in self._sentence()), table])
-
-    def _sentence(self) -> list[str]:
-        return [self.attrs["sees"]] if "sees" in self.attrs else []
+        return doctor_table.html(self)
 
 
 def doctor() -> pd.DataFrame:

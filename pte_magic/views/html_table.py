@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+WRAPPED = 'style="text-align: left; white-space: normal; overflow-wrap: anywhere"'
+"""The attribute of a cell of sentences."""
+KEPT = 'style="text-align: left; white-space: nowrap; vertical-align: top"'
+"""The attribute of a cell of a word, beside sentences."""
+
 
 def table(rows: Iterable[str], head: str = "", attributes: str = "") -> str:
     """Return a table of rows, below the row of its head, if it has one."""

@@ -18,8 +18,6 @@ _NEEDED = ("check", "found", "forbids", "type_this")
 _NARROWEST, _WIDEST = 30, 110  # letters: of a line of what was found, and of the table
 _FORBIDS = {True: "yes", False: "no"}
 _UNKNOWN = "-"
-_WRAPPED = 'style="text-align: left; white-space: normal; overflow-wrap: anywhere"'
-_KEPT = 'style="text-align: left; white-space: nowrap; vertical-align: top"'
 _CODE = '<code style="background: none; font-size: 100%; white-space: normal">'
 
 
@@ -49,13 +47,13 @@ def html(frame: pd.DataFrame) -> str | None:
         return frame_view.html(frame)
     rows = [
         html_table.row(
-            html_table.row_head(escape(check), _KEPT),
-            html_table.cell(escape(forbids), _KEPT),
-            html_table.cell(escape(found) + _code(todo), _WRAPPED),
+            html_table.row_head(escape(check), html_table.KEPT),
+            html_table.cell(escape(forbids), html_table.KEPT),
+            html_table.cell(escape(found) + _code(todo), html_table.WRAPPED),
         )
         for check, forbids, found, todo in _rows(frame)
     ]
-    head = html_table.row(html_table.column_heads(["check", "forbids", "found, and what to type"], _KEPT))
+    head = html_table.row(html_table.column_heads(["check", "forbids", "found, and what to type"], html_table.KEPT))
     line, *others = _above(frame)
     above = f"<p><b>{escape(line)}</b>{''.join(f'<br>{escape(other)}' for other in others)}</p>"
     return above + scrolled(html_table.table(rows, head, 'class="dataframe"'), "table of checks")

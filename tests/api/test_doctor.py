@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 from conftest import NOBODY, WALKERS, needs_root, python
 from serving import serving
@@ -42,7 +43,7 @@ try:
 except pte_magic.PteMagicError as error:
     raised = str(error)
 print(json.dumps({
-    "sentence": repr(told).splitlines()[0],
+    "sentence": " ".join(repr(told).partition("\\nwalker ")[0].split()),
     "html": told._repr_html_(),
     "rows": told.to_dict("records"),
     "used": sorted(frame["walker"].unique()),
@@ -268,9 +269,23 @@ def test_proc_that_shows_another_process_as_this_one_is_noticed() -> None:
 
 @pytest.mark.parametrize("show", [repr, lambda report: report._repr_html_()], ids=["text", "html"])
 def test_what_to_type_is_never_cut(show: Callable[[Report], str]) -> None:
-    note = "start " + "a long story " * 20 + "end"
-    shown = show(Report({"walker": ["bpf"], "works": [False], "sees": ["nothing"], "note": [note]}))
-    assert note in shown
+    story, typed = "start " + "a long story " * 20 + "end; type ", "sudo " + "/a/long/path" * 9 + "/pte-magic serve"
+    report = Report({"walker": ["bpf"], "works": [False], "sees": ["nothing"], "note": [f"{story}`{typed}`"]})
+    shown = show(report)
+    assert typed in shown
+    assert " ".join(story.split()) in " ".join(shown.split())
+    assert typed in show(report[["note"]])
+
+
+def test_the_walkers_fit_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = pte_magic.doctor()
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = repr(report)
+    assert max(len(line) for line in shown.splitlines() if "`" not in line) <= 80
+    words = " ".join(shown.split())
+    for row in report.to_dict("records"):
+        assert f"{row['walker']} {'?' if row['works'] is pd.NA else 'yes' if row['works'] else 'no'} " in words
+        assert f"{row['sees']} {row['note']}".strip() in words
 
 
 @pytest.mark.skipif("stap" in WALKERS, reason="needs a kernel that loads no modules")
