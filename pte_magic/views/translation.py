@@ -12,8 +12,9 @@ from pte_magic.errors import TargetError
 from pte_magic.formats.describe import HIDDEN, Description, describe, hexadecimal
 from pte_magic.linux import geometry
 from pte_magic.linux.importing import importing
+from pte_magic.text import screen
 from pte_magic.text.units import size
-from pte_magic.views import entry_picture, sheet
+from pte_magic.views import entry_picture, pandas_table, sheet
 from pte_magic.views.html_table import cells, column_heads, row, row_head, table
 from pte_magic.views.markup import KEYS, escape, framed, scrolled
 from pte_magic.views.picture_file import Picture
@@ -21,6 +22,7 @@ from pte_magic.views.picture_file import Picture
 if TYPE_CHECKING:
     from pte_magic.views.bits import BitField
 
+_BELOW_STEP = " " * 10
 _SHORT, _ADDRESS = 32, 64  # bits of an address
 
 
@@ -111,6 +113,13 @@ class Translation(Picture):
 
     def text(self) -> str:
         """Return the way as text."""
+        columns, (headline, *lines) = pandas_table.width(), self._lines()
+        at = len(lines) - len(self.entries)
+        steps = [screen.fitted(line, columns, _BELOW_STEP) for line in lines[at:]]
+        return "\n".join([*pandas_table.sentences([headline]), *lines[:at], *steps])
+
+    def _lines(self) -> list[str]:
+        """Return the headline, the address, and a line for each entry."""
         cells = [(f"{p.low + p.width - 1}:{p.low}", p.name, _number(p), f"{p.value:0{p.width}b}") for p in self.pieces]
         widths = [max(map(len, cell)) for cell in cells]
         lines = [
@@ -122,7 +131,7 @@ class Translation(Picture):
                 f"{place:>9} of the page table {where}: "
                 f"{hexadecimal(entry.entry, entry.width)} {entry.state}, {entry.says}"
             )
-        return "\n".join([self.headline, *lines])
+        return [self.headline, *lines]
 
     def html(self) -> str:
         """Return the way as HTML; each entry opens its picture."""
@@ -148,7 +157,7 @@ class Translation(Picture):
 
     def svg(self) -> str:
         """Return the way as an SVG document: the address, and the bits of each entry."""
-        way = self.text().splitlines()
+        way = self._lines()
         pieces = [sheet.words(way[: -len(self.entries)])]
         for line, entry in zip(way[-len(self.entries) :], self.entries, strict=True):
             pieces += [sheet.words([line]), entry_picture.drawings(entry)[1]]

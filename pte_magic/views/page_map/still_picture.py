@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pte_magic.views import palette, sheet, svg_image
+from pte_magic.views import palette, pandas_table, sheet, svg_image, text_table
 from pte_magic.views.html_table import cell, cells, column_heads, row, table
 from pte_magic.views.markup import escape, framed
 from pte_magic.views.page_map import facts
 from pte_magic.views.page_map.squares import NONE, STEPS, cut
 from pte_magic.views.sheet import Drawing
+from pte_magic.views.text_table import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,15 +35,12 @@ def text(layer: Layer, where: Spans, measure: Measure) -> str:
     """Return the map for a terminal: lines of letters, a legend, and the first runs."""
     line = facts.summary(layer, where)
     if not layer.categories:
-        return line
+        return "\n".join(pandas_table.sentences([line]))
     squares = cut(layer, where, measure, COLUMNS * LINES)
     parts = [
-        [
-            line,
-            facts.scale(squares, layer) + ", with the letter of what most of it is" * facts.blends(squares, measure),
-        ],
+        pandas_table.sentences([line, facts.scale(squares, layer) + _MOST * facts.blends(squares, measure)]),
         lines(layer, squares),
-        legend(layer, mixed=(squares.most == NONE).any()),
+        legend(layer, mixed=bool((squares.most == NONE).any())),
     ]
     if layer.listed:
         runs, total = facts.runs(layer, where)
@@ -58,16 +56,21 @@ def lines(layer: Layer, squares: Squares) -> list[str]:
     return [letters[at : at + COLUMNS] for at in range(0, len(letters), COLUMNS)]
 
 
-def legend(layer: Layer, *, letters: bool = True, mixed: bool = False) -> list[str]:
-    """Return the legend as lines of text, with the letters of its looks, and with that of squares of several."""
-    rows = [facts.legend_head(layer), *map(facts.legend, layer.categories)]
-    if not letters:
-        return _aligned(rows, "<>>>>")
-    known = ["", *(look.letter for look in looks(layer))]
-    rows = [(letter, *words) for letter, words in zip(known, rows, strict=True)]
+def legend(layer: Layer, *, mixed: bool = False) -> list[str]:
+    """Return the legend in the width of the screen, with letters, and with that of squares of several."""
+    head, rows = facts.legend_head(layer), [facts.legend(category) for category in layer.categories]
+    letters = [f"{look.letter} " for look in looks(layer)]
     if mixed:
-        rows.append((palette.MIXED, "several, none more than half of the square", "", "", "", ""))
-    return _aligned(rows, "<<>>>>")
+        letters.append(f"{palette.MIXED} ")
+        rows.append(("several, none more than half of the square", *[""] * (len(head) - 1)))
+    columns = {name: list(cells) for name, cells in zip(head, zip(*rows, strict=True), strict=True)}
+    rules = Rules(("largest run", "runs"), keep=head[:3], wrap=head[:1])
+    return text_table.fitted(columns, letters, pandas_table.width(), rules).lines
+
+
+def legend_of_drawing(layer: Layer) -> list[str]:
+    """Return the legend as lines of text without letters."""
+    return _aligned([facts.legend_head(layer), *map(facts.legend, layer.categories)], "<>>>>")
 
 
 def legend_table(layer: Layer) -> str:
@@ -105,7 +108,7 @@ def svg(layer: Layer, where: Spans, measure: Measure) -> str:
         return sheet.document([sheet.words([line])])
     squares, known = cut(layer, where, measure, COLUMNS * LINES), looks(layer)
     scale = facts.scale(squares, layer) + facts.BLENDS * facts.blends(squares, measure)
-    below = sheet.legend(legend(layer, letters=False), [None, *range(len(known))])
+    below = sheet.legend(legend_of_drawing(layer), [None, *range(len(known))])
     return sheet.document([sheet.words([line, scale]), drawing(known, squares), below], dict(enumerate(known)))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pte_magic.dataframes.diff.words import NOT_LOOKED
-from pte_magic.views import diff_view, sheet, svg_image
+from pte_magic.views import diff_view, pandas_table, sheet, svg_image
 from pte_magic.views.markup import KEYS, escape, framed
 from pte_magic.views.page_map import coloring, facts, layers, squares, still_picture
 from pte_magic.views.page_map.squares import Measure, cut, grain, places
@@ -79,7 +79,7 @@ class TwoMaps(Picture):
 
     def text(self) -> str:
         """Return the maps as letters, with a mark for each square that changed."""
-        parts = [diff_view.headline(self._diff)]
+        parts = ["\n".join(pandas_table.sentences([diff_view.headline(self._diff)]))]
         for each in self._maps:
             marks = "".join("^" if changed else " " for changed in each.changed)
             lines = []
@@ -87,7 +87,7 @@ class TwoMaps(Picture):
                 below = marks[at * still_picture.COLUMNS :][: still_picture.COLUMNS].rstrip()
                 lines += [line, below] if below else [line]
             head = f"{each.title}: {facts.summary(each.layer, each.where)}; {facts.scale(each.squares, each.layer)}"
-            parts.append("\n".join([head, *lines, *still_picture.legend(each.layer)]))
+            parts.append("\n".join([*pandas_table.sentences([head]), *lines, *still_picture.legend(each.layer)]))
         return "\n\n".join(parts)
 
     def html(self) -> str:
@@ -117,7 +117,7 @@ class TwoMaps(Picture):
             pieces += [
                 sheet.words([head]),
                 _drawn(each, first),
-                sheet.legend(still_picture.legend(each.layer, letters=False), codes),
+                sheet.legend(still_picture.legend_of_drawing(each.layer), codes),
             ]
         return sheet.document(pieces, known)
 
