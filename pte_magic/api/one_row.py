@@ -8,6 +8,7 @@ import pandas as pd
 
 from pte_magic.errors import TargetError
 from pte_magic.errors.arguments import index, shown
+from pte_magic.text import screen
 
 
 def raw_entry(frame: pd.DataFrame, row: Any) -> tuple[Any, int]:
@@ -26,7 +27,7 @@ def raw_entry(frame: pd.DataFrame, row: Any) -> tuple[Any, int]:
     if pd.isna(entry):
         walker = frame["walker"].iloc[at] if "walker" in frame.columns else "its origin"
         message = f"row {row if row is not None else at} has no raw entry: {walker} shows none; "
-        message += "pte_magic.doctor() says which walker does"
+        message += f"{screen.doctor()} says which walker does"
         raise TargetError(message)
     return frame.iloc[[at]], int(entry)
 

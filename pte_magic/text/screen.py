@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import shutil
 import sys
@@ -116,3 +117,10 @@ def shell() -> Iterator[None]:
 def either(in_python: str, at_shell: str) -> str:
     """Return the words for who types Python, or those for who types at a shell."""
     return at_shell if _at_shell.get() else in_python
+
+
+def doctor() -> str:
+    """Return what to type to see which walkers work: in a notebook with `%pte`, in other Python, or at a shell."""
+    found = getattr(builtins, "get_ipython", lambda: None)()  # is there while a cell runs
+    has_magics = found is not None and found.find_line_magic("pte") is not None
+    return either("%pte --doctor" if has_magics else "pte_magic.doctor()", "pte-magic doctor")

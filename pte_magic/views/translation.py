@@ -181,7 +181,7 @@ def _why_not(frame: pd.DataFrame) -> str:
     if missing.any():
         at = int(missing.argmax())
         walker = frame["walker"].iloc[at] if "walker" in frame.columns else "its origin"
-        return f"row {at} has no raw entry: {walker} shows none; pte_magic.doctor() says which walker does"
+        return f"row {at} has no raw entry: {walker} shows none; {screen.doctor()} says which walker does"
     which = "this row is" if len(frame) == 1 else f"these {len(frame):,} rows are"
     return f"{which} not the translation of one address; type pte_magic.walk(ADDRESS)"
 
