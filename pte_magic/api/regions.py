@@ -43,9 +43,9 @@ class Regions(OwnFrame):
     ================  ========  ====================================================================================
 
     Values that the walker cannot see are missing: ``page_tables`` without raw entries, ``huge_share`` where huge pages
-    cannot be told from small ones, ``shared`` where a page changed while it was read. What such a region is known to
-    share is in ``attrs``: ``shared_at_least`` lists its pid, first address, and bytes. A page table that no region has
-    addresses below is in no row.
+    cannot be told from small ones, ``shared`` where a page changed while it was read. For such a region, ``attrs`` says
+    how much is known to be shared: ``shared_at_least`` lists its pid, first address, and bytes. A page table that no
+    region has addresses below is in no row.
     """
 
     __module__ = "pte_magic"

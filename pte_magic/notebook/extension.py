@@ -86,37 +86,56 @@ class PteMagics(Magics):
     def pte(self, line: str = "", local_ns: dict[str, Any] | None = None) -> object:
         """Show the page-table entries behind a target, as a DataFrame or as a picture.
 
-        %pte a              the memory of a: arrays, bytes, mmap, ctypes, tensors, DataFrames, Arrow; else the object
-        %pte a[:, -1]       any Python expression; its object is held during the walk
-        %pte a, child.pid a    several targets in one frame; a shared entry is listed once
+        %pte a              the memory of a: arrays, bytes, mmap, ctypes, tensors,
+                            DataFrames, Arrow; else the object
+        %pte a[:, -1]       any Python expression; its object is held during the
+                            walk
+        %pte a, child.pid a
+                            several targets in one frame; a shared entry is listed
+                            once
         %pte 0x7f12345678   one address: its translation, level by level
         %pte START-END      a range, as in /proc/PID/maps
-        %pte [heap]         a region of /proc/PID/maps: [heap], [stack], libc, a file
-        %pte all            the whole address space, shown by region; --runs shows the entries
+        %pte [heap]         a region of /proc/PID/maps: [heap], [stack], libc, a
+                            file
+        %pte all            the whole address space, shown by region; --runs shows
+                            the entries
         %pte 1234           the same of another process
-        %pte 1234 [heap]    any target in another process; the pid may be an expression: %pte child.pid a
-        %pte --frames a     its page frames: map count, flags, node and memory cgroup; as root
-        %pte --frames --summary a    entries and bytes by region, state and page size
+        %pte 1234 [heap]    any target in another process; the pid may be an
+                            expression: %pte child.pid a
+        %pte --frames a     its page frames: map count, flags, node and memory
+                            cgroup; as root
+        %pte --frames --summary a
+                            entries and bytes by region, state and page size
         %pte --bits a       the bits of the first entry; click to change them
         %pte --map a        a picture of all its memory, in squares of as many bytes
-        %pte --translation 0x7f12345678    one address on its way through the page tables
-        %pte --why a        why is it not on huge pages? Each check, and what to type; --why --try a makes them
-        %pte --watch a      a live picture of changes to a; stop it by its button or by running the cell again
+        %pte --translation 0x7f12345678
+                            one address on its way through the page tables
+        %pte --why a        why is it not on huge pages? Each check, and what to
+                            type; --why --try a makes them
+        %pte --watch a      a live picture of changes to a; stop it by its button or
+                            by running the cell again
         %pte --decode 0x8000000153016067
-        %pte --machine      all processes of this host: resident memory by page size, shared, swapped
+        %pte --machine      all processes of this host: resident memory by page
+                            size, shared, swapped
         %pte --machine --map    physical memory by owner
-        %pte --shared a     what do my children still share of a since the fork, and who copied? Without a, by region
-        %pte --shared 1234  the same of another process and its children; --shared --watch shows it live
-        %pte --vars         whose memory is it: a row per variable, and the rest of the process by owner
-        %pte --vars a, b    the same of some variables; --pid CHILD asks for a forked child
+        %pte --shared a     what do my children still share of a since the fork, and
+                            who copied? Without a, by region
+        %pte --shared 1234  the same of another process and its children; --shared
+                            --watch shows it live
+        %pte --vars         whose memory is it: a row per variable, and the rest of
+                            the process by owner
+        %pte --vars a, b    the same of some variables; --pid CHILD asks for a
+                            forked child
         %pte --file PATH    which parts of a file are in the page cache
-        %pte --doctor       what you can see here: the walkers that work, and what to type where one does not
+        %pte --doctor       what you can see here: the walkers that work, and what
+                            to type where one does not
         %pte                a short help
         df = %pte a         keep it: a DataFrame, one row per entry
         %%pte a             run the cell below, and show what it changed; see %%pte?
 
-        Options come first, and the rest of the line is Python; -- ends them, as in %pte -- -a. After the target, an
-        option is written out: %pte a --runs. A ; at the end shows nothing, {expression} and $name are IPython's.
+        Options come first, and the rest of the line is Python; -- ends them, as in
+        %pte -- -a. After the target, an option is written out: %pte a --runs.
+        A ; at the end shows nothing, {expression} and $name are IPython's.
         """
         shell: Any = self.shell
         namespace = shell.user_ns

@@ -69,16 +69,20 @@ class DiffMagics(Magics):
         a[0] = 1
 
         %%pte a, child.pid a    of this process and of another one
-        %%pte --settle 20 a     also changes of up to 20 seconds after the cell, until they end
-        %%pte --map a           two maps beside each other, before and after; what changed is outlined
+        %%pte --settle 20 a     also changes of up to 20 seconds after the cell,
+                                until they end
+        %%pte --map a           two maps beside each other, before and after; what
+                                changed is outlined
 
-        The targets are those of %pte: they exist before the cell runs, and their objects are held while it runs. The
-        cell's output, values and errors are the same as without the magic; after an error, the difference is shown
-        first. A ; at the end of the magic's line shows no difference.
+        The targets are those of %pte: they exist before the cell runs, and their
+        objects are held while it runs. The cell's output, values and errors are the
+        same as without the magic; after an error, the difference is shown first.
+        A ; at the end of the magic's line shows no difference.
 
-        The difference is a DataFrame, one row per changed entry, and becomes _. For several targets it is a dict of
-        differences by their texts. With --map, the picture becomes _, and -o keeps the difference. Entries are read
-        twice: a change that was undone in between is not seen.
+        The difference is a DataFrame, one row per changed entry, and becomes _. For
+        several targets it is a dict of differences by their texts. With --map, the
+        picture becomes _, and -o keeps the difference. Entries are read twice: a
+        change that was undone in between is not seen.
         """
         shell: Any = self.shell
         typed = command_line.read(DiffMagics.difference, line, shell.user_ns)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 SHORT_HELP = """\
-Type %pte and a name. It shows the page-table entries behind that memory: for each page, one entry
-says which piece of physical memory it is, and what may be done with it. With an array a:
+Type %pte and a name. It shows the page-table entries behind that memory:
+for each page, one entry says which piece of physical memory it is, and
+what may be done with it. With an array a:
 
-  %pte a              which entries are behind a, and which bits are set in them?
-  %pte --summary a    is it in memory or swapped out, and did it get huge pages?
+  %pte a              which entries are behind a, and which bits are set?
+  %pte --summary a    is it in memory or in swap, and on huge pages?
   %pte --why a        why is it not on huge pages?
   %pte --map a        the same as a picture
   %pte --frames a     how many processes share each page of it? (as root)
   %pte --bits a       what does each bit of its first entry mean?
-  %%pte a             what does a cell change? This is the first line of that cell
-  %pte 1234 [heap]    the same for another process: its pid, and a region of its memory
-  %pte --shared a     what do processes that I forked share of it, and what have they copied?
-  %pte --vars         which variable has how much memory, and what has the rest?
+  %%pte a             what does a cell change? Its first line is this
+  %pte 1234 [heap]    the same for another process: pid and region
+  %pte --shared a     what do forked processes share, and what is copied?
+  %pte --vars         which variable has how much memory? And the rest?
   %pte --machine      how much memory has each process?
 
 All targets and options: %pte --help

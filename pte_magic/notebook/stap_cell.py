@@ -171,17 +171,21 @@ class StapMagics(Magics):
     @argument("-h", "--help", action="store_true", help="show this help, and run nothing")
     @argument("arguments", nargs="*", metavar="ARGUMENT", help="$1 and @1, $2 and @2 … of the script; put -- first")
     def stap(self, line: str, cell: str | None = None) -> object:
-        r"""Run the cell as SystemTap, and show its output while it runs. Interrupt the kernel to end it.
+        r"""Run the cell as SystemTap, and show its output while it runs.
+
+        Interrupt the kernel to end it.
 
         %%stap
         probe kernel.trace("exceptions:page_fault_user") {
             if (pid() == target())
-                printf("%p %s\n", $address, pte_flags_str(pte_of(task_current(), $first)))
+                printf("%p %s\n", $address,
+                       pte_flags_str(pte_of(task_current(), $first)))
         }
 
-        $first is the value of Python's variable of that name, if there is one: a number, a text, or an array's
-        address. @var("first") is the probe point's own variable in any case. pte_of() and the other functions of
-        pte-magic's tapset are always available.
+        $first is the value of Python's variable of that name, if there is one: a
+        number, a text, or an array's address. @var("first") is the probe point's
+        own variable in any case. pte_of() and the other functions of pte-magic's
+        tapset are always available.
 
         The result is the printed text, or a DataFrame (--table).
         """
