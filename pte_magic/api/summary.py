@@ -19,6 +19,8 @@ _INDEX = ["state", "size"]
 class Summary(OwnFrame):
     """Counts by state and page size, made by `PteFrame.summary`; the data are plain numbers.
 
+    On the screen there is a ``share``, too: of the bytes of all states but ``none``, at which there is nothing.
+
     Index ``state`` and ``size`` (bytes that an entry covers), columns ``entries`` (int64) and ``bytes`` (uint64).
     """
 

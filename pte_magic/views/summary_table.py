@@ -1,4 +1,4 @@
-"""The display of a summary: sizes with units, and the share of all bytes."""
+"""The display of a summary: sizes with units, and shares of the bytes of which there is something."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ def html(summary: pd.DataFrame) -> str:
 
 def _table(summary: pd.DataFrame) -> pd.DataFrame:
     rows = summary.reset_index()
-    total = sum(map(int, rows["bytes"]))
+    # Addresses without anything are most of an address space: shares of all would be nothing for the rest.
+    there = rows["bytes"].where(rows["state"].astype(object) != "none", 0)
+    total = sum(map(int, there))
     return rows.assign(
         size=[size(int(found)) if found else MISSING for found in rows["size"]],
         entries=[f"{found:,}" for found in rows["entries"]],
         bytes=[size(int(found)) if found else MISSING for found in rows["bytes"]],
-        share=[f"{int(found) / total:.1%}" if total and found else MISSING for found in rows["bytes"]],
+        share=[f"{int(found) / total:.1%}" if found else MISSING for found in there],
     )

@@ -8,7 +8,7 @@ from html import unescape
 import numpy as np
 import pandas as pd
 import pytest
-from handmade import NOHUGEPAGE, PAGE, NewMap, write
+from handmade import NOHUGEPAGE, PAGE, NewMap, mprotect, write
 
 import pte_magic
 from pte_magic import Summary
@@ -23,8 +23,19 @@ def test_sizes_have_units_and_a_share(new_map: NewMap, kind: str) -> None:
     text = repr(found) if kind == "text" else re.sub("<[^>]+>", " ", unescape(str(found._repr_html_())))
     words = " ".join(text.split())
     assert "state size entries bytes share" in words
-    assert f"present {units.size(PAGE)} 6 {units.size(6 * PAGE)} 75.0%" in words
-    assert f"none - 2 {units.size(2 * PAGE)} 25.0%" in words
+    assert f"present {units.size(PAGE)} 6 {units.size(6 * PAGE)} 100.0%" in words
+    assert f"none - 2 {units.size(2 * PAGE)} -" in words
+
+
+def test_shares_are_of_what_is_there_and_not_of_addresses(new_map: NewMap) -> None:
+    start = new_map(8 * PAGE, advice=NOHUGEPAGE)
+    write(start, 3 * PAGE)
+    mprotect(start, PAGE, 0)  # state protnone
+    found = pte_magic.walk(start, start + 8 * PAGE).summary()
+    words = " ".join(repr(found).split())
+    assert f"present {units.size(PAGE)} 2 {units.size(2 * PAGE)} 66.7%" in words
+    assert f"protnone {units.size(PAGE)} 1 {units.size(PAGE)} 33.3%" in words
+    assert f"none - 5 {units.size(5 * PAGE)} -" in words
 
 
 def test_the_data_are_numbers_and_results_of_pandas_are_shown_by_pandas(new_map: NewMap) -> None:
