@@ -53,6 +53,6 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     given: argparse.Namespace
     given, rest = made.parse_known_args(words)
     if rest:
-        given.parser.unknown(rest)
+        given.parser.unknown(rest, getattr(given, "pid", None))
     given.command = command
     return given

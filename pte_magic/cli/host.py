@@ -11,6 +11,7 @@ from pte_magic.api.snapshots.take import ALL
 from pte_magic.api.snapshots.take import snapshot as written
 from pte_magic.cli import output, terminal
 from pte_magic.cli.parser import quoted
+from pte_magic.errors import arguments
 from pte_magic.text.typed_numbers import number
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def decode(given: argparse.Namespace) -> None:
             parser.error(f"{quoted(text)} is not a number, such as 0x8000000153016067")
         if read.note:
             terminal.note(read.note)
-        entries.append(read.value)
+        entries.append(arguments.typed_entry(text, read.value))
     frame = decoded(entries, level=given.level, arch=given.arch, release=given.release)
     if given.bits:
         output.no_text_only(given, "--bits")

@@ -55,9 +55,11 @@ class Parser(argparse.ArgumentParser):
         """Write a line, and exit with status 2."""
         self.exit(2, f"{self.prog}: {visible(message)}; type `{self.prog} --help`\n")
 
-    def unknown(self, words: Sequence[str]) -> NoReturn:
-        """Refuse words that are not options, or one too many."""
+    def unknown(self, words: Sequence[str], pid: int | None = None) -> NoReturn:
+        """Refuse words that are not options, or one too many; `pid` is the one that was named."""
         option = next((word for word in words if word.startswith("-")), None)
+        if option is None and pid is not None and words[0].isdecimal():
+            self.error(f"{quoted(words[0])} is one pid too many: name one process at a time, as in `{self.prog} {pid}`")
         if option is None:
             self.error(f"{quoted(words[0])} is a word too many")
         name = option.partition("=")[0]

@@ -170,3 +170,16 @@ def path(value: Any, name: str = "path", *, error: type[PteMagicError] = TargetE
         message = f"{name}={shown(value)} is not a path; type one such as 'before'"
         raise error(message)
     return found
+
+
+def typed_entry(text: str, value: int) -> int:
+    """Return the number that somebody typed for a raw entry.
+
+    Raises:
+        TargetError: No entry has so many bits; names the number as it was typed.
+
+    """
+    if 0 <= value < 1 << 64:
+        return value
+    message = f"{cut(text.strip(), 60)} is not a 64-bit entry; type a number from 0 to {(1 << 64) - 1:#x}"
+    raise TargetError(message)

@@ -10,9 +10,9 @@ import warnings
 from collections import ChainMap
 from typing import TYPE_CHECKING, Any
 
-from pte_magic.errors import PteMagicError, TargetError, said
+from pte_magic.errors import PteMagicError, TargetError, arguments, said
 from pte_magic.errors.cut import cut
-from pte_magic.text.typed_numbers import TypedNumber, is_hex, number
+from pte_magic.text.typed_numbers import HALF_A_RANGE, TypedNumber, is_hex, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,6 +87,7 @@ def entry(text: str, namespace: Mapping[str, Any]) -> TypedNumber:
     text = text.strip()
     found = None if text in namespace else number(text, digits_are_hex=True)
     if found is not None:
+        arguments.typed_entry(text, found.value)
         return found
     try:
         return TypedNumber(evaluate(text, namespace))
@@ -156,6 +157,10 @@ def _cut(text: str) -> str:
 
 
 def _not_python(text: str, error: Exception) -> TargetError:
+    if HALF_A_RANGE.fullmatch(text.strip()):
+        return TargetError(
+            f"{short(text)} is not a range; type START-END, as in /proc/PID/maps: 7f0000000000-7f0000001000"
+        )
     at = error.offset if isinstance(error, SyntaxError) else None
     what = error.msg if isinstance(error, SyntaxError) else f"{type(error).__name__}{_said(error)}"
     place = f", at letter {at} of {len(text.strip())}" if at and "\n" not in text.strip() else ""

@@ -14,7 +14,7 @@ from pte_magic.linux.hardware import PAGE_SIZE, untagged, user_limit
 from pte_magic.linux.importing import importing
 from pte_magic.text import screen
 from pte_magic.text.suggestions import did_you_mean
-from pte_magic.text.typed_numbers import number
+from pte_magic.text.typed_numbers import HALF_A_RANGE, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -160,7 +160,9 @@ def unknown(text: str, space: AddressSpace) -> TargetError:
     names = ", ".join(region_names(space)[:6])
     kinds = screen.either("a START-END range, a region or a defined name", "a START-END range or a region")
     what = f"is not an address, {kinds}"
-    if _LIKE_A_RANGE.fullmatch(text.strip()):
+    if HALF_A_RANGE.fullmatch(text.strip()):
+        what = "is not a range; type START-END, as in /proc/PID/maps"
+    elif _LIKE_A_RANGE.fullmatch(text.strip()):
         what = "is not a range; type it in hex, such as 0x0-0x1000"
     return TargetError(f"{arguments.shown(text)} {what}; regions of pid {space.pid}: {names}, …, all")
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _SIMILAR = 0.6  # of difflib: letters that two names share, by their length
 _IPYTHONS = {"In", "Out", "exit", "quit", "get_ipython"}  # of the variables that the user has not made
 _LONGEST = 100  # letters that a name has, or a mistyped one; comparing takes the square of them
-_ALMOST = 0.7  # of Python's own names, which are many
+_ALMOST = 0.85  # of Python's own names, which are many
 _BETTER = 0.05  # by which the nearest is the only one that is meant
 
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 _PREFIXED = re.compile(r"0[xob]_?[0-9a-f]+(?:_[0-9a-f]+)*", re.IGNORECASE)
 _HEX = re.compile(r"[0-9a-f]+(?:_[0-9a-f]+)*", re.IGNORECASE)
+HALF_A_RANGE = re.compile(r"(?:0x)?[0-9a-f]{5,16}\s*-|-\s*(?:0x)?[0-9a-f]{5,16}", re.IGNORECASE)
+"""A range of which the start or the end is not typed."""
 _PADDED = {8, 16}
 """Digits of ``%08lx`` and ``%016lx``."""
 _LIKE_A_NAME = 8

@@ -30,6 +30,7 @@ ADMINISTRATION = ("serve", "install-module", "install-service")
         ("show", "PID"),
         ("show bash", "'bash' is not the number of a process; `pidof NAME` prints those of a program"),
         ("show -- -1", "'-1' is not the number of a process"),
+        ("show 11 12 13", "'13' is one pid too many: name one process at a time, as in `pte-magic show 11`"),
         ("show 1 [heap] [stack]", "'[stack]' is a word too many"),
         ("show --jsno 1", "there is no option '--jsno'; did you mean '--json'?"),
         ("show --js 1", "there is no option '--js'; did you mean '--json'?"),
@@ -38,6 +39,7 @@ ADMINISTRATION = ("serve", "install-module", "install-service")
         ("diff --seconds nan 1", "'nan' is not a number of seconds"),
         ("decode -l pte 0x67 -l pmd", "argument -l/--level: typed twice, the second time with 'pmd'; type it once"),
         ("show --walker= 1", "argument -w/--walker: the value is empty; type"),
+        ("snapshot", "the following arguments are required: PATH; type"),
         ("diff 1", "diff is around a command or some seconds; add -- COMMAND to the line, or --seconds N"),
         ("diff --seconds 1 1 -- true", "diff is around a command or some seconds"),
         ("decode 0x67 zebra", "'zebra' is not a number, such as 0x8000000153016067"),
@@ -59,6 +61,7 @@ def test_a_wrong_line_is_refused_in_one(typed: str, expected: str) -> None:
     [
         ("decode 0x67 --level ptt", "level 'ptt' does not exist; type one of pgd, p4d, pud, pmd, pte"),
         ("decode 0x67 --arch x86", "x86"),
+        ("decode 0x1ffffffffffffffff", "0x1ffffffffffffffff is not a 64-bit entry; type a number from 0 to 0xf"),
         ("show 999999999", "pid 999999999: no such process"),
         (
             "machine --walker bfp",

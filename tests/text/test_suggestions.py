@@ -57,5 +57,6 @@ def test_names_of_python_and_not_of_ipython() -> None:
     assert said("memoryviw") == "name 'memoryviw' is not defined; did you mean 'memoryview'?"
     assert said("memoryviw", "memory_view") == "name 'memoryviw' is not defined; did you mean 'memory_view'?"
     assert said("outt", "Out", "--out") == "name 'outt' is not defined; did you mean '--out'?"
+    assert said("nope") == "name 'nope' is not defined"  # open is near only by its letters
     assert said("hidde", "_hidden") == "name 'hidde' is not defined"
     assert said("_hidde", "_hidden") == "name '_hidde' is not defined; did you mean '_hidden'?"
