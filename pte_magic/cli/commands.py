@@ -94,7 +94,7 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
     snapshot = new("snapshot", "write the entries of processes to files", "host:snapshot",
                    "Write the raw entries of whole processes to a Parquet data set, which pte_magic.load() opens. Only "
                    "you may read the files: addresses and page frames help an attacker. Needs pyarrow.")  # fmt: skip
-    snapshot.add_argument("path", metavar="PATH", help="a directory, which is made")
+    snapshot.add_argument("path", metavar="PATH", help="a directory, which is made; its parent must exist")
     snapshot.add_argument("pids", metavar="PID", nargs="*", default=[], help="processes, or all (the default)")
     snapshot.add_argument("--public", action="store_true", help="let the umask decide who may read the files")
     _walker(snapshot)

@@ -22,6 +22,7 @@ import pandas as pd
 from pte_magic import walkers
 from pte_magic.api import progress
 from pte_magic.api.snapshots import directories
+from pte_magic.api.snapshots.written import Written
 from pte_magic.dataframes.pandas_compat import TEXT
 from pte_magic.errors import (
     MissingPackageError,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from pte_magic.walkers.walker import Walker
 
 ALL = "all"
+_MADE = 2  # directories: that of the snapshot, and that of the host in it
 _THREADS = 8  # at most: the walker in the kernel is asked by one at a time
 _PAUSE = 0.2  # seconds between two looks at how far it came
 
@@ -65,7 +67,7 @@ def snapshot(
     is complete, so after an interrupt there are only whole files.
 
     Args:
-        path: A directory, which is made; it must not have a snapshot of this host.
+        path: A directory, which is made where its parent is; it must not have a snapshot of this host.
         pids: The processes: this one if None, a pid, several pids, or ``"all"``.
         walker: As for `walk`.
         private: Only this user may read the files (mode 0600, in directories of 0700): addresses and page frames help
@@ -117,14 +119,17 @@ def snapshot(
 
 
 def _make(directory: Path, mode: int, made: list[Path]) -> None:
-    """Make a directory, and those above it that are not there; each that was made is appended to `made`.
+    """Make a directory, and the one of the snapshot above it, as mkdir does; each that was made is appended to `made`.
 
     Raises:
-        TargetError: It is there, or cannot be made.
+        TargetError: It is there, or cannot be made, or what it would be in is not there.
 
     """
     try:
         missing = [directory, *takewhile(lambda parent: not parent.exists(), directory.parents)]
+        if len(missing) > _MADE:
+            message = f"{directories.shown(missing[_MADE])} does not exist; make it first, or check the path"
+            raise TargetError(message)
         for one in reversed(missing):
             one.mkdir(mode, exist_ok=one != directory)
             made.append(one)
@@ -278,6 +283,6 @@ def _table(done: list[_Done]) -> pd.DataFrame:
     columns = {name: [getattr(process, name) for process in done] for name in ("rows", "bytes", "seconds")}
     errors = pd.array([str(process.error) if process.error else None for process in done], dtype=TEXT)
     index = pd.Index([process.pid for process in done], dtype="int64", name="pid")
-    return pd.DataFrame({**columns, "error": errors}, index).astype(
+    return Written({**columns, "error": errors}, index).astype(
         {"rows": "int64", "bytes": "int64", "seconds": "float64"}
     )

@@ -16,6 +16,7 @@ from peaks import waiting
 
 import pte_magic
 from pte_magic.errors import TargetError
+from pte_magic.text import units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,9 +49,26 @@ def refused(do: Callable[[], object]) -> str:
     return text
 
 
+def test_only_the_last_directory_is_made(tmp_path: Path) -> None:
+    said = refused(lambda: pte_magic.snapshot(tmp_path / "mistyped" / "deep" / "new"))
+    assert said == f"{tmp_path}/mistyped/deep does not exist; make it first, or check the path"
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_written_fits_80_columns_with_whole_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = pte_magic.snapshot(tmp_path / "new", [os.getpid(), 1 << 22])
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = repr(told)
+    assert max(map(len, shown.splitlines())) <= 80
+    assert str(told["error"].iloc[-1]) in " ".join(shown.split())
+    assert units.size(int(told["bytes"].iloc[0])) in shown
+    assert repr(told[["rows"]])
+
+
 @pytest.mark.parametrize("name", [b"\xff", b"\xff\xfe/\xc3", "caf\u00e9".encode(), b"a b%41\n'", b"x" * 255], ids=ascii)
 def test_any_name_that_a_file_may_have_is_one(name: bytes, tmp_path: Path) -> None:
     path: Any = os.fsencode(tmp_path) + b"/" + name
+    Path(os.fsdecode(path)).parent.mkdir(exist_ok=True)
     pte_magic.snapshot(path)
     found = pte_magic.load(path)
     assert len(found.frame())
@@ -94,6 +112,7 @@ def test_a_path_that_cannot_be_is_one_line_and_leaves_nothing(
 @needs_root
 def test_who_may_not_look_is_told(tmp_path: Path) -> None:
     hidden = tmp_path / "hidden"
+    hidden.mkdir(mode=0o700)
     pte_magic.snapshot(hidden / "one")
     for directory in (tmp_path, *tmp_path.parents[:2]):
         directory.chmod(0o755)

@@ -24,6 +24,7 @@ number = written = 1
 where = ("snapshots/take.py", "concurrent/futures/thread.py", "threading.py", "pathlib", "pte_magic/api/progress.py")
 while True:
     path = top / "below" / str(number)
+    path.parent.mkdir(exist_ok=True)
     done = interrupted(lambda: pte_magic.snapshot(path, [{pid}]), number, where)
     assert threading.enumerate() == [threading.current_thread()], number
     assert descriptors() == before, number

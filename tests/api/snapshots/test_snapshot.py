@@ -180,7 +180,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(pids: Any, message: str, tmp_p
     (tmp_path / "there").mkdir()
     pte_magic.snapshot(tmp_path / "first", os.getpid())  # which keeps its walker
     shutil.rmtree(tmp_path / "first")
-    for path in (tmp_path / "none" / "below", tmp_path / "there"):
+    for path in (tmp_path / "none", tmp_path / "there"):
         before = descriptors(), threading.active_count()
         with pytest.raises(pte_magic.PteMagicError, match=message) as caught:
             pte_magic.snapshot(path, pids)
