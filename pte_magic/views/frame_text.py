@@ -88,7 +88,8 @@ def _rules(shown: pd.DataFrame) -> text_table.Rules:
     has_entries = "entry" in names and shown["entry"].notna().all()
     leave += [name for name in _ASIDE if has_entries or name != "pfn"]
     leave += [] if "bytes" in leave else ["bytes"]
-    return text_table.Rules(leave, ("vaddr", "entry", *_STATE, *_WORDS), _WORDS, style=_style)
+    keep, last = ("vaddr", "entry", *_STATE, *_WORDS), (first_columns.FLAGS, "kind", "state")
+    return text_table.Rules(leave, keep, _WORDS, last=last, style=_style)
 
 
 def _style(name: str, text: str) -> str:

@@ -23,7 +23,7 @@ def text(frame: Any, columns: int, monkeypatch: pytest.MonkeyPatch) -> list[str]
     return repr(frame).splitlines()
 
 
-@given(st.lists(st.integers(0, (1 << 64) - 1), min_size=1, max_size=20), st.integers(66, 250))
+@given(st.lists(st.integers(0, (1 << 64) - 1), min_size=1, max_size=20), st.integers(50, 250))
 def test_any_entries_fit_and_are_all_there(raw: list[int], columns: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         lines = text(pages(*raw), columns, patch)
