@@ -46,7 +46,7 @@ examples: .venv/ready
 # As wide as any reader's, and of the day of the last change: the page is the same wherever it is made.
 man: .venv/ready
 	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct -- pte_magic/cli) COLUMNS=80 $(BIN)/argparse-manpage \
-	  --module pte_magic.cli.command_line --function parser --project-name pte-magic --manual-title "User Commands" \
+	  --module pte_magic.cli.main_parser --function parser --project-name pte-magic --manual-title "User Commands" \
 	  --description "page-table entries of running processes" --include docs/pte-magic.1.in --output docs/pte-magic.1
 
 support: .venv/ready

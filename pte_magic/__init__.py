@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pte_magic.api.shared import Shared, shared
     from pte_magic.api.shared_watch import SharedWatch
     from pte_magic.api.snapshots.load import load
-    from pte_magic.api.snapshots.saved import Snapshot
-    from pte_magic.api.snapshots.take import snapshot
+    from pte_magic.api.snapshots.saved_snapshot import Snapshot
+    from pte_magic.api.snapshots.take_snapshot import snapshot
     from pte_magic.api.stream import stream
     from pte_magic.api.summary import Summary
     from pte_magic.api.variables.trim import Trimmed, trim
@@ -125,7 +125,7 @@ _MODULES = {
     "ResourceError": "pte_magic.errors",
     "Shared": "pte_magic.api.shared",
     "SharedWatch": "pte_magic.api.shared_watch",
-    "Snapshot": "pte_magic.api.snapshots.saved",
+    "Snapshot": "pte_magic.api.snapshots.saved_snapshot",
     "Summary": "pte_magic.api.summary",
     "SystemTapError": "pte_magic.errors",
     "TargetError": "pte_magic.errors",
@@ -145,7 +145,7 @@ _MODULES = {
     "machine": "pte_magic.api.machine.processes",
     "page_cache": "pte_magic.api.page_cache",
     "shared": "pte_magic.api.shared",
-    "snapshot": "pte_magic.api.snapshots.take",
+    "snapshot": "pte_magic.api.snapshots.take_snapshot",
     "stream": "pte_magic.api.stream",
     "trim": "pte_magic.api.variables.trim",
     "variables": "pte_magic.api.variables.variables",

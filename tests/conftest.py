@@ -34,7 +34,7 @@ from pte_magic.text import screen
 from pte_magic.walkers import helper_protocol
 from pte_magic.walkers.helper_client import HelperWalker
 from pte_magic.walkers.stap import StapWalker
-from pte_magic.workloads.forked import Forked
+from pte_magic.workloads.forked_process import Forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "COLUMNS", "LINES"}}
 _WIDE = ENVIRONMENT | {"COLUMNS": str(WIDE)}
-_AS_USER = "from pte_magic.cli import host, main, output, show, diff, watch\n{become}\nimport sys; sys.exit(main())"
+_COMMANDS = "decode, diff, doctor, machine, main, output, show, snapshot, watch, why"
+_AS_USER = f"from pte_magic.cli import {_COMMANDS}\n{{become}}\nimport sys; sys.exit(main())"
 
 
 def words(*typed: object, user: int | None = None) -> list[str]:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, overload
 
 import pandas as pd
 
-from pte_magic.api import decoded_entries
-from pte_magic.api.one_row import raw_entry
+from pte_magic.api import decoded_frames
 from pte_magic.api.own_frames import OwnFrame
 from pte_magic.api.pte_diff import compare
+from pte_magic.api.raw_entry import raw_entry
 from pte_magic.api.regions import of_frame, whole_space, within
 from pte_magic.api.summary import Summary
 from pte_magic.dataframes import column_names, columns, row_kernels, runs
@@ -280,7 +280,7 @@ def build(  # noqa: PLR0913  (what goes into a frame)
     space: AddressSpace | None = None,
 ) -> PteFrame:
     """Return `decoded_entries.of_walk`, of the same arguments, as a `PteFrame`."""
-    plain = decoded_entries.of_walk(entries, kernel, pid, host, hosts, space)
+    plain = decoded_frames.of_walk(entries, kernel, pid, host, hosts, space)
     take: Any = PteFrame  # the stubs do not know how pandas' subclasses take the columns of a frame over
     made: PteFrame = take._from_mgr(plain._mgr, axes=plain.axes)  # noqa: SLF001  (PteFrame(plain) is a third of a small frame's time)
     made.attrs = plain.attrs
@@ -289,7 +289,7 @@ def build(  # noqa: PLR0913  (what goes into a frame)
 
 def of_columns(found: dict[str, Column], level: NDArray[np.int8], kernel: Kernel) -> PteFrame:
     """Make a frame of decoded entries without addresses."""
-    plain = decoded_entries.without_addresses(found, level, kernel)
+    plain = decoded_frames.without_addresses(found, level, kernel)
     made: PteFrame = PteFrame._own(plain)  # noqa: SLF001  (PteFrame(plain) would look for what is to be restored)
     made.attrs = plain.attrs
     return made

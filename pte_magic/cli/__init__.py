@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from pte_magic.cli import terminal
-from pte_magic.cli.command_line import parse
+from pte_magic.cli.main_parser import parse
 from pte_magic.errors import PteMagicError
 from pte_magic.text import screen
 

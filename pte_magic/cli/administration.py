@@ -7,11 +7,11 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pte_magic.cli.parser import quoted
+from pte_magic.cli.argument_parser import quoted
 from pte_magic.helper import policy
 
 if TYPE_CHECKING:
-    from pte_magic.cli.parser import Parser
+    from pte_magic.cli.argument_parser import Parser
 
 LOCAL = ("bpf", "stap")
 """The walkers that a helper can have."""

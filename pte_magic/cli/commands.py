@@ -6,12 +6,12 @@ import argparse
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pte_magic.cli.parser import quoted
+from pte_magic.cli.argument_parser import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pte_magic.cli.parser import Parser
+    from pte_magic.cli.argument_parser import Parser
 
     Add = Callable[..., Parser]
 
@@ -71,14 +71,14 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
     _walker(diff)
     _output(diff)
 
-    machine = new("machine", "all processes of this host", "host:machine",
+    machine = new("machine", "all processes of this host", "machine:machine",
                   "Show all processes that you may look at, the largest first: their memory by page size, shared and "
                   "swapped memory, and page tables.")  # fmt: skip
     machine.add_argument("--map", action="store_true", help="show physical memory by owner; needs page frames")
     _walker(machine)
     _output(machine)
 
-    decode = new("decode", "the meaning of a number as an entry", "host:decode",
+    decode = new("decode", "the meaning of a number as an entry", "decode:decode",
                  "Decode raw entries; no process is needed. Digits alone are hex, as oopses print them.")  # fmt: skip
     decode.add_argument("values", metavar="VALUE", nargs="+", help="a raw entry, such as 0x8000000153016067")
     decode.add_argument("-l", "--level", default="pte", help="pgd, p4d, pud, pmd or pte (default: pte)")
@@ -87,11 +87,11 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
     decode.add_argument("-b", "--bits", action="store_true", help="show each bit of each entry")
     _output(decode)
 
-    doctor = new("doctor", "what you can see here, and what to type to see more", "host:doctor",
+    doctor = new("doctor", "what you can see here, and what to type to see more", "doctor:doctor",
                  "Say which walkers work here, what each sees, and what to type where one does not work.")  # fmt: skip
     _output(doctor)
 
-    snapshot = new("snapshot", "write the entries of processes to files", "host:snapshot",
+    snapshot = new("snapshot", "write the entries of processes to files", "snapshot:snapshot",
                    "Write the raw entries of whole processes to a Parquet data set, which pte_magic.load() opens. Only "
                    "you may read the files: addresses and page frames help an attacker. Needs pyarrow.")  # fmt: skip
     snapshot.add_argument("path", metavar="PATH", help="a directory, which is made; its parent must exist")

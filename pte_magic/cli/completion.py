@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import argcomplete
 
-from pte_magic.cli.command_line import COMMAND, parser
+from pte_magic.cli.main_parser import COMMAND, parser
 from pte_magic.errors import PteMagicError
 from pte_magic.linux import kernel_text
 from pte_magic.linux.address_space import AddressSpace

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pte_magic.api import walk
-from pte_magic.cli import output, process, terminal
+from pte_magic.cli import output, target_in_process, terminal
 from pte_magic.errors import PteMagicError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def diff(given: argparse.Namespace) -> int:
     """
     if bool(given.command) == (given.seconds is not None):
         given.parser.error("diff is around a command or some seconds; add -- COMMAND to the line, or --seconds N")
-    with process.named(given) as named:
+    with target_in_process.named(given) as named:
         before = walk.walk_target(named.meant, named.space, walker=given.walker, tables=False)
         status = 0
         if given.command:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pte_magic.api import one_address
-from pte_magic.cli import process, terminal
+from pte_magic.api import address_text
+from pte_magic.cli import target_in_process, terminal
 from pte_magic.targets import target as targets
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ def show(given: argparse.Namespace) -> None:
     """
     is_data = given.json or given.csv or given.parquet is not None
     is_table = given.frames or given.runs or given.tables or given.entries
-    with process.named(given) as named:
+    with target_in_process.named(given) as named:
         if named.meant.address is not None and not (is_data or is_table):
-            terminal.show(one_address.text(named.meant, named.space, given.walker))
+            terminal.show(address_text.text(named.meant, named.space, given.walker))
             return
         from pte_magic.api import walk  # noqa: PLC0415  (pandas, which takes longer than an address)
         from pte_magic.cli import output  # noqa: PLC0415  (likewise)
@@ -49,6 +49,6 @@ def summary(given: argparse.Namespace) -> None:
     from pte_magic.api import walk  # noqa: PLC0415  (pandas, which `show` of one address has no use for)
     from pte_magic.cli import output  # noqa: PLC0415  (likewise)
 
-    with process.named(given) as named:
+    with target_in_process.named(given) as named:
         frame = walk.walk_target(named.meant, named.space, walker=given.walker, tables=False)
     output.give(frame.summary(), given)

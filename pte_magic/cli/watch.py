@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pte_magic.api.live_text import shown_by
 from pte_magic.api.watch import Watch
-from pte_magic.cli import process, terminal
+from pte_magic.cli import target_in_process, terminal
 
 if TYPE_CHECKING:
     import argparse
@@ -19,7 +19,7 @@ def watch(given: argparse.Namespace) -> None:
         PteMagicError: It cannot be watched; says why.
 
     """
-    with process.named(given) as named, Watch(named, every=given.every, walker=given.walker) as seen:
+    with target_in_process.named(given) as named, Watch(named, every=given.every, walker=given.walker) as seen:
         shown = shown_by(_write)
         try:
             for _ in seen:

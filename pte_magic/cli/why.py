@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pte_magic.api.why.why import of_target
-from pte_magic.cli import output, process
+from pte_magic.cli import output, target_in_process
 
 if TYPE_CHECKING:
     import argparse
@@ -18,7 +18,7 @@ def why(given: argparse.Namespace) -> None:
         PteMagicError: They cannot be made; says why.
 
     """
-    with process.named(given) as named:
+    with target_in_process.named(given) as named:
         again = f"pte-magic why --try {given.pid} {given.target}"
         found = of_target(
             named.meant, named.space, value=None, again=again, collapses=given.collapse, walker=given.walker

@@ -63,7 +63,7 @@ def mapped(space: AddressSpace, vaddr: NDArray[np.uint64], huge: Bools) -> str |
     if not all(regions[one].file[1] for one in touched):
         return None
     try:
-        mounts = space.kinds_of_mounts()
+        mounts = mapped_files.kinds_of_mounts(space.file("mountinfo"))
     except (NoSuchProcessError, AccessDeniedError):
         return None
     found = {mapped_files.kind(regions[one], mounts, huge=one in large) for one in touched}

@@ -22,10 +22,9 @@ from pte_magic.errors import (
     AccessDeniedError,
     NoAddressSpaceError,
     NoSuchProcessError,
-    PteMagicError,
     arguments,
 )
-from pte_magic.linux import descriptors, kernel_text, mapped_files, regions, smaps
+from pte_magic.linux import kernel_text, process_errors, regions, smaps
 from pte_magic.linux.interrupts import deferred
 from pte_magic.linux.own_pid import own_pid
 
@@ -79,7 +78,7 @@ class AddressSpace:
         except OSError as error:
             why = self._why_none() if self._directory >= 0 else None
             self.close()
-            raise why or _as_ours(error, self.pid) from error
+            raise why or process_errors.as_ours(error, self.pid) from error
         except BaseException:
             self.close()
             raise
@@ -93,7 +92,7 @@ class AddressSpace:
                 made.fd = os.dup(self.fileno())
                 made._directory = os.dup(self._directory)
         except OSError as error:
-            raise _as_ours(error, self.pid) from error
+            raise process_errors.as_ours(error, self.pid) from error
         return made
 
     def _threads(self) -> Iterator[str]:
@@ -140,7 +139,7 @@ class AddressSpace:
         try:
             return kernel_text.read(name, directory=self._directory, enough=enough)
         except OSError as error:
-            raise _as_ours(error, self.pid) from error
+            raise process_errors.as_ours(error, self.pid) from error
 
     def _read_of_memory(self, name: str, enough: Callable[[bytes], bool] | None = None) -> bytes:
         """Return a file about the address space, from any thread that still has it; empty if none has."""
@@ -231,10 +230,6 @@ class AddressSpace:
         """Return the page size of each region in bytes, by the region's first address (``KernelPageSize`` of smaps)."""
         return regions.page_sizes(self._read_of_memory("smaps"))
 
-    def kinds_of_mounts(self) -> dict[bytes, str]:
-        """Return `mapped_files.kinds_of_mounts` of the process' mount namespace; raises as `regions`."""
-        return mapped_files.kinds_of_mounts(self._read("mountinfo"))
-
     def mappings(self, start: int, end: int) -> list[Mapping]:
         """Return what smaps says of the regions that have addresses in ``[start, end)``; raises as `regions`."""
         return smaps.of_smaps(self._read_of_memory("smaps", smaps.Until(end)), self._directory, (start, end))
@@ -278,16 +273,6 @@ class AddressSpace:
 
     def __repr__(self) -> str:
         return f"<AddressSpace of pid {self.pid}{'' if self.fd >= 0 else ', closed'}>"
-
-
-def _as_ours(error: OSError, pid: int) -> PteMagicError:
-    if descriptors.missing(error):
-        return descriptors.none_free()
-    if isinstance(error, PermissionError):
-        return AccessDeniedError(pid)
-    if isinstance(error, (FileNotFoundError, ProcessLookupError)):
-        return NoSuchProcessError(pid)
-    return NoAddressSpaceError(pid, f"/proc/{pid}: {error.strerror}")
 
 
 @functools.cache

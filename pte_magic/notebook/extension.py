@@ -19,7 +19,7 @@ from pte_magic.api.page_cache import page_cache
 from pte_magic.api.watch import Watch, stop_all
 from pte_magic.api.why.why import of_target
 from pte_magic.errors import PteMagicError, TargetError
-from pte_magic.notebook import combinations, command_line, completion, pte_cell, shared_line
+from pte_magic.notebook import combinations, completion, options_and_target, pte_cell, shared_line
 from pte_magic.notebook.about_frames import why_nothing
 from pte_magic.notebook.expressions import entry, short
 from pte_magic.notebook.line_target import at_first_byte, named_together
@@ -141,7 +141,7 @@ class PteMagics(Magics):
         namespace = shell.user_ns
         if local_ns is not None and local_ns is not namespace:  # within a function
             namespace = {**namespace, **local_ns}
-        typed = command_line.read(self.pte, line, namespace)
+        typed = options_and_target.read(self.pte, line, namespace)
         if typed.options.help or not (typed.typed or typed.target):
             print(self.pte.__doc__ if typed.options.help else SHORT_HELP)  # noqa: T201  (it was asked for)
             return None
@@ -237,7 +237,7 @@ def _view(frame: Any, view: str | None, options: argparse.Namespace) -> object:
 
 _OF_ONE = {"watch": "a watch", "map": "a map", "why": "an answer to --why"}
 _NOT_OF_FRAMES = {"watch": _watch, "why": _why}
-_LONG = command_line.long_options(PteMagics.pte)
+_LONG = options_and_target.long_options(PteMagics.pte)
 
 
 def load(shell: InteractiveShell) -> None:

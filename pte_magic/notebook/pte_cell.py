@@ -16,7 +16,7 @@ from pte_magic import walkers
 from pte_magic.api.pte_diff import PteDiffs
 from pte_magic.errors import PteMagicError
 from pte_magic.errors.escapes import visible
-from pte_magic.notebook import command_line
+from pte_magic.notebook import options_and_target
 from pte_magic.notebook.before_after import Around, settle
 from pte_magic.notebook.cell_body import Body
 from pte_magic.notebook.line_target import named
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from pte_magic.api.pte_diff import PteDiff
-    from pte_magic.notebook.command_line import Line
+    from pte_magic.notebook.options_and_target import Line
 
 _CALL = "get_ipython().run_cell_magic('pte', "
 _WORD = re.compile(r"[^\W\d]\w*")
@@ -85,7 +85,7 @@ class DiffMagics(Magics):
         change that was undone in between is not seen.
         """
         shell: Any = self.shell
-        typed = command_line.read(DiffMagics.difference, line, shell.user_ns)
+        typed = options_and_target.read(DiffMagics.difference, line, shell.user_ns)
         if typed.options.help:
             print(self.difference.__doc__)  # noqa: T201  (it was asked for)
             return _nothing() if _is_awaited(shell, cell) else None
@@ -176,7 +176,7 @@ async def _nothing() -> None:
     pass
 
 
-_LONG = command_line.long_options(DiffMagics.difference)
+_LONG = options_and_target.long_options(DiffMagics.difference)
 
 
 def _is_awaited(shell: Any, cell: str) -> bool:

@@ -16,7 +16,7 @@ from pte_magic.errors import NoSuchProcessError, PteMagicError, SystemTapError
 from pte_magic.errors.arguments import shown
 from pte_magic.errors.escapes import visible
 from pte_magic.linux.address_space import own
-from pte_magic.notebook import command_line, typed_words
+from pte_magic.notebook import options_and_target, typed_words
 from pte_magic.notebook.expressions import evaluate, pid_of, short
 from pte_magic.notebook.options import name, seconds
 from pte_magic.notebook.stap.cell_script import NAME, Cell, fill
@@ -71,7 +71,7 @@ def request(line: str, text: str | None, namespace: dict[str, Any]) -> Request |
         UsageError: An option is wrong, or the cell empty.
 
     """
-    typed = command_line.read(StapMagics.stap, line, namespace, is_python=False)
+    typed = options_and_target.read(StapMagics.stap, line, namespace, is_python=False)
     options = typed.options
     if options.help or (text is None and not line.strip()):
         return None

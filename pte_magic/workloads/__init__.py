@@ -12,7 +12,7 @@ that begins at a page boundary. It is unmapped when the last array that uses it 
 from __future__ import annotations
 
 from pte_magic.workloads.advice import collapse, page_out
-from pte_magic.workloads.child import Child, fork_with
+from pte_magic.workloads.fork_with import Child, fork_with
 from pte_magic.workloads.mappings import file_mapping, huge_array, hugetlb_array, private_mapping, shared_mapping
 from pte_magic.workloads.nodes import move_to, nodes
 from pte_magic.workloads.protection import Protection, ProtectionKey, protect, protection_key

@@ -29,7 +29,7 @@ from pte_magic.linux.address_space import own
 from pte_magic.walkers import patience
 from pte_magic.walkers.helper_client import HelperWalker
 from pte_magic.walkers.helper_protocol import ANSWER, AREAS, GO_ON, MEMORY, VARIABLE
-from pte_magic.workloads.forked import Forked
+from pte_magic.workloads.forked_process import Forked
 
 if TYPE_CHECKING:
     import random

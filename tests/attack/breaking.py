@@ -85,18 +85,18 @@ def no_checksum(stack: ExitStack) -> None:
 
 def in_place(stack: ExitStack) -> None:
     """A file that has its name before it is complete."""
-    from pte_magic.api.snapshots import directories, writing  # noqa: PLC0415  (as above)
+    from pte_magic.api.snapshots import dataset_paths, parquet_writer  # noqa: PLC0415  (as above)
 
-    write = writing.write
+    write = parquet_writer.write
 
     def early(walker: Any, space: Any, directory: Path, went_on: Any, **named: Any) -> int:
-        place = directories.of_process(directory, space.pid)
+        place = dataset_paths.of_process(directory, space.pid)
         place.parent.mkdir(exist_ok=True)
         place.write_bytes(b"PAR1")
         time.sleep(0.02)
         return write(walker, space, directory, went_on, **named)
 
-    stack.enter_context(patch.object(writing, "write", early))
+    stack.enter_context(patch.object(parquet_writer, "write", early))
 
 
 def loses_a_piece(stack: ExitStack) -> None:
@@ -128,7 +128,7 @@ def raises(stack: ExitStack) -> None:
             raise ValueError(message)
         return plain(line)
 
-    stack.enter_context(patch("pte_magic.notebook.command_line.plain", wrong))
+    stack.enter_context(patch("pte_magic.notebook.options_and_target.plain", wrong))
 
 
 BROKEN: dict[str, Callable[[ExitStack], None]] = {

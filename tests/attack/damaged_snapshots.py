@@ -20,7 +20,7 @@ from turn import WAIT
 
 import pte_magic
 from pte_magic.errors import PteMagicError
-from pte_magic.workloads.forked import Forked
+from pte_magic.workloads.forked_process import Forked
 
 if TYPE_CHECKING:
     import random

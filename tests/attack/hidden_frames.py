@@ -20,7 +20,7 @@ from pte_magic.linux import hardware
 from pte_magic.linux.address_space import AddressSpace
 from pte_magic.walkers.helper_protocol import AREAS, FRAMES_HIDDEN, GO_ON, TABLES, Status
 from pte_magic.walkers.shared_memory import ENTRIES
-from pte_magic.workloads.forked import Forked
+from pte_magic.workloads.forked_process import Forked
 
 if TYPE_CHECKING:
     from pathlib import Path

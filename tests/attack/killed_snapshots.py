@@ -17,7 +17,7 @@ from turn import WAIT
 
 import pte_magic
 from pte_magic.errors import TargetError
-from pte_magic.workloads.forked import Forked
+from pte_magic.workloads.forked_process import Forked
 
 if TYPE_CHECKING:
     from turn import Turn

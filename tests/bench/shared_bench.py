@@ -11,7 +11,7 @@ import pte_magic
 from pte_magic.linux.address_space import AddressSpace
 from pte_magic.linux.hardware import PAGE_SIZE
 from pte_magic.targets.target import between
-from pte_magic.workloads.forked import Forked
+from pte_magic.workloads.forked_process import Forked
 
 _CHILDREN = 2
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from conftest import lacking
 
-from pte_magic.cli.command_line import COMMAND, parser
+from pte_magic.cli.main_parser import COMMAND, parser
 
 PAGE = Path(__file__).parents[2] / "docs" / "pte-magic.1"
 

@@ -11,7 +11,7 @@ from conftest import python
 from typed_commands import run, said
 
 from pte_magic import walkers
-from pte_magic.cli import administration, command_line
+from pte_magic.cli import administration, main_parser
 from pte_magic.helper import install_service
 from pte_magic.walkers import stap
 from pte_magic.walkers.bpf import walker as bpf
@@ -104,5 +104,5 @@ def test_what_the_parser_says_without_importing_it_is_so() -> None:
 @pytest.mark.parametrize("typed", ["show 1", "summary 1", "watch 1", "diff 1", "machine", "decode 1", "doctor",
                                    "snapshot x", *ADMINISTRATION])  # fmt: skip
 def test_each_command_has_a_function(typed: str) -> None:
-    module, _, name = command_line.parse(typed.split()).function.partition(":")
+    module, _, name = main_parser.parse(typed.split()).function.partition(":")
     assert callable(getattr(importlib.import_module(module), name))

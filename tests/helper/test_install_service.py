@@ -14,7 +14,7 @@ import pytest
 from conftest import NOBODY, needs_root
 
 from pte_magic import cli
-from pte_magic.cli import command_line
+from pte_magic.cli import main_parser
 from pte_magic.helper import install_service, policy, python_location
 from pte_magic.helper.install_service import SERVICE, SOCKET
 from pte_magic.helper.policy import Policy
@@ -78,7 +78,7 @@ def test_the_service_runs_this_python_with_options_that_serve_takes() -> None:
     text = install_service.units(5, 7)[SERVICE]
     command = shlex.split(value(text, "ExecStart"))
     assert command[:5] == [sys.executable, "-P", "-m", "pte_magic", "serve"]
-    given = command_line.parse(command[4:])
+    given = main_parser.parse(command[4:])
     assert (given.function, given.frames) == ("pte_magic.cli.serve:serve", "7")
     assert "--frames" not in install_service.units(5, None)[SERVICE]
     assert dict(pair.split("=", 1) for pair in value(text, "Environment").split()) == NO_THREADS

@@ -13,8 +13,8 @@ from shells import Shell
 from pte_magic import PageCache, Processes, PteFrame, Variables, Why
 from pte_magic.api.watch import Watch
 from pte_magic.notebook import combinations as table
-from pte_magic.notebook.command_line import long_options
 from pte_magic.notebook.extension import PteMagics
+from pte_magic.notebook.options_and_target import long_options
 from pte_magic.notebook.pte_cell import DiffMagics
 from pte_magic.views.bits import BitField
 from pte_magic.views.page_map.page_map import PageMap

@@ -17,9 +17,9 @@ from IPython.core.error import UsageError
 from shells import Shell
 from typed_lines import NAMES, expressions
 
-from pte_magic.notebook.command_line import Line, read
 from pte_magic.notebook.expressions import Names, evaluate
 from pte_magic.notebook.extension import PteMagics
+from pte_magic.notebook.options_and_target import Line, read
 from pte_magic.notebook.placed_values import expanded
 from pte_magic.notebook.pte_cell import DiffMagics
 from pte_magic.notebook.stap_cell import StapMagics

@@ -23,7 +23,7 @@ from waiting import SECONDS, wait_until
 from pte_magic.errors import WorkloadError
 from pte_magic.linux.address_space import own
 from pte_magic.workloads import fork_with, private_mapping, protect, shared_mapping
-from pte_magic.workloads.forked import Forked
+from pte_magic.workloads.forked_process import Forked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

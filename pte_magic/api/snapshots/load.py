@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pte_magic.api.snapshots.saved import Snapshot
+from pte_magic.api.snapshots.saved_snapshot import Snapshot
 from pte_magic.errors import MissingPackageError, arguments
 from pte_magic.linux.importing import importing
 

@@ -10,7 +10,7 @@ from pandas.arrays import IntegerArray
 
 from pte_magic.dataframes import row_kernels
 from pte_magic.dataframes.diff import pieces
-from pte_magic.dataframes.diff.changes import told
+from pte_magic.dataframes.diff.change_text import told
 from pte_magic.dataframes.diff.pairs import Ground, alike, processes, taken
 from pte_magic.dataframes.diff.values import codes, entries
 from pte_magic.dataframes.diff.words import NOT_LOOKED

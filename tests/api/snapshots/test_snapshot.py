@@ -196,7 +196,7 @@ def test_a_kernel_thread_that_was_named_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_process_that_ends_while_it_is_read_leaves_no_file(walker: str, tmp_path: Path) -> None:
-    from pte_magic.api.snapshots.writing import write as write_file  # noqa: PLC0415
+    from pte_magic.api.snapshots.parquet_writer import write as write_file  # noqa: PLC0415
     from pte_magic.linux.address_space import AddressSpace  # noqa: PLC0415
 
     with forked() as child:

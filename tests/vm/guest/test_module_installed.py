@@ -17,7 +17,7 @@ from waiting import wait_until
 
 import pte_magic
 from pte_magic import walkers
-from pte_magic.cli import command_line, serve
+from pte_magic.cli import main_parser, serve
 from pte_magic.errors import WalkerUnavailableError
 from pte_magic.helper.policy import HelperError
 from pte_magic.systemtap import toolchain
@@ -70,7 +70,7 @@ def test_it_is_unloaded_when_the_members_notebook_is_killed() -> None:
 
 def frames_for_nobody() -> str:
     """Return what a helper says that shall show page frames to a group."""
-    given = command_line.parse(["serve", "--walker", "stap", "--frames", str(NOBODY), "--socket", "/none"])
+    given = main_parser.parse(["serve", "--walker", "stap", "--frames", str(NOBODY), "--socket", "/none"])
     try:
         serve.serve(given)
     except HelperError as error:

@@ -21,7 +21,7 @@ import pandas as pd
 
 from pte_magic import walkers
 from pte_magic.api import progress
-from pte_magic.api.snapshots import directories
+from pte_magic.api.snapshots import dataset_paths
 from pte_magic.api.snapshots.written import Written
 from pte_magic.dataframes.pandas_compat import TEXT
 from pte_magic.errors import (
@@ -88,13 +88,13 @@ def snapshot(
     """
     try:
         with importing():
-            from pte_magic.api.snapshots import writing  # noqa: PLC0415  (pyarrow is an extra)
+            from pte_magic.api.snapshots import parquet_writer  # noqa: PLC0415  (pyarrow is an extra)
     except ModuleNotFoundError as error:
         raise MissingPackageError from error
     wanted = _wanted(pids)
     reader = walkers.get(walker)
-    directory = directories.of_host(Path(arguments.path(path)))
-    write = functools.partial(writing.write, private=private)
+    directory = dataset_paths.of_host(Path(arguments.path(path)))
+    write = functools.partial(parquet_writer.write, private=private)
     work = _Work(reader, directory, write, skips=isinstance(pids, str))
     ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # as in a job that a shell has started with `&`
     with Interrupts() as interrupts:  # an exception between any two lines would leave something behind
@@ -128,18 +128,18 @@ def _make(directory: Path, mode: int, made: list[Path]) -> None:
     try:
         missing = [directory, *takewhile(lambda parent: not parent.exists(), directory.parents)]
         if len(missing) > _MADE:
-            message = f"{directories.shown(missing[_MADE])} does not exist; make it first, or check the path"
+            message = f"{dataset_paths.shown(missing[_MADE])} does not exist; make it first, or check the path"
             raise TargetError(message)
         for one in reversed(missing):
             one.mkdir(mode, exist_ok=one != directory)
             made.append(one)
     except FileExistsError:
-        where = directories.shown(directory)
+        where = dataset_paths.shown(directory)
         message = f"{where} exists; name a directory without a snapshot of this host, or remove that one"
         raise TargetError(message) from None
     except OSError as error:
         message = (
-            f"{directories.shown(directory)} cannot be made: {error.strerror}; name a directory that you may write to"
+            f"{dataset_paths.shown(directory)} cannot be made: {error.strerror}; name a directory that you may write to"
         )
         raise TargetError(message) from error
 

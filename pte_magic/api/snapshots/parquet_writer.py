@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pte_magic.api.snapshots import checks, directories, parquet_footer, parquet_rows
+from pte_magic.api.snapshots import checks, dataset_paths, parquet_footer, parquet_rows
 from pte_magic.api.snapshots.checks import Group
 from pte_magic.api.snapshots.origin_of_entries import Facts
 from pte_magic.linux import hardware
@@ -50,7 +50,7 @@ def write(
 
     """
     temporary = directory / f".{space.pid}.tmp"  # names with a dot belong to no data set
-    place = directories.of_process(directory, space.pid)
+    place = dataset_paths.of_process(directory, space.pid)
     try:
         temporary.touch(mode=0o600 if private else 0o666)
         with temporary.open("r+b") as file:

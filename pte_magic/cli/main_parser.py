@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from pte_magic.cli import administration, commands
-from pte_magic.cli.parser import Parser
+from pte_magic.cli.argument_parser import Parser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

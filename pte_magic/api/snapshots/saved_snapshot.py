@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from pte_magic.api import progress, pte_frame
-from pte_magic.api.snapshots import directories
+from pte_magic.api.snapshots import dataset_paths
 from pte_magic.api.stream import ROWS, regrouped
 from pte_magic.errors import TargetError, arguments
 from pte_magic.errors.escapes import visible
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pte_magic.api.pte_frame import PteFrame
-    from pte_magic.api.snapshots.directories import File
+    from pte_magic.api.snapshots.dataset_paths import File
     from pte_magic.api.snapshots.origin_of_entries import Facts
-    from pte_magic.api.snapshots.reading import Opened
+    from pte_magic.api.snapshots.parquet_reader import Opened
     from pte_magic.walkers.entries import Entries
 
 _EVERYTHING = 1 << 57
@@ -47,7 +47,7 @@ class Snapshot:
 
         """
         self.path = path
-        self._files = directories.files(path)
+        self._files = dataset_paths.files(path)
 
     def processes(self) -> pd.DataFrame:
         """List the processes, without reading entries.
@@ -169,6 +169,6 @@ def _hosts(files: Iterable[File]) -> tuple[str, ...]:
 
 def _opened(file: File) -> AbstractContextManager[Opened]:
     with importing():
-        from pte_magic.api.snapshots.reading import opened  # noqa: PLC0415  (pyarrow is an extra)
+        from pte_magic.api.snapshots.parquet_reader import opened  # noqa: PLC0415  (pyarrow is an extra)
 
     return opened(file.path, file.pid)

@@ -8,7 +8,7 @@ import numpy as np
 
 from pte_magic.errors import WorkloadError, arguments
 from pte_magic.linux.hardware import PAGE_SIZE
-from pte_magic.workloads.forked import Forked
+from pte_magic.workloads.forked_process import Forked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
