@@ -279,7 +279,7 @@ def build(  # noqa: PLR0913  (what goes into a frame)
     hosts: tuple[str, ...] = (),
     space: AddressSpace | None = None,
 ) -> PteFrame:
-    """Return `decoded_entries.of_walk`, of the same arguments, as a `PteFrame`."""
+    """Return `decoded_frames.of_walk`, of the same arguments, as a `PteFrame`."""
     plain = decoded_frames.of_walk(entries, kernel, pid, host, hosts, space)
     take: Any = PteFrame  # the stubs do not know how pandas' subclasses take the columns of a frame over
     made: PteFrame = take._from_mgr(plain._mgr, axes=plain.axes)  # noqa: SLF001  (PteFrame(plain) is a third of a small frame's time)

@@ -88,7 +88,7 @@ def test_help_names_all_commands_and_each_has_its_own() -> None:
 
 
 def test_the_parser_needs_no_numpy() -> None:
-    code = "import sys; from pte_magic.cli import command_line; command_line.parser(); print('numpy' in sys.modules)"
+    code = "import sys; from pte_magic.cli import main_parser; main_parser.parser(); print('numpy' in sys.modules)"
     assert python(code) == "False"
 
 
