@@ -21,7 +21,7 @@ top = Path({path!r})
 pte_magic.snapshot(top / "first", [{pid}])
 before = descriptors()
 number = written = 1
-where = ("snapshots/take_snapshot.py", "concurrent/futures/thread.py", "threading.py", "pathlib", "pte_magic/api/progress.py")
+where = ("take_snapshot.py", "concurrent/futures/thread.py", "threading.py", "pathlib", "pte_magic/api/progress.py")
 while True:
     path = top / "below" / str(number)
     path.parent.mkdir(exist_ok=True)
