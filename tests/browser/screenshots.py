@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator
 
 IMAGES = Path(__file__).parents[2] / "examples" / "images"
-WIDTH, HEIGHT = 1000, 1800  # of the window, for all alike, so that all have letters of one size; and all unscrolled
+WIDTH, HEIGHT = 1060, 1800  # of the window, for all alike, so that all have letters of one size; and all unscrolled
 SCALE = 2  # for screens with small pixels
 STYLE = """
 .jp-cell-toolbar, .jp-cell-menu, .jp-Collapser { visibility: hidden !important }
@@ -75,7 +75,7 @@ WATCHED = """def write(first, end):
 write(768, 1024); memory.madvise(mmap.MADV_DONTNEED, 0, 2 << 20); time.sleep(1); write(0, 512)"""
 
 PICTURES = (
-    Picture("first", FIRST, "window", 520),
+    Picture("first", FIRST, "window", 620),
     Picture("regions", (*START, SIZES, "%pte all")),
     Picture("bits", (*START, SMALL, "%pte --bits a")),
     Picture("translation", (*START, SMALL, "%pte --translation a.ctypes.data+0x5123")),
@@ -91,12 +91,11 @@ COLUMNS, LINES = 100, 9  # of the terminal, and of what a command writes at most
 TERMINAL = "terminal"
 PAGE = """<style>
 body { margin: 0; background: BACK; }
-main { width: 970px; border: 1px solid EDGE; border-radius: 8px; overflow: hidden; color: INK; background: BACK; }
+main { width: 1030px; border: 1px solid EDGE; border-radius: 8px; overflow: hidden; color: INK; background: BACK; }
 header { padding: 9px 12px; border-bottom: 1px solid EDGE; background: BAR; display: flex; gap: 7px; }
 header i { width: 11px; height: 11px; border-radius: 50%; background: DOT; }
 pre {
-  width: COLUMNSch; margin: 0; padding: 12px 16px; font: 15px/1.4 "DejaVu Sans Mono", monospace; white-space: pre-wrap;
-  word-break: break-all;
+  width: COLUMNSch; margin: 0; padding: 12px 16px; font: 15px/1.4 "DejaVu Sans Mono", monospace; white-space: pre;
 }
 </style><main><header><i></i><i></i><i></i></header><pre>TEXT</pre></main>"""
 INKS: dict[Theme, dict[str, str]] = {

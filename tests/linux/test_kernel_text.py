@@ -25,7 +25,6 @@ ELSEWHERE = {
     "notebook/stap/messages.py": {"splitlines"},  # escaped before
     "views/entry_picture.py": {"splitlines"},
     "views/pandas_table.py": {"splitlines"},
-    "views/translation.py": {"splitlines"},
     "views/watch_history.py": {"splitlines"},
     "views/markup.py": {"read_text"},  # style sheets and scripts of ours
     "walkers/bpf/walker.py": {"splitlines"},  # the verifier's log
