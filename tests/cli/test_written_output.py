@@ -122,9 +122,9 @@ def test_no_locale_is_in_the_way(
 
 
 def test_bold_is_for_terminals_without_no_color() -> None:
-    plain = said("decode", "--bits", "0x67")
+    plain = said("decode", "--bits", "0x67", env=ENVIRONMENT)
     assert "\x1b" not in plain
-    assert ESCAPE.sub("", said("decode", "--bits", "--color", "always", "0x67")) == plain
+    assert ESCAPE.sub("", said("decode", "--bits", "--color", "always", "0x67", env=ENVIRONMENT)) == plain
     with terminal("decode", "--bits", "0x67") as shown:
         text = shown.end()
     assert ESCAPE.sub("", text) == plain

@@ -22,9 +22,9 @@ pte_magic.snapshot(top / "first", [{pid}])
 before = descriptors()
 number = written = 1
 where = ("take_snapshot.py", "concurrent/futures/thread.py", "threading.py", "pathlib", "pte_magic/api/progress.py")
+(top / "below").mkdir()
 while True:
     path = top / "below" / str(number)
-    path.parent.mkdir(exist_ok=True)
     done = interrupted(lambda: pte_magic.snapshot(path, [{pid}]), number, where)
     assert threading.enumerate() == [threading.current_thread()], number
     assert descriptors() == before, number
@@ -36,8 +36,7 @@ while True:
         for place in (*(top / "below").glob("*/*/*/*"), *(top / "below").glob("*/*/*"), *(top / "below").glob("*/*")):
             (place.unlink if place.is_file() else place.rmdir)()
         path.rmdir()
-        path.parent.rmdir()
-    assert not path.parent.exists(), (number, [*path.rglob("*")])
+    assert not path.exists(), (number, [*path.rglob("*")])
     if not done:
         break
     number += 1
@@ -56,13 +55,13 @@ import os, signal
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 import pte_magic
-from pte_magic.api.snapshots import writing
+from pte_magic.api.snapshots import parquet_writer
 
-def interrupting(*arguments, write=writing.write, **named):
+def interrupting(*arguments, write=parquet_writer.write, **named):
     os.kill(os.getpid(), signal.SIGINT)
     return write(*arguments, **named)
 
-writing.write = interrupting
+parquet_writer.write = interrupting
 print(len(pte_magic.snapshot({path!r})), len(pte_magic.load({path!r}).processes()))
 """
 
