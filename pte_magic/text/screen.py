@@ -20,7 +20,7 @@ BOLD, DIM = "1", "2"
 """Styles, as parameters of the control sequence SGR (ECMA-48, 8.3.117)."""
 
 _NARROWEST = 20  # columns; with fewer, nothing fits
-_FEWEST, _AROUND = 20, 9  # rows of a table at a shell, and the lines above and below it
+_FEWEST, _AROUND = 20, 13  # rows of a table at a shell, and at most the lines around it, with the prompt
 _INDENT = "  "  # of what is left of a long line
 _has_colors: ContextVar[bool] = ContextVar("_has_colors", default=False)
 _at_shell: ContextVar[bool] = ContextVar("_at_shell", default=False)
