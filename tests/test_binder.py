@@ -163,7 +163,9 @@ def test_the_tutorials_hold_and_show_recorded_frames(container: Container) -> No
         assert len(frames) == len(steps), stem
         lacks = {"10_systemtap": "UsageError: ", "11_numa_and_migration": "move_pages(2) is not permitted here"}
         assert lacks.get(stem, "") in printed
-        assert all(re.search(r"walker (bpf|stap)|^ +(page +)?(address +)?code", text, re.MULTILINE) for text in frames)
+        assert all(
+            re.search(r"walker\s+(bpf|stap)|^ +(page +)?(address +)?code", text, re.MULTILINE) for text in frames
+        )
 
 
 def test_jupyterlab_has_what_shows_the_widgets(container: Container) -> None:
