@@ -84,9 +84,9 @@ def test_ranges_as_maps_prints_them() -> None:
                 targets.parse(text, own())
 
 
-@pytest.mark.parametrize("text", ["0-0x1000", "0 - 0X1000", "0x0-0x1000", "00000000-00001000"])
+@pytest.mark.parametrize("text", ["0-0x10000", "0 - 0X10000", "0x0-0x10000", "00000000-00010000"])
 def test_a_range_may_begin_at_a_plain_0(text: str) -> None:
-    assert parsed(text) == targets.Target(((0, 0x1000),))
+    assert parsed(text) == targets.Target(((0, 0x10000),))  # whole pages, of whatever size
 
 
 def test_the_first_range_that_maps_can_print() -> None:
