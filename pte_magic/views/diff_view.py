@@ -19,7 +19,7 @@ from pte_magic.errors import TargetError
 from pte_magic.errors.escapes import visible
 from pte_magic.text import screen
 from pte_magic.text.units import counted, size
-from pte_magic.views import frame_text, frame_view, pandas_table
+from pte_magic.views import frame_text, frame_view, html_table, pandas_table
 from pte_magic.views.headline import shown_as
 from pte_magic.views.text_table import Rules
 from pte_magic.views.value_words import MISSING
@@ -161,5 +161,5 @@ def html(diff: pd.DataFrame) -> str | None:
         made = frame_view.html_table(table, limit)
     made = made.replace(_OPEN, "<b>").replace(_CLOSE, "</b>").replace(_JOIN, _JOINED).replace(_JOIN_END, "</span>")
     if table["change"].astype(str).str.len().max() > _LONG:
-        made = made.replace("<th>change</th>", '<th style="min-width: 14em">change</th>')
+        made = html_table.with_room(made, "change", "14em")
     return frame_view.paragraph([headline(diff)]) + made + frame_view.paragraph(notes)

@@ -125,7 +125,7 @@ def _without_common_flags(first: pd.DataFrame, shown: pd.DataFrame, in_part: lis
     if not same:
         return []
     rest = [[word for word in words if word not in same] for words in rows]
-    if any(rest):
+    if any(rest) or not all(rows):
         first[first_columns.FLAGS] = text_table.cells_of(rest, rows)
     else:
         del first[first_columns.FLAGS]

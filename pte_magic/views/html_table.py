@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from pte_magic.views.markup import escape
@@ -52,6 +53,11 @@ def of_frame(frame: pd.DataFrame, **options: Any) -> str:
     """Return a DataFrame as pandas' table, with options of ``to_html``; above its index is an empty cell."""
     made: str = frame.to_html(notebook=True, **options)
     return made.replace("<th></th>", cell(), 1)
+
+
+def with_room(made: str, name: str, width: str) -> str:
+    """Return a table of which the column of a name has at least a width."""
+    return re.sub(rf"(<th[^>]*)(>{re.escape(escape(name))}</th>)", rf'\1 style="min-width: {width}"\2', made)
 
 
 def _more(attributes: str) -> str:
