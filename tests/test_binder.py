@@ -34,6 +34,7 @@ NO_RIGHTS = "setpriv --reuid=1000 --regid=1000 --clear-groups --bounding-set=-al
 BUILDS = 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])'
 """Kept in the root, so that what only has to be installed again needs no network."""
 FILTER = ("python", "tests/docker_filter.py")
+COMPLETE = {"15_why_workers_grow"}  # it shows what every user sees
 ENVIRONMENT = f"HOME={HOME} PATH={VENV}/bin:/usr/bin:/bin LANG=C.UTF-8"
 
 missing = [name for name in ("git", "mmdebstrap", "setpriv", "unshare") if not shutil.which(name)]
@@ -154,7 +155,7 @@ def test_the_tutorials_hold_and_show_recorded_frames(container: Container) -> No
         code = [cell for cell in notebook.cells if cell.cell_type == "code"]
         printed = "".join(output.get("text", "") for cell in code for output in cell.outputs)
         steps = re.findall(r"^recorded\(", "\n".join(cell.source for cell in code), re.MULTILINE)
-        assert steps, stem
+        assert bool(steps) == (stem not in COMPLETE), stem
         assert len(re.findall("^Recorded on Linux .* not from this machine:$", printed, re.MULTILINE)) == len(steps), (
             stem
         )

@@ -79,7 +79,7 @@ def no_checksum(stack: ExitStack) -> None:
         if not holds and "was written" not in what:
             raise TargetError(what)
 
-    for module in ("reading", "parquet_footer"):
+    for module in ("parquet_reader", "parquet_footer"):
         stack.enter_context(patch(f"pte_magic.api.snapshots.{module}.must", must))
 
 

@@ -16,6 +16,7 @@ ABOUT_USE = {
         "test_a_helper_that_was_started_again_meanwhile_goes_unnoticed",
         "test_an_address_space_that_is_gone_is_told_as_by_every_walker",
     },
+    "test_hostile_helper.py": {"test_a_walk_goes_on_where_the_helper_closed_between_two_walks"},
     "test_install_service.py": {
         "test_a_path_with_any_character_is_one_word_of_the_command",
         "test_systemd_finds_nothing_wrong_with_the_units",
