@@ -17,6 +17,7 @@ from pte_magic.dataframes.pandas_compat import TEXT
 from pte_magic.dataframes.shared_pages import EITHER, HERE, NEVER, SHARED, SWAPPED, THERE
 from pte_magic.errors import TargetError, arguments
 from pte_magic.linux import hardware
+from pte_magic.text import screen
 from pte_magic.text.units import counted, size
 from pte_magic.views import shared_table
 from pte_magic.views.shared_strips import Strip, Strips
@@ -230,5 +231,5 @@ def _hints(counts: Counted) -> list[str]:
     if any(one.by_bit for one in counts.others) and len(counts.others) > 1:
         lines.append("by the exclusive bit, a page is shared if any process has it, too")
     if not counts.raw and selected(counts, (int(EITHER),)).any():
-        lines.append("who wrote is in raw entries; %pte --doctor says how to see these")
+        lines.append(f"who wrote is in raw entries; {screen.doctor()} says how to see these")
     return lines
