@@ -26,7 +26,9 @@ _SHARED, _PRIVATE, _START = attrgetter("shared"), attrgetter("private"), attrget
 
 def in_anonymous(space: AddressSpace, vaddr: NDArray[np.uint64]) -> Bools:
     """Tell which addresses are in regions of anonymous memory only, ``bool[m]``."""
-    return _within([region for region in _regions(space) if region.is_anonymous], vaddr)
+    ascend = _ascend(vaddr)
+    found = _regions(space, vaddr, ascend=ascend)
+    return _within([region for region in found if region.is_anonymous], vaddr, ascend=ascend)
 
 
 def sharing(space: AddressSpace, vaddr: NDArray[np.uint64]) -> tuple[Bools, Bools]:
@@ -45,7 +47,8 @@ def sharing(space: AddressSpace, vaddr: NDArray[np.uint64]) -> tuple[Bools, Bool
         found = []
     none, every = ([one.region for one in found if not bytes_(one)] for bytes_ in (_SHARED, _PRIVATE))
     every += [one.region for one in found if one.bytes.get("KernelPageSize", 0) > PAGE_SIZE]
-    return _within(none, vaddr), _within(sorted(every, key=_START), vaddr)
+    ascend = _ascend(vaddr)
+    return _within(none, vaddr, ascend=ascend), _within(sorted(every, key=_START), vaddr, ascend=ascend)
 
 
 def mapped(space: AddressSpace, vaddr: NDArray[np.uint64], huge: Bools) -> str | None:
@@ -57,7 +60,7 @@ def mapped(space: AddressSpace, vaddr: NDArray[np.uint64], huge: Bools) -> str |
         huge: Which of them are huge, ``bool[m]``.
 
     """
-    regions = _regions(space)
+    regions = _regions(space, vaddr, ascend=_ascend(vaddr))
     at = np.searchsorted(np.array([region.end for region in regions], np.uint64), vaddr, side="right")
     touched, large = set(at.tolist()) - {len(regions)}, set(at[huge].tolist())
     if not all(regions[one].file[1] for one in touched):
@@ -70,16 +73,20 @@ def mapped(space: AddressSpace, vaddr: NDArray[np.uint64], huge: Bools) -> str |
     return found.pop() if len(found) == 1 else None
 
 
-def _regions(space: AddressSpace) -> list[Region]:
+def _regions(space: AddressSpace, vaddr: NDArray[np.uint64], *, ascend: bool) -> list[Region]:
+    """Return the regions that addresses may be in."""
+    if not len(vaddr):
+        return []
+    first, last = (vaddr[0], vaddr[-1]) if ascend else (vaddr.min(), vaddr.max())
     try:
-        return space.regions()
+        return space.regions(int(first), int(last) + 1)
     except (NoSuchProcessError, AccessDeniedError):
         return []
 
 
-def _within(regions: Sequence[Region], vaddr: NDArray[np.uint64]) -> Bools:
+def _within(regions: Sequence[Region], vaddr: NDArray[np.uint64], *, ascend: bool) -> Bools:
     starts, ends = (np.array([getattr(region, side) for region in regions], np.uint64) for side in ("start", "end"))
-    if (vaddr[1:] >= vaddr[:-1]).all():  # nearly always; then there are far fewer regions to look for
+    if ascend:  # nearly always; then there are far fewer regions to look for
         within = np.zeros(len(vaddr), np.bool_)
         for first, last in np.searchsorted(vaddr, np.stack((starts, ends), axis=-1)).tolist():
             within[first:last] = True
@@ -87,3 +94,7 @@ def _within(regions: Sequence[Region], vaddr: NDArray[np.uint64]) -> Bools:
     at = np.searchsorted(ends, vaddr, side="right")
     found: Any = np.append(starts, ~np.uint64(0))[at] <= vaddr
     return np.asarray(found, np.bool_)
+
+
+def _ascend(vaddr: NDArray[np.uint64]) -> bool:
+    return bool((vaddr[1:] >= vaddr[:-1]).all())

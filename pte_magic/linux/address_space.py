@@ -29,7 +29,7 @@ from pte_magic.linux.interrupts import deferred
 from pte_magic.linux.own_pid import own_pid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from types import TracebackType
 
     from pte_magic.linux.regions import Region
@@ -135,13 +135,13 @@ class AddressSpace:
             os.close(fd)
         raise why
 
-    def _read(self, name: str, enough: Callable[[bytes], bool] | None = None) -> bytes:
+    def _read(self, name: str, enough: kernel_text.Enough | None = None) -> bytes:
         try:
             return kernel_text.read(name, directory=self._directory, enough=enough)
         except OSError as error:
             raise process_errors.as_ours(error, self.pid) from error
 
-    def _read_of_memory(self, name: str, enough: Callable[[bytes], bool] | None = None) -> bytes:
+    def _read_of_memory(self, name: str, enough: kernel_text.Enough | None = None) -> bytes:
         """Return a file about the address space, from any thread that still has it; empty if none has."""
         why: NoSuchProcessError | None = None
         for thread in self._threads():
@@ -186,15 +186,21 @@ class AddressSpace:
             self.pid, "exited, or replaced its address space by exec, since it was opened; ask again"
         )
 
-    def regions(self) -> list[Region]:
+    def regions(self, start: int = 0, end: int | None = None) -> list[Region]:
         """Return the lines of ``/proc/PID/maps``, ascending.
+
+        Args:
+            start: Only regions that have addresses from here on,
+            end: and below this one. What lies above is not read, as it takes the kernel a microsecond per region.
 
         Raises:
             NoSuchProcessError: The process has gone.
             AccessDeniedError: The process changed its user since it was opened.
 
         """
-        return regions.of_maps(self._read_of_memory("maps"), self._directory)
+        if end is None:
+            return regions.of_maps(self._read_of_memory("maps"), self._directory)
+        return regions.of_maps(self._read_of_memory("maps", regions.Until(end)), self._directory, (start, end))
 
     def is_deleted(self, region: Region) -> bool:
         """Tell whether a mapped file has no name any more: see `regions.is_deleted`."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pte_magic.errors import NoProcError
 from pte_magic.errors.escapes import visible
@@ -19,23 +19,35 @@ from pte_magic.linux import descriptors
 from pte_magic.linux.interrupts import deferred
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-_PIECE = 512  # bytes; where there is room for more, the kernel makes more (seq_read_iter(), fs/seq_file.c)
 MOST_PIDS = 1 << 22
 """No pid is larger: PID_MAX_LIMIT, include/linux/threads.h."""
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 
 
-def read(path: str | Path, *, directory: int | None = None, enough: Callable[[bytes], bool] | None = None) -> bytes:
+class Enough(Protocol):
+    """The end of what is read of a file: called with each piece of it, it tells whether that is all.
+
+    Attributes:
+        piece: The bytes of a piece; where there is room for more, the kernel makes more (seq_read_iter(),
+            fs/seq_file.c).
+
+    """
+
+    piece: int
+
+    def __call__(self, piece: bytes, /) -> bool:
+        """Take the next piece; tell whether that is all."""
+
+
+def read(path: str | Path, *, directory: int | None = None, enough: Enough | None = None) -> bytes:
     """Return all of a file, or its beginning.
 
     Args:
         path: Its path.
         directory: An open directory, the base of the path.
-        enough: Called with each piece that was read, a few lines; at true, the rest is not read, so the kernel does not
-            make it.
+        enough: Called with each piece that was read; at true, the rest is not read, so the kernel does not make it.
 
     Raises:
         OSError: As of open(2) and read(2).
@@ -47,7 +59,7 @@ def read(path: str | Path, *, directory: int | None = None, enough: Callable[[by
         if enough is None:
             return file.read()
         found = bytearray()
-        while piece := file.read(_PIECE):
+        while piece := file.read(enough.piece):
             found += piece
             if enough(piece):
                 break

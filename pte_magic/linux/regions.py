@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pte_magic.linux import kernel_text
 
+_ADDRESSES = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) ")
 _LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ (\S+) (\d+) *(.*)")
 _DELETED = b" (deleted)"  # d_path(), fs/d_path.c
 _LINE_FEED = rb"\012"  # what a line feed is in maps, and how a name may be written as well
@@ -45,16 +46,40 @@ class Region:
         return not self.file[1] and (self.path in {b"", b"[heap]", b"[stack]"} or self.path.startswith(b"[anon:"))
 
 
-def of_maps(text: bytes, directory: int) -> list[Region]:
+class Until:
+    """The end of what is read of maps: the first region that begins at an address or above it."""
+
+    piece = 4096  # some tens of lines, which take the kernel as long as a system call
+
+    def __init__(self, end: int) -> None:
+        self._end, self._rest = end, b""
+
+    def __call__(self, piece: bytes) -> bool:
+        """Add the next piece of the text; tell whether that is all."""
+        whole, _, self._rest = (self._rest + piece).rpartition(b"\n")
+        last = _ADDRESSES.match(whole, whole.rfind(b"\n") + 1)
+        return last is not None and int(last[1], 16) >= self._end
+
+
+def of_maps(text: bytes, directory: int, within: tuple[int, int] | None = None) -> list[Region]:
     """Return the regions in the text of a maps file, ascending.
 
     Args:
         text: The text.
         directory: The open /proc/PID.
+        within: Only regions that have addresses in this range: its first address, and the first one after it.
 
     """
-    found = map(_LINE.fullmatch, kernel_text.lines(text))
+    lines = kernel_text.lines(text)
+    if within is not None:
+        lines = [line for line in lines if _has_some(line, *within)]
+    found = map(_LINE.fullmatch, lines)
     return [_region(line, directory) for line in found if line]
+
+
+def _has_some(line: bytes, first: int, end: int) -> bool:
+    addresses = _ADDRESSES.match(line)
+    return addresses is not None and int(addresses[1], 16) < end and int(addresses[2], 16) > first
 
 
 def _region(line: re.Match[bytes], directory: int) -> Region:

@@ -57,6 +57,8 @@ class Until:
     fs/proc/task_mmu.c).
     """
 
+    piece = 512  # a few lines
+
     def __init__(self, end: int) -> None:
         self._end, self._rest = end, b""
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,7 @@ from handmade import NONE, PAGE, PM_PFN, PM_PRESENT, READ, WRITE, NewMap, mprote
 import pte_magic
 from pte_magic import walkers
 from pte_magic.errors import AccessDeniedError, NoAddressSpaceError, NoSuchProcessError, PteMagicError
-from pte_magic.linux import hardware, kernel_text
+from pte_magic.linux import hardware, kernel_text, regions
 from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.walkers import helper_protocol
 
@@ -131,6 +132,29 @@ def test_regions_are_those_that_we_mapped(new_map: NewMap) -> None:
         (2 * PAGE, "---p"),
     ]
     assert own().kernel_page_sizes()[address] == PAGE
+
+
+def test_regions_of_a_range_are_those_that_have_addresses_in_it() -> None:
+    with program() as process, AddressSpace(process.pid) as space:
+        every = space.regions()
+        edges = sorted({edge for region in every for edge in (region.start, region.end)})
+        ranges = [(0, 1), *pairwise(edges), *((edge - PAGE, edge + PAGE) for edge in edges[1:]), (edges[3], edges[-3])]
+        for first, end in ranges:
+            wanted = [region for region in every if region.start < end and region.end > first]
+            assert space.regions(first, end) == wanted, (hex(first), hex(end))
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 4096])
+def test_the_regions_above_a_range_are_not_read(size: int) -> None:
+    lines = [b"%x000-%x000 r--p 00000000 fe:01 7 %s /lib\\012b" % (at, at + 1, b" " * at) for at in range(1, 60)]
+    text = b"".join(line + b"\n" for line in lines)
+    enough, read = regions.Until(0x5800), b""
+    for at in range(0, len(text), size):
+        read += text[at : at + size]
+        if enough(text[at : at + size]):
+            break
+    assert len(read) - size <= text.index(b"\n7000-")  # the region before is the first that begins above the range
+    assert [region.start for region in regions.of_maps(read, -1, (0x1000, 0x5800))] == [at << 12 for at in range(1, 6)]
 
 
 def test_region_names_are_paths_even_odd_ones(new_map: NewMap, tmp_path: Path) -> None:
