@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 SPAN = np.dtype([("vaddr", "<u8"), ("size", "<u8"), ("count", "<u4"), ("level", "<i4")])
 """A run of entries of one level: first address, bytes that each entry covers, entries, level."""
+
+
+_SHORT = 16  # entries; up to here Python's own numbers are faster than an array's
+_LONG = 1 << 12  # entries of a run whose addresses are written at once
+_MOST = (1 << 32) - 1  # the count of a span
 
 
 class Entries:
@@ -91,22 +97,22 @@ class Entries:
     @property
     def vaddr(self) -> NDArray[np.uint64]:
         """First address that each entry covers, ``uint64[n]``; computed when asked."""
-        vaddr: NDArray[np.uint64] = self.where()[0].copy()
-        return vaddr
+        found = np.empty(len(self.entry), np.uint64)
+        _put_addresses(found, self._some_spans)
+        return found
 
     def where(self) -> NDArray[np.uint64]:
         """Return `vaddr` and `size` in one array, ``uint64[2, n]``."""
-        spans = self.spans[self.spans["count"] > 0]
+        spans = self._some_spans
         found = np.empty((2, len(self.entry)), np.uint64)
-        vaddr, size = found
-        size[:] = spans["size"] if len(spans) == 1 else self.size
-        # The distance to the entry before; then their sums, in place.
-        vaddr[:] = size
-        starts = np.cumsum(spans["count"], dtype=np.intp) - spans["count"].astype(np.intp)
-        lasts = spans["vaddr"] + spans["size"] * (spans["count"] - np.uint32(1))
-        vaddr[starts] = np.append(spans["vaddr"][:1], spans["vaddr"][1:] - lasts[:-1])
-        np.cumsum(vaddr, out=vaddr)
+        _put_addresses(found[0], spans)
+        found[1] = spans["size"][0] if len(spans) == 1 else np.repeat(spans["size"], spans["count"].astype(np.intp))
         return found
+
+    @property
+    def _some_spans(self) -> NDArray[Any]:
+        spans = self.spans
+        return spans if spans["count"].all() else spans[spans["count"] > 0]
 
     @property
     def end(self) -> int:
@@ -122,6 +128,8 @@ class Entries:
     @property
     def level(self) -> NDArray[np.int8]:
         """Level of each entry, ``int8[n]``: from 0 for pgd to 4 for pte, -1 where unknown; computed when asked."""
+        if len(self.spans) == 1:
+            return np.full(len(self.entry), self.spans["level"][0], np.int8)
         return np.repeat(self.spans["level"].astype(np.int8), self._counts)
 
     @property
@@ -154,6 +162,48 @@ class Entries:
 
     def _like(self, entry: NDArray[np.uint64], spans: NDArray[Any], protnone: NDArray[np.bool_] | None) -> Entries:
         return Entries(entry, spans, self.encoding, self.walker, protnone, self.address_bits)
+
+
+def _put_addresses(to: NDArray[np.uint64], spans: NDArray[Any]) -> None:
+    """Write the first address of each entry to an array, at the speed of memory where a run has thousands of them."""
+    if len(to) <= _SHORT:
+        runs = [range(first, first + size * count, size) for first, size, count, _ in spans.tolist()]
+        to[:] = list(chain.from_iterable(runs))
+        return
+    if len(spans) * _LONG <= len(to):
+        at = 0
+        for first, size, count, _ in spans.tolist():
+            _put_run(to[at : at + count], first, size)
+            at += count
+        return
+    counts = spans["count"].astype(np.intp)
+    # The distance to the entry before; then their sums, in place.
+    to[:] = np.repeat(spans["size"], counts)
+    lasts = spans["vaddr"] + spans["size"] * (spans["count"] - np.uint32(1))
+    to[np.cumsum(counts) - counts] = np.append(spans["vaddr"][:1], spans["vaddr"][1:] - lasts[:-1])
+    np.cumsum(to, out=to)
+
+
+def _put_run(to: NDArray[np.uint64], first: int, size: int) -> None:
+    start = np.uint64(first) + np.arange(min(len(to), _LONG), dtype=np.uint64) * np.uint64(size)
+    parts, rest = divmod(len(to), _LONG)
+    if parts:  # all sums of `start`, which stays in the processor's cache, and the distances of the parts
+        distances = np.arange(parts, dtype=np.uint64) * np.uint64(size * _LONG)
+        np.add.outer(distances, start, out=to[: parts * _LONG].reshape(parts, _LONG))
+    if rest:
+        to[parts * _LONG :] = start[:rest] + np.uint64(parts * _LONG * size)
+
+
+def joined_runs(spans: NDArray[Any]) -> NDArray[Any]:
+    """Return spans with those as one that go on where the one before ends; the same array if there are none."""
+    vaddr, size, count, level = (spans[name] for name in SPAN.names or ())
+    goes_on = (vaddr[1:] == (vaddr + size * count)[:-1]) & (size[1:] == size[:-1]) & (level[1:] == level[:-1])
+    if not goes_on.any() or count.sum(dtype=np.uint64) > _MOST:
+        return spans
+    firsts = np.flatnonzero(np.append(True, ~goes_on))
+    found = spans[firsts]
+    found["count"] = np.add.reduceat(count, firsts)
+    return found
 
 
 def rows_before(spans: NDArray[Any], address: int) -> int:

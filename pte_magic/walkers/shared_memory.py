@@ -13,7 +13,7 @@ from pte_magic.errors import PteMagicError, TargetError, WalkerClosedError, Walk
 from pte_magic.linux import hardware
 from pte_magic.linux.interrupts import Lock
 from pte_magic.walkers import mapping
-from pte_magic.walkers.entries import SPAN, Entries, join, rows_before
+from pte_magic.walkers.entries import SPAN, Entries, join, joined_runs, rows_before
 from pte_magic.walkers.walker import Walker
 
 if TYPE_CHECKING:
@@ -36,8 +36,10 @@ ENTRIES, ENTRIES_AT = (1 << 17) + 1024, SPANS_AT + SPANS * SPAN.itemsize
 """Entries, likewise."""
 MEMORY_BYTES = ENTRIES_AT + ENTRIES * 8
 """The size of the memory."""
+_SPAN = SPAN.itemsize
 
-_RESERVE = 1 << 19  # entries of a result made room for at once; grown when a walk finds more
+_RESERVE = 1 << 21  # entries of a result made room for at once; grown when a walk finds more
+_TABLES_IN = 128  # entries, of which at most one points to a page table on the way
 
 
 def views(memory: mmap.mmap, at: int = 0) -> tuple[NDArray[Any], NDArray[np.uint64]]:
@@ -123,18 +125,22 @@ class SharedMemoryWalker(Walker):
                 entry, spans = self._copy(n, m)
                 found = self._entries_of(entry, spans)
                 return found if m == 1 else found.disjoint(end)
-            # Memory that nothing was written to is not resident, and realloc moves pages, not bytes.
-            entry = np.empty(min((end - start) // hardware.PAGE_SIZE + ENTRIES, _RESERVE), np.uint64)
+            # Memory that nothing was written to is not resident, and realloc moves pages, not bytes. Of pages of the
+            # smallest size the result has just this size: then the C library can give the memory of an earlier one
+            # again, while new pages have to be cleared by the kernel, which takes longer than to fill them.
+            pages = (end - start) // hardware.PAGE_SIZE
+            entry = np.empty(min(pages + tables * (pages // _TABLES_IN + ENTRIES), _RESERVE), np.uint64)
             pieces = [self._take(entry[:n], m)]
             while reached < end:
                 reached, more, m = self._read(space, start, reached, end, tables)
-                if n + more > len(entry):
-                    entry.resize(2 * len(entry), refcheck=False)
+                if n + more > len(entry):  # or a page table changed meanwhile
+                    entry.resize(2 * len(entry) + ENTRIES, refcheck=False)
                 pieces.append(self._take(entry[n : n + more], m))
                 self._check()
                 n += more
-            entry.resize(n, refcheck=False)
-            return self._entries_of(entry, np.concatenate(pieces)).disjoint(end)
+            if n < len(entry):
+                entry.resize(n, refcheck=False)
+            return self._entries_of(entry, joined_runs(np.concatenate(pieces))).disjoint(end)
 
     def _take(self, to: NDArray[np.uint64], m: int) -> NDArray[Any]:
         """Copy all entries to another array; return a copy of the spans."""
@@ -146,7 +152,8 @@ class SharedMemoryWalker(Walker):
         return self._entries[:n], self._spans[:m]
 
     def _copy(self, n: int, m: int) -> tuple[NDArray[np.uint64], NDArray[Any] | bytes]:
-        found = self._entries[:n].copy(), self._spans[:m].copy()
+        # Bytes are copied in a third of the time of an array, of which few ask for more than the entries.
+        found = self._entries[:n].copy(), self._memory[SPANS_AT : SPANS_AT + m * _SPAN]
         self._check()
         return found
 

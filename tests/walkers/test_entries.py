@@ -6,12 +6,12 @@ from itertools import pairwise
 
 import numpy as np
 from comparing import assert_equal
-from handmade import PAGE
+from handmade import HUGE, PAGE
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pte_magic.linux.address_bits import AddressBits
-from pte_magic.walkers.entries import SPAN, Entries, join
+from pte_magic.walkers.entries import SPAN, Entries, join, joined_runs
 
 
 @given(st.lists(st.integers(1, 5), min_size=1), st.booleans(), st.data())
@@ -27,6 +27,38 @@ def test_parts_joined_are_the_whole(counts: list[int], told: bool, data: st.Data
     assert [len(part) for part in parts] == [last - first for first, last in pairwise(cuts)]
     assert all((part.spans["count"] > 0).all() for part in parts)
     assert_equal(join(parts), whole)
+
+
+SIZES = (PAGE, HUGE)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9000), st.integers(0, 1), st.integers(0, 2)), min_size=1, max_size=12))
+def test_addresses_and_sizes_are_those_of_the_runs(runs: list[tuple[int, int, int]]) -> None:
+    """Each run: entries, kind, and how many of its size lie between it and the one before."""
+    reached, told, vaddr, size = 0, [], [], []
+    for count, kind, gap in runs:
+        each = SIZES[kind]
+        reached = -(-reached // each) * each + gap * each
+        told.append((reached, each, count, 4 - kind))
+        vaddr += [reached + each * at for at in range(count)]
+        size += [each] * count
+        reached += each * count
+    spans = np.array(told, SPAN)
+    for one in (spans, joined_runs(spans)):
+        found = Entries(np.zeros(len(vaddr), np.uint64), one, "x86_64", "bpf")
+        assert found.vaddr.tolist() == vaddr
+        assert found.where().tolist() == [vaddr, size]
+        assert found.size.tolist() == size
+        assert found.level.tolist() == [4 if each == PAGE else 3 for each in size]
+
+
+def test_runs_that_go_on_are_one() -> None:
+    told = [(0, PAGE, 2, 4), (2 * PAGE, PAGE, 3, 4), (5 * PAGE, PAGE, 1, 3), (7 * PAGE, PAGE, 1, 3)]
+    spans = np.array(told, SPAN)
+    assert joined_runs(spans).tolist() == [(0, PAGE, 5, 4), *told[2:]]
+    assert joined_runs(spans[1:]).tolist() == told[1:]
+    most = np.array([(0, PAGE, (1 << 32) - 1, 4), (((1 << 32) - 1) * PAGE, PAGE, 1, 4)], SPAN)
+    assert joined_runs(most).tolist() == most.tolist()  # the count has 32 bits
 
 
 def test_what_they_are_is_said_in_a_line() -> None:
