@@ -50,7 +50,7 @@ def on_demand(entries: Entries, kernel: Kernel) -> tuple[dict[str, Column], Kern
     level, kernel = entries.level, _kernel_of(entries, kernel)
     source = Undecoded(entries.entry, level, kernel)
     found = Decoding(source)
-    found |= source.columns("state", "kind", "cache")
+    found.look_for("state", "kind", "cache")
     found["level"] = Column(level)
     return found, kernel, source
 

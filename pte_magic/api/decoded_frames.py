@@ -55,7 +55,7 @@ def of_walk(  # noqa: PLR0913, PLR0917  (what goes into a frame)
     blocks: list[tuple[Any, NDArray[np.intp]]] = [(where, np.array([0, 1]))]
     places = columns.places(kernel)
     if source:
-        found = {name: found[name] for name in columns.EAGER if name in found}
+        found = {name: column for name, column in found.items() if name in columns.EAGER}
     blocks += [(array, places[name]) for name, array in columns.arrays(found, n, kernel, source).items()]
     for name, dtype, code in (
         ("host", _categories(hosts), hosts.index(host)),

@@ -124,6 +124,7 @@ class _Later:
 
     def __init__(self, source: Source, name: str, dtype: Any) -> None:
         self.source, self.name, self.dtype = source, name, dtype
+        self.n = len(source)  # pandas asks several times
 
     @property
     def kept(self) -> tuple[NDArray[Any], NDArray[np.bool_]] | None:
@@ -225,12 +226,12 @@ class Lazy(metaclass=_AsPlain):
         return self._later.dtype
 
     def __len__(self) -> int:
-        return len(self._later.source)
+        return self._later.n
 
     @property
     def shape(self) -> tuple[int]:
         """The number of values."""
-        return (len(self),)
+        return (self._later.n,)
 
     @property
     def ndim(self) -> int:

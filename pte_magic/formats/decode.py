@@ -121,7 +121,7 @@ def columns(
     byte = octets(entry, kernel) if names is None else _octets(entry)
     if shape is None:
         shape = shapes(entry, level, byte, kernel)
-    there = int(np.bitwise_or.reduce(np.uint16(1) << shape))
+    there = int(np.bitwise_or.reduce(np.uint16(1) << (shape if shape.strides[0] else shape[:1])))
     todo = plan(kernel, there) if names is None else narrowed(kernel, there, names)
     found = {"entry": Column(entry)}
     if names is None or "state" in names:

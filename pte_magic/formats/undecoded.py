@@ -12,6 +12,7 @@ from pte_magic.formats import decode
 from pte_magic.formats.field import LEAVES, TABLES, Shape
 from pte_magic.formats.format import frame_mask
 from pte_magic.formats.kernel import fields
+from pte_magic.formats.narrowed_plan import bits_read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from pte_magic.formats.decode import Column
     from pte_magic.formats.kernel import Kernel
+
+_FEW = 1 << 10  # entries; of more, those that are alike are decoded once
 
 
 class Undecoded:
@@ -55,7 +58,16 @@ class Undecoded:
 
     def columns(self, *names: str) -> dict[str, Column]:
         """Return some columns, as `decode.columns` does: without those that no entry has."""
-        return decode.columns(self.entry, self.level, self.kernel, frozenset(names), self._shape)
+        wanted, n = frozenset(names), len(self)
+        if n <= _FEW or self._shape.strides[0] or self._varying & bits_read(self.kernel, 1 << self._shape[0], wanted):
+            return decode.columns(self.entry, self.level, self.kernel, wanted, self._shape)
+        found = decode.columns(self.entry[:1], self.level[:1], self.kernel, wanted, self._shape[:1])
+        return {name: _repeated(column, n) for name, column in found.items()}
+
+    @functools.cached_property
+    def _varying(self) -> int:
+        """The bits that are set in some entries only."""
+        return int(np.bitwise_or.reduce(self.entry) ^ np.bitwise_and.reduce(self.entry))
 
     def rows(self, rows: NDArray[np.intp]) -> Undecoded:
         """Return the entries of some rows, by their numbers."""
@@ -88,16 +100,27 @@ class Undecoded:
         return found
 
 
+def _repeated(column: decode.Column, n: int) -> decode.Column:
+    values, missing = column
+    return decode.Column(np.full(n, values[0]), None if missing is None else np.full(n, missing[0]))
+
+
 class Decoding(dict[str, "Column"]):
     """The columns of entries by name, each decoded when somebody looks for it."""
 
     def __init__(self, source: Undecoded) -> None:
         self._source = source
+        self._asked: set[object] = set()
         super().__init__()
 
+    def look_for(self, *names: str) -> None:
+        """Decode some columns at once."""
+        self._asked.update(names)
+        self.update(self._source.columns(*names))
+
     def __contains__(self, name: object) -> bool:
-        if not super().__contains__(name):
-            self.update(self._source.columns(str(name)))
+        if not super().__contains__(name) and name not in self._asked:
+            self.look_for(str(name))
         return super().__contains__(name)
 
 
