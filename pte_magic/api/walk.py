@@ -85,7 +85,7 @@ def entries(target: object, end: int | None = None, *, pid: int | None = None, w
 def resolve(target: Any, end: int | None, space: AddressSpace) -> Target:
     """Return the addresses that a target stands for in `space`."""
     kind = type(target)  # never __class__, which may be anything
-    if issubclass(kind, (int, np.integer)) and kind is not bool:
+    if kind is int or (issubclass(kind, (int, np.integer)) and kind is not bool):
         start = arguments.address(target, "target")
         return targets.at(start) if end is None else targets.between(start, arguments.address(end, "end"))
     if issubclass(kind, Target):

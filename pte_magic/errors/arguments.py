@@ -96,6 +96,8 @@ def _whole(least: int | None) -> str:
 
 def address(value: Any, name: str) -> int:
     """Return an address. Raises as `integer`."""
+    if type(value) is int and 0 <= value < 1 << _BITS:  # nearly always
+        return value
     return integer(value, name, "type an address, such as 0x7f0000000000")
 
 

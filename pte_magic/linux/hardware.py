@@ -136,8 +136,10 @@ def untagged(address: int) -> int:
     Memory tagging (MTE) puts one there, and a tagging allocator returns such pointers. Bit 55 is set in kernel
     addresses, which are not changed (Documentation/arch/arm64/tagged-pointers.rst).
     """
+    if machine() != "arm64":
+        return address
     is_users = 0 <= address < 1 << 64 and not address >> (_TAG_SHIFT - 1) & 1
-    return address & ((1 << _TAG_SHIFT) - 1) if is_users and machine() == "arm64" else address
+    return address & ((1 << _TAG_SHIFT) - 1) if is_users else address
 
 
 @functools.cache

@@ -91,7 +91,8 @@ def get(name: str = AUTO) -> Walker:
         TargetError: There is no such walker.
 
     """
-    name = arguments.text(name, "walker", f"type one of {AUTO}, {', '.join(NAMES)}")
+    if type(name) is not str:
+        name = arguments.text(name, "walker", f"type one of {AUTO}, {', '.join(NAMES)}")
     found = _chosen.get(name)
     if found is None or found.closed or (name == AUTO and helper_greeting.is_awaited() and helper_greeting.has_come()):
         found = _chosen[name] = _choose(name)
