@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
     from pte_magic.targets.object_graph import ObjectGraph
 
+_BYTES: Any = np.ndarray.__dict__["nbytes"].__get__
 _SMALL = 2  # times as many bytes are kept as are shown, at least
 
 
@@ -29,20 +30,27 @@ class Kept(NamedTuple):
 
 def kept(graph: ObjectGraph) -> dict[int, Kept]:
     """Return what small views keep, by the root that leads to it."""
-    numbers, sizes = graph.arrays
-    size = np.full(len(graph.label), -1, np.int64)  # of arrays
-    size[numbers] = sizes
-    is_view = (size[graph.parent] >= 0) & (size[graph.child] >= 0)
-    parent, child = graph.parent[is_view], graph.child[is_view]
-    known = np.zeros(len(size), np.bool_)  # some other way leads to these
+    if not graph.memory.views:
+        return {}
+    count = len(graph.label)
+    shown = np.full(count, -1, np.int64)  # of views
+    for numbers, sizes in graph.memory.views:
+        shown[numbers] = sizes
+    is_view = shown[graph.parent] >= 0
+    known = np.zeros(count, np.bool_)  # some other way leads to these
     known[graph.child[~is_view]] = True
     known[graph.root] = True
-    shown = np.bincount(child, size[parent], len(size)).astype(np.int64)
-    views = np.bincount(child, minlength=len(size))
+    parent, child = graph.parent[is_view], graph.child[is_view]
+    keep = ~known[child]
+    parent, child = parent[keep], child[keep]
+    bases, of = np.unique(child, return_inverse=True)  # and what else arrays of derived classes refer to
+    views, bytes_ = np.bincount(of), np.bincount(of, shown[parent])
     found: dict[int, Kept] = {}
-    for base in np.flatnonzero((views > 0) & ~known & (shown * _SMALL <= size)).tolist():
-        before = found.get(int(graph.label[base]), Kept(0, 0, 0))
-        found[int(graph.label[base])] = Kept(
-            before.views + int(views[base]), before.shown + int(shown[base]), before.bytes + int(size[base])
-        )
+    for base, label, many, sum_ in zip(
+        graph.some(bases), graph.label[bases].tolist(), views.tolist(), bytes_.tolist(), strict=True
+    ):
+        size = _BYTES(base) if issubclass(type(base), np.ndarray) else 0
+        if sum_ * _SMALL <= size and size:
+            before = found.get(label, Kept(0, 0, 0))
+            found[label] = Kept(before.views + many, before.shown + int(sum_), before.bytes + size)
     return found

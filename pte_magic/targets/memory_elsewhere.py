@@ -17,7 +17,7 @@ import numpy as np
 
 from pte_magic.errors import TargetError, said
 from pte_magic.linux.hardware import untagged
-from pte_magic.targets import buffers, holders, kept_by_libraries, numpy_strings, object_words
+from pte_magic.targets import buffers, holders, kept_by_libraries, numpy_arrays, numpy_strings, object_words
 from pte_magic.targets.blocks import Blocks, NotOfUsersError
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
     Found = tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.intp]]  # where, bytes, and of which object
 
-_BASE: Any = np.ndarray.__dict__["base"]
-_BYTES: Any = np.ndarray.__dict__["nbytes"]
-_DTYPE: Any = np.ndarray.__dict__["dtype"]
 _C_DATA: Any = ctypes.Array.__mro__[1]  # ctypes' base of all that lies in C's memory has no public name
 _EXPORTERS = (mmap.mmap, array.array, _C_DATA)
 
@@ -52,7 +49,7 @@ def of(kind: Any) -> Callable[[Sequence[Any], NDArray[np.uint64], dict[int, str]
 
 def _of_tables(base: Any, table: Any, things: Sequence[Any], ids: NDArray[np.uint64], _: dict[int, str]) -> Found:
     sizes = np.fromiter(map(base.__sizeof__, things), np.int64, len(things))
-    sizes -= np.fromiter(map(object.__sizeof__, things), np.int64, len(things))
+    sizes -= object.__sizeof__(things[0])  # all objects of a class have as many bytes for themselves
     starts = table(ids)
     at = np.flatnonzero((sizes > 0) & (starts > 0))
     return starts[at], sizes[at], at
@@ -60,19 +57,21 @@ def _of_tables(base: Any, table: Any, things: Sequence[Any], ids: NDArray[np.uin
 
 def _of_arrays(things: Sequence[Any], ids: NDArray[np.uint64], notes: dict[int, str]) -> Found:
     """Find the elements of numpy's arrays; those of a view of another array belong to that one."""
-    sizes = np.fromiter(map(_BYTES.__get__, things), np.int64, len(things))
-    bases = list(map(_BASE.__get__, things))
-    at = np.array([at for at, base in enumerate(bases) if base is None and sizes[at]], np.intp)
-    odd = [
-        at
-        for at, base in enumerate(bases)
-        if _DTYPE.__get__(things[at]).kind == "T" or not (base is None or issubclass(type(base), np.ndarray))
-    ]
-    starts, more, of_which = _one_by_one(_of_array, [things[at] for at in odd], ids, notes)
+    is_view = numpy_arrays.are_views(things, ids)
+    sizes = numpy_arrays.bytes_of(things)
+    at = np.flatnonzero(~is_view & (sizes > 0))
+    is_odd = numpy_arrays.have_dtype(things, ids, lambda dtype: dtype.kind == "T")
+    views = np.flatnonzero(is_view).tolist()
+    foreign = [one for one in views if not issubclass(type(numpy_arrays.BASE(things[one])), np.ndarray)]
+    is_odd[foreign] = True
+    odd = np.flatnonzero(is_odd)
+    of_odd: dict[int, str] = {}
+    starts, more, of_which = _one_by_one(_of_array, [things[one] for one in odd.tolist()], ids, of_odd)
+    notes |= {int(odd[one]): note for one, note in of_odd.items()}
     return (
         np.concatenate([object_words.elements(ids)[at], starts]),
         np.concatenate([sizes[at], more]),
-        np.concatenate([at, np.array(odd, np.intp)[of_which]]),
+        np.concatenate([at, odd[of_which]]),
     )
 
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pte_magic.targets import kinds, memory_elsewhere, object_words
+from pte_magic.targets import kinds, numpy_arrays, object_words
+from pte_magic.targets.object_memory import ObjectMemory
 from pte_magic.targets.places import Places
 
 if TYPE_CHECKING:
@@ -27,16 +28,11 @@ if TYPE_CHECKING:
 
     _Numbers = NDArray[np.int32]
     _Edges = tuple[_Numbers, _Numbers]
-    _Ranges = tuple[NDArray[np.uint64], NDArray[np.uint64], _Numbers]
 
 _AT_ONCE = 1 << 16  # objects
 _FEW, _MANY = 32, 256  # objects that are followed one by one; and what these refer to
-_BLOCK = np.uint64(16)  # bytes: ALIGNMENT of Objects/obmalloc.c, MALLOC_ALIGNMENT of glibc
 _DICTIONARY: Any = vars(types.ModuleType)["__dict__"]
 _GLOBALS: Any = vars(types.FunctionType)["__globals__"]
-_BYTES: Any = np.ndarray.__dict__["nbytes"]
-_BASE: Any = np.ndarray.__dict__["base"]
-_DTYPE: Any = np.ndarray.__dict__["dtype"]
 _END = object()  # after all that one object refers to
 
 
@@ -57,9 +53,7 @@ class ObjectGraph:
         label: The root from which each object was reached first, ``int32[n]``.
         parent: Objects that refer to others, ``int32[e]``.
         child: The objects that these refer to, ``int32[e]``, as often as they do.
-        ranges: Memory, by its first address, the first after it, and its object: ``uint64[r], uint64[r], int32[r]``.
-        arrays: Arrays of numpy by their numbers, and the bytes of their elements: ``int32[a], int64[a]``.
-        notes: Remarks about the memory of an object, by its number.
+        memory: The memory of each.
 
     """
 
@@ -73,15 +67,13 @@ class ObjectGraph:
 
         """
         self.objects: list[NDArray[np.object_]] = []
-        self.notes: dict[int, str] = {}
+        self.memory = ObjectMemory()
         self._places = Places()
         self._kinds: list[Kind] = []
         self._codes: dict[int, int] = {}
         self._beyond = {*beyond, *(id(_DICTIONARY.__get__(one)) for one in _modules())}
         self._labels: list[_Numbers] = []
         self._edges: list[_Edges] = []
-        self._ranges: list[_Ranges] = []
-        self._arrays: list[tuple[_Numbers, NDArray[np.int64]]] = []
         held = object_words.references(list(roots))
         self.root = np.empty(0, np.int32)
         level: list[_Part] = []
@@ -99,9 +91,7 @@ class ObjectGraph:
         del self._places, self._kinds, self._codes  # before the parts are joined, which takes their memory once more
         self.label = np.concatenate([np.empty(0, np.int32), *self._labels])
         del self._labels
-        self.parent, self.child = _joined(self._edges, np.int32, np.int32)
-        self.arrays = _joined(self._arrays, np.int32, np.int64)
-        self.ranges = _joined(self._ranges, np.uint64, np.uint64, np.int32)
+        self.parent, self.child = _joined(self._edges)
 
     def _met(self, held: NDArray[np.object_], labels: _Numbers) -> tuple[_Numbers, _Part]:
         """Give numbers to objects; return these, and those objects that had none."""
@@ -117,16 +107,35 @@ class ObjectGraph:
         things = part.held.tolist()
         codes = self._classes(part)
         ids = object_words.of_objects(part.held)
+        to = self.memory.begin(part.held, part.first)
         for code in np.flatnonzero(np.bincount(codes)).tolist():
             kind = self._kinds[code]
             if kind.is_beyond:
                 continue
             at = np.flatnonzero(codes == code)
             some = things if len(at) == len(things) else [things[one] for one in at.tolist()]
-            numbers = at.astype(np.int32) + np.int32(part.first)
-            self._measure(kind, some, ids[at], numbers)
-            if kind.leads:
-                yield from self._children(kind.type, some, numbers, part.labels[at])
+            self.memory.add(to, at, kind, some, ids[at])
+            if not kind.leads:
+                continue
+            if kind.type is np.ndarray:
+                yield from self._of_arrays(kind, some, ids[at], at, part)
+                continue
+            yield from self._children(kind.type, some, at.astype(np.int32) + np.int32(part.first), part.labels[at])
+
+    def _of_arrays(
+        self, kind: Kind, things: list[Any], ids: NDArray[np.uint64], at: NDArray[np.intp], part: _Part
+    ) -> Iterator[_Part]:
+        """Follow arrays of numpy, of which most have only elements, or show another one's."""
+        is_view = numpy_arrays.are_views(things, ids)
+        views = np.flatnonzero(is_view)
+        if len(views):
+            of = at[views]
+            bases = object_words.references([numpy_arrays.BASE(things[one]) for one in views.tolist()])
+            yield from self._referred(bases, of.astype(np.int32) + np.int32(part.first), part.labels[of])
+        others = np.flatnonzero(~is_view & numpy_arrays.have_objects(things, ids))
+        if len(others):
+            some, of = [things[one] for one in others.tolist()], at[others]
+            yield from self._children(kind.type, some, of.astype(np.int32) + np.int32(part.first), part.labels[of])
 
     def _follow_few(self, level: list[_Part]) -> list[_Part]:
         """Follow objects one by one, as in a long chain, as long as there are few; return those to go on with."""
@@ -164,8 +173,7 @@ class ObjectGraph:
         self._edges.append((np.array(parents, np.int32), np.array(children, np.int32)))
         for code, (things, numbers) in measured.items():
             if not self._kinds[code].is_beyond:
-                ids = np.fromiter(map(id, things), np.uint64, len(things))
-                self._measure(self._kinds[code], things, ids, np.array(numbers, np.int32))
+                self.memory.add_few(self._kinds[code], things, np.array(numbers, np.int32))
         left = len(added) - len(few)
         return [_Part(part.held[left:], first + left, part.labels[left:])] if few else []
 
@@ -198,18 +206,12 @@ class ObjectGraph:
             known[at] = self._code(address, part.held[sample])
         return known[codes]
 
-    def _measure(self, kind: Kind, things: list[Any], ids: NDArray[np.uint64], numbers: _Numbers) -> None:
-        start = ids - np.uint64(kind.head)
-        # Whole blocks, as allocators give them: neighbours touch each other then, and become one range.
-        size = (kinds.sizes(kind, things, ids).astype(np.uint64) + _BLOCK - np.uint64(1)) // _BLOCK * _BLOCK
-        self._ranges.append((start, ids + size, numbers))
-        if issubclass(kind.type, np.ndarray):
-            self._arrays.append((numbers, np.fromiter(map(_BYTES.__get__, things), np.int64, len(things))))
-        if look := memory_elsewhere.of(kind.type):
-            notes: dict[int, str] = {}
-            starts, sizes, of_which = look(things, ids, notes)
-            self._ranges.append((starts, starts + sizes.astype(np.uint64), numbers[of_which]))
-            self.notes |= {int(numbers[at]): note for at, note in notes.items()}
+    def some(self, numbers: _Numbers) -> Iterator[Any]:
+        """Yield objects by their numbers."""
+        first = np.cumsum([0, *map(len, self.objects)])
+        parts = np.searchsorted(first, numbers, side="right") - 1
+        for part, at in zip(parts.tolist(), (numbers - first[parts]).tolist(), strict=True):
+            yield self.objects[part][at]
 
     def _children(self, kind: Any, things: list[Any], numbers: _Numbers, labels: _Numbers) -> Iterator[_Part]:
         if issubclass(kind, dict):
@@ -223,8 +225,10 @@ class ObjectGraph:
         is_end = object_words.of_objects(held) == id(_END)
         ends = np.flatnonzero(is_end)
         counts = np.diff(ends, prepend=-1) - 1
-        held, parents = held[~is_end], np.repeat(numbers, counts)
-        labels = np.repeat(labels, counts)
+        yield from self._referred(held[~is_end], np.repeat(numbers, counts), np.repeat(labels, counts))
+
+    def _referred(self, held: NDArray[np.object_], parents: _Numbers, labels: _Numbers) -> Iterator[_Part]:
+        """Add references of objects to others, and yield those others that are new."""
         for at in range(0, len(held), _AT_ONCE):
             some = slice(at, at + _AT_ONCE)
             children, part = self._met(held[some], labels[some])
@@ -243,7 +247,7 @@ def _referrer(kind: Any) -> Callable[[Any], Sequence[Any]] | None:
 
 
 def _of_array(array: Any) -> list[Any]:
-    base, dtype = _BASE.__get__(array), _DTYPE.__get__(array)
+    base, dtype = numpy_arrays.BASE(array), numpy_arrays.DTYPE(array)
     found = gc.get_referents(array) if type(array) is not np.ndarray else []
     if base is not None:
         found.append(base)
@@ -273,12 +277,11 @@ def _modules() -> list[Any]:
     return [one for one in dict.copy(sys.modules).values() if issubclass(type(one), types.ModuleType)]
 
 
-def _joined(parts: list[Any], *dtypes: type) -> Any:
-    """Join arrays of parts, column by column; the list is emptied."""
-    columns = [list(column) for column in zip(*parts, strict=True)] or [[] for _ in dtypes]
-    parts.clear()
-    made = []
-    for dtype in dtypes:
-        made.append(np.concatenate([np.empty(0, dtype), *columns[0]]))
-        del columns[0]
-    return tuple(made)
+def _joined(edges: list[_Edges]) -> _Edges:
+    """Join arrays of parts; the list is emptied."""
+    edges.insert(0, (np.empty(0, np.int32), np.empty(0, np.int32)))
+    parents, children = map(list, zip(*edges, strict=True))
+    edges.clear()
+    parent = np.concatenate(parents)
+    del parents
+    return parent, np.concatenate(children)

@@ -87,6 +87,14 @@ def _unshared(addresses: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return np.where(at(addresses, _VALUES) == 0, at(addresses, _DICT), np.uint64(0))
 
 
+def distinct(words: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return where each word is for the first time, and for all words which of these it is: ``intp[m], intp[n]``."""
+    if len(words) and (words == words[0]).all():  # as it is most often; sorting takes longer
+        return np.zeros(1, np.intp), np.zeros(len(words), np.intp)
+    _, first, of = np.unique(words, return_index=True, return_inverse=True)
+    return first, of
+
+
 def classes(addresses: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return the addresses of objects' classes, ``uint64[n]``: the last word of what all objects begin with."""
     return at(addresses, _HEAD - WORD)

@@ -44,7 +44,7 @@ class Owners:
         names: The names, in order.
         start: First addresses of their memory, ascending, ``uint64[n]``; no two ranges overlap.
         end: First addresses after these, ``uint64[n]``.
-        owner: The place in `names` of each range's name, ``int64[n]``.
+        owner: The place in `names` of each range's name, ``int32[n]``.
         state: `ENDS`, `HELD` or `SHARED` of `held_objects`: the what `del` does to each, ``int8[n]``.
         same: For each name the first one with the very same object, by its place, ``int64[names]``.
         notes: Remarks about the memory that a name leads to, by its place in `names`.
@@ -57,15 +57,14 @@ class Owners:
         self.names = tuple(names)
         self.same = graph.label[graph.root].astype(np.int64)
         self.notes: dict[int, list[str]] = {}
-        for number, note in graph.notes.items():
+        for number, note in graph.memory.notes.items():
             said = self.notes.setdefault(int(graph.label[number]), [])
             if note not in said:
                 said.append(note)
         self.kept: dict[int, Kept] = kept_by_views.kept(graph)
-        ranges, key = list(graph.ranges), keys(graph.label, state)
-        del graph  # all of it, or it would be there beside what is made of it
-        key = key[ranges.pop()]
-        self._set(disjoint(ranges.pop(0), ranges.pop(0), key, held_objects.SHARED))
+        memory, key = graph.memory, keys(graph.label, state)
+        del graph, state  # all of it, or it would be there beside what is made of it
+        self._set(disjoint(memory.ranges(key), held_objects.SHARED))
         self._layouts = layouts
 
     def _set(self, found: Disjoint) -> None:

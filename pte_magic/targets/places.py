@@ -35,8 +35,7 @@ class Places:
             The number of each, ``int32[n]``, and where in the argument the new ones are, ``intp[m]``, by number.
 
         """
-        if 2 * (self.count + len(addresses)) > len(self._addresses):
-            self._grow(2 * (self.count + len(addresses)))
+        self._make_room(len(addresses))
         numbers = np.empty(len(addresses), np.int32)
         at = np.arange(len(addresses))
         slot = self._slots(addresses)
@@ -60,8 +59,7 @@ class Places:
 
     def add_one(self, address: int) -> tuple[int, bool]:
         """Give a number to one address, if it has none; return it, and whether it is new."""
-        if 2 * (self.count + 1) > len(self._addresses):
-            self._grow(2 * (self.count + 1))
+        self._make_room(1)
         last = len(self._addresses) - 1
         slot = (address * _MIX_ONE & _ALL_ONES) >> 32 & last  # as `_slots`
         while there := self._addresses.item(slot):
@@ -75,8 +73,13 @@ class Places:
     def _slots(self, addresses: NDArray[np.uint64]) -> NDArray[np.int64]:
         return (((addresses * _MIX) >> _HALF) & np.uint64(len(self._addresses) - 1)).astype(np.int64)
 
+    def _make_room(self, more: int) -> None:
+        """Have at most three slots in four used after more addresses: most of these are often known already."""
+        if 4 * (self.count + more) > 3 * len(self._addresses):
+            self._grow(2 * (self.count + more))
+
     def _grow(self, least: int) -> None:
-        """Make room for more, and put those that are there into other slots."""
+        """Have more slots, and put the addresses that are there into others."""
         used = self._addresses != 0
         addresses, numbers = self._addresses[used], self._numbers[used]
         slots = 1 << (least - 1).bit_length()

@@ -11,6 +11,7 @@ import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from bench import GIB, report, resident
 
 import pte_magic
@@ -26,6 +27,10 @@ KINDS: dict[str, Callable[[], Any]] = {
     "pairs in a list": lambda: [(at + 0.5, at) for at in range(1000, 1000 + COUNT // 3)],
     "objects with attributes": lambda: [Thing(at) for at in range(1000, 1000 + COUNT // 4)],
     "arrays in a list": lambda: [np.empty(3) for _ in range(COUNT)],
+    "views in a list": lambda: [whole[at:] for whole in [np.zeros(COUNT)] for at in range(COUNT)],
+    "bytes in a list": lambda: [b"%d" % at for at in range(COUNT)],
+    "bytearrays in a list": lambda: [bytearray(b"%d" % at) for at in range(COUNT)],
+    "/100 small DataFrames": lambda: [pd.DataFrame({"a": [at], "b": ["x"]}) for at in range(COUNT // 100)],
 }
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from pte_magic.errors import TargetError
 from pte_magic.targets import held_objects, object_graph
-from pte_magic.targets.disjoint import disjoint, keys
+from pte_magic.targets.disjoint import disjoint, keys, touching
 from pte_magic.targets.owners import Owners, owners
 from pte_magic.targets.places import Places
 
@@ -115,11 +115,18 @@ def test_each_byte_has_one_owner_and_all_bytes_have_one(made: list[Any], data: s
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20), st.integers(0, 4), st.integers(0, 2)), max_size=14))
-def test_disjoint_ranges_are_as_byte_by_byte(ranges: list[tuple[int, int, int, int]]) -> None:
+@given(
+    ranges=st.lists(
+        st.tuples(st.integers(0, 60), st.integers(0, 20), st.integers(0, 4), st.integers(0, 2)), max_size=14
+    ),
+    is_joined=st.booleans(),
+)
+def test_disjoint_ranges_are_as_byte_by_byte(ranges: list[tuple[int, int, int, int]], *, is_joined: bool) -> None:
     columns = np.array(ranges, np.int64).reshape(-1, 4).T
     key = keys(columns[2].astype(np.int32), columns[3].astype(np.int8))
-    found = disjoint(columns[0].astype(np.uint64), (columns[0] + columns[1]).astype(np.uint64), key, 2)
+    starts, ends = columns[0].astype(np.uint64), (columns[0] + columns[1]).astype(np.uint64)
+    parts = [(starts[at::2], ends[at::2], key[at::2]) for at in range(2)]
+    found = disjoint([touching(*part) for part in parts] if is_joined else parts, 2)
     told = {
         byte: (owner, state)
         for start, end, owner, state in zip(*(one.tolist() for one in found), strict=True)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pte_magic.api.variables.pages import STATES
 from pte_magic.linux import malloc, thread_stacks
 from pte_magic.targets import small_objects
 
@@ -43,7 +42,7 @@ class Owner(NamedTuple):
         type: Its name.
         says: More about it.
         bytes: How large it is.
-        sums: Its bytes in each of `STATES`.
+        sums: Its bytes in each of `pages.STATES`.
 
     """
 
@@ -59,7 +58,8 @@ class Areas:
     Attributes:
         start: First addresses, ``uint64[n]``.
         end: First addresses after them, ``uint64[n]``.
-        use: The name of each.
+        uses: The names of their uses.
+        used: Bytes in use of each pool of small objects.
 
     """
 
@@ -87,7 +87,9 @@ class Areas:
             arenas = [(int(start), int(end)) for start, end in zip(*small_objects.arenas(pools), strict=True)]
         cut = [piece for region, use in zip(regions, uses, strict=True) for piece in _cut(region, use, arenas)]
         self.start, self.end = (np.array([piece[at] for piece in cut], np.uint64) for at in (0, 1))
-        self.use = [piece[2] for piece in cut]
+        use = [piece[2] for piece in cut]
+        self.uses = list(dict.fromkeys(use))
+        self._code = np.array([self.uses.index(one) for one in use], np.intp)
 
     def split(self, found: Disjoint) -> Disjoint:
         """Cut ranges where an area ends, so that each is in one area."""
@@ -103,40 +105,34 @@ class Areas:
         end = np.where(within == count[of] - 1, found.end[of], edges[np.minimum(at, len(edges) - 1)])
         return type(found)(start, end, found.owner[of], found.state[of])
 
-    def rest(
-        self, pages: Pages, found: Disjoint, sums: dict[str, NDArray[np.uint64]], info: MallocInfo | None
-    ) -> list[Owner]:
+    def of(self, addresses: NDArray[np.uint64]) -> NDArray[np.intp]:
+        """Return the use of the memory at each address, by its place in `uses`, ``intp[n]``; -1 after all areas."""
+        at = np.searchsorted(self.end, addresses, side="right")
+        return np.append(self._code, -1)[at]
+
+    def rest(self, pages: Pages, owned: dict[str, NDArray[np.uint64]], info: MallocInfo | None) -> list[Owner]:
         """Return what variables do not have, by its use.
 
         Args:
             pages: The pages.
-            found: The memory of variables, `split`.
-            sums: Of each range of it the bytes in each of `STATES`.
+            owned: Of each use the bytes, and the bytes in each of `pages.STATES`, that variables have.
             info: The words of malloc; None if that is not known.
 
         """
-        at = np.searchsorted(self.end, found.start, side="right")
-        whole = pages.sums(self.start, self.end)
-        uses = list(dict.fromkeys(self.use))
-        code = np.array([uses.index(use) for use in self.use], np.intp)
-        inside = at < len(code)
-
-        def total(values: NDArray[np.uint64], of: NDArray[np.intp]) -> list[int]:
-            return [int(one) for one in np.bincount(of, values.astype(np.float64), len(uses))]
-
-        of = code[at[inside]]
-        sizes = total(self.end - self.start, code), total((found.end - found.start)[inside], of)
-        states = {name: (total(whole[name], code), total(sums[name][inside], of)) for name in STATES}
+        whole = pages.sums(self.start, self.end) | {"bytes": self.end - self.start}
+        all_ = {
+            name: np.bincount(self._code, values.astype(np.float64), len(self.uses)).astype(np.int64)
+            for name, values in whole.items()
+        }
         made: list[Owner] = []
-        for use, name in enumerate(uses):
-            left = {state: max(0, all_[use] - owned[use]) for state, (all_, owned) in states.items()}
-            owner = Owner(name, _SAYS.get(name, ""), max(0, sizes[0][use] - sizes[1][use]), left)
-            resident = states["resident"]
+        for use, name in enumerate(self.uses):
+            left = {state: max(0, int(all_[state][use]) - int(owned[state][use])) for state in all_}
+            owner = Owner(name, _SAYS.get(name, ""), left.pop("bytes"), left)
             if name == MALLOC and info is not None:
-                free = min(max(0, resident[0][use] - info.used), info.free, left["resident"])
+                free = min(max(0, int(all_["resident"][use]) - info.used), info.free, left["resident"])
                 made += _parted(owner, left["resident"] - free, MALLOC_FREE, _TRIM)
             elif name == SMALL:
-                used = max(0, int(self.used.sum()) - resident[1][use])
+                used = max(0, int(self.used.sum()) - int(owned["resident"][use]))
                 made += _parted(owner, min(used, left["resident"]), SMALL_FREE, _SAYS[SMALL_FREE])
             else:
                 made.append(owner)

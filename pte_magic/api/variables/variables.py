@@ -15,6 +15,7 @@ from pte_magic.api.own_frames import OwnFrame
 from pte_magic.api.variables import children, remarks
 from pte_magic.api.variables.pages import STATES, Pages
 from pte_magic.api.variables.rest import Areas, Owner
+from pte_magic.api.variables.sums import Sums
 from pte_magic.dataframes.pandas_compat import TEXT
 from pte_magic.linux import hardware, malloc
 from pte_magic.linux.address_space import AddressSpace, own
@@ -27,14 +28,11 @@ from pte_magic.views import frame_text, frame_view, variables_table
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from numpy.typing import NDArray
-
     from pte_magic.api.variables.remarks import Facts
     from pte_magic.linux.regions import Region
 
 _PATIENCE = 1.0  # seconds before a bar is made
 _NUMBERS = ("bytes", "resident", "huge", "swapped", "shared", "frees", "also")
-_FATES = 3
 _READINGS, _NEAR = 3, 256 << 10  # how often pages are read, and bytes that do not matter
 
 
@@ -126,10 +124,9 @@ def _made(held: list[namespaces.Held], beyond: set[int], space: AddressSpace) ->
     info = malloc.info() if is_own else None
     memory = Disjoint(found.start, found.end, found.owner, found.state)
     areas = Areas(space, regions, memory, pages, own=is_own)
-    memory = areas.split(memory)
-    sums = pages.sums(memory.start, memory.end)
-    rest = [*areas.rest(pages, memory, sums, info), *_uncounted(space)]
-    made = _rows(known, found, memory, sums)
+    sums = Sums(memory, len(known), areas, pages)
+    rest = [*areas.rest(pages, sums.by_use, info), *_uncounted(space)]
+    made = _rows(known, found, sums)
     others = pd.DataFrame([_row(one) for one in rest], columns=made.columns)
     frame = pd.concat([made, others.sort_values("resident", ascending=False, kind="stable")], ignore_index=True)
     frame = frame.astype(dict.fromkeys(_NUMBERS, np.uint64) | dict.fromkeys(("name", "type", "says", "remark"), TEXT))
@@ -161,34 +158,24 @@ def _ticking(stack: ExitStack) -> Callable[[int], object]:
     return tick
 
 
-def _rows(
-    known: list[Facts], found: owners.Owners, memory: Disjoint, sums: dict[str, NDArray[np.uint64]]
-) -> pd.DataFrame:
-    count = len(known)
-
-    def by_owner(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        return np.bincount(memory.owner, values.astype(np.float64), count).astype(np.uint64)
-
-    resident = sums["resident"]
-    fates = np.stack([by_owner(np.where(memory.state == fate, resident, 0)) for fate in range(_FATES)], axis=1)
+def _rows(known: list[Facts], found: owners.Owners, sums: Sums) -> pd.DataFrame:
     made = pd.DataFrame(
         {
             "name": [one.name for one in known],
             "type": [one.type for one in known],
-            "bytes": by_owner(memory.end - memory.start),
-            **{name: by_owner(sums[name]) for name in STATES[:-1]},
-            "frees": fates[:, ENDS],
-            "also": fates[:, SHARED],
+            "bytes": sums.by_owner["bytes"],
+            **{name: sums.by_owner[name] for name in STATES[:-1]},
+            "frees": sums.fates[:, ENDS],
+            "also": sums.fates[:, SHARED],
             "says": [one.says for one in known],
-            "remark": remarks.remarks(known, found, fates),
+            "remark": remarks.remarks(known, found, sums.fates),
         }
     )
-    hugetlb = by_owner(sums["hugetlb"])
     made["remark"] = [
         "; ".join(filter(None, (_of_hugetlb(bytes_), remark)))
-        for bytes_, remark in zip(hugetlb.tolist(), made["remark"], strict=True)
+        for bytes_, remark in zip(sums.by_owner["hugetlb"].tolist(), made["remark"], strict=True)
     ]
-    twice = np.array([bool(one.keeper) for one in known], np.bool_) & (found.same != np.arange(count))
+    twice = np.array([bool(one.keeper) for one in known], np.bool_) & (found.same != np.arange(len(known)))
     kept: pd.DataFrame = made.loc[~twice]
     return kept.sort_values(["resident", "bytes"], ascending=False, kind="stable")
 
