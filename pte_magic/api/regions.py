@@ -10,7 +10,7 @@ import pandas as pd
 from pte_magic.api.own_frames import OwnFrame
 from pte_magic.dataframes import by_region
 from pte_magic.dataframes.runs import is_counted
-from pte_magic.errors import TargetError
+from pte_magic.errors import PteMagicError, TargetError
 from pte_magic.linux import hardware
 from pte_magic.linux.address_space import AddressSpace
 from pte_magic.text import screen
@@ -44,8 +44,9 @@ class Regions(OwnFrame):
 
     Values that the walker cannot see are missing: ``page_tables`` without raw entries, ``huge_share`` where huge pages
     cannot be told from small ones, ``shared`` where a page changed while it was read. For such a region, ``attrs`` says
-    how much is known to be shared: ``shared_at_least`` lists its pid, first address, and bytes. A page table that no
-    region has addresses below is in no row.
+    how much is known to be shared: ``shared_at_least`` lists its pid, first address, and bytes. Where a huge page is
+    shared in part, ``shared`` is what smaps says now, if all that is resident in the region is in the frame; else it is
+    missing. A page table that no region has addresses below is in no row.
     """
 
     __module__ = "pte_magic"
@@ -91,12 +92,12 @@ def of_frame(frame: OwnFrame, known: Layout | None) -> Regions:
     pids = pd.unique(frame["pid"]).tolist()
     for pid in pids:
         rows = frame[frame["pid"] == pid] if len(pids) > 1 else frame
-        part = by_region.sums(rows, known or _now(pid, raw=by_region.are_raw(rows)))
+        part = _with_smaps(by_region.sums(rows, known or _now(pid, raw=by_region.are_raw(rows))), pid)
         parts.append(part.assign(pid=np.int64(pid)))
     made = pd.concat(parts or [by_region.sums(frame, by_region.Layout(())).assign(pid=np.int64(0))], ignore_index=True)
     made["host"] = pd.Categorical([hardware.host()] * len(made), [hardware.host()])
     known_parts = made.loc[made[by_region.AT_LEAST] > 0, ["pid", "vaddr", by_region.AT_LEAST]]
-    made = made.drop(columns=by_region.AT_LEAST).sort_values(
+    made = made.drop(columns=[by_region.AT_LEAST, by_region.IN_PART]).sort_values(
         ["resident", "size"], ascending=False, kind="stable", ignore_index=True
     )
     found = Regions(made)
@@ -124,6 +125,20 @@ def whole_space(frame: OwnFrame, known: Layout | None, show: Callable[..., str |
     entries = counted(len(frame), "entry", "entries")
     these = screen.either(".runs() shows these, and %pte --runs all, too", "--entries shows these")
     return show(found, f"a sum of {entries}; {these}")
+
+
+def _with_smaps(part: pd.DataFrame, pid: int) -> pd.DataFrame:
+    """Ask smaps where entries do not tell how much of huge pages is shared."""
+    unknown = part[part[by_region.IN_PART]]
+    if not len(unknown):
+        return part
+    last = unknown.iloc[-1]
+    try:
+        with AddressSpace(pid) as space:
+            mappings = space.mappings(int(unknown["vaddr"].iloc[0]), int(last["vaddr"]) + int(last["size"]))
+    except PteMagicError:  # it has exited, or is somebody else's now
+        return part
+    return by_region.with_smaps(part, mappings)
 
 
 def _now(pid: int, *, raw: bool) -> Layout:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from pte_magic.dataframes.pagemap_columns import PARTLY
 from pte_magic.dataframes.pandas_compat import TEXT
 from pte_magic.dataframes.resident import is_huge_zero, is_zero, resident
 from pte_magic.linux import hardware, pagemap_scan
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
 
     from pte_magic.linux.address_space import AddressSpace
     from pte_magic.linux.regions import Region
+    from pte_magic.linux.smaps import Mapping
 
 NEEDED = ("vaddr", "size", "level", "entry", "state", "host", "pid")
 """The columns of entries that the sums are made of; without the others, what they say is missing."""
 AT_LEAST = "shared_at_least"
 """The column of the shared bytes that are known where others are not; 0 elsewhere."""
+IN_PART = "shared_in_part"
+"""The column that is true where only huge pages are in doubt, of which some small ones may be shared."""
 _EXCLUSIVE = "mmap_exclusive"
 _NOT_COUNTED = "p4d"  # the kernel's VmPTE does not count page tables of this level, nor the pgd
 
@@ -69,7 +73,7 @@ def sums(frame: pd.DataFrame, of: Layout) -> pd.DataFrame:
     level = np.asarray(frame["level"].cat.codes, np.int8)
     huge = inside.of(maps[size[maps] > hardware.PAGE_SIZE], size)
     unleveled = inside.of(maps[level[maps] < 0], size) > 0
-    shared, is_unknown = _shared(frame, maps, inside, size)
+    shared, is_unknown, in_part = _shared(frame, maps, inside, size)
     share = np.divide(huge, bytes_of, out=np.zeros(len(start)), where=bytes_of > 0)
     return pd.DataFrame(
         {
@@ -82,6 +86,7 @@ def sums(frame: pd.DataFrame, of: Layout) -> pd.DataFrame:
             "swapped": inside.of(np.flatnonzero(frame["state"] == "swap"), size),
             "shared": _masked(shared, is_unknown),
             AT_LEAST: np.where(is_unknown, shared, 0).astype(np.uint64),
+            IN_PART: in_part,
             "page_tables": _page_tables(frame, start, end, level),
         }
     )
@@ -123,14 +128,37 @@ def _counts(frame: pd.DataFrame, zeros: NDArray[np.void]) -> NDArray[np.bool_]:
 
 def _shared(
     frame: pd.DataFrame, maps: NDArray[np.intp], inside: _Sums, size: NDArray[np.uint64]
-) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
-    """Return the shared bytes that are known, and whether there may be more."""
+) -> tuple[NDArray[np.uint64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return the shared bytes that are known, whether there may be more, and whether only huge pages are in doubt."""
     if _EXCLUSIVE not in frame.columns:
         nothing = inside.of(maps[:0], size)
-        return nothing, nothing == 0
+        return nothing, nothing == 0, nothing != 0
     exclusive: Any = frame[_EXCLUSIVE].array[maps]
-    shared = inside.of(maps[~exclusive.to_numpy(np.bool_, na_value=True)], size)
-    return shared, inside.of(maps[exclusive.isna()], size) > 0
+    missing, is_huge = exclusive.isna(), size[maps] > hardware.PAGE_SIZE
+    if frame.attrs.get(PARTLY) is True:  # of a huge page, the bit is that of its first small one
+        missing |= ~exclusive.to_numpy(np.bool_, na_value=True) & is_huge
+    shared = inside.of(maps[~missing & ~exclusive.to_numpy(np.bool_, na_value=True)], size)
+    is_unknown = inside.of(maps[missing], size) > 0
+    return shared, is_unknown, is_unknown & (inside.of(maps[missing & ~is_huge], size) == 0)
+
+
+def with_smaps(part: pd.DataFrame, mappings: Sequence[Mapping]) -> pd.DataFrame:
+    """Return sums with what smaps says is shared, where that is in doubt for huge pages only.
+
+    It counts each small page of a huge one. A region counts if all that is resident in it is in the sums, too.
+
+    Args:
+        part: The sums of one process.
+        mappings: The lines of its smaps.
+
+    """
+    known = {one.region.start: one for one in mappings}
+    shared, at_least = part["shared"].copy(), part[AT_LEAST].copy()
+    for at in np.flatnonzero(part[IN_PART]).tolist():
+        one = known.get(int(part["vaddr"].iloc[at]))
+        if one is not None and one.shared + one.private == int(part["resident"].iloc[at]):
+            shared.iloc[at], at_least.iloc[at] = one.shared, 0
+    return part.assign(**{"shared": shared, AT_LEAST: at_least})
 
 
 def _page_tables(

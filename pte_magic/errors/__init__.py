@@ -52,7 +52,7 @@ class AccessDeniedError(PteMagicError, PermissionError):
     def __str__(self) -> str:
         return (
             f"pid {self.pid}: permission denied; /proc/{self.pid}/pagemap opens only for users who may ptrace the "
-            "target_in_process: its own user (see /proc/sys/kernel/yama/ptrace_scope) or root"
+            "process: its own user (see /proc/sys/kernel/yama/ptrace_scope) or root"
         )
 
 

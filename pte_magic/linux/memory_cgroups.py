@@ -44,6 +44,11 @@ class Limits(NamedTuple):
     swappiness: int | None
 
     @property
+    def high_file(self) -> str:
+        """The file of `high`, which the second version has."""
+        return f"{self.file.removesuffix('max')}high"
+
+    @property
     def room(self) -> int:
         """Bytes that it may still use, after what can be had back."""
         return _UNLIMITED if self.limit is None else max(self.limit - self.usage + self.cached, 0)

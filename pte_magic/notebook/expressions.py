@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import re
 import sysconfig
 import traceback
 import warnings
@@ -133,7 +134,7 @@ def pid_of(text: str, namespace: Mapping[str, Any]) -> int | None:
     """
     if text == "self":
         return None
-    value = evaluate(text, namespace)
+    value = int(text) if text.isdecimal() else evaluate(text, namespace)  # Python refuses zeros before a number
     try:
         value = getattr(value, "pid", value)  # a Popen, a multiprocessing.Process, a psutil.Process
         if not isinstance(value, bool):
@@ -156,11 +157,17 @@ def _cut(text: str) -> str:
     return short(text)[1:-1] if len(text) > _SHOWN else text
 
 
+_HEX_RANGE = re.compile(r"(?:0x)?([0-9a-f]+)\s*(?:-|\.\.)\s*(?:0x)?([0-9a-f]+)", re.IGNORECASE)
+"""Hex without 0x on one side at least, or dots between."""
+
+
 def _not_python(text: str, error: Exception) -> TargetError:
     if HALF_A_RANGE.fullmatch(text.strip()):
         return TargetError(
             f"{short(text)} is not a range; type START-END, as in /proc/PID/maps: 7f0000000000-7f0000001000"
         )
+    if found := _HEX_RANGE.fullmatch(text.strip()):
+        return TargetError(f"{short(text)} is not a range; type it with 0x, such as 0x{found[1]}-0x{found[2]}")
     at = error.offset if isinstance(error, SyntaxError) else None
     what = error.msg if isinstance(error, SyntaxError) else f"{type(error).__name__}{_said(error)}"
     place = f", at letter {at} of {len(text.strip())}" if at and "\n" not in text.strip() else ""

@@ -29,7 +29,11 @@ def named_memory(shell: Any, names: str, child: str | None, namespace: Mapping[s
         TargetError: A name is not defined, or the pid is not that of a forked child.
 
     """
-    pid = None if child is None else pid_of(child, namespace)
+    try:
+        pid = None if child is None else pid_of(child, namespace)
+    except NameError as error:
+        message = f"--pid {error.name} is not defined; type the number of a forked child, or an object that has a pid"
+        raise TargetError(message) from error
     held, beyond = of_notebook(shell)
     known = [one.name for one in held]
     wanted = list(dict.fromkeys(name.strip() for name in names.split(","))) if names else known

@@ -88,6 +88,8 @@ def _pid(text: str, namespace: Mapping[str, Any]) -> int | None:
     """
     if split_pid(text, namespace)[0] is not None:
         return None
+    if text.strip().isdecimal() and text.strip() != str(int(text)):  # an address, as /proc/PID/maps has it
+        return None
     if not text.strip().isdecimal() and not _is_value(text, namespace):
         return None
     value = evaluate(text, namespace)

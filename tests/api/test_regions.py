@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 from html import unescape
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 from accounting import expected, holding_still
 from conftest import RAW, Child, forked, needs_root
-from handmade import HUGE, NOHUGEPAGE, PAGE, PTES, READ, NewMap, mprotect, write
+from handmade import DONTNEED, HUGE, HUGEPAGE, NOHUGEPAGE, PAGE, PTES, READ, NewMap, madvise, mprotect, write
 from waiting import wait_until
 
 import pte_magic
@@ -87,6 +88,22 @@ def test_page_tables_add_up_to_those_of_the_process(still: Child, raw_walker: st
     (process,) = pte_magic.machine(walker=raw_walker).query(f"pid == {still.pid}").to_dict("records")
     assert table["page_tables"].sum() == process["page_tables"]
     assert table["resident"].sum() == process["resident"]
+
+
+@pytest.mark.parametrize(("first", "pages"), [(0, 1), (1, PTES - 1)])
+def test_huge_pages_that_are_shared_in_part_are_as_smaps_counts_them(first: int, pages: int, new_map: NewMap) -> None:
+    start = new_map(2 * HUGE, advice=HUGEPAGE)
+    write(start, 2 * HUGE)
+    if of_smaps(os.getpid())[start]["AnonHugePages"] != 2 * HUGE:
+        pytest.skip("there are no huge pages left")
+    with forked(lambda: madvise(start + first * PAGE, pages * PAGE, DONTNEED)) as child:
+        child.step()
+        frame = pte_magic.walk(start, start + 2 * HUGE)
+        table = frame.regions().set_index("vaddr")
+        assert table.loc[start, "shared"] == kernels(os.getpid(), {"shared"})[start]["shared"]
+        assert table.loc[start, "shared"] == 2 * HUGE - pages * PAGE
+        part = frame.iloc[:1].regions().set_index("vaddr")  # smaps has no sums of a part
+        assert part.loc[[start], "shared"].isna().all()
 
 
 def test_a_table_below_several_regions_counts_for_the_first(new_map: NewMap, raw_walker: str) -> None:

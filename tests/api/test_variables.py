@@ -16,7 +16,20 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from conftest import forked, python
-from handmade import DONTNEED, HUGE, PAGE, NewMap, hugetlb, madvise, read, resident, write
+from handmade import (
+    DONTNEED,
+    HUGE,
+    HUGEPAGE,
+    PAGE,
+    PTES,
+    NewMap,
+    hugetlb,
+    madvise,
+    read,
+    resident,
+    smaps,
+    write,
+)
 from interrupting import AT_ANY_MOMENT
 
 import pte_magic
@@ -121,6 +134,24 @@ def test_pages_that_a_child_maps_are_shared(new_map: NewMap) -> None:
         assert 64 * PAGE <= row(theirs, "a")["resident"] < 65 * PAGE
         assert abs(int(theirs["resident"].sum()) - theirs.attrs["rss"]) <= 4 * MIB
         assert f"in the child {child.pid}, by this process' names" in repr(theirs)
+
+
+@pytest.mark.parametrize(("first", "pages"), [(0, 1), (1, PTES - 1), (5, 7)])
+def test_huge_pages_that_a_child_maps_in_part_are_shared_in_part(first: int, pages: int, new_map: NewMap) -> None:
+    size = 2 * HUGE
+    address = new_map(size, advice=HUGEPAGE)
+    write(address, size)
+    if smaps(address, "AnonHugePages") != size:
+        pytest.skip("there are no huge pages left")
+    namespace = {"a": array_at(address, size)}
+    with forked(lambda: madvise(address + first * PAGE, pages * PAGE, DONTNEED)) as child:
+        child.step()
+        expected = size - pages * PAGE
+        assert smaps(address, "Shared_Dirty") == expected
+        mine = row(variables(namespace), "a")
+        assert 0 <= mine["shared"] - expected < PAGE  # with the object itself
+        assert 0 <= mine["huge"] - size < PAGE
+        assert mine["shared"] <= mine["resident"]
 
 
 def test_a_process_that_was_not_forked_has_names_of_its_own() -> None:

@@ -60,6 +60,12 @@ def test_a_target_is_compared_with_all_children_and_with_those_that_are_named(sh
         assert copied.get(other.pid, 0) == 0, line
 
 
+def test_digits_after_a_zero_are_an_address_as_proc_maps_has_it(shell: Shell) -> None:
+    cell = shell.run("%pte --shared child, 00000000")
+    assert "nothing is mapped" in cell.err or cell.result is not None, cell.err
+    assert "leading zeros" not in cell.err
+
+
 def test_several_targets_are_rows_and_the_same_twice_is_one(shell: Shell) -> None:
     table = shell.run("%pte --shared b, a, b, child").result
     assert sorted(table["name"]) == ["a", "b"]

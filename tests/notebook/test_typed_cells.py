@@ -182,6 +182,8 @@ def test_the_address_of_a_translation_is_named(shell: Shell) -> None:
         ("--decode nonsense", "name 'nonsense' is not defined"),
         ("--decode 0x10000000000000000", "0x10000000000000000 is not a 64-bit entry; "),
         ("7f68aba31000-", "'7f68aba31000-' is not a range; type START-END, as in /proc/PID/maps: "),
+        ("7f00-7f01", "'7f00-7f01' is not a range; type it with 0x, such as 0x7f00-0x7f01"),
+        ("0x7f00..7fff", "'0x7f00..7fff' is not a range; type it with 0x, such as 0x7f00-0x7fff"),
         ("nope.pid a", "name 'nope' is not defined"),
         ("--decode 1 --level pmt", "level 'pmt' does not exist; "),
         ("'a", "unterminated string literal (detected at line 1), at letter 1 of 2"),

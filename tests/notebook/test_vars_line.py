@@ -90,6 +90,8 @@ def test_a_child_has_this_process_names(shell: Shell) -> None:
         ("--vars nothing_like_it", "'nothing_like_it' is not a variable; %pte --vars shows all names"),
         ("--vars --pid 1", "pid 1"),
         ("--vars --pid 99999999", "no such process"),
+        ("--vars --pid nope", "--pid nope is not defined; type the number of a forked child, or an object that has"),
+        ("--vars --pid 099999999", "no such process"),
         ("--vars --map", "--vars does not go with --map; type %pte --map TARGET"),
         ("--pid 1", "--pid goes with --vars; type %pte --vars --pid CHILD"),
         ("--file", "--file needs a value; type --file PATH"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pte_magic.dataframes.resident import is_zero
+from pte_magic.errors import AccessDeniedError, NoSuchProcessError
 from pte_magic.linux import pagemap_scan
 from pte_magic.linux.hardware import PAGE_SIZE, user_limit
 from pte_magic.linux.pagemap import EXCLUSIVE, PRESENT, SWAP
@@ -50,6 +51,8 @@ class Pages:
         empty = (np.empty(0, np.uint64), np.empty(0, np.uint64), np.empty(0, np.uint8))
         self.start, self.end, self.state = map(np.concatenate, zip(empty, *found, strict=True))
         self._hugetlb(space, regions)
+        if (self.state & _HUGE != 0).any():
+            self._share_huge(space)
         self._before = {
             name: np.append(0, np.cumsum(np.where(self.state & np.uint8(1 << at), self.end - self.start, 0)))
             for at, name in enumerate(STATES)
@@ -68,6 +71,40 @@ class Pages:
             if sizes.get(one.start, PAGE_SIZE) > PAGE_SIZE:
                 of = (self.start >= one.start) & (self.start < one.end) & (self.state & _RESIDENT != 0)
                 self.state[of] = _HUGETLB
+
+    def _share_huge(self, space: AddressSpace) -> None:
+        """Have as much of huge pages shared as smaps says: pagemap has one bit for all small pages of a huge one.
+
+        Which of them others map, too, nobody tells: the first ones of each run count.
+        """
+        huge = np.flatnonzero(self.state & _HUGE != 0)
+        try:
+            mappings = space.mappings(int(self.start[huge[0]]), int(self.end[huge[-1]]))
+        except (NoSuchProcessError, AccessDeniedError):
+            return
+        shared = np.where(self.state & _SHARED != 0, self.end - self.start, np.uint64(0))
+        first = shared.copy()  # bytes of each run, from its start on
+        for one in mappings:
+            low, high = np.searchsorted(self.start, (one.region.start, one.region.end)).tolist()
+            of = huge[(huge >= low) & (huge < high)]
+            if not len(of):
+                continue
+            sizes = (self.end[of] - self.start[of]).astype(np.int64)
+            small = int(shared[low:high].sum()) - int(shared[of].sum())
+            total = min(max(one.shared - small, 0), int(sizes.sum()))
+            upto = (np.cumsum(sizes) / int(sizes.sum()) * (total // PAGE_SIZE)).astype(np.int64) * PAGE_SIZE
+            first[of] = np.diff(upto, prepend=0)
+        self._cut(np.minimum(first, self.end - self.start))
+
+    def _cut(self, shared: NDArray[np.uint64]) -> None:
+        """Have the first bytes of each run shared, and the others not."""
+        rest = self.end - self.start - shared
+        pieces = np.stack([shared, rest], axis=1)
+        edge = self.start + shared
+        start, end = np.stack([self.start, edge], axis=1), np.stack([edge, self.end], axis=1)
+        state = np.stack([self.state | _SHARED, self.state & ~_SHARED], axis=1)
+        keep = pieces > 0
+        self.start, self.end, self.state = start[keep], end[keep], state[keep]
 
     def total(self, name: str) -> int:
         """Return the bytes of all pages in one of `STATES`."""

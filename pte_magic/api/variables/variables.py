@@ -48,7 +48,8 @@ class Variables(OwnFrame):
     ``huge``       uint64  of these, bytes on pages larger than the smallest; 0 where they cannot be told: without
                            PAGEMAP_SCAN, before 6.7
     ``swapped``    uint64  bytes that are swapped out
-    ``shared``     uint64  resident bytes that other processes map, too, or may
+    ``shared``     uint64  resident bytes that other processes map, too, or may; of huge pages that are shared in part,
+                           as many as smaps says of the region
     ``frees``      uint64  resident bytes that end with the name, if it is deleted, and nobody else holds them
     ``also``       uint64  resident bytes that other names lead to, too
     ``says``       str     dtype and shape, or how many items; of which variable it is a view

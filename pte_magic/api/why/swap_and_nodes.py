@@ -64,12 +64,15 @@ def _cgroup(limits: Limits, swapped: int) -> Row:
     if limits.swap_usage is not None:
         most = "max" if limits.swap_limit is None else size(limits.swap_limit)
         found += f"; {size(limits.swap_usage)} of {most} swapped out"
-    bound = limits.room if limits.high is None else min(limits.room, max(limits.high - limits.usage, 0))
-    if bound >= swapped:
+    room, limit, file = limits.room, limits.limit, limits.file
+    if limits.high is not None and (left := max(limits.high - limits.usage, 0)) < room:
+        # From there on the kernel takes memory back from it (mem_cgroup_handle_over_high(), mm/memcontrol.c).
+        room, limit, file = left, limits.high, limits.high_file
+    if room >= swapped:
         return Row("memory cgroup", found, about=SWAP)
-    line = f"its memory cgroup has room for {size(bound)} only"
-    more = (limits.limit or limits.usage) + 2 * swapped
-    return Row("memory cgroup", found, True, swapped, as_root(f"echo {more} > {shlex.quote(limits.file)}"), line, SWAP)  # noqa: FBT003  (a column)
+    line = f"its memory cgroup has room for {size(room)} only"
+    more = (limit or limits.usage) + 2 * swapped
+    return Row("memory cgroup", found, True, swapped, as_root(f"echo {more} > {shlex.quote(file)}"), line, SWAP)  # noqa: FBT003  (a column)
 
 
 def nodes(facts: Facts) -> Iterator[Row]:
