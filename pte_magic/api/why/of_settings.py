@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from pte_magic.api.why.facts import Facts, Part
     from pte_magic.linux.transparent_hugepages import Settings
 
-_LARGE_FOLIOS = "xfs (5.18), bcachefs, btrfs (6.17), ext4 (6.16), and others of newer kernels"
+# ext4: "ext4: enable large folio for regular file" (6.16). btrfs: cc38d178ff33 "btrfs: enable large data folio support
+# under CONFIG_BTRFS_EXPERIMENTAL" (6.17), up to as many blocks as a word has bits, which is less than a huge page;
+# huge ones, and by default, since 7.2.
+_LARGE_FOLIOS = "xfs, ext4 (6.16), btrfs (7.2), and others of newer kernels"
 _READ_ONLY = "CONFIG_READ_ONLY_THP_FOR_FS"
 
 
