@@ -20,7 +20,7 @@ KERNEL ?= newest
 SERVICE := /opt/pte-magic
 LESSONS ?= $(HOME)/pte-magic-lessons
 
-.PHONY: demo service examples man support test check quick lint attack bench bench-vm lab screenshots vm vm-lab python system clean
+.PHONY: demo service examples man support test all-tests check quick lint attack bench bench-vm lab screenshots vm vm-lab python system clean
 
 test examples support bench-vm vm vm-lab: PACKAGES += $(VM_PACKAGES)
 test bench screenshots: PACKAGES += chromium
@@ -52,7 +52,11 @@ man: .venv/ready
 support: .venv/ready
 	@$(BIN)/python tests/vm/support.py
 
-test: .venv/ready lint
+# The types are checked, which takes a minute, while the tests have begun.
+test: .venv/ready
+	@$(MAKE) --no-print-directory --jobs=2 lint all-tests
+
+all-tests: .venv/ready
 	$(BIN)/python -m pytest
 
 # Beside each other: the types are checked on one processor.
