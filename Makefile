@@ -106,7 +106,7 @@ vm-lab: .venv/ready
 # Python compiles what the demo imports, which is little of all that it installs.
 .venv/demo: INSTALL := --no-compile --editable .
 .venv/lab: INSTALL := --editable '.[hosts,lab,parquet]'
-.venv/ready: INSTALL := --editable '.[hosts,lab,test]'
+.venv/ready: INSTALL := --editable '.[hosts,lab,libraries,test]'
 .venv/demo: HAS := .venv/demo
 .venv/lab: HAS := .venv/demo .venv/lab
 .venv/ready: HAS := .venv/demo .venv/lab .venv/ready

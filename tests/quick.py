@@ -35,6 +35,7 @@ SLOW = frozenset(
         "helper/test_serve.py",
         "helper/test_threat_model.py",  # asks whether tests have passed, of all folders
         "hosts",
+        "targets/test_real_libraries.py",
         "test_binder.py",  # makes a Debian
         "test_examples.py",
         "test_wheel.py",

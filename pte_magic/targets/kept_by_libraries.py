@@ -1,11 +1,14 @@
-"""Memory that objects of Arrow, PyTorch and polars keep: whole buffers and storages, also of those that show a part."""
+"""Memory that objects of other libraries keep: whole buffers and storages, also of those that show a part."""
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pte_magic.targets import memory_of_arrow, memory_of_torch, objects
+from pte_magic.errors import TargetError
+from pte_magic.errors.arguments import class_name
+from pte_magic.targets import arrow_exports, memory_of_arrow, memory_of_pillow, memory_of_polars, memory_of_torch
 from pte_magic.targets.memory_of_arrow import stored
 
 if TYPE_CHECKING:
@@ -19,16 +22,18 @@ def look(kind: Any) -> Callable[[Any, Blocks], None] | None:
 
     Only the libraries' own classes are asked: a class that is derived from them may have its own idea of everything.
     """
-    if hasattr(sys.modules.get("pyarrow"), "UnionArray") and _is_arrow(kind):
+    if arrow_exports.is_loaded() and _is_arrow(kind):
         return _of_arrow
     torch: Any = sys.modules.get("torch")
     if hasattr(torch, "jagged") and any(
         kind is one for one in (torch.Tensor, torch.nn.Parameter, torch.UntypedStorage)
     ):
         return _of_torch
-    polars = sys.modules.get("polars")
-    if "pyarrow" in sys.modules and any(kind is getattr(polars, name, None) for name in ("DataFrame", "Series")):
-        return _of_polars
+    polars: Any = sys.modules.get("polars")
+    if any(kind is getattr(polars, name, None) for name in ("DataFrame", "Series")):
+        return functools.partial(_through_arrow, memory_of_polars.look)
+    if memory_of_pillow.is_one(kind):
+        return functools.partial(_through_arrow, memory_of_pillow.look)
     return None
 
 
@@ -61,15 +66,20 @@ def _of_arrow(thing: Any, found: Blocks) -> None:
 
 
 def _of_torch(thing: Any, found: Blocks) -> None:
-    """Add the whole storage of a tensor, also of a view; of a sparse one, its parts."""
+    """Add the whole storage of a tensor, also of a view; of a sparse one, its parts; and its gradient's."""
     torch: Any = sys.modules["torch"]
     is_plain = type(thing) is torch.UntypedStorage or thing.device.type != "cpu"
     if is_plain or thing.layout is not torch.strided or thing.is_nested:
         memory_of_torch.look(thing, found)
     else:
         memory_of_torch.look(thing.untyped_storage(), found)
+    # Python's garbage collector does not see the gradient of a tensor. Others than leaves would warn.
+    if type(thing) is not torch.UntypedStorage and thing.is_leaf and thing.grad is not None:
+        _of_torch(thing.grad, found)
 
 
-def _of_polars(thing: Any, found: Blocks) -> None:
-    for start, end in objects.memory(thing):
-        found.add(start, end - start)
+def _through_arrow(look: Callable[[Any, Blocks], bool], thing: Any, found: Blocks) -> None:
+    if not arrow_exports.is_loaded():
+        message = f"the {class_name(thing)} tells through Arrow where its data is: type import pyarrow"
+        raise TargetError(message)
+    look(thing, found)

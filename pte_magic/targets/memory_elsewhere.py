@@ -105,6 +105,8 @@ def _one_by_one(
             notes[at] = said(error)
         except Exception:  # noqa: BLE001, S112  (a library's object that is half made, or torn down: it is not known)
             continue
+        if found.notes:
+            notes.setdefault(at, "; ".join(found.notes))
         starts += [untagged(start) for start, _ in found.found]
         sizes += [end - start for start, end in found.found]
         of_which += [at] * len(found.found)

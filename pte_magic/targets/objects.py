@@ -17,11 +17,14 @@ import pandas as pd
 from pte_magic.errors import TargetError, said
 from pte_magic.errors.arguments import class_name
 from pte_magic.targets import (
+    arrow_exports,
     buffers,
     dlpack,
     holders,
     memory_of_arrow,
     memory_of_pandas,
+    memory_of_pillow,
+    memory_of_polars,
     memory_of_torch,
     numpy_strings,
     object_itself,
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 _FUNCTION: Any = ctypes.CFUNCTYPE(None).__base__
+_LIBRARIES = (memory_of_arrow.look, memory_of_torch.look, memory_of_polars.look, memory_of_pillow.look)
 _POINTERS = "zZPO"  # ctypes' characters for c_char_p, c_wchar_p, c_void_p, py_object
 
 
@@ -102,7 +106,7 @@ def _look(thing: Any, found: Blocks) -> bool:
         return False
     elif (parts := memory_of_pandas.parts(thing)) is not None:
         return _all(parts, found) is not False
-    elif memory_of_arrow.look(thing, found) or memory_of_torch.look(thing, found) or _protocols(thing, found):
+    elif any(look(thing, found) for look in _LIBRARIES) or _protocols(thing, found):
         pass
     else:
         return _all(holders.parts(thing, found), found) or False
@@ -149,10 +153,9 @@ def _protocols(thing: Any, found: Blocks) -> bool:
         _twice(thing, _interface, found)
     elif _has(thing, "__dlpack__"):
         _twice(thing, dlpack.exported, found)
-    elif _has(thing, "__arrow_c_array__") or any(
-        holders.is_a(type(thing), "polars", name) for name in ("DataFrame", "Series")
-    ):
-        _twice(thing, _through_arrow, found)
+    elif _has(thing, "__arrow_c_array__"):
+        if not arrow_exports.add(thing, found):
+            raise _new(thing)
     else:
         return False
     return True
@@ -184,12 +187,15 @@ def _twice(thing: object, exported: Callable[[Any, Blocks], AbstractContextManag
     with exported(thing, first), exported(thing, second):
         is_same = first.found == second.found
     if not is_same:
-        message = (
-            f"the {class_name(thing)} makes new data at each access, so there is no memory to "
-            "look at; keep its data, such as a = numpy.asarray(x), and look at that"
-        )
-        raise TargetError(message)
+        raise _new(thing)
     found.join(first)
+
+
+def _new(thing: object) -> TargetError:
+    return TargetError(
+        f"the {class_name(thing)} makes new data at each access, so there is no memory to "
+        "look at; keep its data, such as a = numpy.asarray(x), and look at that"
+    )
 
 
 @contextmanager
@@ -205,18 +211,3 @@ class _Interface:
 
     def __init__(self, given: object) -> None:
         self.__array_interface__ = given
-
-
-@contextmanager
-def _through_arrow(thing: Any, found: Blocks) -> Iterator[None]:
-    try:
-        import pyarrow as pa  # noqa: PLC0415  (optional: only for objects that export Arrow)
-    except ImportError:
-        message = f"the {class_name(thing)} exports its data through Arrow; type `pip install pyarrow`"
-        raise TargetError(message) from None
-    is_table = holders.is_a(type(thing), "polars", "DataFrame")
-    is_series = holders.is_a(type(thing), "polars", "Series")
-    held = pa.table(thing) if is_table else pa.chunked_array(thing) if is_series else pa.array(thing)
-    memory_of_arrow.look(held, found)
-    yield
-    del held

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import array
-import sys
 from collections import deque
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pte_magic.errors.cut import cut
-from pte_magic.targets import holders
+from pte_magic.targets import holders, says_of_libraries
 from pte_magic.text.units import counted
 
-_LONGEST = 32  # characters of a dtype
 _SIZED: dict[Any, tuple[str, str]] = {
     str: ("letter", ""),
     bytes: ("byte", ""),
@@ -34,21 +31,16 @@ def of(thing: Any) -> str:
     """Return the words; empty if the class is not known."""
     kind: Any = type(thing)
     if issubclass(kind, np.ndarray):
-        return _typed(_DTYPE.__get__(thing), _SHAPE.__get__(thing))
+        return says_of_libraries.typed(_DTYPE.__get__(thing), _SHAPE.__get__(thing))
+    if words := says_of_libraries.of(thing):  # first: some of them derive from a dictionary that is empty
+        return words
     for base, (one, many) in _SIZED.items():
         if issubclass(kind, base):
             return counted(base.__len__(thing), one, many)
     if issubclass(kind, (pd.DataFrame, pd.Series)):
         manager: Any = holders.own(thing, "_mgr")
         return "" if manager is None else _of_pandas(manager)
-    torch: Any = sys.modules.get("torch")
-    if torch is not None and any(kind is getattr(torch, name, None) for name in ("Tensor",)):
-        return _typed(str(thing.dtype).removeprefix("torch."), thing.shape)
     return ""
-
-
-def _typed(dtype: Any, shape: Any) -> str:
-    return f"{cut(str(dtype), _LONGEST)} {list(shape)}"
 
 
 def _of_pandas(manager: Any) -> str:
@@ -64,7 +56,9 @@ def _length(axis: Any) -> int:
 
 
 def base(thing: Any) -> Any:
-    """Return the array of numpy whose memory a view shows; None if it is not a view of one."""
+    """Return the array of numpy, or the tensor, whose memory a view shows; None if it is not a view of one."""
+    if (tensor := says_of_libraries.base(thing)) is not None:
+        return tensor
     found = _BASE.__get__(thing) if issubclass(type(thing), np.ndarray) else None
     while issubclass(type(found), np.ndarray) and issubclass(type(_BASE.__get__(found)), np.ndarray):
         found = _BASE.__get__(found)
