@@ -2,7 +2,7 @@
 
 Each is executed in a process of its own, which is forked, so that what all of them import is imported once. Besides
 what its cells print and return, each file has what they displayed, and what they compared of columns in which nothing
-is known: that nothing equals nothing says nothing.
+is known: that nothing equals nothing says nothing. After the last cell, ``%pte --vars`` is asked whose the memory is.
 """
 
 from __future__ import annotations
@@ -45,6 +45,21 @@ def watch_comparisons() -> list[str]:
     return found
 
 
+def resident() -> int:
+    """Return the resident bytes of this process, as the kernel sums them up."""
+    lines = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("Rss:"))
+
+
+def add_up(shell: InteractiveShell) -> tuple[int, int, int]:
+    """Return the resident bytes before a cell ``%pte --vars``, the sum of all its rows, and those after it."""
+    before = resident()
+    with capture_output() as captured:
+        done = shell.run_cell("%load_ext pte_magic\nowners_at_the_end = %pte --vars", store_history=True)
+    assert done.success, captured.stdout + captured.stderr
+    return before, int(shell.user_ns["owners_at_the_end"]["resident"].sum()), resident()
+
+
 def execute(path: Path, to: Path) -> None:
     """Execute a notebook in this process, in the current directory.
 
@@ -66,7 +81,7 @@ def execute(path: Path, to: Path) -> None:
             raise AssertionError(message)
         printed.append(captured.stdout)
         displayed.append(shown)
-    told = {"printed": printed, "displayed": displayed, "compared": compared}
+    told = {"printed": printed, "displayed": displayed, "compared": compared, "resident": add_up(shell)}
     (to / f"{path.stem}.json").write_text(json.dumps(told), encoding="utf-8")
 
 

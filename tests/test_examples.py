@@ -32,6 +32,7 @@ NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
 NOBODY = 65534
 SECONDS = 600
 LIMIT = 200 << 10
+LOOK = 4 << 20  # bytes that `%pte --vars` itself may need for a moment
 
 names = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -257,6 +258,15 @@ def test_nothing_is_compared_that_is_not_known(courses: Courses, printed: dict[s
         if (found := json.loads(path.read_text())["compared"])
     }
     assert compared == {}
+
+
+@in_modes(*(name for name in MODES if name != "root"))  # as above: in these, cells run in a process of their own
+def test_vars_add_up_to_the_kernel_s_resident_size(courses: Courses, printed: dict[str, str], mode: str) -> None:
+    """Whatever a tutorial made: within what changed between two readings, and what the look itself needs meanwhile."""
+    for path in (courses.get(mode).home / "to").iterdir():
+        before, total, after = json.loads(path.read_text())["resident"]
+        assert min(before, after) - LOOK <= total <= max(before, after) + LOOK, f"{path.stem}: {before} {total} {after}"
+    assert len(printed) == len(NOTEBOOKS)
 
 
 def shown(path: Path) -> str:
