@@ -34,8 +34,10 @@ _WITHOUT_ENTRIES = (
 )  # the entries say it, where they are known
 _BITS = "flipped bits"
 _WORDS = (_BITS, "change")
+_ENTRIES = "before, after"
+_LAST = ("change", _BITS, _ENTRIES, "before", "after", "size", "bytes", "level")  # of HTML
 # Marks in what pandas escapes, to become elements of HTML: characters that have no meaning of their own.
-_OPEN, _CLOSE, _JOIN, _JOIN_END = "\ue000", "\ue001", "\ue002", "\ue003"
+_OPEN, _CLOSE, _JOIN, _JOIN_END, _LINE = "\ue000", "\ue001", "\ue002", "\ue003", "\ue004"
 _LONG = 30  # letters of a change, for which its column is wide, or it would take many lines
 _JOINED = '<span style="white-space: nowrap">'  # or a line would end between the sign and the name of a bit
 
@@ -150,16 +152,19 @@ def html(diff: pd.DataFrame) -> str | None:
     if not len(diff):
         return frame_view.paragraph([headline(diff)])
     table, limit, notes = _shown(diff)
-    last = [name for name in ("change", "flipped bits", "before", "after", "level") if name in table.columns]
-    table = table[[*(name for name in table.columns if name not in last), *last]]  # the least important is out of sight
-    if {"before", "after"} <= set(table.columns):
+    if {"before", "after"} <= set(table.columns):  # below each other: beside each other they need a wide window
         pairs = [_marked(*pair) for pair in zip(table["before"], table["after"], strict=True)]
-        table["before"], table["after"] = ([pair[side] for pair in pairs] for side in (0, 1))
+        table[_ENTRIES] = [_LINE.join(pair) for pair in pairs]
+        table = table.drop(columns=["before", "after"])
+    last = [name for name in _LAST if name in table.columns]
+    table = table[[*(name for name in table.columns if name not in last), *last]]  # the least important is out of sight
     if _BITS in table.columns:
         table[_BITS] = [" ".join(_unbroken(word) for word in str(words).split(" ")) for words in table[_BITS]]
     with pd.option_context("display.max_colwidth", None):  # words are never cut
         made = frame_view.html_table(table, limit)
-    made = made.replace(_OPEN, "<b>").replace(_CLOSE, "</b>").replace(_JOIN, _JOINED).replace(_JOIN_END, "</span>")
+    marks = {_OPEN: "<b>", _CLOSE: "</b>", _JOIN: _JOINED, _JOIN_END: "</span>", _LINE: "<br>"}
+    for mark, element in marks.items():
+        made = made.replace(mark, element)
     if table["change"].astype(str).str.len().max() > _LONG:
         made = html_table.with_room(made, "change", "14em")
     return frame_view.paragraph([headline(diff)]) + made + frame_view.paragraph(notes)

@@ -18,7 +18,7 @@ _NEEDED = ("check", "found", "forbids", "type_this")
 _NARROWEST, _WIDEST = 30, 110  # letters: of a line of what was found, and of the table
 _FORBIDS = {True: "yes", False: "no"}
 _UNKNOWN = "-"
-_CODE = '<code style="background: none; font-size: 100%; white-space: normal">'
+_CODE = '<code style="background: none; padding: 0; font-size: 100%; white-space: normal">'
 
 
 def text(frame: pd.DataFrame) -> str:

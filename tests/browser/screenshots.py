@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jupyter import Jupyter, Notebook, Theme
-    from playwright.sync_api import Locator
+    from playwright.sync_api import FloatRect, Locator
 
 IMAGES = Path(__file__).parents[2] / "examples" / "images"
 WIDTH, HEIGHT = 1060, 1800  # of the window, for all alike, so that all have letters of one size; and all unscrolled
@@ -35,7 +35,8 @@ APART = "PTE_MAGIC_SCREENSHOTS"  # in the environment of the process that sees i
 class Picture(NamedTuple):
     """A picture of one of some cells and what it shows, by default the last, in a light page and in a dark one.
 
-    Or of the window, from its tool bar downwards. The name is that of the file.
+    Or of the window, from its tool bar downwards; or of a table down to the row that a word heads. The name is that of
+    the file.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Picture(NamedTuple):
     crop: Literal["cell", "window"] = "cell"
     height: int = HEIGHT
     at: int = -1
+    until: str = ""
 
     def of(self, notebook: Notebook) -> Locator:
         if self.crop == "window":
@@ -74,7 +76,22 @@ WATCHED = """def write(first, end):
     for page in range(first, end, 32): a[page * 4096 : (page + 32) * 4096 : 4096] = 1; time.sleep(0.2)
 write(768, 1024); memory.madvise(mmap.MADV_DONTNEED, 0, 2 << 20); time.sleep(1); write(0, 512)"""
 
+# Of the names, one is a small view of much, one is in the output history, too, and one has many objects.
+OWNERS = """a = np.ones((1000, 5000))
+small = np.ones(10_000_000)[:10]
+words = [f"word {at}" for at in range(300_000)]"""
+FORKED = """from pte_magic.workloads import fork_with, private_mapping
+a, b = private_mapping(1024), private_mapping(512)
+a[:] = b[:] = 1
+child, other = fork_with(a), fork_with(a)
+for page in range(0, 384): child.write(page)
+for page in range(0, 128): other.write(page)
+b[256:] = 2"""
+
 PICTURES = (
+    Picture("vars", (*START, OWNERS, "%pte --vars")),
+    Picture("why", (*START, SMALL, "%pte --why a"), until="holes"),
+    Picture("shared", (*START, FORKED, "%pte --shared a, b")),
     Picture("first", FIRST, "window", 620),
     Picture("regions", (*START, SIZES, "%pte all")),
     Picture("bits", (*START, SMALL, "%pte --bits a")),
@@ -120,7 +137,9 @@ def take_all(jupyter: Jupyter, names: list[str]) -> None:
                 continue
             with jupyter.notebook(picture.cells, theme=theme, width=WIDTH) as notebook:
                 notebook.page.set_viewport_size({"width": WIDTH, "height": picture.height})
-                take(picture.of(notebook), f"{picture.name}{suffix}")
+                what = picture.of(notebook)
+                row = what.get_by_role("rowheader", name=picture.until, exact=True) if picture.until else None
+                take(what, f"{picture.name}{suffix}", row)
     if not names or TERMINAL in names:
         text = typed()
         for suffix, theme in THEMES:
@@ -135,9 +154,18 @@ def take_all(jupyter: Jupyter, names: list[str]) -> None:
                     take(shown.locator("main"), f"{TERMINAL}{suffix}")
 
 
-def take(what: Locator, name: str) -> None:
+def take(what: Locator, name: str, until: Locator | None = None) -> None:
     path = IMAGES / f"{name}.png"
-    what.screenshot(path=path, animations="disabled", style=STYLE)
+    if until is None:
+        what.screenshot(path=path, animations="disabled", style=STYLE)
+    else:
+        what.scroll_into_view_if_needed()
+        whole, last = what.bounding_box(), until.bounding_box()
+        assert whole
+        assert last
+        height = last["y"] + last["height"] - whole["y"]
+        area: FloatRect = {"x": whole["x"], "y": whole["y"], "width": whole["width"], "height": height}
+        what.page.screenshot(path=path, animations="disabled", style=STYLE, clip=area)
     sys.stdout.write(f"{path}\n")
 
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import axe
-from jupyter import NARROW, THEMES, WIDE
+from jupyter import THEMES
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
@@ -33,8 +33,12 @@ def test_several_targets_have_headings_in_both_themes(jupyter: Jupyter) -> None:
         output = notebook.run("%%pte m, n\nn[0] = 1")
         expect(output.get_by_role("heading", name="m", exact=True)).to_be_visible()
         expect(output.get_by_role("heading", name="n", exact=True)).to_be_visible()
-        for width in (WIDE, NARROW):
+        for width in (1600, 700):
             notebook.width(width)
+            for name in ("vaddr", "change", "flipped bits", "before, after"):
+                box = output.get_by_role("columnheader", name=name, exact=True).bounding_box()
+                assert box
+                assert box["x"] + box["width"] <= width  # nothing of it is beyond the edge
             for theme in THEMES:
                 notebook.theme(theme)
                 notebook.picture(f"differences-{theme}-{width}", output)
