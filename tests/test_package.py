@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "systemtap": SYSTEM,
     "workloads": SYSTEM,
     "walkers": {"systemtap", *SYSTEM},
+    "events": {"walkers", *SYSTEM},
     "dataframes": {"formats", *SYSTEM},
     "views": {"dataframes", "formats", *SYSTEM},
     "helper": {"walkers", "systemtap", "formats", *SYSTEM},

@@ -1,0 +1,1 @@
+"""Events of a process: page faults, and which lines ran."""
