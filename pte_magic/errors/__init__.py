@@ -108,6 +108,20 @@ class WalkerClosedError(WalkerUnavailableError):
         super().__init__(walker, why)
 
 
+class SourceUnavailableError(PteMagicError):
+    """A source of events cannot work here; the message says why and what to type."""
+
+    __module__ = "pte_magic"
+
+    def __init__(self, source: str, why: str) -> None:
+        super().__init__(source, why)
+        self.source = source
+        self.why = why
+
+    def __str__(self) -> str:
+        return _line(f"source {self.source!r} cannot work here: {self.why}")
+
+
 class UnstableError(PteMagicError):
     """The page tables changed at every attempt to read one of them."""
 

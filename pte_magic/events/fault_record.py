@@ -89,7 +89,7 @@ class Faults:
         The kernel counts faults that it makes itself by get_user_pages(), as for O_DIRECT, mlock(2) or a debugger, and
         makes no event of them (mm_account_fault(), mm/memory.c).
         """
-        if self.minor < 0 or self.major < 0:
+        if self.source == "rusage" or self.minor < 0 or self.major < 0:
             return 0
         return max(self.minor + self.major - int(self.completed.sum()) - self.lost, 0)
 

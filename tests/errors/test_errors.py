@@ -23,6 +23,7 @@ EVERY = [
     errors.WorkloadError("0 pages"),
     errors.MissingPackageError("tables", "hdf"),
     errors.WalkerClosedError("bpf"),
+    errors.SourceUnavailableError("perf", "no permission"),
     errors.ResourceError("no descriptor"),
 ]
 

@@ -1,0 +1,93 @@
+"""Totals of minor and major faults as the kernel counts them, and the source `rusage`, which has no more."""
+
+from __future__ import annotations
+
+import resource
+import time
+from typing import NamedTuple
+
+from pte_magic.events.fault_record import Faults, none
+from pte_magic.events.source import FaultSource, Wanted
+from pte_magic.linux import kernel_text, process_errors
+
+_MINOR, _MAJOR = 7, 9  # the places of minflt and majflt in /proc/PID/stat after the name of the process
+_OF_CHILDREN = 1  # cminflt and cmajflt come one place after them
+
+
+class Totals(NamedTuple):
+    """Faults since a process began.
+
+    Attributes:
+        minor: Minor faults.
+        major: Major faults.
+
+    """
+
+    minor: int
+    major: int
+
+    def __sub__(self, before: Totals) -> Totals:
+        return Totals(self.minor - before.minor, self.major - before.major)
+
+
+def totals(pid: int | None = None, *, children: bool = False) -> Totals:
+    """Return the faults of a process, of all its threads; anybody may ask.
+
+    Args:
+        pid: The process, as in /proc; this one if None.
+        children: Add those of its children that have ended and were waited for.
+
+    Raises:
+        NoSuchProcessError: There is no such process.
+
+    """
+    if pid is None:
+        found = [resource.getrusage(resource.RUSAGE_SELF)]
+        if children:
+            found.append(resource.getrusage(resource.RUSAGE_CHILDREN))
+        return Totals(sum(one.ru_minflt for one in found), sum(one.ru_majflt for one in found))
+    try:
+        fields = kernel_text.read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    except OSError as error:
+        raise process_errors.as_ours(error, pid) from error
+    places = (0, _OF_CHILDREN) if children else (0,)
+    return Totals(*(sum(int(fields[at + more]) for more in places) for at in (_MINOR, _MAJOR)))
+
+
+class Rusage(FaultSource):
+    """The source that works everywhere, for any process: numbers of faults, and no records."""
+
+    name = "rusage"
+
+    def __init__(self, wanted: Wanted) -> None:
+        """Prepare to count.
+
+        Raises:
+            NoSuchProcessError: There is no such process.
+
+        """
+        super().__init__(wanted)
+        self._begin, self._before = 0, self._totals()
+
+    def _totals(self) -> Totals:
+        return totals(self._wanted.pid, children=self._wanted.children)
+
+    def start(self) -> None:
+        """Begin to count."""
+        self._begin = time.monotonic_ns()
+        self._before = self._totals()
+
+    def stop(self) -> Faults:
+        """Return the numbers since `start`."""
+        end = time.monotonic_ns()
+        minor, major = self._totals() - self._before
+        notes = [*self.notes, "faults are counted, and have no addresses"]
+        if self._wanted.children:
+            notes.append("a child counts when it has ended and was waited for")
+        return Faults(none(), 0, self.name, minor, major, self._begin, end, tuple(notes))
+
+    def close(self) -> None:
+        """Do nothing: it holds nothing."""
+
+    def abandon(self) -> None:
+        """Do nothing: it holds nothing."""
