@@ -78,6 +78,7 @@ def test_error_is_what_python_calls_it(error: errors.PteMagicError, builtin: typ
                 ["0 pages"],
                 ["tables", "hdf"],
                 ["bpf", "closed"],
+                ["perf", "permission"],
                 ["descriptor"],
             ],
             strict=True,

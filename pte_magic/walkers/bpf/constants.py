@@ -1,4 +1,4 @@
-"""Constants of this host's page tables for the eBPF program: `machine` in walk.bpf.c, one program for all formats."""
+"""Constants of this host's page tables for the eBPF program: `machine` in page_tables.bpf.h, one program for all formats."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR MIT)
 //
-// The kernel's functions and structures that walk.bpf.c uses, and no more of them. The layout of
+// The kernel's functions and structures that the eBPF programs use, and no more of them. The layout of
 // structures on the running kernel comes from its BTF (CO-RE).
 
 typedef unsigned int u32;

@@ -19,9 +19,9 @@
 //   * An mm without users is torn down by exit_mmap(): it is refused, before and after.
 //
 // The kernel's functions and structures are in kernel.bpf.h. What page tables look like is data, set
-// before loading: one object serves x86-64 and arm64.
+// before loading, in page_tables.bpf.h: one object serves x86-64 and arm64.
 
-#include "kernel.bpf.h"
+#include "page_tables.bpf.h"
 
 char _license[] SEC("license") = "Dual MIT/GPL";
 
@@ -34,26 +34,11 @@ enum {
 	MAX_RETRIES = 1 << 12,
 };
 
-// The kernel's levels, top down, as in pte_magic.linux.geometry.LEVELS.
-enum level { PGD, P4D, PUD, PMD, PTE, LEVELS };
-
 enum status { OK, BAD_DESCRIPTOR, NOT_PAGEMAP, NO_MM, EXITED, UNSTABLE };
 enum flags {
 	TABLES = 1, // also the entries passed on the way
 	ONCE = 2, // do not try again what cannot be read
 };
-
-// Set before loading by pte_magic/walkers/bpf/constants.py, so constants to the verifier.
-const volatile struct {
-	u64 table_bits; // an entry points to a table if these bits of it
-	u64 table_value; // are these
-	u64 address; // the bits of such an entry that are the table's address
-	u64 above; // and those that, shifted to the left, are its upper bits
-	u32 shift_above;
-	u32 index; // entries of a table, less one
-	u32 shift[LEVELS]; // how many bits of an address lie below what selects an entry; 0: no such level
-	u32 use_rcu; // the kernel has the functions above
-} machine SEC(".rodata") = {};
 
 struct span {
 	u64 vaddr; // first address that the first entry covers
@@ -91,11 +76,6 @@ struct {
 	struct span spans[MAX_SPANS] __attribute__((aligned(4096)));
 	u64 entries[CHUNK + MARGIN] __attribute__((aligned(4096)));
 } w;
-
-static inline int is_table(u64 entry)
-{
-	return (entry & machine.table_bits) == machine.table_value;
-}
 
 static inline void push(u64 vaddr, u64 size, u32 count, u32 level)
 {
