@@ -112,7 +112,7 @@ vm-lab: .venv/ready
 .venv/ready: HAS := .venv/demo .venv/lab .venv/ready
 
 # An editable install compiles the eBPF program into the tree. An install that did not end is thrown away by the next one.
-.venv/demo .venv/lab .venv/ready: pyproject.toml hatch_build.py pte_magic/walkers/bpf/walk.bpf.c pte_magic/walkers/bpf/kernel.bpf.h pte_magic/walkers/bpf/page_tables.bpf.h | python system
+.venv/demo .venv/lab .venv/ready: pyproject.toml hatch_build.py $(wildcard pte_magic/*/*.bpf.[ch] pte_magic/*/*/*.bpf.[ch]) | python system
 	@if [ -e .venv/unfinished ]; then rm -r .venv; fi
 	@mkdir -p .venv && touch .venv/unfinished && rm -f .venv/demo .venv/lab .venv/ready
 	@echo "Making a virtual environment in .venv ..."

@@ -1,4 +1,4 @@
-"""Compiles the eBPF program into the wheel, so that users need no compiler: one object for all architectures."""
+"""Compiles the eBPF programs into the wheel, so that users need no compiler: one object each for all architectures."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-DIRECTORY = Path("pte_magic", "walkers", "bpf")
-SOURCE, OBJECT = "walk.bpf.c", "walk.bpf.o"
+SOURCES = (Path("pte_magic", "walkers", "bpf", "walk.bpf.c"), Path("pte_magic", "events", "faults.bpf.c"))
 # BTF comes with the debugging information; no path of this machine shall.
-_FLAGS = ["-O2", "-g", "-Wall", "-Werror", "-fdebug-compilation-dir=.", "-c", SOURCE, "-o", OBJECT]
+_FLAGS = ["-O2", "-g", "-Wall", "-Werror", "-fdebug-compilation-dir=."]
 
 
 def clang() -> str | None:
@@ -27,12 +26,13 @@ def clang() -> str | None:
     return found if "bpfel" in targets.stdout else None
 
 
-def command() -> list[str]:
-    """Return the command that compiles `SOURCE`, in its directory."""
+def command(source: Path) -> list[str]:
+    """Return the command that compiles a program, in its directory."""
+    files = ["-c", source.name, "-o", source.with_suffix(".o").name]
     found = clang()
     if found is not None:
-        return [found, "-target", "bpfel", "-mcpu=v3", *_FLAGS]
-    return [sys.executable, "-m", "ziglang", "cc", "-target", "bpfel-freestanding-none", *_FLAGS]
+        return [found, "-target", "bpfel", "-mcpu=v3", *_FLAGS, *files]
+    return [sys.executable, "-m", "ziglang", "cc", "-target", "bpfel-freestanding-none", *_FLAGS, *files]
 
 
 class EbpfBuildHook(BuildHookInterface[Any]):
@@ -43,8 +43,9 @@ class EbpfBuildHook(BuildHookInterface[Any]):
         return [] if clang() else ["ziglang>=0.13"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile the program; the file lands in the wheel, and in the tree for an editable install."""
+        """Compile the programs; the files land in the wheel, and in the tree for an editable install."""
         del version, build_data
         with tempfile.TemporaryDirectory() as cache:
             environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
-            subprocess.run(command(), cwd=Path(self.root) / DIRECTORY, env=environment, check=True)
+            for source in SOURCES:
+                subprocess.run(command(source), cwd=Path(self.root, source).parent, env=environment, check=True)

@@ -216,8 +216,9 @@ def test_package_is_typed() -> None:
     assert (ROOT / "py.typed").exists()
 
 
-def test_compiled_walker_is_part_of_the_package() -> None:
-    assert (ROOT / "walkers" / "bpf" / "walk.bpf.o").read_bytes()[:4] == b"\x7fELF"
+@pytest.mark.parametrize("name", ["walkers/bpf/walk.bpf.o", "events/faults.bpf.o"])
+def test_compiled_programs_are_part_of_the_package(name: str) -> None:
+    assert (ROOT / name).read_bytes()[:4] == b"\x7fELF"
 
 
 def test_extension_is_loaded_by_the_name_of_the_package() -> None:

@@ -50,16 +50,17 @@ def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_carries_program_and_scripts_and_no_path_of_the_machine_that_built_it(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        program = archive.read("pte_magic/walkers/bpf/walk.bpf.o")
+        programs = [archive.read(f"pte_magic/{name}.bpf.o") for name in ("walkers/bpf/walk", "events/faults")]
         scripts = {path for path in archive.namelist() if path.endswith(".stp")}
         pages = [path for path in archive.namelist() if path.endswith("/share/man/man1/pte-magic.1")]
         units = [path for path in archive.namelist() if path.startswith("pte_magic/helper/units/")]
-    assert program.startswith(b"\x7fELF")
+    assert all(program.startswith(b"\x7fELF") for program in programs)
     assert scripts == {f"pte_magic/{path.relative_to(PROJECT)}" for path in (PROJECT / "stap").rglob("*.stp")}
     assert len(pages) == 1
     assert sorted(Path(path).name for path in units) == ["pte-magic.service", "pte-magic.socket"]
-    assert bytes(PROJECT) not in program
-    assert bytes(Path.home()) not in program
+    for program in programs:
+        assert bytes(PROJECT) not in program
+        assert bytes(Path.home()) not in program
 
 
 def test_the_wheel_installs_in_an_empty_environment_without_a_compiler_and_walks(wheel: Path, tmp_path: Path) -> None:

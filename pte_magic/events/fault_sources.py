@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pte_magic.errors import SourceUnavailableError, TargetError, arguments
+from pte_magic.events.bpf_faults import BpfFaults
 from pte_magic.events.perf_events import PerfFaults
 from pte_magic.events.source import Wanted
 from pte_magic.events.totals import Rusage
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pte_magic.events.source import FaultSource
 
 AUTO = "auto"
-_SOURCES: dict[str, Callable[[Wanted], FaultSource]] = {"perf": PerfFaults, "rusage": Rusage}
+_SOURCES: dict[str, Callable[[Wanted], FaultSource]] = {"bpf": BpfFaults, "perf": PerfFaults, "rusage": Rusage}
 NAMES = tuple(_SOURCES)
 """The names of all sources, the one that sees most first."""
 BUFFER = Wanted().buffer

@@ -1,4 +1,7 @@
-"""Constants of this host's page tables for the eBPF program: `machine` in page_tables.bpf.h, one program for all formats."""
+"""Constants of this host's page tables for eBPF programs: `machine` in page_tables.bpf.h.
+
+One program serves all formats.
+"""
 
 from __future__ import annotations
 

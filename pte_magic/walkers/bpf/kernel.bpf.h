@@ -21,9 +21,11 @@ extern void bpf_rcu_read_unlock(void) __attribute__((section(".ksyms"), weak));
 typedef struct {
 	int counter;
 } atomic_t;
+struct task_struct;
 struct mm_struct {
 	u64 *pgd;
 	atomic_t mm_users;
+	struct task_struct *owner;
 };
 struct file_operations;
 struct file {
@@ -37,8 +39,20 @@ struct fdtable {
 struct files_struct {
 	struct fdtable *fdt;
 };
+struct upid {
+	int nr;
+	void *ns;
+};
+struct pid {
+	u32 level;
+	struct upid numbers[];
+};
 struct task_struct {
 	struct files_struct *files;
 	struct mm_struct *mm;
+	int pid;
+	int tgid;
+	struct task_struct *group_leader;
+	struct pid *thread_pid;
 };
 #pragma clang attribute pop

@@ -1,4 +1,4 @@
-"""The dozen calls of the system's libbpf.so.1 that the eBPF walker needs, by ctypes.
+"""The calls of the system's libbpf.so.1 that eBPF programs of this package need, by ctypes.
 
 libbpf (>= 1.0) does the hard part: it relocates the compiled object against the running kernel's BTF (CO-RE).
 """
@@ -71,8 +71,11 @@ def library() -> ctypes.CDLL:
         "bpf_object__find_program_by_name": (handle, [handle, text]),
         "bpf_map__initial_value": (handle, [handle, ctypes.POINTER(ctypes.c_size_t)]),
         "bpf_map__value_size": (ctypes.c_uint32, [handle]),
+        "bpf_map__set_max_entries": (number, [handle, ctypes.c_uint32]),
         "bpf_map__fd": (number, [handle]),
         "bpf_program__fd": (number, [handle]),
+        "bpf_program__set_autoload": (number, [handle, ctypes.c_bool]),
+        "bpf_raw_tracepoint_open": (number, [text, number]),
         "bpf_program__set_log_buf": (number, [handle, text, ctypes.c_size_t]),
         "bpf_prog_test_run_opts": (number, [number, ctypes.POINTER(TestRunOptions)]),
     }
@@ -101,21 +104,24 @@ class Object:
         if not self._handle:
             raise LibbpfError(ctypes.get_errno(), f"opening {path.name}")
 
-    def load(self, program: str) -> None:
-        """Load the object into the kernel; the verifier's words about `program` go into the error.
+    def load(self, *programs: str) -> None:
+        """Load the object into the kernel; the verifier's words about these programs go into the error.
 
         Raises:
             LibbpfError: The kernel refused it.
 
         """
-        log = ctypes.create_string_buffer(_LOG_BYTES)
-        found = self._lib.bpf_object__find_program_by_name(self._handle, program.encode())
-        self._lib.bpf_program__set_log_buf(found, log, _LOG_BYTES)
+        logs = [ctypes.create_string_buffer(_LOG_BYTES) for _ in programs]
+        found = [self._lib.bpf_object__find_program_by_name(self._handle, name.encode()) for name in programs]
+        for program, log in zip(found, logs, strict=True):
+            self._lib.bpf_program__set_log_buf(program, log, _LOG_BYTES)
         with _busy:
             failed = self._lib.bpf_object__load(self._handle)
         if failed:
-            raise LibbpfError(-failed, "loading the eBPF program", log.value.decode(errors="replace").strip())
-        self._lib.bpf_program__set_log_buf(found, None, 0)
+            said = "\n".join(log.value.decode(errors="replace").strip() for log in logs)
+            raise LibbpfError(-failed, "loading the eBPF program", said.strip())
+        for program in found:
+            self._lib.bpf_program__set_log_buf(program, None, 0)
 
     def set_constants(self, values: bytes) -> None:
         """Set the object's .rodata, before `load`.
@@ -137,14 +143,60 @@ class Object:
             OSError: It cannot be mapped.
 
         """
-        found = self._map(".bss")
-        pages = -(-self._lib.bpf_map__value_size(found) // mmap.PAGESIZE)
-        return mapping.shared(self._lib.bpf_map__fd(found), pages * mmap.PAGESIZE)
+        return self.memory(".bss", self._lib.bpf_map__value_size(self._map(".bss")))
 
-    def _map(self, section: str) -> int:
-        found: int | None = self._lib.bpf_object__find_map_by_name(self._handle, section.encode())
+    def memory(self, name: str, size: int) -> mmap.mmap:
+        """Return the memory of a loaded map that can be mapped, shared with the program.
+
+        Args:
+            name: The map's name.
+            size: Its bytes; whole pages are mapped.
+
+        Raises:
+            OSError: It cannot be mapped.
+
+        """
+        pages = -(-size // mmap.PAGESIZE)
+        return mapping.shared(self._lib.bpf_map__fd(self._map(name)), pages * mmap.PAGESIZE)
+
+    def set_elements(self, name: str, count: int) -> None:
+        """Set the number of elements of a map, before `load`."""
+        self._lib.bpf_map__set_max_entries(self._map(name), count)
+
+    def leave_out(self, program: str) -> None:
+        """Do not load a program, before `load`."""
+        found = self._lib.bpf_object__find_program_by_name(self._handle, program.encode())
+        self._lib.bpf_program__set_autoload(found, False)  # noqa: FBT003  (C has no names of arguments)
+
+    def attach_to_tracepoint(self, program: str) -> int:
+        """Run a loaded program at its tracepoint; return the descriptor that keeps it there.
+
+        Raises:
+            LibbpfError: The kernel refused it.
+
+        """
+        fd: int = self._lib.bpf_raw_tracepoint_open(None, self.program(program))
+        if fd < 0:
+            raise LibbpfError(-fd, f"attaching {program}")
+        return fd
+
+    def run(self, program: str) -> int:
+        """Run a loaded program of type syscall in this thread; return what it returned.
+
+        Raises:
+            LibbpfError: The kernel did not run it.
+
+        """
+        options = TestRunOptions(size=ctypes.sizeof(TestRunOptions))
+        failed = self._lib.bpf_prog_test_run_opts(self.program(program), ctypes.byref(options))
+        if failed:
+            raise LibbpfError(-failed, f"running {program}")
+        return int(options.retval)
+
+    def _map(self, name: str) -> int:
+        found: int | None = self._lib.bpf_object__find_map_by_name(self._handle, name.encode())
         if not found:
-            raise LibbpfError(ctypes.get_errno(), f"finding section {section}")
+            raise LibbpfError(ctypes.get_errno(), f"finding map {name}")
         return found
 
     def program(self, name: str) -> int:

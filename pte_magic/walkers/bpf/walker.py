@@ -72,6 +72,11 @@ class BpfWalker(SharedMemoryWalker):
             self.close()
             raise
 
+    @property
+    def direct_map_at(self) -> int:
+        """The kernel address at which physical address 0 is mapped."""
+        return int(_ONCE.unpack_from(self._memory, _ONCE_AT)[1])
+
     def close(self) -> None:
         """Unload the program, when no walk is in progress. The walker cannot be used afterwards."""
         with self._lock:
