@@ -25,7 +25,7 @@ from pte_magic.linux.address_space import AddressSpace
 from pte_magic.linux.interrupts import deferred
 from pte_magic.walkers import mapping
 from pte_magic.walkers.bpf import constants, libbpf
-from pte_magic.walkers.bpf.walker import BpfWalker
+from pte_magic.walkers.bpf.walker import BpfWalker, may_trace
 
 if TYPE_CHECKING:
     import mmap
@@ -85,6 +85,9 @@ class BpfFaults(FaultSource):
 
     def _direct_map(self) -> int:
         """Return where the walker found physical memory; it has checked all that eBPF needs."""
+        if not may_trace():
+            why = "no permission to load eBPF programs; become root, or take CAP_BPF and CAP_PERFMON"
+            raise SourceUnavailableError(self.name, why)
         try:
             walker = walkers.get(BpfWalker.name)
         except WalkerUnavailableError as error:

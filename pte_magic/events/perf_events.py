@@ -1,7 +1,9 @@
 """The source `perf`: page faults as samples of perf events, with no entries; root is not needed everywhere.
 
 Each thread has two events on each processor, for minor and for major faults: they come after a fault was completed, and
-`getrusage` counts the same ones. New threads inherit them. All events of a processor write into one ring buffer.
+`getrusage` counts the same ones. New threads inherit them. The events of a processor and a kind write into one ring
+buffer. A sample does not tell of which event it is if a fault makes several, as when there are two traces: the kernel
+prepares it once for all of them (perf_prepare_sample(), kernel/events/core.c, since 6.2).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import numpy as np
 from pte_magic.errors import NoSuchProcessError, SourceUnavailableError
 from pte_magic.events import perf_open
 from pte_magic.events.fault_record import MAJOR, NOT_READ, RECORD, USER, Faults
-from pte_magic.events.perf_ring import IN_USER_MODE, SAMPLES, Ring
+from pte_magic.events.perf_ring import IN_USER_MODE, SAMPLES, Key, Ring, made
 from pte_magic.events.source import FaultSource, Wanted
 from pte_magic.events.totals import totals
 from pte_magic.linux import descriptors
@@ -31,8 +33,7 @@ _KINDS = (perf_open.PAGE_FAULTS_MIN, perf_open.PAGE_FAULTS_MAJ)
 
 class _Event(NamedTuple):
     fd: int
-    tid: int  # the thread that it was opened for
-    is_major: bool
+    key: Key
 
 
 class PerfFaults(FaultSource):
@@ -52,7 +53,7 @@ class PerfFaults(FaultSource):
         super().__init__(wanted)
         self._pid = os.getpid() if wanted.pid is None else wanted.pid
         self._events: list[_Event] = []
-        self._rings: dict[int, Ring] = {}  # by processor
+        self._rings: dict[Key, Ring] = {}
         self._user_only = False
         self._begin, self._before = 0, totals(wanted.pid)
         try:
@@ -77,6 +78,12 @@ class PerfFaults(FaultSource):
             known |= found
         if not self._events:
             raise NoSuchProcessError(self._pid)
+        owners = {one.key: one.fd for one in reversed(self._events)}
+        with deferred():  # or a ring would be mapped that nobody knows of
+            self._rings = made(owners, self._wanted.buffer // len(owners))
+        for one in self._events:
+            if one.fd != owners[one.key]:
+                perf_open.output_to(one.fd, owners[one.key])
 
     def _threads(self) -> set[int]:
         try:
@@ -87,36 +94,31 @@ class PerfFaults(FaultSource):
     def _attach_to(self, tid: int) -> None:
         for cpu in self._processors:
             for kind in _KINDS:
-                fd = self._opened(kind, tid, cpu)
-                if fd is not None and cpu in self._rings:
-                    perf_open.output_to(fd, self._rings[cpu].fd)
-                elif fd is not None:
-                    self._rings[cpu] = Ring(fd, self._wanted.buffer // len(self._processors))
+                with deferred():  # or a descriptor would be open that nobody knows of
+                    fd = self._opened(kind, tid, cpu)
+                    if fd is not None:
+                        self._events.append(_Event(fd, (cpu, kind == perf_open.PAGE_FAULTS_MAJ)))
 
     def _opened(self, kind: int, tid: int, cpu: int) -> int | None:
         """Return the descriptor of a new event; None if the thread has ended."""
         while True:
             try:
-                with deferred():  # or a descriptor would be open that nobody knows of
-                    fd = perf_open.open_event(
-                        kind,
-                        tid,
-                        cpu,
-                        sample=SAMPLES,
-                        inherit=True,
-                        children=self._wanted.children,
-                        user_only=self._user_only,
-                        from_exec=self._wanted.from_exec,
-                    )
-                    self._events.append(_Event(fd, tid, kind == perf_open.PAGE_FAULTS_MAJ))
+                return perf_open.open_event(
+                    kind,
+                    tid,
+                    cpu,
+                    sample=SAMPLES,
+                    inherit=True,
+                    children=self._wanted.children,
+                    user_only=self._user_only,
+                    from_exec=self._wanted.from_exec,
+                )
             except ProcessLookupError:
                 return None
             except PermissionError:
                 if self._user_only:
                     raise
                 self._user_only = True  # paranoid 2 allows no more
-            else:
-                return fd
 
     def _why(self, error: OSError) -> Exception:
         """Return the error of the package for what the kernel said."""
@@ -152,30 +154,24 @@ class PerfFaults(FaultSource):
         minor, major = (-1, -1) if self._wanted.children else totals(self._wanted.pid) - self._before
         for one in self._events:
             perf_open.disable(one.fd)
-        parts = [ring.samples() for ring in self._rings.values()]
-        samples = np.concatenate(parts)
-        lost = sum(perf_open.count(one.fd) for one in self._events) - len(samples)
-        samples = samples[np.argsort(samples["time"], kind="stable")]
-        records = self._records(samples[(samples["time"] >= self._begin) & (samples["time"] <= end)])
+        parts = [self._records(key) for key in self._rings]
+        records = np.concatenate(parts)
+        lost = sum(perf_open.count(one.fd) for one in self._events) - len(records)
+        records = _each_once(records[(records["time"] >= self._begin) & (records["time"] <= end)])
+        if not self._wanted.children:
+            records = records[records["pid"] == self._pid]
         lost += max(len(records) - self._wanted.most, 0)
         notes = self._notes(lost)
         return Faults(records[: self._wanted.most], lost, self.name, minor, major, self._begin, end, notes)
 
-    def _records(self, samples: NDArray[np.void]) -> NDArray[np.void]:
-        """Return samples as records, each fault once."""
-        by_id = sorted((perf_open.identity(one.fd), one.tid, one.is_major) for one in self._events)
-        ids, tids, is_major = (np.array(column) for column in zip(*by_id, strict=True))
-        at = np.searchsorted(ids.astype(np.uint64), samples["id"])
-        # A thread that began while we attached may have events of its own and inherited ones: its own are counted.
-        is_double = np.isin(samples["tid"], tids.astype(np.uint32)) & (samples["tid"] != tids[at])
-        kept, at = samples[~is_double], at[~is_double]
-        if not self._wanted.children:
-            at, kept = at[kept["pid"] == self._pid], kept[kept["pid"] == self._pid]
-        found = np.zeros(len(kept), RECORD)
+    def _records(self, key: Key) -> NDArray[np.void]:
+        """Return the samples of a ring as records."""
+        samples = self._rings[key].samples()
+        found = np.zeros(len(samples), RECORD)
         for name in ("time", "address", "ip", "tid", "pid"):
-            found[name] = kept[name]
+            found[name] = samples[name]
         found["level_before"] = found["level_after"] = NOT_READ
-        found["flags"] = np.where(kept["misc"] & 7 == IN_USER_MODE, USER, 0) | np.where(is_major[at], MAJOR, 0)
+        found["flags"] = np.where(samples["misc"] & 7 == IN_USER_MODE, USER, 0) | (MAJOR if key[1] else 0)
         return found
 
     def _notes(self, lost: int) -> tuple[str, ...]:
@@ -207,3 +203,16 @@ class PerfFaults(FaultSource):
 
     def __del__(self) -> None:
         self.close()
+
+
+def _each_once(records: NDArray[np.void]) -> NDArray[np.void]:
+    """Return records in the order of their times, each fault once.
+
+    A thread that began while the source was attached may have events of its own and inherited ones.
+    """
+    order = np.lexsort([records[name] for name in ("ip", "address", "tid", "time")])
+    found = records[order]
+    same = np.ones(max(len(found) - 1, 0), bool)
+    for name in ("time", "tid", "address", "ip"):
+        same &= found[name][1:] == found[name][:-1]
+    return found[np.concatenate([np.ones(min(len(found), 1), bool), ~same])]

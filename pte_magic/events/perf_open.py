@@ -22,10 +22,10 @@ _DISABLED, _INHERIT, _EXCLUDE_KERNEL, _ENABLE_ON_EXEC, _USE_CLOCK = 1 << 0, 1 <<
 _INHERIT_THREAD = 1 << 35  # children are followed only if they are threads: since 5.13, 2b26f0aa004995
 _CLOCK_MONOTONIC = 1
 _CLOSE_ON_EXEC = 8
-_ENABLE, _DISABLE, _SET_OUTPUT, _ID, _SET_BPF = 0x2400, 0x2401, 0x2405, 0x80082407, 0x40042408
+_ENABLE, _DISABLE, _SET_OUTPUT, _SET_BPF = 0x2400, 0x2401, 0x2405, 0x40042408
 _COUNT = struct.Struct("=Q")
 
-IP, TID, TIME, ADDR, IDENTIFIER = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 16
+IP, TID, TIME, ADDR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 """enum perf_event_sample_format."""
 
 
@@ -100,12 +100,6 @@ def disable(fd: int) -> None:
 def output_to(fd: int, other: int) -> None:
     """Write the records of an event into the ring buffer of another one of the same processor."""
     fcntl.ioctl(fd, _SET_OUTPUT, other)
-
-
-def identity(fd: int) -> int:
-    """Return the number that the records of an event have, and of those that inherited it."""
-    found: int = _COUNT.unpack(fcntl.ioctl(fd, _ID, bytes(_COUNT.size)))[0]
-    return found
 
 
 def attach(fd: int, program: int) -> None:

@@ -1,4 +1,4 @@
-"""The ring buffer of perf events of a processor; it is read once, at the end, so it never turns round."""
+"""A ring buffer of perf events of a processor; it is read once, at the end, so it never turns round."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from pte_magic.walkers import mapping
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SAMPLES = perf_open.IDENTIFIER | perf_open.IP | perf_open.TID | perf_open.TIME | perf_open.ADDR
+SAMPLES = perf_open.IP | perf_open.TID | perf_open.TIME | perf_open.ADDR
 """What the records have."""
 _SAMPLE = np.dtype(
     [
         ("type", np.uint32),  # struct perf_event_header
         ("misc", np.uint16),
         ("size", np.uint16),
-        ("id", np.uint64),
         ("ip", np.uint64),
         ("pid", np.uint32),
         ("tid", np.uint32),
@@ -33,7 +32,10 @@ _OF_FAULT = 9  # PERF_RECORD_SAMPLE
 IN_USER_MODE = 2
 """``misc & 7`` of a sample in user mode: PERF_RECORD_MISC_USER."""
 _HEAD, _HEAD_AT = struct.Struct("=Q"), 1024  # data_head of struct perf_event_mmap_page
-_LEAST = 1  # pages
+
+
+Key = tuple[int, bool]
+"""A processor, and whether the ring is for major faults."""
 
 
 class Ring:
@@ -45,25 +47,17 @@ class Ring:
 
     """
 
-    def __init__(self, fd: int, size: int) -> None:
-        """Make one of `size` bytes, or as many as this user may have.
+    def __init__(self, fd: int, pages: int) -> None:
+        """Make one of so many pages, a power of two.
 
         Raises:
-            OSError: This user may have none.
+            PermissionError: It is beyond kernel.perf_event_mlock_kb and RLIMIT_MEMLOCK.
+            OSError: There is no memory.
 
         """
         self.fd = fd
-        pages = 1 << max(size // mmap.PAGESIZE, 1).bit_length() - 1
-        while True:
-            try:
-                self._memory = mapping.shared(fd, (1 + pages) * mmap.PAGESIZE)
-            except OSError:  # EPERM beyond kernel.perf_event_mlock_kb and RLIMIT_MEMLOCK, ENOMEM without memory
-                if pages <= _LEAST:
-                    raise
-                pages //= 2
-            else:
-                break
         self.size = pages * mmap.PAGESIZE
+        self._memory = mapping.shared(fd, mmap.PAGESIZE + self.size)
 
     def samples(self) -> NDArray[np.void]:
         """Return a copy of what was written, with the fields of ``_SAMPLE``; the events are disabled by now."""
@@ -94,3 +88,34 @@ def _one_by_one(data: bytes) -> list[bytes]:
             found.append(data[at : at + size])
         at += size
     return found
+
+
+def made(fds: dict[Key, int], size: int) -> dict[Key, Ring]:
+    """Return a ring for each key, on the event whose descriptor is given; all are as large as this user may have.
+
+    Args:
+        fds: The descriptors by key.
+        size: The bytes of each ring, at most.
+
+    Raises:
+        OSError: This user may have none, or there is no memory.
+
+    """
+    pages = 1 << max(size // mmap.PAGESIZE, 1).bit_length() - 1
+    while True:
+        rings: dict[Key, Ring] = {}
+        try:
+            for key, fd in fds.items():
+                rings[key] = Ring(fd, pages)
+        except OSError:
+            for ring in rings.values():
+                ring.close()
+            if pages == 1:
+                raise
+            pages //= 2
+        except BaseException:
+            for ring in rings.values():
+                ring.close()
+            raise
+        else:
+            return rings

@@ -190,7 +190,7 @@ def _try(*, use_rcu: bool) -> libbpf.Object | libbpf.LibbpfError:
 def _why(error: libbpf.LibbpfError) -> str:
     if LOCKDOWN.exists() and "[confidentiality]" in kernel_text.text(LOCKDOWN):
         return "the kernel is locked down (confidentiality: no eBPF reads kernel memory); boot with lockdown=integrity"
-    if not _may_trace():
+    if not may_trace():
         why = "no permission to load eBPF programs (CAP_BPF and CAP_PERFMON)"
         if os.geteuid():
             return f"{why}; a helper may: type `{what_to_type.start_helper()}`"
@@ -198,7 +198,7 @@ def _why(error: libbpf.LibbpfError) -> str:
     return f"the program was not loaded: {' | '.join([str(error.strerror), *error.log.splitlines()[-4:]])}"
 
 
-def _may_trace() -> bool:
+def may_trace() -> bool:
     """Tell whether this process has both capabilities, or CAP_SYS_ADMIN, which includes them.
 
     With CAP_BPF alone the verifier complains about a helper, not about a permission.
