@@ -215,4 +215,4 @@ def _each_once(records: NDArray[np.void]) -> NDArray[np.void]:
     same = np.ones(max(len(found) - 1, 0), bool)
     for name in ("time", "tid", "address", "ip"):
         same &= found[name][1:] == found[name][:-1]
-    return found[np.concatenate([np.ones(min(len(found), 1), bool), ~same])]
+    return np.asarray(found[np.concatenate([np.ones(min(len(found), 1), bool), ~same])])
