@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "COLUMNS", "LINES"}}
 _WIDE = ENVIRONMENT | {"COLUMNS": str(WIDE)}
-_COMMANDS = "decode, diff, doctor, machine, main, output, show, snapshot, watch, why"
+_COMMANDS = "decode, diff, doctor, faults, machine, main, output, show, snapshot, watch, why"
 _AS_USER = f"from pte_magic.cli import {_COMMANDS}\n{{become}}\nimport sys; sys.exit(main())"
 
 

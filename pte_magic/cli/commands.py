@@ -71,6 +71,8 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
     _walker(diff)
     _output(diff)
 
+    _faults(new)
+
     machine = new("machine", "all processes of this host", "machine:machine",
                   "Show all processes that you may look at, the largest first: their memory by page size, shared and "
                   "swapped memory, and page tables.")  # fmt: skip
@@ -99,6 +101,25 @@ def add(commands: argparse._SubParsersAction[Parser]) -> None:
     snapshot.add_argument("--public", action="store_true", help="let the umask decide who may read the files")
     _walker(snapshot)
     _output(snapshot)
+
+
+def _faults(new: Add) -> None:
+    faults = new("faults", "page faults of a command, or of a process", "faults:faults",
+                 "Record the page faults of a command and of the processes that it starts, or those of a process for "
+                 "some seconds or until Ctrl-C: when and where memory was touched, and, with eBPF, the entry before "
+                 "and the entry after. A table counts them by region and kind; --json and --csv have a row per fault. "
+                 "The exit status is the command's.",
+                 usage="%(prog)s [options] -- COMMAND [ARG ...]\n       %(prog)s [options] PID")  # fmt: skip
+    faults.add_argument("pid", metavar="PID", nargs="?", type=pid, help="number of the process")
+    faults.add_argument("--seconds", metavar="N", type=_seconds, help="record a process for so long")
+    faults.add_argument("--children", action="store_true", help="also the processes that the process starts")
+    faults.add_argument("-s", "--source", metavar="NAME", default="auto",
+                        help="bpf, perf or rusage (default: the one that sees most here)")  # fmt: skip
+    faults.add_argument("--max", metavar="N", type=_count, default=1_000_000, dest="most",
+                        help="record so many faults, and count the others (default: 1000000)")  # fmt: skip
+    faults.add_argument("--buffer", metavar="BYTES", type=_count, default=64 << 20,
+                        help="memory for records (default: 67108864)")  # fmt: skip
+    _output(faults)
 
 
 def _add(  # noqa: PLR0913, PLR0917  (a row of a table)
@@ -145,6 +166,13 @@ def pid(text: str) -> int:
     """
     if not (text.isascii() and text.isdecimal()):
         message = f"{quoted(text)} is not the number of a process; `pidof NAME` prints those of a program"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        message = f"{quoted(text)} is not a number from 1 on; type one such as 1000000"
         raise argparse.ArgumentTypeError(message)
     return int(text)
 

@@ -16,7 +16,7 @@ from pte_magic.errors import PteMagicError
 if TYPE_CHECKING:
     import argparse
 
-_NOT_FOUND, _NOT_RUN, _BY_SIGNAL = 127, 126, 128
+NOT_FOUND, NOT_RUN, BY_SIGNAL = 127, 126, 128
 """Exit statuses of env(1) and shells: a command is not there, cannot be run, or was ended by a signal (their sum)."""
 
 
@@ -37,7 +37,7 @@ def diff(given: argparse.Namespace) -> int:
                 status = _run(given.command)
             except OSError as error:
                 terminal.note(f"{given.command[0]!r} cannot be run: {os.strerror(error.errno or 0)}")
-                return _NOT_FOUND if error.errno == errno.ENOENT else _NOT_RUN
+                return NOT_FOUND if error.errno == errno.ENOENT else NOT_RUN
         else:
             time.sleep(given.seconds)
         try:
@@ -65,4 +65,4 @@ def _run(command: list[str]) -> int:
     finally:
         if not ignored:
             signal.signal(signal.SIGINT, before)
-    return status if status >= 0 else _BY_SIGNAL - status
+    return status if status >= 0 else BY_SIGNAL - status

@@ -33,8 +33,8 @@ def parser() -> Parser:
         description="Page-table entries of running processes: which pages are in memory, how large they are, who "
         "shares them, and every bit of their entries.",
         epilog="Exit status: 0 if all went well, 1 after an error, 2 if the line is wrong, 130 after Ctrl-C, and of "
-        "diff that of its command. Without root, only your own processes are shown; `pte-magic doctor` says what you "
-        "see.",
+        "diff and faults that of their command. Without root, only your own processes are shown; `pte-magic doctor` "
+        "says what you see.",
     )
     made.add_argument("--version", action=_Version, nargs=0, help="print the version")
     each = made.add_subparsers(title="commands", metavar="COMMAND", dest=COMMAND, required=True, parser_class=Parser)
@@ -47,7 +47,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     """Return what a command line says; exit if that was help, or with status 2 if the line is wrong."""
     made = parser()
     words, command = list(words), []
-    if words[:1] == ["diff"] and _RUN in words:
+    if words[:1] in (["diff"], ["faults"]) and _RUN in words:
         at = words.index(_RUN)
         words, command = words[:at], words[at + 1 :]
     given: argparse.Namespace

@@ -13,8 +13,8 @@ MISSING = "-"
 UNSEEN = "?"
 """The sign for a digit that is hidden."""
 _HEX = {
-    "vaddr": "#014x",
-    **dict.fromkeys(("entry", "before", "after", "flipped"), "#018x"),
+    **dict.fromkeys(("vaddr", "address"), "#014x"),
+    **dict.fromkeys(("entry", "entry_before", "entry_after", "before", "after", "flipped"), "#018x"),
     **dict.fromkeys(("pfn", "pfn_before", "pfn_after", "swap_offset", "page_flags"), "#x"),
 }
 _SHARING = {"shared", "copied_here", "copied_there", "copied_either", "never_shared"}
