@@ -24,7 +24,7 @@ LESSONS ?= $(HOME)/pte-magic-lessons
 
 test examples support bench-vm vm vm-lab: PACKAGES += $(VM_PACKAGES)
 test bench screenshots: PACKAGES += chromium
-test: PACKAGES += iproute2 systemd
+test: PACKAGES += iproute2 systemd zsh
 
 demo: .venv/demo
 	@echo "Reading the page tables of a process ..."

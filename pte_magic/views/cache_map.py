@@ -9,7 +9,7 @@ import numpy as np
 from pte_magic.errors.escapes import visible
 from pte_magic.linux.hardware import PAGE_SIZE
 from pte_magic.text.units import counted, share, size
-from pte_magic.views import palette, svg_image
+from pte_magic.views import palette, pandas_table, svg_image
 from pte_magic.views.frame_view import paragraph
 from pte_magic.views.markup import escape
 
@@ -29,10 +29,11 @@ _ALL, _PART, _NONE = range(len(_WORDS))
 def text(frame: pd.DataFrame) -> str:
     """Return the sentence and the map as text."""
     codes, each = _squares(frame)
-    lines = ["".join(_LETTERS[code] for code in codes[at : at + _COLUMNS]) for at in range(0, len(codes), _COLUMNS)]
+    columns = min(_COLUMNS, pandas_table.width())
+    lines = ["".join(_LETTERS[code] for code in codes[at : at + columns]) for at in range(0, len(codes), columns)]
     legend = ", ".join(f"{_LETTERS[code]} {_WORDS[code]}" for code in sorted(set(codes.tolist())))
     below = [f"a square is {size(each)}: {legend}"] if len(codes) else []
-    return "\n".join([*_said(frame), *lines, *below])
+    return "\n".join([*pandas_table.sentences(_said(frame)), *lines, *pandas_table.sentences(below)])
 
 
 def html(frame: pd.DataFrame) -> str:

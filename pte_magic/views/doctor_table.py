@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 _NEEDED = ("walker", "works", "sees", "note")
 _WORKS = {True: "yes", False: "no"}
 _UNKNOWN = "?"
+_HEAD = "what it sees, and what to type"
 _TYPED = re.compile(r"(`[^`]*`)")
-_NARROWEST, _WIDEST = 30, 110  # letters: of a line of words, and of all
+_NARROWEST, _WIDEST = 30, 110  # letters: of a line of words beside a walker, and of all
+_BELOW = "  "  # before words that are below their walker
 _CODE = '<code style="background: none; font-size: 100%; white-space: normal">'
 
 
@@ -32,12 +34,16 @@ def text(frame: pd.DataFrame) -> str:
     rows = list(_rows(frame))
     wide = max(len(name) for name, *_ in [("walker",), *rows])
     before = f"{'walker':{wide}}  works  "
-    lines = [f"{before}what it sees, and what to type"]
-    room = max(min(pandas_table.width(), _WIDEST) - len(before), _NARROWEST)
+    columns = min(pandas_table.width(), _WIDEST)
+    is_below = columns - len(before) < _NARROWEST
+    indent = _BELOW if is_below else " " * len(before)
+    room = columns - len(indent)
+    lines = [before.rstrip(), f"{indent}{_HEAD}"] if is_below else [before + _HEAD]
     for name, works, sees, note in rows:
         body = [*_wrapped(sees, room), *(_wrapped(note, room) if note else [])]
-        lines.append(f"{name:{wide}}  {works:5}  {body[0]}")
-        lines += [" " * len(before) * (len(line) <= room) + line for line in body[1:]]
+        first = f"{name:{wide}}  {works:5}"
+        lines.append(first.rstrip() if is_below else f"{first}  {body.pop(0)}")
+        lines += [indent * (len(line) <= room) + line for line in body]
     return "\n".join([*above, *lines])
 
 
@@ -55,7 +61,7 @@ def html(frame: pd.DataFrame) -> str:
         )
         for name, works, sees, note in _rows(frame)
     ]
-    heads = html_table.column_heads(["walker", "works", "what it sees, and what to type"], html_table.KEPT)
+    heads = html_table.column_heads(["walker", "works", _HEAD], html_table.KEPT)
     made = html_table.table(rows, html_table.row(heads), 'class="dataframe"')
     return above + scrolled(made, "table of walkers")
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _ANY = 1 << 30
 _INDENT = " " * 28  # where the meaning of a bit begins
+_BELOW = " " * 10  # where it begins if it has lines of its own
+_NARROW = 60  # characters; in a line that has fewer, there is room for few of its words
 
 
 def text(entry: Description, *, differ: int = 0, width: int | None = None) -> str:
@@ -32,9 +34,13 @@ def text(entry: Description, *, differ: int = 0, width: int | None = None) -> st
         value = UNSEEN if part.says == HIDDEN else value
         says = part.says if part.width > 1 and part.says != str(part.value) else ""
         meaning = f"{part.meaning} ({READERS[part.by]})" if part.name else part.meaning
-        line = f"{mark} {part.bits:>6}  {part.name or '-':13}  {value}  {f'{says}: ' if says else ''}{meaning}"
+        line = f"{mark} {part.bits:>6}  {part.name or '-':13}  {value}"
+        means = f"{says}: {meaning}" if says else meaning
         style = screen.BOLD if part.width == 1 and part.value and part.name else ""
-        lines.append(screen.fitted(line, columns, _INDENT, style))
+        if columns < _NARROW:
+            lines += [screen.painted(line, style), screen.fitted(_BELOW + means, columns, _BELOW, style)]
+        else:
+            lines.append(screen.fitted(f"{line}  {means}", columns, _INDENT, style))
     of = (f"{source}: {', '.join(names)}" for source, names in sources(entry).items())
     return "\n".join([*lines, *(screen.fitted(line, columns) for line in of)])
 

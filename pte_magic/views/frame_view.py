@@ -14,7 +14,7 @@ from pte_magic.errors import TargetError
 from pte_magic.errors.escapes import visible
 from pte_magic.formats.describe import MOST_PAGES, describe
 from pte_magic.text.units import counted
-from pte_magic.views import first_columns, first_line, hidden_digits, leaf_bits, text_table
+from pte_magic.views import first_columns, first_line, hidden_digits, leaf_bits, pandas_table, text_table
 from pte_magic.views.headline import headline, shortened
 from pte_magic.views.html_table import of_frame
 from pte_magic.views.markup import KEYS, escape, scrolled
@@ -254,10 +254,9 @@ def _unset_flags(frame: pd.DataFrame) -> list[Any]:
 
 def ends(frame: pd.DataFrame) -> tuple[pd.DataFrame, int | None]:
     """Cut out rows of a long frame that pandas would not print; return how many to print. Labels: see `labelled`."""
-    limit = pd.get_option("display.max_rows")
-    if not limit or len(frame) <= limit:
+    keep = pandas_table.rows_at_ends(len(frame))
+    if keep is None:
         return labelled(frame), None
-    keep = min(pd.get_option("display.min_rows") or limit, limit)
     half = keep // 2 + 1  # pandas has to see a row more than it prints, to say that there are more
     return labelled(frame.iloc[[*range(half), *range(len(frame) - half, len(frame))]]), keep
 

@@ -40,6 +40,17 @@ def most_rows(rows: int) -> int:
     return rows if rows <= limit else min(pd.get_option("display.min_rows") or limit, limit)
 
 
+def rows_at_ends(rows: int) -> int | None:
+    """Return how many rows of a long table are shown, of its beginning and its end; None for all.
+
+    At a shell, all are shown where they have room, and in a pipe.
+    """
+    limit = pd.get_option("display.max_rows")
+    if not limit or rows <= limit or screen.rows_at_shell(rows) == rows:
+        return None
+    return int(min(pd.get_option("display.min_rows") or limit, limit))
+
+
 def fitted(table: pd.DataFrame, limit: int | None, rules: Rules, *, index: bool = True) -> Fitted:
     """Return a table of words as text in the width of the screen.
 

@@ -116,7 +116,9 @@ def _shown(regions: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 def _rules(table: pd.DataFrame) -> Rules:
     """Return what gives way in a narrow terminal: first what is the same in all rows that have it."""
     constant = [name for name in table.columns if name not in _KEEP and len(set(table[name]) - {MISSING}) <= 1]
-    return Rules((*constant, *(name for name in _LEAVE if name not in constant)), _KEEP, cut=("region",))
+    return Rules(
+        (*constant, *(name for name in _LEAVE if name not in constant)), _KEEP, cut=("region",), last=("permissions",)
+    )
 
 
 def _short(name: str) -> str:

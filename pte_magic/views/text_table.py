@@ -1,5 +1,7 @@
 """Tables as text that fit the width of a screen: columns give way in an order, and words go on in the next line.
 
+Where not even that helps, words have lines of their own below their row.
+
 It takes no pandas, as commands that answer at once use it.
 """
 
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 JOINED = "\N{NO-BREAK SPACE}"
 """A space that is not a place to go on in the next line."""
 
-_SHORTEST = 16  # characters of a text that was cut
+_SHORTEST, _SHORTER = 16, 10  # characters of a text that was cut, and where there is not even room for that
+_BELOW, _FURTHER = "  ", "    "  # before words below a row, and before what is left of them
 _MOST_LINES, _ANY = 2, 64  # of a row: before other columns give way, and when there are none
 
 
@@ -83,51 +86,97 @@ def fitted(
         most: The number of columns that are shown at most; None for any.
 
     """
-    columns = dict(table)
-    left_out: dict[str, Sequence[str]] = {}
-    order = [name for name in dict.fromkeys(rules.leave) if name in columns]
-    order += [name for name in reversed(columns) if name not in {*order, *rules.keep}]
-    before = max(map(len, index), default=0) + 1 if index is not None else 0
-    gap = 2 if before + sum(_widest(name, columns[name]) + 2 for name in columns) - 2 <= width else 1
+    shared = _Columns(table, index, width, rules)
+    shared.give_way(most)
+    shared.shrink()
+    shared.move_below()
+    widths = shared.widths()
+    made = _lines(shared.columns, shared.index, shared.before - 1, widths, shared.gap, rules)
+    lines = [line for row in made for line in row]
+    if shared.below:
+        lines = _with_words_below(made, shared.below, width, rules)
+    is_cut = any(widths[name] < _widest(name, cells) for name, cells in shared.columns.items())
+    return Fitted(lines, shared.left_out, bool(shared.left_out or shared.below) or is_cut)
 
-    def least(lines: int) -> dict[str, int]:
-        """Return the least width of each column if words take as many lines."""
-        return {name: _least(name, cells, lines, rules) for name, cells in columns.items()}
 
-    def room(lines: int) -> int:
+class _Columns:
+    """Columns that share the width of the screen, and what became of the others."""
+
+    def __init__(
+        self, table: Mapping[str, Sequence[str]], index: Sequence[str] | None, width: int, rules: Rules
+    ) -> None:
+        self._table, self._width, self._rules = table, width, rules
+        self.columns, self.index = dict(table), index
+        self.left_out: dict[str, Sequence[str]] = {}
+        self.below: dict[str, Sequence[str]] = {}
+        self.before = max(map(len, index), default=0) + 1 if index is not None else 0
+        widest = sum(_widest(name, cells) + 2 for name, cells in table.items()) - 2
+        self.gap = 2 if self.before + widest <= width else 1
+        self._lines, self._shortest = _MOST_LINES, _SHORTEST
+
+    def _least(self) -> dict[str, int]:
+        """Return the least width of each column."""
+        return {
+            name: _least(name, cells, self._lines, self._shortest, self._rules) for name, cells in self.columns.items()
+        }
+
+    def _room(self) -> int:
         """Return what is left of the width then."""
-        return width + gap - before - sum(each + gap for each in least(lines).values())
+        return self._width + self.gap - self.before - sum(each + self.gap for each in self._least().values())
 
-    while order and ((most is not None and len(columns) > most) or room(_MOST_LINES) < 0):
-        name = order.pop(0)
-        left_out[name] = columns.pop(name)
-    lines = _MOST_LINES
-    while room(lines) < 0 and lines < _ANY:
-        lines *= 2
-    if room(lines) < 0 and index is not None:
-        index, before = None, 0
-    for name in rules.last:
-        if room(lines) < 0 and name in columns:
-            left_out[name] = columns.pop(name)
-    widths, free = least(lines), room(lines)
-    for name, cells in columns.items():
-        if free > 0:
-            wider = min(_widest(name, cells), widths[name] + free)
-            free -= wider - widths[name]
-            widths[name] = wider
-    is_narrow = bool(left_out) or any(widths[name] < _widest(name, cells) for name, cells in columns.items())
-    return Fitted(_lines(columns, index, before - 1, widths, gap, rules), left_out, is_narrow)
+    def give_way(self, most: int | None) -> None:
+        """Leave columns out until the others have room, and are as many as there may be."""
+        order = [name for name in dict.fromkeys(self._rules.leave) if name in self.columns]
+        order += [name for name in reversed(self.columns) if name not in {*order, *self._rules.keep}]
+        while order and ((most is not None and len(self.columns) > most) or self._room() < 0):
+            self._leave_out(order.pop(0))
+
+    def _leave_out(self, name: str) -> None:
+        self.left_out[name] = self.columns.pop(name)
+
+    def shrink(self) -> None:
+        """Make columns narrower that have no room; leave out the index, and the last columns that may be."""
+        while self._room() < 0 and self._lines < _ANY:
+            self._lines *= 2
+        if self._room() < 0:
+            self.index, self.before = None, 0
+        if self._room() < 0:
+            self._shortest = _SHORTER
+        for name in self._rules.last:
+            if self._room() < 0 and name in self.columns:
+                self._leave_out(name)
+
+    def move_below(self) -> None:
+        """Where there is no room even now, give all words lines of their own, and then the last other columns, too."""
+        if self._room() < 0:
+            words = {*self._rules.wrap} & {*self.columns, *self._rules.last}
+            self.below = {name: cells for name, cells in self._table.items() if name in words}
+            self.columns = {name: cells for name, cells in self.columns.items() if name not in words}
+            self.left_out = {name: cells for name, cells in self.left_out.items() if name not in words}
+        while self._room() < 0 and len(self.columns) > 1:
+            name, cells = self.columns.popitem()
+            self.below = {name: cells, **self.below}
+
+    def widths(self) -> dict[str, int]:
+        """Return the width of each column: the first ones get what is left."""
+        widths, free = self._least(), self._room()
+        for name, cells in self.columns.items():
+            if free > 0:
+                wider = min(_widest(name, cells), widths[name] + free)
+                free -= wider - widths[name]
+                widths[name] = wider
+        return widths
 
 
 def _widest(name: str, cells: Sequence[str]) -> int:
     return max([len(name), *map(len, cells)])
 
 
-def _least(name: str, cells: Sequence[str], lines: int, rules: Rules) -> int:
+def _least(name: str, cells: Sequence[str], lines: int, shortest: int, rules: Rules) -> int:
     """Return the least width in which each text takes at most so many lines."""
     widest = _widest(name, cells)
     if name in rules.cut:
-        return min(widest, max(_SHORTEST, len(name)))
+        return min(widest, max(shortest, len(name)))
     if name not in rules.wrap:
         return widest
     texts = [name, *dict.fromkeys(cells)]
@@ -157,7 +206,8 @@ def _lines(  # noqa: PLR0913, PLR0917  (what there is to know about the table)
     widths: Mapping[str, int],
     gap: int,
     rules: Rules,
-) -> list[str]:
+) -> list[list[str]]:
+    """Return the lines of the heads, and of each row."""
     rows = len(next(iter(columns.values()))) if columns else len(index or ())
     made = []
     for row in range(-1, rows):
@@ -168,6 +218,7 @@ def _lines(  # noqa: PLR0913, PLR0917  (what there is to know about the table)
         }
         label = "" if row < 0 or index is None else index[row]
         height = max(map(len, cells.values()), default=1)
+        of_row = []
         for line in range(height):
             words = [] if index is None else [(label if not line else "").ljust(indent)]
             for name, text in cells.items():
@@ -176,7 +227,24 @@ def _lines(  # noqa: PLR0913, PLR0917  (what there is to know about the table)
                 style = "" if row < 0 else rules.style(name, texts[name])
                 words.append(screen.painted(whole.replace(JOINED, " "), style))
             first, rest = (words[:1], words[1:]) if index is not None else ([], words)
-            made.append(" ".join([*first, (" " * gap).join(rest)]).rstrip())
+            of_row.append(" ".join([*first, (" " * gap).join(rest)]).rstrip())
+        made.append(of_row)
+    return made
+
+
+def _with_words_below(
+    rows: Sequence[Sequence[str]], below: Mapping[str, Sequence[str]], width: int, rules: Rules
+) -> list[str]:
+    """Return the lines of all rows, each with the words that belong to it in lines below; first the heads."""
+    made: list[str] = []
+    for row, lines in enumerate(rows, -1):
+        made += lines
+        for name, cells in below.items():
+            text = name if row < 0 else cells[row]
+            if not text.strip(". "):  # it has none, or stands for rows that are left out
+                continue
+            style = "" if row < 0 else rules.style(name, text)
+            made += screen.fitted(_BELOW + text, width, _FURTHER, style).replace(JOINED, " ").splitlines()
     return made
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pte_magic.errors.cut import cut
 from pte_magic.errors.escapes import visible
+from pte_magic.text import screen
 from pte_magic.text.units import counted, share, size
 from pte_magic.views import html_table, palette, pandas_table, svg_image
 from pte_magic.views.frame_view import paragraph
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _NEEDED = {"name", "type", "bytes", "resident", "huge", "swapped", "shared", "frees", "also", "says", "remark"}
-_NAME, _WHAT, _BAR = 14, 30, 8  # characters
+_SIZE = 9  # characters of bytes, such as 1,023 KiB
+_BAR = 8  # those of a bar
+_ASIDE = {"bar": _BAR, "huge": 5, "frees": _SIZE}  # columns that give way in a narrow terminal, the first one first
+_LEAST = 30  # characters of name and type, before one of these gives way
+_NAME = 14  # those of a name, at most where names are short
 _WIDTH, _HEIGHT = 120, 12  # pixels of a bar
 _SMALL, _HUGE, _SWAPPED = palette.STATES["present"], palette.SIZES[2 << 20], palette.STATES["swap"]
 _LEGEND = ((_SMALL, "small pages"), (_HUGE, "huge pages"), (_SWAPPED, "swapped out"))
@@ -35,18 +40,45 @@ def is_whole(frame: pd.DataFrame) -> bool:
     return len(frame) > 0 and frame.columns.is_unique and set(frame.columns) >= _NEEDED
 
 
+class _Widths(NamedTuple):
+    """The characters of the columns of the text; of `aside`, those for which there is room."""
+
+    name: int
+    what: int
+    aside: dict[str, int]
+
+
 def text(frame: pd.DataFrame) -> str:
-    """Return a frame as text of 80 columns."""
+    """Return a frame as text that fits the screen."""
     named, rest, hidden = _parts(frame)
     greatest = _greatest(frame)
+    widths = _widths(pandas_table.width(), named, rest)
     lines = [
-        _columns(("name", "type", "resident", "", "huge", "frees")),
-        *(_line(row, greatest) for row in named),
-        *hidden,
+        _columns(("name", "type", "resident", "", "huge", "frees"), widths),
+        *(_line(row, greatest, widths) for row in named),
+        *pandas_table.sentences(hidden),
     ]
     if rest:
-        lines += [_REST, *(_line(row, greatest) for row in rest)]
-    return "\n".join([_headline(frame), *lines, *_total(frame), *_remarks(frame)])
+        lines += [_REST, *(_line(row, greatest, widths) for row in rest)]
+    below = pandas_table.sentences([*_total(frame), *_remarks(frame)])
+    return "\n".join([*pandas_table.sentences([_headline(frame)], screen.BOLD), *lines, *below])
+
+
+def _widths(columns: int, named: list[Any], rest: list[Any]) -> _Widths:
+    """Return the widths with which a line has at most so many columns."""
+    aside = dict(_ASIDE)
+
+    def room() -> int:
+        """Return the characters for name, type and the space between them."""
+        return columns - sum(width + 1 for width in (_SIZE, *aside.values()))
+
+    while aside and room() < _LEAST:
+        del aside[next(iter(aside))]
+    least = min(_NAME, room() * 2 // 5)
+    longest = max((len(visible(row["name"])) for row in named), default=0)
+    name = min(max(longest + 1, least), max(least, room() // 3))
+    wanted = max([*(len(_what(row)) + 1 for row in named), *(len(_what(row)) - name for row in rest)], default=0)
+    return _Widths(name, min(room() - 1 - name, max(wanted, len("type") + 1)), aside)
 
 
 def html(frame: pd.DataFrame) -> str:
@@ -125,21 +157,25 @@ def _what(row: dict[str, Any]) -> str:
     return visible(f"{row['type']}{large}{f': {said}' if (said := row['says']) else ''}")
 
 
-def _line(row: dict[str, Any], greatest: int) -> str:
+def _line(row: dict[str, Any], greatest: int, widths: _Widths) -> str:
     filled = round(_BAR * int(row["resident"]) / greatest)
     bar = "#" * filled or ("." if row["resident"] else "")
     huge = f"{int(row['huge']) / int(row['resident']):.0%}" if row["huge"] else ""
     frees = _size(row["frees"]) if row["name"] else ""
-    return _columns((row["name"], _what(row), _size(row["resident"]), bar, huge, frees))
+    return _columns((row["name"], _what(row), _size(row["resident"]), bar, huge, frees), widths)
 
 
-def _columns(cells: tuple[str, ...]) -> str:
+def _columns(cells: tuple[str, ...], widths: _Widths) -> str:
     """Return the columns of a line; without a name, the next column has its place, too."""
-    name, what, resident, bar, huge, frees = cells
-    head = f"{cut(visible(name), _NAME - 1, in_middle=True):{_NAME}} {cut(what, _WHAT - 1):{_WHAT}}"
+    name, what, resident, *aside = cells
+    head = f"{cut(visible(name), widths.name - 1, in_middle=True):{widths.name}} "
+    head += f"{cut(what, widths.what - 1):{widths.what}}"
     if not name:
-        head = f"{cut(what, _NAME + _WHAT):{_NAME + 1 + _WHAT}}"
-    return f"{head} {resident:>9} {bar:{_BAR}} {huge:>5} {frees:>9}".rstrip()
+        both = widths.name + widths.what
+        head = f"{cut(what, both):{both + 1}}"
+    shown = {key: cell for key, cell in zip(_ASIDE, aside, strict=True) if key in widths.aside}
+    rest = [cell.ljust(_BAR) if key == "bar" else cell.rjust(widths.aside[key]) for key, cell in shown.items()]
+    return " ".join([head, resident.rjust(_SIZE), *rest]).rstrip()
 
 
 def _size(bytes_: Any) -> str:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _NEEDED = ("check", "found", "forbids", "type_this")
-_NARROWEST, _WIDEST = 30, 110  # letters: of a line of what was found, and of the table
+_NARROWEST, _WIDEST = 30, 110  # letters: of a line of what was found beside a check, and of the table
+_BELOW = "  "  # before what was found, where it is below its check
 _FORBIDS = {True: "yes", False: "no"}
 _UNKNOWN = "-"
 _CODE = '<code style="background: none; padding: 0; font-size: 100%; white-space: normal">'
@@ -28,16 +29,18 @@ def text(frame: pd.DataFrame) -> str:
     rows = list(_rows(frame))
     widths = [max(len(name), *(len(row[at]) for row in rows)) for at, name in ((0, "check"), (1, "forbids"))]
     before = f"{'check':{widths[0]}}  {'forbids':{widths[1]}}  "
-    room = max(min(pandas_table.width(), _WIDEST) - len(before), _NARROWEST)
+    columns = min(pandas_table.width(), _WIDEST)
+    is_below = columns - len(before) < _NARROWEST
+    indent = _BELOW if is_below else " " * len(before)
     line, *others = _above(frame)
-    lines = [*pandas_table.sentences([line], screen.BOLD), *others, f"{before}found"]
+    lines = [*pandas_table.sentences([line], screen.BOLD), *others]
+    lines += [before.rstrip(), f"{indent}found"] if is_below else [f"{before}found"]
     for check, forbids, found, todo in rows:
-        body = textwrap.wrap(found, room, break_long_words=False, break_on_hyphens=False)
+        body = textwrap.wrap(found, columns - len(indent), break_on_hyphens=False)
         body += [f"-> {todo}"] if todo else []  # not cut: it is to be copied
-        lines += [
-            f"{check:{widths[0]}}  {forbids:{widths[1]}}  {body[0]}",
-            *(" " * len(before) + line for line in body[1:]),
-        ]
+        first = f"{check:{widths[0]}}  {forbids:{widths[1]}}"
+        lines.append(first.rstrip() if is_below else f"{first}  {body.pop(0)}")
+        lines += [indent + line for line in body]
     return "\n".join(lines)
 
 

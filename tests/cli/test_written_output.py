@@ -158,3 +158,17 @@ def test_a_terminal_shows_the_range_as_a_bar(pages: tuple[int, str], setting: di
     bar = next(line for line in lines if line.startswith(letters))
     assert bar.count(letters) == 40  # half of the range was written to
     assert f"{letters} {PAGE_WORDS} pages {PAGE_WORDS}" in text.replace("\x1b[34m", "").replace("\x1b[m", "")
+
+
+def test_a_pipe_gets_all_rows_and_a_terminal_those_that_have_room(new_map: NewMap) -> None:
+    start, pages = new_map(300 * PAGE), 300
+    for page in range(0, pages, 2):
+        ctypes.memset(start + page * PAGE, 1, PAGE)
+    typed = ("show", "--walker", "pagemap", os.getpid(), f"{start:#x}-{start + pages * PAGE:#x}")
+    expected = [f"{start + page * PAGE:#018x}"[-12:] for page in range(pages)]
+    piped = said(*typed)
+    assert [address for address in expected if address not in piped] == []
+    with terminal(*typed) as shown:
+        text = shown.end()
+    assert expected[0] in text
+    assert expected[pages // 2] not in text

@@ -63,3 +63,31 @@ def test_common_words_are_those_of_each_row_that_has_any() -> None:
 def test_a_column_that_gives_way_for_two_reasons_does_so_once() -> None:
     found = fitted({"a": ["1" * 9], "b": ["2" * 9]}, None, 10, Rules(("b", "b"), ("a",)))
     assert (list(found.left_out), found.lines) == (["b"], ["        a", "1" * 9])
+
+
+def test_words_have_lines_of_their_own_where_there_is_no_room_beside_the_others() -> None:
+    table = {"vaddr": ["0x7f0000001000", "0x7f0000002000"], "entry": ["0x8000000153016067"] * 2,
+             "set": ["present rw user accessed dirty nx", "present"], "change": ["", "moved"]}  # fmt: skip
+    rules = Rules(keep=tuple(table), wrap=("set", "change"))
+    found = fitted(table, ["0", "1"], 36, rules)
+    assert found.is_narrow
+    assert found.left_out == {}
+    assert found.lines == [
+        "         vaddr              entry",
+        "  set",
+        "  change",
+        "0x7f0000001000 0x8000000153016067",
+        "  present rw user accessed dirty nx",
+        "0x7f0000002000 0x8000000153016067",
+        "  present",
+        "  moved",
+    ]
+    *_, last = fitted(table, ["0", "1"], 20, rules).lines
+    assert last == "  moved"
+
+
+def test_what_is_cut_is_shorter_before_a_column_gives_way_that_is_kept() -> None:
+    table = {"pid": ["12345"], "command": ["python -m something with many words"], "pss": ["1.23 MiB"]}
+    rules = Rules(keep=tuple(table), cut=("command",), last=("pss",))
+    assert [len(line) for line in fitted(table, None, 26, rules).lines] == [26, 26]
+    assert fitted(table, None, 24, rules).left_out == {"pss": ["1.23 MiB"]}

@@ -131,7 +131,7 @@ class Processes(OwnFrame):
         """Return what gives way in a narrow terminal; other columns say most of it, too."""
         by_size = [name for name in self.columns if str(name).startswith(measure.RESIDENT)]
         leave = ["page_tables", *by_size[:1], measure.CONTIGUOUS, *by_size[1:], "uss", "name", "user", "huge_share"]
-        return Rules(leave, ("pid", "resident", "pss"), cut=("command",))
+        return Rules(leave, ("pid", "resident", "pss", "command"), cut=("command",), last=("pss",))
 
     def _repr_html_(self) -> str | None:
         if not pd.get_option("display.notebook_repr_html"):

@@ -23,8 +23,7 @@ class Written(pd.DataFrame):
     def __repr__(self) -> str:
         if list(self.columns) != _COLUMNS or not len(self):
             return str(super().__repr__())
-        limit = pd.get_option("display.max_rows")
-        most = len(self) if not limit or len(self) <= limit else min(pd.get_option("display.min_rows") or limit, limit)
+        most = pandas_table.rows_at_ends(len(self))
         error = ["" if pd.isna(each) else str(each) for each in self["error"]]
         words = pd.DataFrame(
             {
@@ -36,5 +35,5 @@ class Written(pd.DataFrame):
         )
         if any(error):
             words["error"] = [each or MISSING for each in error]
-        lines = pandas_table.fitted(words, None if most == len(self) else most, _RULES, index=False).lines
-        return "\n".join([*lines, *([f"[{len(self):,} rows]"] if most < len(self) else [])])
+        lines = pandas_table.fitted(words, most, _RULES, index=False).lines
+        return "\n".join([*lines, *([f"[{len(self):,} rows]"] if most is not None else [])])

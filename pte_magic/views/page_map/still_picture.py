@@ -44,8 +44,7 @@ def text(layer: Layer, where: Spans, measure: Measure) -> str:
     ]
     if layer.listed:
         runs, total = facts.runs(layer, where)
-        listed = _aligned([facts.run_head(layer), *(run.words for run in runs)], "<>>><")
-        parts.append([*listed, *facts.more(total)])
+        parts.append([*_listed(facts.run_head(layer), [run.words for run in runs]), *facts.more(total)])
     return "\n\n".join("\n".join(part) for part in parts)
 
 
@@ -53,7 +52,12 @@ def lines(layer: Layer, squares: Squares) -> list[str]:
     """Return the squares as lines of letters."""
     letter = {**{code: look.letter for code, look in enumerate(looks(layer))}, NONE: palette.MIXED}
     letters = "".join(letter[code] for code in squares.most.tolist())
-    return [letters[at : at + COLUMNS] for at in range(0, len(letters), COLUMNS)]
+    return [letters[at : at + letters_in_line()] for at in range(0, len(letters), letters_in_line())]
+
+
+def letters_in_line() -> int:
+    """Return how many squares a line of letters has: fewer than a picture's where the screen is narrow."""
+    return min(COLUMNS, pandas_table.width())
 
 
 def legend(layer: Layer, *, mixed: bool = False) -> list[str]:
@@ -154,6 +158,17 @@ def _opacity(shade: int) -> str:
 def _path(at: NDArray[np.intp]) -> str:
     side = f"h{_SIDE}v{_SIDE}h-{_SIDE}z"
     return "".join(f"M{square % COLUMNS * _STEP} {square // COLUMNS * _STEP}{side}" for square in at.tolist())
+
+
+def _listed(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return a table of runs in the width of the screen."""
+    aligned = _aligned([head, *rows], "<>>><")
+    if max(map(len, aligned)) <= pandas_table.width():
+        return aligned
+    columns = {name: list(cells) for name, cells in zip(head, zip(*rows, strict=True), strict=True)}
+    addresses, entries, of, bytes_, what = head
+    rules = Rules((of, entries), keep=(addresses, bytes_, what), wrap=(what,))
+    return text_table.fitted(columns, None, pandas_table.width(), rules).lines
 
 
 def _aligned(rows: Sequence[tuple[str, ...]], sides: str) -> list[str]:

@@ -80,11 +80,12 @@ class TwoMaps(Picture):
     def text(self) -> str:
         """Return the maps as letters, with a mark for each square that changed."""
         parts = ["\n".join(pandas_table.sentences([diff_view.headline(self._diff)]))]
+        columns = still_picture.letters_in_line()
         for each in self._maps:
             marks = "".join("^" if changed else " " for changed in each.changed)
             lines = []
             for at, line in enumerate(still_picture.lines(each.layer, each.squares)):
-                below = marks[at * still_picture.COLUMNS :][: still_picture.COLUMNS].rstrip()
+                below = marks[at * columns :][:columns].rstrip()
                 lines += [line, below] if below else [line]
             head = f"{each.title}: {facts.summary(each.layer, each.where)}; {facts.scale(each.squares, each.layer)}"
             parts.append("\n".join([*pandas_table.sentences([head]), *lines, *still_picture.legend(each.layer)]))
