@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from contextlib import suppress
 from typing import Any
@@ -39,6 +40,7 @@ _LAST = ("change", _BITS, _ENTRIES, "before", "after", "size", "bytes", "level")
 # Marks in what pandas escapes, to become elements of HTML: characters that have no meaning of their own.
 _OPEN, _CLOSE, _JOIN, _JOIN_END, _LINE = "\ue000", "\ue001", "\ue002", "\ue003", "\ue004"
 _LONG = 30  # letters of a change, for which its column is wide, or it would take many lines
+_CODE = '<code style="background: none; font-size: 100%">'  # all digits are as wide, also bold ones
 _JOINED = '<span style="white-space: nowrap">'  # or a line would end between the sign and the name of a bit
 
 
@@ -146,13 +148,16 @@ def _rules(diff: pd.DataFrame) -> Rules:
 
 
 def html(diff: pd.DataFrame) -> str | None:
-    """Return a difference as HTML, the changed digits of an entry in bold; None if pandas was told not to."""
+    """Return a difference as HTML, or None if pandas was told not to.
+
+    The entry after is below the one before, its changed digits in bold: beside it, it would be out of sight at 700 px.
+    """
     if not pd.get_option("display.notebook_repr_html") or not is_whole(diff):
         return frame_view.html(diff)
     if not len(diff):
         return frame_view.paragraph([headline(diff)])
     table, limit, notes = _shown(diff)
-    if {"before", "after"} <= set(table.columns):  # below each other: beside each other they need a wide window
+    if {"before", "after"} <= set(table.columns):
         pairs = [_marked(*pair) for pair in zip(table["before"], table["after"], strict=True)]
         table[_ENTRIES] = [_LINE.join(pair) for pair in pairs]
         table = table.drop(columns=["before", "after"])
@@ -162,6 +167,7 @@ def html(diff: pd.DataFrame) -> str | None:
         table[_BITS] = [" ".join(_unbroken(word) for word in str(words).split(" ")) for words in table[_BITS]]
     with pd.option_context("display.max_colwidth", None):  # words are never cut
         made = frame_view.html_table(table, limit)
+    made = re.sub(f"<td>([^<]*{_LINE}[^<]*)</td>", rf"<td>{_CODE}\1</code></td>", made)
     marks = {_OPEN: "<b>", _CLOSE: "</b>", _JOIN: _JOINED, _JOIN_END: "</span>", _LINE: "<br>"}
     for mark, element in marks.items():
         made = made.replace(mark, element)

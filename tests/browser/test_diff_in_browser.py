@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jupyter import Jupyter
     from playwright.sync_api import Locator
 
+PAGE = 700  # pixels
 CELLS = (
     "%load_ext pte_magic",
     "import asyncio, mmap\nm, n = mmap.mmap(-1, 8 * 4096), mmap.mmap(-1, 8 * 4096)",
@@ -43,6 +44,32 @@ def test_several_targets_have_headings_in_both_themes(jupyter: Jupyter) -> None:
                 notebook.theme(theme)
                 notebook.picture(f"differences-{theme}-{width}", output)
                 assert not axe.violations(output)
+
+
+def test_a_difference_fits_a_narrow_page_in_both_themes(jupyter: Jupyter) -> None:
+    """Of the widest changes: of a new page frame whose entry has other bits, too."""
+    cells = (
+        *CELLS,
+        "import os, time\nm = mmap.mmap(-1, 8 * 4096, mmap.MAP_PRIVATE)\nm[:] = b'1' * len(m)",
+        "if not (pid := os.fork()): time.sleep(999)",
+    )
+    with jupyter.notebook(cells) as notebook:
+        try:
+            output = notebook.run("%%pte m\nfor at in (0, 2, 3): m[at * 4096] = 2")
+            expect(output).to_contain_text("new page frame")
+            notebook.width(PAGE)
+            for theme in THEMES:
+                notebook.theme(theme)
+                notebook.picture(f"difference-{theme}-{PAGE}", output)
+                for name in ("before", "change", "flipped bits"):
+                    head = output.get_by_role("columnheader", name=re.compile(name)).first
+                    assert head.evaluate(
+                        "head => head.getBoundingClientRect().right <= "
+                        "head.closest('table').parentElement.getBoundingClientRect().right"
+                    ), name
+                assert not axe.violations(output)
+        finally:
+            notebook.run("os.kill(pid, 9), os.waitpid(pid, 0)")
 
 
 def test_an_error_comes_after_the_difference_and_stops_what_follows(jupyter: Jupyter) -> None:

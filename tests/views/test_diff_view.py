@@ -52,7 +52,7 @@ def test_text_names_the_bits_that_flipped() -> None:
 def test_html_marks_the_digits_that_changed_and_cuts_no_words() -> None:
     found = pages(page(5), page(3, 0x225) & ~NX).diff(pages(page(5, 0x27), page(6) | 1 << 10 | 3 << 59))
     html = str(found._repr_html_())
-    assert "<td>0x80000000000050<b>6</b>7<br>0x80000000000050<b>2</b>7</td>" in html
+    assert ">0x80000000000050<b>6</b>7<br>0x80000000000050<b>2</b>7</code></td>" in html
     assert '<td><span style="white-space: nowrap">-dirty</span></td>' in html
     assert f"<td>{found['change'][1]}</td>" in html
     assert len(found["change"][1]) > 100
