@@ -69,10 +69,12 @@ def pieces(runs: NDArray[np.uint64]) -> Iterator[Numbers]:
     """Yield the numbers of the pages of runs, ascending, at most `MOST` at once."""
     sizes = (runs[:, 1] - runs[:, 0]).astype(np.int64)
     ends = np.cumsum(sizes)
+    distance = runs[:, 0] - (ends - sizes).astype(np.uint64)  # of the page from its place among all; modulo 2**64
     for at in range(0, int(ends[-1]) if len(ends) else 0, MOST):
-        place = np.arange(at, min(at + MOST, int(ends[-1])))
-        run = np.searchsorted(ends, place, side="right")
-        yield runs[run, 0] + (place - (ends - sizes)[run]).astype(np.uint64)
+        last = min(at + MOST, int(ends[-1]))
+        some = slice(int(np.searchsorted(ends, at, side="right")), int(np.searchsorted(ends, last)) + 1)
+        counts = np.diff(np.minimum(ends[some], last), prepend=at).astype(np.intp)
+        yield np.arange(at, last, dtype=np.uint64) + np.repeat(distance[some], counts)
 
 
 def read(space: AddressSpace, page: Numbers, walker: str) -> Pages:
@@ -80,15 +82,22 @@ def read(space: AddressSpace, page: Numbers, walker: str) -> Pages:
     start, end = int(page[0]) * PAGE_SIZE, (int(page[-1]) + 1) * PAGE_SIZE
     entries = walkers.reading(walker, lambda reader: reader.walk(space, start, end))
     found, _ = decoded_columns.of_walk(entries, kernel.running(entries.address_bits))
-    where = np.empty((2, len(entries)), np.uint64)
-    where[0], where[1] = entries.vaddr, entries.size
+    where = entries.where()
     word = None if entries.protnone is None else entries.entry
     pagemap_columns.columns(space, where, found, word)
-    return _pages(page, where, found)
+    return _pages(page, where, _rows(page, where, entries.spans), found)
 
 
-def _pages(page: Numbers, where: Numbers, found: dict[str, Column]) -> Pages:
-    row = np.searchsorted(where[0], page * _PAGE, side="right") - 1
+def _rows(page: Numbers, where: Numbers, spans: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the row of each page, ``intp[n]``."""
+    if len(spans) == 1 and spans["size"][0] == PAGE_SIZE:  # nearly always
+        found: NDArray[np.intp] = (page - where[0, 0] // _PAGE).astype(np.intp)
+    else:
+        found = np.searchsorted(where[0], page * _PAGE, side="right") - 1
+    return found
+
+
+def _pages(page: Numbers, where: Numbers, row: NDArray[np.intp], found: dict[str, Column]) -> Pages:
     within = page - where[0][row] // _PAGE
     state, kind = found["state"].values, found["kind"].values if "kind" in found else None
     there = resident(state, _flag(found, "special") == 1 if "special" in found else None)
