@@ -7,7 +7,9 @@
 // [start, end) into the map `entries`, with one row of `spans` for each run of equal level. It only
 // reads, and every read is fault-safe (bpf_probe_read_kernel).
 //
-// No lock is held, so every table is read between two looks at the path that leads to it:
+// No lock is held, so every table is read between two looks at the path that leads to it. The look after a
+// table is the one before the next table, too, as far as their paths are the same, if both tables are read
+// in one critical section of RCU, or directly one after the other where there is none:
 //
 //   * The pgd page lives as long as the mm_struct, on which the open file holds a reference
 //     (mm_count). If pgd -> ... -> pmd holds the same values before and after the copy, the table
@@ -32,6 +34,7 @@ enum {
 	MARGIN = 1024,	 // the step that passes CHUNK still finishes its part
 	MAX_STEPS = 1 << 20,
 	MAX_RETRIES = 1 << 12,
+	TOGETHER = 8, // tables in one critical section: some microseconds
 };
 
 enum status { OK, BAD_DESCRIPTOR, NOT_PAGEMAP, NO_MM, EXITED, UNSTABLE };
@@ -72,6 +75,9 @@ struct {
 	// between the functions below
 	u32 retries; // of this step
 	u32 found; // entries before the first that points to a table
+	// The path to the next table, as it was found after the last one was copied; in the same critical section.
+	u64 slot[4]; // addresses of entries on the way, by level; 0: not known
+	u64 passed[4]; // these entries
 
 	struct span spans[MAX_SPANS] __attribute__((aligned(4096)));
 	u64 entries[CHUNK + MARGIN] __attribute__((aligned(4096)));
@@ -124,7 +130,9 @@ static inline int read_table(void)
 		if (!machine.shift[level])
 			continue;
 		slot[level] = table + ((va >> machine.shift[level]) & machine.index) * 8;
-		if (bpf_probe_read_kernel(&entry, 8, (void *)slot[level]))
+		if (slot[level] == w.slot[level])
+			entry = w.passed[level];
+		else if (bpf_probe_read_kernel(&entry, 8, (void *)slot[level]))
 			return 0;
 		if (!is_table(entry))
 			break;
@@ -169,10 +177,16 @@ static inline int read_table(void)
 
 #pragma clang loop unroll(full)
 	for (u32 upper = PGD; upper < PTE; upper++) {
+		u64 found[2];
+		// The next table is most often that of the next entry; behind the last one there may be no memory.
+		u32 is_with_next = upper == PMD && (slot[upper] >> 3 & machine.index) != machine.index;
+
 		if (!passed[upper])
 			continue;
-		if (bpf_probe_read_kernel(&entry, 8, (void *)slot[upper]) || entry != passed[upper])
+		if (bpf_probe_read_kernel(found, is_with_next ? 16 : 8, (void *)slot[upper]) || found[0] != passed[upper])
 			return 0;
+		w.slot[upper] = is_with_next ? slot[upper] + 8 : slot[upper];
+		w.passed[upper] = is_with_next ? found[1] : found[0];
 	}
 
 	if (w.flags & TABLES) {
@@ -191,15 +205,22 @@ static inline int read_table(void)
 	return 1;
 }
 
+static inline int is_done(void)
+{
+	return w.start >= w.end || w.n_entries >= CHUNK || w.n_spans > MAX_SPANS - 8;
+}
+
 static long step(u32 iteration, void *context)
 {
-	u64 whole, stop;
+	u64 whole = 1, stop;
 
-	if (w.start >= w.end || w.n_entries >= CHUNK || w.n_spans > MAX_SPANS - 8)
+	if (is_done())
 		return 1;
 	if (machine.use_rcu)
 		bpf_rcu_read_lock();
-	whole = read_table();
+	w.slot[PGD] = w.slot[P4D] = w.slot[PUD] = w.slot[PMD] = 0;
+	for (u32 i = 0; i < TOGETHER && whole && !is_done(); i++)
+		whole = read_table();
 	if (machine.use_rcu)
 		bpf_rcu_read_unlock();
 	if (whole) {
