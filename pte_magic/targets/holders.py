@@ -173,27 +173,53 @@ def _is_wrapper(kind: type) -> bool:
 
 def _of_attributes(thing: Any, found: Blocks) -> Iterator[Any]:
     """Yield the arrays in an object's public attributes; no property is evaluated."""
-    values = {name: value for name, value in _attributes(thing) if not name.startswith("_") and _is_data(value)}
-    if values:
-        more = ", …" if len(values) > _NAMED else ""
-        found.say(f"of the {class_name(thing)}: {', '.join(map(visible, [*values][:_NAMED]))}{more}")
-    for value in values.values():
+    values: dict[str, Any] = {}
+    unnamed = []
+    for name, value in _attributes(thing):
+        if not name and _is_data(value):
+            unnamed.append(value)
+        elif name and not name.startswith("_") and _is_data(value):
+            values[name] = value
+    names = [*values, *["attributes whose names are not known"] * bool(unnamed)]
+    if names:
+        more = ", …" if len(names) > _NAMED else ""
+        found.say(f"of the {class_name(thing)}: {', '.join(map(visible, names[:_NAMED]))}{more}")
+    for value in [*values.values(), *unnamed]:
         yield from value if is_one(type(value), _SEVERAL) else [value]
 
 
 def _attributes(thing: Any) -> Iterator[tuple[str, Any]]:
+    """Yield attributes with their names; with an empty name those of which only the value can be had.
+
+    Since 3.11 an object may have attributes without a dictionary (``Objects/object_layout.md`` of CPython). To ask for
+    it makes one, which stays, and takes memory. The garbage collector's function gives their values.
+    """
     kind, held = type(thing), [one for one in _referred(thing) if _is_data(one)]
     if _DICTIONARY(kind) and held:
-        # Names are in the code that sets them; only if that is not all, the dictionary is asked for, which stays.
+        # Names are in the code that sets them.
         functions = (
             one for base in mro(kind) for one in _MEMBERS(base).values() if isinstance(one, types.FunctionType)
         )
         names = dict.fromkeys(name for one in functions for name in one.__code__.co_names)
         values = {name: value for name in names if (value := own(thing, name)) is not None}
-        if {id(one) for one in held} - {id(value) for value in values.values()}:
-            values = object.__getattribute__(thing, "__dict__")
+        values |= _of_dictionary(thing)
         yield from values.items()
-    for base in mro(kind):
+        known = {id(value) for value in values.values()} | {id(value) for _, value in _slots(thing)}
+        yield from (("", one) for one in held if id(one) not in known)
+    yield from _slots(thing)
+
+
+def _of_dictionary(thing: Any) -> dict[str, Any]:
+    """Return the attributes in the dictionary that an object already has; empty if it has none yet."""
+    for one in gc.get_referents(thing):
+        # A dictionary that is an attribute may look like it, but its items are not the object's.
+        if type(one) is dict and all(type(name) is str and own(thing, name) is one[name] for name in [*one]):
+            return dict.copy(one)
+    return {}
+
+
+def _slots(thing: Any) -> Iterator[tuple[str, Any]]:
+    for base in mro(type(thing)):
         if "__slots__" in _MEMBERS(base):
             for name, member in _MEMBERS(base).items():
                 if isinstance(member, types.MemberDescriptorType):

@@ -402,7 +402,16 @@ def test_an_object_gets_no_dictionary_by_a_look() -> None:
     assert memory(thing) == [of_numpy(GRID), of_numpy(ROWS)]
     assert [id(one) for one in gc.get_referents(thing)] == [id(one) for one in before]
     thing.more = ROWS["b"]  # type: ignore[attr-defined]
-    assert find(thing) == ([of_numpy(GRID), of_numpy(ROWS), of_numpy(ROWS["b"])], "of the Point: x, y, more", False)
+    before = gc.get_referents(thing)
+    found = find(thing)
+    assert found.blocks == [of_numpy(GRID), of_numpy(ROWS), of_numpy(ROWS["b"])]
+    assert [id(one) for one in gc.get_referents(thing)] == [id(one) for one in before]
+    assert found.note in {  # only a dictionary tells the names that no method of the class sets
+        "of the Point: x, y, attributes whose names are not known",
+        "of the Point: x, y, more",
+    }
+    vars(thing)
+    assert find(thing).note == "of the Point: x, y, more"
 
 
 def test_a_weak_proxy_is_what_it_stands_for() -> None:
