@@ -85,7 +85,7 @@ ARM64 = (
         f"{GUEST}/test_{name}.py"
         for name in (
             *("agreement", "contiguous", "guard_regions", "hidden_frames", "hugetlb", "levels", "protection", "shell"),
-            *("stap_atomic", "swap_types", "swapped_pages", "userfaultfd"),
+            *("stap_atomic", "swap_types", "swapped_pages", "userfaultfd", "variables_of_kernels"),
         )
     ),
     EACH_WALKER,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import subprocess
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from causes import AS_ROOT, asked, done, forbidden, huge, refused, row, typed
 from conftest import forked
+from groups import memory_group
 from handmade import (
     ANONYMOUS,
     DONTNEED,
@@ -146,6 +149,22 @@ def test_holes_are_filled_at_once_if_that_is_typed(new_map: NewMap) -> None:
         assert huge(address) == HUGE
 
 
+@contextmanager
+def second_version() -> Iterator[None]:
+    """Have cgroups of the second version, with memory; in a guest nothing is mounted there."""
+    place = Path("/sys/fs/cgroup")
+    if any(place.iterdir()):
+        yield
+        return
+    subprocess.run(["mount", "-t", "cgroup2", "none", place], check=True)
+    try:
+        (place / "cgroup.subtree_control").write_text("+memory", encoding="ascii")
+        yield
+        (place / "cgroup.subtree_control").write_text("-memory", encoding="ascii")
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
 @pytest.fixture
 def _swap() -> Iterator[None]:
     with zram("64M") as device:
@@ -172,6 +191,38 @@ def test_more_swapped_pages_than_khugepaged_brings_back(new_map: NewMap) -> None
     after = asked(address)
     assert after.attrs["also"] == []
     assert set(after["about"]) == {"huge pages"}
+
+
+@pytest.mark.usefixtures("_swap")
+@pytest.mark.parametrize("name", ["max", "high"])
+def test_a_memory_cgroup_that_is_full_swaps_out(name: str, new_map: NewMap) -> None:
+    size_ = 2 * HUGE
+    address = new_map(size_, advice=NOHUGEPAGE)
+    with second_version(), memory_group() as group:
+
+        def value(of: str) -> int:
+            return int((group.directory / f"memory.{of}").read_text(encoding="ascii"))
+
+        def enter_and_write() -> None:
+            group.enter()
+            fill(address, size_ // PAGE)
+
+        with forked(enter_and_write, functools.partial(fill, address, size_ // PAGE)) as child:
+            child.step()
+            (group.directory / "memory.swap.max").write_text(str(4 * size_), encoding="ascii")
+            limit = group.directory / f"memory.{name}"
+            limit.write_text(str(value("current") - HUGE), encoding="ascii")
+            wait_until(lambda: smaps(address, "Swap", child.pid) >= HUGE // 2)
+            found = asked(address, size_, pid=child.pid)
+            (said,) = [line for line in found.attrs["also"] if line.startswith("swapped out: ")]
+            assert "its memory cgroup has room for" in said
+            cause = found[(found["check"] == "memory cgroup") & (found["about"] == "swap")].iloc[0]
+            assert f"of {size(4 * size_)} swapped out" in cause["found"]
+            assert str(limit) in cause["type_this"]
+            done(cause["type_this"])
+            child.step()  # each page comes back when it is touched
+            assert smaps(address, "Swap", child.pid) == 0
+            assert not [line for line in asked(address, size_, pid=child.pid).attrs["also"] if "swapped" in line]
 
 
 def test_more_shared_pages_than_khugepaged_copies(new_map: NewMap) -> None:
