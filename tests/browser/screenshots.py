@@ -76,7 +76,7 @@ WATCHED = """def write(first, end):
     for page in range(first, end, 32): a[page * 4096 : (page + 32) * 4096 : 4096] = 1; time.sleep(0.2)
 write(768, 1024); memory.madvise(mmap.MADV_DONTNEED, 0, 2 << 20); time.sleep(1); write(0, 512)"""
 
-# Of the names, one is a small view of much, one is in the output history, too, and one has many objects.
+# One name is an array, one a small view of much, and one has many objects.
 OWNERS = """a = np.ones((1000, 5000))
 small = np.ones(10_000_000)[:10]
 words = [f"word {at}" for at in range(300_000)]"""
