@@ -6,20 +6,19 @@ time one of these is idle, so that two guests do on two CPUs of the host.
 
 from __future__ import annotations
 
-import re
-import tarfile
-import tempfile
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree as ET
 
 import boot
 from architectures import SUITES
-from chroot import TREE, WORK
+from chroot import WORK
 from machine import Machine
 from recipe import PROJECT
+from tree import unpack
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from result import Result
     from rootfs import Root
 
@@ -62,13 +61,19 @@ notebooks use one module; what a helper does with clients of every kind. The new
 IN_NEWEST_AND_OLDEST = (
     *(
         f"{GUEST}/test_{name}.py"
-        for name in ("dump_pte_ends", "helper_stap", "module_installed", "module_life", "stap_endings", "whole_machine")
+        for name in (
+            *("dump_pte_ends", "helper_stap", "module_installed", "module_life", "stap_endings", "whole_machine"),
+            "why_settings",
+        )
     ),
+    *WHY,
     *(f"tests/helper/test_{name}.py" for name in ("forged_descriptors", "malformed_messages", "who_may_look")),
     "tests/linux/test_interrupts.py",
 )
 """What the kernel has a part in, by loading and unloading modules, by descriptors and signals, and by PAGEMAP_SCAN or
-none (6.7): a kernel between the two has nothing of its own there. What reads entries is tested in each."""
+none (6.7): a kernel between the two has nothing of its own there. Nor has it in what keeps memory from huge pages:
+where the rules have changed (settings for each size in 6.8, guards in 6.13, a prctl and read-only memory in 6.18), it
+has what one of the two has. What reads entries is tested in each."""
 
 
 TUTORIALS = f"{GUEST}/test_tutorials.py"
@@ -167,17 +172,9 @@ SCALE = 0.002
 SECONDS = 2400
 """Far more than a guest needs on a machine that has nothing else to do."""
 
-UNPACK = f"""
-mkdir /run/tree && tar -xf {WORK}/runs/{{archive}} -C /run/tree && mount --bind /run/tree {TREE} && cd {TREE} || exit 1
-"""
-"""Has the tree in the guest's memory: every start of Python reads a hundred of its files, for each of which the host
-would be asked, and compiles them, unless the result can be kept beside them."""
-NOT_PACKED = re.compile(r"(^|/)(\.[^/]+|__pycache__|output)$")
-"""What was made of the tree, and what git knows of it."""
 
-
-def run(root: Root, name: str) -> Result:
-    """Boot one of the guests and run its tests."""
+def run(root: Root, name: str, archive: Path) -> Result:
+    """Boot one of the guests, unpack the archive of the tree there, and run its tests."""
     guest = GUESTS[name]
     file = report(root, name)
     file.parent.mkdir(exist_ok=True)
@@ -188,19 +185,7 @@ def run(root: Root, name: str) -> Result:
     variables = f"PYTHONPATH={GUEST} PTE_MAGIC_TEST_SCALE={SCALE} PTE_MAGIC_UNSTEADY={WORK}/reports/{name}.unsteady"
     pytest = f"{variables} python -m pytest {options} {' '.join(guest.tests)}"
     machine = Machine((*APPEND, *guest.append), mib=guest.mib, cpus=2, numa=guest.nodes, disks=("512M",), cpu=guest.cpu)
-    runs = root.work / "runs"  # what a killed process left there is removed
-    runs.mkdir(exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=runs, suffix=".tar") as archive:
-        pack(archive)
-        command = UNPACK.format(archive=Path(archive.name).name) + pytest
-        return boot.boot(root, guest.kernel, command, machine, timeout=SECONDS)
-
-
-def pack(to: IO[bytes]) -> None:
-    """Write an archive of the tree, as git has it."""
-    with tarfile.open(fileobj=to, mode="w") as archive:
-        archive.add(PROJECT, ".", filter=lambda member: None if NOT_PACKED.search(member.name) else member)
-    to.flush()
+    return boot.boot(root, guest.kernel, unpack(archive) + pytest, machine, timeout=SECONDS)
 
 
 def report(root: Root, name: str) -> Path:

@@ -14,7 +14,7 @@ import signal
 import sys
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ import guests
 from prepared import prepared
 from rootfs import LabError
 from steps import say
+from tree import packed
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -40,11 +41,21 @@ def root_for(kernel: str) -> Root:
     return prepared(kernel, few=kernel != guests.NEWEST)
 
 
+@cache
+def archive_of(root: Root) -> Path:
+    """Return the archive of the tree for all guests; it lasts as long as this process."""
+    tests = [test for guest in guests.GUESTS.values() for test in guest.tests]
+    return _kept.enter_context(packed(root, tests))
+
+
+_kept = ExitStack()
+
+
 def in_guest(root: Root, name: str, to: Path) -> None:
     """Run a guest, and write what is wrong: nothing if all is well."""
     try:
         say(f"guest {name} begins")
-        result = guests.run(root, name)
+        result = guests.run(root, name, archive_of(root))
         count = guests.ran(guests.report(root, name))
         say(f"guest {name} ended after {result.seconds:.0f} s; {count} tests ran")
         wrong = result.report() or ("" if count else "no test ran")
@@ -81,11 +92,12 @@ def main() -> None:
     os.setpgid(0, 0)
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # pytest's business
-    with ThreadPoolExecutor(2) as pool:
+    with _kept, ThreadPoolExecutor(2) as pool:
         try:
             for name in sys.argv[2:]:
                 try:
                     root = root_for(guests.GUESTS[name].kernel)
+                    archive_of(root)  # before two guests ask for it at once
                 except LabError as error:
                     say(f"guest {name} cannot run")
                     done(to / name, f"{error}")
