@@ -25,6 +25,9 @@ FIXED = (
 PATIENT = ("watchdog_thresh=60", "rcupdate.rcu_cpu_stall_timeout=300", "sysctl.kernel.hung_task_timeout_secs=600")
 """A guest whose host has no time for it stands still; its kernel shall not take that for a fault of its own."""
 
+WITHOUT = {"x86_64": ",-erms,-fsrm", "x86_32": ",-erms,-fsrm"}
+"""What a kernel takes for fast and QEMU is slow at, by architecture: it moves bytes one by one, for each page too."""
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -49,7 +52,8 @@ class Machine:
         """Return QEMU's command line; what the guest needs besides, the initrd too, is in the directory `run`."""
         architecture = system.architecture
         words = [f"console={architecture.console}", "panic=-1", f"lab_run={run.name}", *PATIENT, *self.append]
-        command = [*LAST, *architecture.qemu, "-cpu", self.cpu or architecture.cpu, *FIXED]
+        cpu = self.cpu or f"{architecture.cpu}{WITHOUT.get(architecture.machine, '')}"
+        command = [*LAST, *architecture.qemu, "-cpu", cpu, *FIXED]
         command += ["-kernel", str(system.files / "boot" / f"vmlinuz-{release}"), "-initrd", str(run / "initrd")]
         command += ["-append", " ".join(words), "-serial", f"file:{run / 'console'}"]
         command += [*self._memory(), *_drive(system.disk, "readonly=on")]
