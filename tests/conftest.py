@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import re
 import shutil
@@ -61,14 +62,22 @@ os.environ[helper_protocol.VARIABLE] = "/nonexistent/pte-magic"
 
 GUESTS = "test_guests.py"
 """In vm/: the tests that wait for what runs in guests."""
-QUIET = ("test_owners.py", "test_processes.py")
-"""Tests that compare figures of the whole machine with the kernel's, before these have changed again."""
 
 NOBODY = 65534
 WIDE = 1000  # columns; lines of texts are shorter
 NX = {"arm64": "uxn"}.get(hardware.machine(), "nx")  # the bit that forbids user mode to execute
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: page frames, raw entries, other users, devices")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_old_is_garbage() -> None:
+    """Have the collector of garbage leave alone what is there when a file of tests begins, and stays until the end.
+
+    Many tests call the collector, and it looks at all objects: millions, when thousands of tests have ended.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -277,13 +286,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have tests with a browser come late: an event loop runs in this thread from the first of them on.
 
-    What needs a quiet machine is first. What waits for guests is last of all: they run while other tests do. Whether
-    other tests have passed is asked when they have.
+    What waits for guests is last of all: they run while other tests do. Whether other tests have passed is asked when
+    they have.
     """
 
-    def place(item: pytest.Item) -> tuple[bool, bool, bool, bool]:
+    def place(item: pytest.Item) -> tuple[bool, bool, bool]:
         name, uses_browser = item.path.name, "jupyter" in getattr(item, "fixturenames", ())
-        return name == GUESTS, uses_browser, name == "test_threat_model.py", name not in QUIET
+        return name == GUESTS, uses_browser, name == "test_threat_model.py"
 
     items.sort(key=place)
 
@@ -305,7 +314,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         from background import begin  # noqa: PLC0415  (that folder has no use in a guest)
 
         calls = [item.callspec for item in chosen if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
-        begin(session.config, [str(call.params["guest"]) for call in calls], after=QUIET)
+        begin(session.config, [str(call.params["guest"]) for call in calls])
 
 
 def lacking(what: str) -> NoReturn:

@@ -29,12 +29,11 @@ SECONDS = 120
 
 
 class Background:
-    """The program that runs the guests, from the first test on that needs no quiet machine."""
+    """The program that runs the guests, from the first test on."""
 
-    def __init__(self, config: pytest.Config, names: Sequence[str], after: Sequence[str]) -> None:
+    def __init__(self, config: pytest.Config, names: Sequence[str]) -> None:
         self.names = tuple(names)
         """The guests that run."""
-        self._after = after
         self._reporter: TerminalReporter | None = config.pluginmanager.getplugin("terminalreporter")
         self._capture: CaptureManager | None = config.pluginmanager.getplugin("capturemanager")
         self._directory = TemporaryDirectory()
@@ -45,9 +44,9 @@ class Background:
         self._program: subprocess.Popen[str] | None = None
         self._told_of: set[str] = set()
 
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Begin with the first test that is not in one of the files that come before."""
-        if self._program is None and Path(nodeid.partition("::")[0]).name not in self._after:
+    def pytest_runtest_logstart(self) -> None:
+        """Begin with the first test."""
+        if self._program is None:
             self._program = self._started(self.names)
 
     def _started(self, names: Sequence[str]) -> subprocess.Popen[str]:
@@ -115,10 +114,10 @@ class Background:
         return file.read_text(encoding="utf-8")
 
 
-def begin(config: pytest.Config, names: Sequence[str], *, after: Sequence[str]) -> None:
-    """Have the guests that are named run, if the lab works here, when the tests in some files have ended."""
+def begin(config: pytest.Config, names: Sequence[str]) -> None:
+    """Have the guests that are named run, if the lab works here."""
     if not missing():
-        config.pluginmanager.register(Background(config, names, after), NAME)
+        config.pluginmanager.register(Background(config, names), NAME)
 
 
 def of(config: pytest.Config) -> Background:
