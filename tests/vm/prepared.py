@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from chroot import TREE, in_root
-from rootfs import LabError, ready
+from rootfs import LabError, locked, ready
 
 if TYPE_CHECKING:
     import subprocess
@@ -23,6 +23,7 @@ def prepared(*kernels: str, few: bool = False) -> Root:
     Of cells only a `few`, those of tests that run in each kernel; or all, with those of the tutorials and of README.
     """
     root = ready()
+    root.work.mkdir(exist_ok=True)
     wanted = [root.find(kernel) for kernel in kernels]
     wanted = wanted or [(system, release) for system in root.systems for release in system.releases]
 
@@ -31,7 +32,8 @@ def prepared(*kernels: str, few: bool = False) -> Root:
 
     def compiler(one: tuple[System, str]) -> subprocess.CompletedProcess[str]:
         system, release = one
-        return in_root(root.files, command(system, release), check=False)
+        with locked(root.work / f"{release}.lock", f"compiles for kernel {release}"):  # the same, if two did it at once
+            return in_root(root.files, command(system, release), check=False)
 
     with ThreadPoolExecutor(2) as pool:
         for (_, release), done in zip(wanted, pool.map(compiler, wanted), strict=True):

@@ -109,13 +109,13 @@ _KEPT: list[IO[str]] = []  # a lock lasts as long as its file is open
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Let one process at a time look for the root, and build it."""
+def locked(path: Path, work: str = "builds the lab") -> Iterator[None]:
+    """Let one process at a time see whether some `work` has been done, and do it."""
     with path.open("w", encoding="ascii") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("another process builds the lab: waiting for it")
+            say(f"another process {work}: waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
