@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "views": {"dataframes", "formats", *SYSTEM},
     "helper": {"walkers", "systemtap", "formats", *SYSTEM},
     "api": {"views", "dataframes", "events", "walkers", "targets", "formats", *SYSTEM},
-    "notebook": {"api", "dataframes", "walkers", "targets", "systemtap", "formats", *SYSTEM},
+    "notebook": {"api", "dataframes", "events", "walkers", "targets", "systemtap", "formats", *SYSTEM},
     "cli": {"api", "helper", "events", "walkers", "targets", *SYSTEM},
     "__main__": {"cli"},
     "__init__": {"api", "notebook", "views", "walkers", *SYSTEM},
