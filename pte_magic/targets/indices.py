@@ -11,6 +11,8 @@ from pte_magic.targets import object_words
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
 
 class Layout(NamedTuple):
     """Where elements are.
@@ -45,14 +47,23 @@ def layout(thing: Any) -> Layout | None:
 
 def at(of: Layout, address: int) -> str:
     """Return the index of the element at an address, as Python writes it; empty if there is none."""
-    rest = address - of.first
-    index = [0] * len(of.shape)
-    axes = sorted(range(len(of.shape)), key=lambda axis: abs(of.strides[axis]), reverse=True)
-    rest -= sum(min(0, (of.shape[axis] - 1) * of.strides[axis]) for axis in axes)
+    return many(of, np.array([address], np.uint64))[0]
+
+
+def many(of: Layout, addresses: NDArray[np.uint64]) -> list[str]:
+    """Return the index of the element at each address, as `at` does."""
+    strides, shape = list(of.strides), list(of.shape)
+    axes = sorted(range(len(shape)), key=lambda axis: abs(strides[axis]), reverse=True)
+    lowest = of.first + sum(min(0, (shape[axis] - 1) * strides[axis]) for axis in axes)
+    rest = addresses.astype(np.int64) - np.int64(lowest)
+    inside = (rest >= 0) & bool(shape) & (min(shape, default=0) > 0)
+    index = [np.zeros(len(addresses), np.int64)] * len(shape)
     for axis in axes:
-        step = abs(of.strides[axis])
-        index[axis] = min(rest // step, of.shape[axis] - 1) if step else 0
-        rest -= index[axis] * step
-        if of.strides[axis] < 0:
-            index[axis] = of.shape[axis] - 1 - index[axis]
-    return str(index) if index and 0 <= rest < of.size and min(index) >= 0 else ""
+        step = abs(strides[axis])
+        found = np.minimum(rest // step, shape[axis] - 1) if step else np.zeros(len(rest), np.int64)
+        rest = rest - found * step
+        index[axis] = shape[axis] - 1 - found if strides[axis] < 0 else found
+    inside &= rest < of.size
+    form = f"[{', '.join(['%d'] * len(shape))}]"
+    text = [form % row for row in zip(*(one.tolist() for one in index), strict=True)]
+    return [one if is_in else "" for one, is_in in zip(text or [""] * len(addresses), inside.tolist(), strict=True)]

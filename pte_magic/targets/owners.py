@@ -99,6 +99,21 @@ class Owners:
         layout = self._layouts.get(owner)
         return Place(self.names[owner], "" if layout is None else indices.at(layout, address))
 
+    def elements(self, owner: NDArray[np.int64], addresses: NDArray[np.uint64]) -> list[str]:
+        """Return the element of each address, as `Place` has it; `owner` is what `of` returned for them."""
+        found = [""] * len(owner)
+        for one in np.unique(owner):
+            layout = self._layouts.get(int(one))
+            if layout is None:
+                continue
+            rows = np.flatnonzero(owner == one)
+            texts = indices.many(layout, addresses[rows])
+            if len(rows) == len(found):
+                return texts
+            for row, text in zip(rows.tolist(), texts, strict=True):
+                found[row] = text
+        return found
+
 
 def owners(namespace: dict[str, Any], tick: Callable[[int], object] = int) -> Owners:
     """Find the memory that each name of a namespace leads to; nothing is computed, and no object is kept.
