@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from pte_magic.api.decode import decode
     from pte_magic.api.doctor import doctor
+    from pte_magic.api.faults.fault_rows import FaultRows
+    from pte_magic.api.faults.seen import SeenFaults, faults
     from pte_magic.api.machine.processes import Processes, machine
     from pte_magic.api.page_cache import PageCache, page_cache
     from pte_magic.api.pte_diff import PteDiff, PteDiffs
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
         WorkloadError,
     )
     from pte_magic.views.bits import BitField
+    from pte_magic.views.faults_timeline import Timeline
     from pte_magic.views.page_map.page_map import PageMap
     from pte_magic.views.translation import Translation
     from pte_magic.walkers.entries import Entries
@@ -59,6 +62,7 @@ __all__ = [
     "AccessDeniedError",
     "BitField",
     "Entries",
+    "FaultRows",
     "MissingPackageError",
     "NoAddressSpaceError",
     "NoProcError",
@@ -72,6 +76,7 @@ __all__ = [
     "PteMagicError",
     "Regions",
     "ResourceError",
+    "SeenFaults",
     "Shared",
     "SharedWatch",
     "Snapshot",
@@ -79,6 +84,7 @@ __all__ = [
     "Summary",
     "SystemTapError",
     "TargetError",
+    "Timeline",
     "Translation",
     "Trimmed",
     "UnstableError",
@@ -91,6 +97,7 @@ __all__ = [
     "decode",
     "doctor",
     "entries",
+    "faults",
     "load",
     "machine",
     "page_cache",
@@ -111,6 +118,7 @@ _PACKAGES = ("walkers", "workloads")  # in which users find more; most programs 
 _MODULES = {
     "AccessDeniedError": "pte_magic.errors",
     "BitField": "pte_magic.views.bits",
+    "FaultRows": "pte_magic.api.faults.fault_rows",
     "Entries": "pte_magic.walkers.entries",
     "MissingPackageError": "pte_magic.errors",
     "NoAddressSpaceError": "pte_magic.errors",
@@ -125,6 +133,7 @@ _MODULES = {
     "PteMagicError": "pte_magic.errors",
     "Regions": "pte_magic.api.regions",
     "ResourceError": "pte_magic.errors",
+    "SeenFaults": "pte_magic.api.faults.seen",
     "Shared": "pte_magic.api.shared",
     "SharedWatch": "pte_magic.api.shared_watch",
     "Snapshot": "pte_magic.api.snapshots.saved_snapshot",
@@ -132,6 +141,7 @@ _MODULES = {
     "Summary": "pte_magic.api.summary",
     "SystemTapError": "pte_magic.errors",
     "TargetError": "pte_magic.errors",
+    "Timeline": "pte_magic.views.faults_timeline",
     "Translation": "pte_magic.views.translation",
     "Trimmed": "pte_magic.api.variables.trim",
     "UnstableError": "pte_magic.errors",
@@ -144,6 +154,7 @@ _MODULES = {
     "decode": "pte_magic.api.decode",
     "doctor": "pte_magic.api.doctor",
     "entries": "pte_magic.api.walk",
+    "faults": "pte_magic.api.faults.seen",
     "load": "pte_magic.api.snapshots.load",
     "machine": "pte_magic.api.machine.processes",
     "page_cache": "pte_magic.api.page_cache",

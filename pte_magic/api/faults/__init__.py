@@ -1,0 +1,1 @@
+"""Page faults by line and by variable."""
