@@ -18,6 +18,7 @@ class Body:
     """A compiled cell.
 
     Attributes:
+        file: The name of its file, as in tracebacks.
         made: The names that it binds.
         waits: True if it has an ``await`` outside of functions, so that the caller has to await it.
 
@@ -33,7 +34,7 @@ class Body:
         self._shell: Any = shell
         compiler: Any = shell.compile
         source = self._shell.transform_cell(text)
-        name = compiler.cache(source, self._shell.displayhook.prompt_count, raw_code=text)
+        self.file = name = compiler.cache(source, self._shell.displayhook.prompt_count, raw_code=text)
         tree = self._shell.transform_ast(compiler.ast_parse(source, filename=name))
         self.made = {
             node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)

@@ -21,6 +21,7 @@ from IPython.core.completer import SimpleCompletion, context_matcher
 
 from pte_magic import walkers
 from pte_magic.errors import PteMagicError
+from pte_magic.events import fault_sources
 from pte_magic.formats import kernel
 from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.notebook import combinations
@@ -97,6 +98,8 @@ class Completer:
     def _values(self, option: str) -> list[str]:
         if option == "walker":
             return [walkers.AUTO, *walkers.NAMES]
+        if option == "source":
+            return [fault_sources.AUTO, *fault_sources.NAMES]
         if option == "level":
             return list(kernel.running().format.levels)
         if option == "target":  # of SystemTap

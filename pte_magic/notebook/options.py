@@ -23,6 +23,20 @@ def name(text: str) -> str:
     return text
 
 
+def count(text: str) -> int:
+    """Return a whole number from 1 on.
+
+    Raises:
+        ArgumentTypeError: It is not.
+
+    """
+    plain = text.replace("_", "").replace(",", "")
+    if not (plain.isascii() and plain.isdecimal() and 0 < int(plain) < 1 << 48):
+        message = f"{shown(text)} is not a whole number above 0; type one such as 100000"
+        raise argparse.ArgumentTypeError(message)
+    return int(plain)
+
+
 def seconds(text: str) -> float:
     """Return a number of seconds, more than 0.
 

@@ -16,11 +16,11 @@ from pte_magic import walkers
 from pte_magic.api.pte_diff import PteDiffs
 from pte_magic.errors import PteMagicError
 from pte_magic.errors.escapes import visible
-from pte_magic.notebook import options_and_target
+from pte_magic.notebook import faults_cell, options_and_target
 from pte_magic.notebook.before_after import Around, settle
 from pte_magic.notebook.cell_body import Body
 from pte_magic.notebook.line_target import named
-from pte_magic.notebook.options import name, seconds
+from pte_magic.notebook.options import count, name, seconds
 from pte_magic.notebook.typed_words import split
 
 if TYPE_CHECKING:
@@ -60,6 +60,12 @@ class DiffMagics(Magics):
     @argument("-m", "--map", action="store_true", help="two maps, before and after, with what changed outlined")
     @argument("--color", metavar="COLUMN", help="with --map: the meaning of its colours, such as size or dirty")
     @argument("-o", "--out", type=name, metavar="NAME", help="also put the difference into this variable")
+    @argument("--faults", action="store_true", help="its page faults, by line and by variable")
+    @argument("--no-lines", action="store_true", help="with --faults: do not trace lines; the cell runs faster")
+    @argument("--source", metavar="NAME", help="with --faults: auto (the best that works here), bpf, perf or rusage")
+    @argument("--children", action="store_true", help="with --faults: also of processes that the cell forks")
+    @argument("--max", type=count, metavar="N", help="with --faults: the most faults that are kept; 1000000 by default")
+    @argument("--buffer", type=count, metavar="BYTES", help="with --faults: the size of the kernel's buffer")
     @argument("-h", "--help", action="store_true", help="show this help, and run nothing")
     @argument("target", nargs="*", help="[PID] TARGET[, [PID] TARGET ...]; as for %%pte")
     def difference(self, line: str, cell: str) -> object:
@@ -73,6 +79,8 @@ class DiffMagics(Magics):
                                 until they end
         %%pte --map a           two maps beside each other, before and after; what
                                 changed is outlined
+        %%pte --faults          which line touched which memory first, and what did
+                                it cost? %%pte --faults a shows those of a only
 
         The targets are those of %pte: they exist before the cell runs, and their
         objects are held while it runs. The cell's output, values and errors are the
@@ -89,8 +97,11 @@ class DiffMagics(Magics):
         if typed.options.help:
             print(self.difference.__doc__)  # noqa: T201  (it was asked for)
             return _nothing() if _is_awaited(shell, cell) else None
+        faults_cell.check(typed.typed)
         targets = list(dict.fromkeys(split(typed.target)))
-        if not all(targets):
+        if typed.options.faults and not typed.target:
+            targets = []
+        if not all(targets) or not (targets or typed.options.faults):
             message = "a target is missing; type one, such as %%pte a, or %%pte a, child.pid a"
             raise UsageError(message)
         if typed.options.color and not typed.options.map:
@@ -102,7 +113,11 @@ class DiffMagics(Magics):
             shell.showsyntaxerror()
             message = "the cell does not compile, so nothing was run"
             raise UsageError(message) from error
-        running = self._compare(typed, targets, body)
+        running = (
+            faults_cell.seen(shell, typed, targets, body)
+            if typed.options.faults
+            else self._compare(typed, targets, body)
+        )
         return running if body.waits else _run(running)
 
     async def _compare(self, typed: Line, targets: Sequence[str], body: Body) -> object:
