@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pte_magic.errors import TargetError
-from pte_magic.targets import held_objects, object_graph
+from pte_magic.targets import held_objects, indices, object_graph
 from pte_magic.targets.disjoint import disjoint, keys, touching
 from pte_magic.targets.owners import Owners, owners
 from pte_magic.targets.places import Places
@@ -432,3 +432,45 @@ def test_storm_of_variables_that_appear_and_vanish() -> None:
         ended.set()
         for thread in threads:
             thread.join()
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((30, 40))[::2, ::-1],
+        np.zeros(50)[::-3],
+        np.zeros((3, 4, 5)).T,
+        np.broadcast_to(np.zeros(5), (3, 5))[:1],
+    ],
+    ids=["both", "backwards", "three axes", "broadcast"],
+)
+def test_elements_of_many_addresses(array: np.ndarray[Any, Any]) -> None:
+    found = indices.layout(array)
+    assert found is not None
+    base = array.ctypes.data
+    places = {
+        base + sum(at * step for at, step in zip(index, array.strides, strict=True)): str(list(index))
+        for index in np.ndindex(array.shape)
+    }
+    addresses = np.arange(min(places) - 64, max(places) + 64, 4, dtype=np.uint64)
+    texts = indices.many(found, addresses)
+    within = {int(address) for address in addresses.tolist() if address - address % 8 in places}
+    for address, text in zip(addresses.tolist(), texts, strict=True):
+        if address in within:
+            assert text == places[address - address % 8]
+        elif not min(places) <= address < max(places) + array.itemsize:
+            assert text == ""
+    assert len(within) == 2 * array.size
+
+
+def test_elements_by_owner() -> None:
+    names: dict[str, Any] = {"a": np.zeros(4000), "text": b"x" * 4000, "other": {"key": np.zeros(9)}}
+    found = owners(names)
+    addresses = np.array(
+        [names["a"].ctypes.data + 8 * 7, id(names["text"]) + bytes.__basicsize__ - 1 + 5, 1], np.uint64
+    )
+    owner = found.of(addresses)
+    assert [found.names[at] if at >= 0 else "" for at in owner.tolist()] == ["a", "text", ""]
+    assert found.elements(owner, addresses) == ["[7]", "[5]", ""]
+    assert found.elements(owner[:1], addresses[:1]) == ["[7]"]
+    assert found.elements(owner[:0], addresses[:0]) == []

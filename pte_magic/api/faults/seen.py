@@ -14,7 +14,7 @@ from pte_magic.api import walk
 from pte_magic.api.faults import frame_names, ledger, owners_of_faults, shown, sums
 from pte_magic.api.faults.fault_rows import FaultRows
 from pte_magic.api.faults.owners_of_faults import Surroundings
-from pte_magic.errors import ResourceError, arguments
+from pte_magic.errors import PteMagicError, ResourceError, arguments
 from pte_magic.events import fault_sources, lines
 from pte_magic.linux.address_space import own
 from pte_magic.targets import owners
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pte_magic.events.fault_record import Faults
     from pte_magic.events.line_records import Lines
     from pte_magic.events.source import FaultSource
+    from pte_magic.linux.regions import Region
     from pte_magic.targets.namespaces import Held
     from pte_magic.targets.owners import Owners
     from pte_magic.views.faults_shown import Shown
@@ -67,9 +68,10 @@ class SeenFaults:
     ) -> None:
         self.seconds = 0.0
         self._resolved = ranges
-        self._source_wanted = source
+        options: dict[str, Any] = {"source": source, "children": children, "most": most, "buffer": buffer}
+        self._open = functools.partial(fault_sources.open_source, **options)
+        self._again = functools.partial(SeenFaults, ranges, traces_lines=traces_lines, **options)
         self._traces_lines, self._children = traces_lines, children
-        self._most, self._buffer = most, buffer
         self._source: FaultSource | None = None
         self._trace: lines.LineTrace | None = None
         self._before: Owners | None = None
@@ -92,25 +94,15 @@ class SeenFaults:
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function whose faults are seen at each call; its attribute ``seen`` has those of the last one."""
 
-        def again() -> SeenFaults:
-            return SeenFaults(
-                self._resolved,
-                source=self._source_wanted,
-                traces_lines=self._traces_lines,
-                children=self._children,
-                most=self._most,
-                buffer=self._buffer,
-            )
-
         @functools.wraps(function)
         def seen(*args: Any, **options: Any) -> Any:
-            with again() as found:
+            with self._again() as found:
                 wrapper.seen = found
                 return function(*args, **options)
 
         @functools.wraps(function)
         async def seen_later(*args: Any, **options: Any) -> Any:
-            with again() as found:
+            with self._again() as found:
                 wrapper.seen = found
                 return await function(*args, **options)
 
@@ -127,9 +119,7 @@ class SeenFaults:
         self._before = owners_of_faults.direct(held)
         held.clear()
         try:
-            self._source = fault_sources.open_source(
-                self._source_wanted, children=self._children, buffer=self._buffer, most=self._most
-            )
+            self._source = self._open()
             if self._traces_lines:
                 self._trace = lines.LineTrace(counts=self._source.name == "rusage")
                 try:
@@ -174,7 +164,12 @@ class SeenFaults:
             after = owners.owners({})
         ours = owners_of_faults.NO_RANGES if traced is None else traced.own
         before = after if self._before is None else self._before
-        around = Surroundings(before, after, own().regions(), ours)
+        regions: list[Region] = []
+        try:
+            regions = own().regions()
+        except PteMagicError as error:  # the block has run: all else is shown
+            self._notes.append(str(error))
+        around = Surroundings(before, after, regions, ours)
         made = ledger.ledger(found, traced, around)
         if self._ranges is not None:
             self._ranges += [pair for pair in self._resolved() or [] if pair not in self._ranges]
