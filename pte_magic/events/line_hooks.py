@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -17,12 +18,31 @@ if TYPE_CHECKING:
 
 NAME = "pte_magic"
 _FREE = (4, 3, 2, 5, 1, 0)  # of sys.monitoring's tools: those without a purpose come first
+_HAS_NO_COPY = sys.version_info >= (3, 13)
+_UNSEEN = 3  # references to a copy of variables that nobody else has: of the frame, here, and in the call
 _TAKEN = "; run it without the debugger or coverage tool, or type --no-lines (in Python lines=False)"
 
 
 def hook(recorder: Recorder) -> Settrace | Monitoring:
     """Return what this Python has."""
     return Monitoring(recorder) if hasattr(sys, "monitoring") else Settrace(recorder)
+
+
+def copies(frame: FrameType) -> bool:
+    """Tell whether ``f_locals`` of a frame is a copy that the frame keeps: of functions, until Python 3.13."""
+    return bool(frame.f_code.co_flags & inspect.CO_OPTIMIZED) and not _HAS_NO_COPY
+
+
+def let_go(frame: FrameType) -> None:
+    """Let a function's frame forget the copy of its variables that ``f_locals`` and tracing make.
+
+    Until Python 3.13 (PEP 667) the frame keeps that copy: what the function deletes later would live on with it.
+    """
+    if not copies(frame):
+        return
+    copy: Any = frame.f_locals
+    if sys.getrefcount(copy) <= _UNSEEN:  # or it is what somebody got from locals()
+        copy.clear()
 
 
 class Settrace:
@@ -71,6 +91,7 @@ class Settrace:
             threading.settrace(self._of_threads)
         for frame in self._set:
             frame.f_trace = None
+            let_go(frame)
         self._set.clear()
 
     def _called(self, frame: FrameType, event: str, _: object) -> Any:

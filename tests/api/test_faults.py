@@ -8,6 +8,7 @@ import os
 import resource
 import sys
 import threading
+import weakref
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -184,7 +185,8 @@ def test_a_temporary_is_not_the_variable_that_gets_its_addresses(new_map: NewMap
     assert last["variable"].tolist() == ["a"] * 8
     first = mine[mine["line"] == here - 3]
     assert len(first) == PAGES
-    assert first["memory"].iloc[:8].tolist() == ["a"] * 8  # it was there before the block
+    names = {"a"} if sys.version_info >= (3, 13) else {"a", "a temporary"}  # of a function, see names_before()
+    assert set(first["memory"].iloc[:8]) <= names
 
 
 @pytest.mark.parametrize("source", READING)
@@ -203,6 +205,7 @@ def test_new_memory_at_the_addresses_of_a_temporary_is_told_apart(new_map: NewMa
     assert found.loc[found["line"] == here - 1, "memory"].tolist() == ["new"] * PAGES
 
 
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="a function's variables before a block are seen from 3.13 on")
 @pytest.mark.parametrize("source", RECORDING)
 def test_the_variable_before_the_block_is_named_if_it_is_gone_after(new_map: NewMap, source: str) -> None:
     a = pages(new_map)
@@ -406,6 +409,24 @@ def test_children_can_be_followed(new_map: NewMap, source: str) -> None:
     inside = (found["address"] >= a.ctypes.data) & (found["address"] < a.ctypes.data + a.nbytes)
     assert int((inside & (found["pid"] == pid)).sum()) == PAGES
     assert not any("child processes" in note for note in seen.notes)
+
+
+@pytest.mark.parametrize("traces", [True, False])
+@pytest.mark.parametrize("source", SOURCES)
+def test_it_keeps_no_variable_alive(source: str, *, traces: bool) -> None:
+    before, inside = np.ones(10), np.ones(10)
+    gone = [weakref.ref(before), weakref.ref(inside)]
+    with pte_magic.faults(source=source, lines=traces) as seen:
+        first = gone[1]()
+        assert first is not None
+        del first, inside
+        assert gone[1]() is None
+    del before
+    assert [one() for one in gone] == [None, None]
+    mine = locals()
+    with pte_magic.faults(source=source, lines=traces):
+        pass
+    assert mine["seen"] is seen
 
 
 def test_it_works_in_an_exit_stack(new_map: NewMap) -> None:

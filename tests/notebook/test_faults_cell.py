@@ -110,6 +110,12 @@ def test_targets_may_be_made_or_deleted_by_the_cell(shell: Shell) -> None:
         assert len(deleted.frame()) == PAGES
 
 
+def test_a_variable_that_the_cell_deletes_is_named(shell: Shell) -> None:
+    found = seen(shell.run(f"%%pte --faults\nn[::{PAGE}] = 1\ndel n"))
+    if len(found.frame()):  # the source knows addresses
+        assert int((found.frame()["variable"] == "n").sum()) == PAGES
+
+
 def test_timed_cells(shell: Shell) -> None:
     inner = shell.run(f"%%pte --faults\n%%time\nm[::{PAGE}] = 1")
     assert "Wall time" in inner.out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pte_magic.events import lines
+from pte_magic.events import line_hooks, lines
 from pte_magic.targets import namespaces
 
 if TYPE_CHECKING:
@@ -20,6 +20,17 @@ def users_frame(frame: FrameType | None) -> FrameType | None:
     return frame
 
 
+def names_before(frame: FrameType | None) -> tuple[list[Held], set[int]]:
+    """Return the variables that a frame sees before the block; of a function only from Python 3.13 on.
+
+    Before that, a frame keeps the copy of its variables that ``f_locals`` makes, and tracing fills it: what the block
+    deletes would live until its end, and its faults would not be those of the block alone.
+    """
+    if frame is not None and line_hooks.copies(frame):
+        return namespaces.of_dictionary(frame.f_globals), {id(frame.f_globals)}
+    return names_of(frame)
+
+
 def names_of(frame: FrameType | None) -> tuple[list[Held], set[int]]:
     """Return the variables that a frame sees; those of the notebook with what IPython holds."""
     held, beyond = namespaces.of_notebook()
@@ -29,8 +40,9 @@ def names_of(frame: FrameType | None) -> tuple[list[Held], set[int]]:
     if not known:
         held, beyond = [], {id(frame.f_globals)}
     names = {**frame.f_globals, **frame.f_locals}
+    local = {*frame.f_locals}
+    line_hooks.let_go(frame)
     found = [one for one in namespaces.of_dictionary(names) if not one.name.startswith("__")]
-    local = frame.f_locals.keys()
     found.sort(key=lambda one: one.name not in local)
     held[:] = [
         *(one for one in found if one.name in local or not known),

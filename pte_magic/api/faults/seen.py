@@ -83,7 +83,7 @@ class SeenFaults:
 
     def __enter__(self) -> Self:
         frame = frame_names.users_frame(sys._getframe(1))  # noqa: SLF001  (its lines are asked for)
-        self._begin(frame, frame_names.names_of(frame))
+        self._begin(frame, frame_names.names_before(frame))
         return self
 
     def __exit__(
