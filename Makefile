@@ -85,6 +85,7 @@ bench: .venv/ready
 	$(BIN)/python tests/bench/snapshot_bench.py
 	$(BIN)/python tests/bench/vars_bench.py
 	$(BIN)/python tests/bench/lines_bench.py
+	$(BIN)/python tests/bench/faults_bench.py
 
 bench-vm: .venv/ready
 	@$(BIN)/python tests/vm/lab.py run $(KERNEL) --timeout 1800 -- python tests/bench/stap_bench.py

@@ -38,6 +38,7 @@ SLOW = frozenset(
         "api/test_variables.py",
         "api/test_watch.py",
         "attack",
+        "cli/test_faults_command.py",
         "cli/test_shown_process.py",
         "cli/test_written_output.py",
         "helper/test_endings.py",

@@ -51,6 +51,7 @@ struct {
 	u64 count; // of faults, also those without room
 	u32 tgid; // the process, in the kernel's first pid namespace
 	u32 level; // of the caller's pid namespace; the first one has 0
+	u32 has_children; // some are followed
 } t;
 
 struct {
@@ -129,7 +130,7 @@ static __always_inline u32 number(struct task_struct *task)
 
 static __always_inline int is_followed(u32 tgid)
 {
-	return tgid == t.tgid || bpf_map_lookup_elem(&children, &tgid);
+	return tgid == t.tgid || (t.has_children && bpf_map_lookup_elem(&children, &tgid));
 }
 
 static __always_inline void describe(struct fault *fault, void *context)
@@ -208,8 +209,10 @@ SEC("tp_btf/sched_process_fork") int forks(u64 *context)
 	struct task_struct *parent = (void *)context[0], *child = (void *)context[1];
 	u32 tgid = child->tgid, one = 1;
 
-	if (tgid != parent->tgid && is_followed(parent->tgid))
+	if (tgid != parent->tgid && is_followed(parent->tgid)) {
 		bpf_map_update_elem(&children, &tgid, &one, 0);
+		t.has_children = 1;
+	}
 	return 0;
 }
 

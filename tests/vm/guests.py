@@ -40,6 +40,7 @@ WHY = tuple(
 ALL = (
     *(f"{GUEST}/{path.name}" for path in sorted((PROJECT / GUEST).glob("test_*.py"))),
     CONTRACT,
+    "tests/events/test_fault_sources.py",
     "tests/walkers/test_32_bit_processes.py",
     "tests/walkers/test_races.py",
     "tests/linux/test_interrupts.py",
