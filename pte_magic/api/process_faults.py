@@ -117,7 +117,7 @@ def text(found: Faults, rows: pd.DataFrame, *, whole: bool = False) -> str:
 
     Args:
         found: The faults.
-        rows: What `frame` returned for them.
+        rows: The result of `frame` for them.
         whole: All rows of the table, also of a long one.
 
     """

@@ -68,7 +68,7 @@ def open_event(  # noqa: PLR0913  (the kernel's, by name)
         event: Such as `PAGE_FAULTS`.
         pid: A thread; -1 for all.
         cpu: A processor; -1 for all.
-        sample: What a record has, such as ``IP | TID``; 0 for no records.
+        sample: The contents of a record, such as ``IP | TID``; 0 for no records.
         inherit: Follow the threads that this one starts.
         children: Follow the processes that it starts, too.
         user_only: Leave out what happens in the kernel.

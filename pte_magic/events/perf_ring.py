@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SAMPLES = perf_open.IP | perf_open.TID | perf_open.TIME | perf_open.ADDR
-"""What the records have."""
+"""The contents of the records."""
 _SAMPLE = np.dtype(
     [
         ("type", np.uint32),  # struct perf_event_header

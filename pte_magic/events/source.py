@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Wanted(NamedTuple):
-    """What a source is to record.
+    """The request to a source.
 
     Attributes:
         pid: The process; this one if None.
