@@ -8,8 +8,8 @@ from pte_magic.dataframes import column_names
 from pte_magic.formats import decode, pagemap_words
 from pte_magic.formats import kernel as kernels
 from pte_magic.formats.decode import Column
+from pte_magic.formats.decoding_plan import CACHES
 from pte_magic.formats.field import KINDS, STATES
-from pte_magic.formats.plan import CACHES
 from pte_magic.formats.undecoded import Decoding, Undecoded
 from pte_magic.linux import hardware
 from pte_magic.linux.geometry import LEVELS

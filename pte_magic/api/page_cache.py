@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from pte_magic.api.own_frames import OwnFrame
+from pte_magic.api.frame_base_class import OwnFrame
 from pte_magic.errors.arguments import plain
 from pte_magic.linux import page_cache as cache
 from pte_magic.views import cache_map, frame_text, frame_view

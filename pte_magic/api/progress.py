@@ -28,7 +28,7 @@ class Bar:
 
             where: dict[str, Any] = {"disable": None}
             if _in_notebook():
-                from pte_magic.views.cell_line import CellLine  # noqa: PLC0415  (widgets take long to import)
+                from pte_magic.views.line_below_cell import CellLine  # noqa: PLC0415  (widgets take long to import)
 
                 where = {"file": CellLine(), "ncols": _COLUMNS}
                 Shown._instances = weakref.WeakSet()  # noqa: SLF001  (it is below no bar of the user's)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pte_magic.api.own_frames import OwnFrame
+from pte_magic.api.frame_base_class import OwnFrame
 from pte_magic.dataframes import runs
 from pte_magic.dataframes.diff import columns
 from pte_magic.dataframes.diff.compare import compare as compared
@@ -15,8 +15,8 @@ from pte_magic.dataframes.diff.runs import NEEDED, merged
 from pte_magic.errors import TargetError
 from pte_magic.linux.importing import importing
 from pte_magic.views import diff_view
-from pte_magic.views.by_target import ByTarget
 from pte_magic.views.page_map.two_maps import TwoMaps
+from pte_magic.views.several_targets import ByTarget
 
 if TYPE_CHECKING:
     import os

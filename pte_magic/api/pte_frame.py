@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 import pandas as pd
 
 from pte_magic.api import decoded_frames
-from pte_magic.api.own_frames import OwnFrame
+from pte_magic.api.frame_base_class import OwnFrame
 from pte_magic.api.pte_diff import compare
 from pte_magic.api.raw_entry import raw_entry
 from pte_magic.api.regions import of_frame, whole_space, within

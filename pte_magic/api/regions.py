@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from pte_magic.api.own_frames import OwnFrame
+from pte_magic.api.frame_base_class import OwnFrame
 from pte_magic.dataframes import by_region
 from pte_magic.dataframes.runs import is_counted
 from pte_magic.errors import PteMagicError, TargetError

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from pte_magic.api.own_frames import OwnFrame
-from pte_magic.api.sharing import parts
+from pte_magic.api.frame_base_class import OwnFrame
+from pte_magic.api.sharing import targets_or_regions
 from pte_magic.api.sharing.members import Members, members
+from pte_magic.api.sharing.request import Wanted
 from pte_magic.api.sharing.sums import Counted, Table, selected
-from pte_magic.api.sharing.wanted import Wanted
 from pte_magic.dataframes.pandas_compat import TEXT
 from pte_magic.dataframes.shared_pages import EITHER, HERE, NEVER, SHARED, SWAPPED, THERE
 from pte_magic.errors import TargetError, arguments
@@ -26,7 +26,7 @@ from pte_magic.views.shared_table import BYTES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pte_magic.api.sharing.parts import Parts
+    from pte_magic.api.sharing.targets_or_regions import Parts
 
 FRAMES, BIT, BOTH = "page frames", "the exclusive bit", "page frames, and the exclusive bit"
 """How the pages of two processes were compared."""
@@ -141,7 +141,7 @@ def shared(targets: object = None, pids: Any = None, *, walker: str = "auto") ->
     with members(_pids(pids)) as found:
         if targets is None:
             return of_members(found, Wanted("", None, None, sys.modules["__main__"].__dict__), walker)
-        return of_members(found, Wanted("", None, parts.named(targets, found.here)), walker)
+        return of_members(found, Wanted("", None, targets_or_regions.named(targets, found.here)), walker)
 
 
 def of_members(found: Members, wanted: Wanted, walker: str) -> Shared:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from pte_magic.api import shared
-from pte_magic.api.looks import MOST
 from pte_magic.api.sharing.members import members
 from pte_magic.api.watch import Watch
+from pte_magic.api.watch_looks import MOST
 from pte_magic.linux.address_space import own
 from pte_magic.linux.hardware import PAGE_SIZE
 from pte_magic.targets import target as targets
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pte_magic.api.shared import Shared
-    from pte_magic.api.sharing.wanted import Wanted
+    from pte_magic.api.sharing.request import Wanted
 
 _KINDS = {
     "shared": "shared",

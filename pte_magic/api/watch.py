@@ -15,8 +15,8 @@ import pandas as pd
 
 from pte_magic.api import walk
 from pte_magic.api.live_text import show_in_ipython
-from pte_magic.api.looking_thread import LookingThread
-from pte_magic.api.looks import Look, Looks, counts, event
+from pte_magic.api.watch_looks import Look, Looks, counts, event
+from pte_magic.api.watch_thread import LookingThread
 from pte_magic.errors import PteMagicError, UnstableError, arguments
 from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.linux.importing import importing
@@ -27,7 +27,7 @@ from pte_magic.views import watch_history
 from pte_magic.views.picture_file import Picture
 from pte_magic.views.watch_history import COLUMNS, History
 from pte_magic.walkers.entries import same
-from pte_magic.walkers.patience import hurried
+from pte_magic.walkers.helper_timeouts import hurried
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

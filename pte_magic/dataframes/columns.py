@@ -13,8 +13,8 @@ from pte_magic.dataframes import row_kernels
 from pte_magic.dataframes.column_names import BOOLEANS, OF_PAGEMAP, WHERE, decoded, of_walk
 from pte_magic.dataframes.lazy_arrays import Nothing, Packed, lazy
 from pte_magic.errors import TargetError
+from pte_magic.formats.decoding_plan import CACHES
 from pte_magic.formats.field import KINDS, STATES
-from pte_magic.formats.plan import CACHES
 from pte_magic.linux import hardware
 from pte_magic.linux.geometry import LEVELS
 

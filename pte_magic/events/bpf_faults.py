@@ -23,7 +23,7 @@ from pte_magic.events.totals import totals
 from pte_magic.linux import descriptors
 from pte_magic.linux.address_space import AddressSpace
 from pte_magic.linux.interrupts import deferred
-from pte_magic.walkers import mapping
+from pte_magic.walkers import replaceable_mapping
 from pte_magic.walkers.bpf import constants, libbpf
 from pte_magic.walkers.bpf.walker import BpfWalker, may_trace
 
@@ -190,7 +190,7 @@ class BpfFaults(FaultSource):
     def abandon(self) -> None:
         """Give up, in a forked child, the descriptors that are the parent's."""
         for memory in self._maps:
-            mapping.leave(memory)
+            replaceable_mapping.leave(memory)
         self.close()
 
     def __del__(self) -> None:

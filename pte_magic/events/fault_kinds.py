@@ -8,8 +8,8 @@ import numpy as np
 
 from pte_magic.events.fault_record import MAJOR, NOT_READ, REFUSED, UNFINISHED
 from pte_magic.formats import decode
+from pte_magic.formats.decoding_plan import sizes
 from pte_magic.formats.field import STATES
-from pte_magic.formats.plan import sizes
 from pte_magic.linux.geometry import LEVELS
 from pte_magic.linux.hardware import PAGE_SIZE
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pte_magic.events import perf_open
-from pte_magic.walkers import mapping
+from pte_magic.walkers import replaceable_mapping
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,7 +57,7 @@ class Ring:
         """
         self.fd = fd
         self.size = pages * mmap.PAGESIZE
-        self._memory = mapping.shared(fd, mmap.PAGESIZE + self.size)
+        self._memory = replaceable_mapping.shared(fd, mmap.PAGESIZE + self.size)
 
     def samples(self) -> NDArray[np.void]:
         """Return a copy of what was written, with the fields of ``_SAMPLE``; the events are disabled by now."""
@@ -74,7 +74,7 @@ class Ring:
 
     def abandon(self) -> None:
         """Put other memory in its place, in a forked child: the kernel gives it no copy."""
-        mapping.leave(self._memory)
+        replaceable_mapping.leave(self._memory)
 
 
 def _one_by_one(data: bytes) -> list[bytes]:

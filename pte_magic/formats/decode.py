@@ -1,6 +1,6 @@
 """Raw entries decoded to columns of values, whole arrays at once.
 
-All of it follows from the bit fields of a format, by `plan`.
+All of it follows from the bit fields of a format, by `decoding_plan`.
 """
 
 from __future__ import annotations
@@ -10,17 +10,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from pte_magic.formats.decoding_plan import (
+    NOT_PRESENT,
+    SHADOW_STACK,
+    SPLITTING,
+    STATE,
+    blocks,
+    moved,
+    plan,
+    shape_table,
+    sizes,
+)
 from pte_magic.formats.field import BIG, HARD, KINDS, LEAVES, STATES, Shape
 from pte_magic.formats.kernel import fields
-from pte_magic.formats.narrowed_plan import narrowed
-from pte_magic.formats.plan import NOT_PRESENT, SHADOW_STACK, SPLITTING, STATE, blocks, moved, plan, shape_table, sizes
+from pte_magic.formats.partial_decoding_plan import narrowed
 from pte_magic.linux.geometry import LEVELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pte_magic.formats.decoding_plan import BitColumn, DerivedColumn, Pick, PickColumn, Plan
     from pte_magic.formats.kernel import Kernel
-    from pte_magic.formats.plan import BitColumn, DerivedColumn, Pick, PickColumn, Plan
 
 _PTE = LEVELS.index("pte")
 _PFN_SWAPS = ("migration", "device", "hwpoison")

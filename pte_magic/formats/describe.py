@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pte_magic.formats import decode
+from pte_magic.formats.decoding_plan import CACHES
 from pte_magic.formats.field import KINDS, STATES, Field, Shape
 from pte_magic.formats.kernel import fields
-from pte_magic.formats.plan import CACHES
 from pte_magic.formats.swap_types import DOUBT
 from pte_magic.linux.geometry import LEVELS
 from pte_magic.text.units import size

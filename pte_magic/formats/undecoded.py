@@ -12,7 +12,7 @@ from pte_magic.formats import decode
 from pte_magic.formats.field import LEAVES, TABLES, Shape
 from pte_magic.formats.format import frame_mask
 from pte_magic.formats.kernel import fields
-from pte_magic.formats.narrowed_plan import bits_read
+from pte_magic.formats.partial_decoding_plan import bits_read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

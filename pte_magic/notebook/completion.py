@@ -24,7 +24,7 @@ from pte_magic.errors import PteMagicError
 from pte_magic.events import fault_sources
 from pte_magic.formats import kernel
 from pte_magic.linux.address_space import AddressSpace, own
-from pte_magic.notebook import combinations
+from pte_magic.notebook import option_combinations
 from pte_magic.notebook.typed_words import words
 from pte_magic.targets import target as targets
 
@@ -167,7 +167,7 @@ def _options(magic: str, parser: argparse.ArgumentParser, before: list[str]) -> 
         return [
             option
             for option in options
-            if all(combinations.go_together(one.removeprefix("--"), option.removeprefix("--")) for one in typed)
+            if all(option_combinations.go_together(one.removeprefix("--"), option.removeprefix("--")) for one in typed)
         ]
     return [option for option in options if option not in typed]
 

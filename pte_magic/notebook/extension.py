@@ -19,8 +19,7 @@ from pte_magic.api.page_cache import page_cache
 from pte_magic.api.watch import Watch, stop_all
 from pte_magic.api.why.why import of_target
 from pte_magic.errors import PteMagicError, TargetError
-from pte_magic.notebook import combinations, completion, options_and_target, pte_cell, shared_line
-from pte_magic.notebook.about_frames import why_nothing
+from pte_magic.notebook import completion, option_combinations, options_and_target, pte_cell, shared_line
 from pte_magic.notebook.expressions import entry, short
 from pte_magic.notebook.line_target import at_first_byte, named_together
 from pte_magic.notebook.named_memory import named_memory
@@ -28,6 +27,7 @@ from pte_magic.notebook.options import seconds
 from pte_magic.notebook.short_help import SHORT_HELP
 from pte_magic.notebook.stap_cell import StapMagics
 from pte_magic.notebook.typed_words import split
+from pte_magic.notebook.why_no_page_frames import why_nothing
 from pte_magic.text.suggestions import undefined
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class PteMagics(Magics):
         if typed.options.help or not (typed.typed or typed.target):
             print(self.pte.__doc__ if typed.options.help else SHORT_HELP)  # noqa: T201  (it was asked for)
             return None
-        combinations.check([name.removeprefix("--") for name in typed.typed], typed.target)
+        option_combinations.check([name.removeprefix("--") for name in typed.typed], typed.target)
         try:
             shown = (
                 named_memory(shell, typed.target, typed.options.pid, typed.names)
@@ -184,7 +184,7 @@ def _shown(text: str, options: argparse.Namespace, namespace: Names) -> object:
         return found
     if options.shared:
         return shared_line.shown(text, options, namespace, _LONG)
-    view = next((name for name in combinations.VIEWS if getattr(options, name)), None)
+    view = next((name for name in option_combinations.VIEWS if getattr(options, name)), None)
     if view == "translation" and len(split(text)) > 1:
         message = f"--translation shows one address, and {short(text)} names several targets; type one"
         raise TargetError(message)

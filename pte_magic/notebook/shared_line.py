@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 from pte_magic.api import shared
 from pte_magic.api.shared_watch import SharedWatch
 from pte_magic.api.sharing.members import members
-from pte_magic.api.sharing.parts import Named, is_container
-from pte_magic.api.sharing.wanted import Wanted
+from pte_magic.api.sharing.request import Wanted
+from pte_magic.api.sharing.targets_or_regions import Named, is_container
 from pte_magic.errors import TargetError, arguments
-from pte_magic.linux import family, kernel_text
+from pte_magic.linux import kernel_text, parents_and_children
 from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.notebook.expressions import compiles, evaluate, names_in, pid_of
 from pte_magic.notebook.line_target import named, split_pid
 from pte_magic.notebook.typed_words import split
-from pte_magic.targets import holders
+from pte_magic.targets import memory_in_attributes
 from pte_magic.targets import target as targets
 
 if TYPE_CHECKING:
@@ -93,10 +93,10 @@ def _pid(text: str, namespace: Mapping[str, Any]) -> int | None:
     if not text.strip().isdecimal() and not _is_value(text, namespace):
         return None
     value = evaluate(text, namespace)
-    process = holders.own(value, "_popen")  # of multiprocessing: its own pid is a property
-    pid = holders.own(value if process is None else process, "pid")
+    process = memory_in_attributes.own(value, "_popen")  # of multiprocessing: its own pid is a property
+    pid = memory_in_attributes.own(value if process is None else process, "pid")
     found = value if type(value) is int else pid
-    if type(found) is not int or family.member(found):
+    if type(found) is not int or parents_and_children.member(found):
         return found if type(found) is int else None
     if 0 < found <= kernel_text.MOST_PIDS:
         AddressSpace(found).close()  # says that there is no such process; an address is typed in hex

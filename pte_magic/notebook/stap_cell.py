@@ -21,9 +21,9 @@ from pte_magic.notebook.expressions import evaluate, pid_of, short
 from pte_magic.notebook.options import name, seconds
 from pte_magic.notebook.stap.cell_script import NAME, Cell, fill
 from pte_magic.notebook.stap.messages import explain
-from pte_magic.notebook.stap.showing import play
-from pte_magic.notebook.stap.table import table
-from pte_magic.notebook.stap.values import value
+from pte_magic.notebook.stap.output_table import table
+from pte_magic.notebook.stap.python_values import value
+from pte_magic.notebook.stap.run_and_show import play
 from pte_magic.systemtap import module_cache, toolchain
 from pte_magic.systemtap.script import Script
 from pte_magic.text.suggestions import undefined

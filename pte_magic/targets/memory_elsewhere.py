@@ -17,7 +17,14 @@ import numpy as np
 
 from pte_magic.errors import TargetError, said
 from pte_magic.linux.hardware import untagged
-from pte_magic.targets import buffers, holders, kept_by_libraries, numpy_arrays, numpy_strings, object_words
+from pte_magic.targets import (
+    buffers,
+    kept_by_libraries,
+    memory_in_attributes,
+    numpy_arrays,
+    numpy_strings,
+    object_words,
+)
 from pte_magic.targets.blocks import Blocks, NotOfUsersError
 
 if TYPE_CHECKING:
@@ -89,7 +96,7 @@ def _exported(thing: Any, found: Blocks) -> None:
 
 
 def _stream(thing: Any, found: Blocks) -> None:
-    for part in holders.parts(thing, found):
+    for part in memory_in_attributes.parts(thing, found):
         _exported(part, found)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.extensions import ExtensionArray
 
-from pte_magic.targets import holders
+from pte_magic.targets import memory_in_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ def parts(thing: Any) -> list[Any] | None:
     """
     kind = type(thing)
     if issubclass(kind, (pd.DataFrame, pd.Series)):
-        manager = holders.own(thing, "_mgr")
+        manager = memory_in_attributes.own(thing, "_mgr")
         return None if manager is None else [*manager.arrays, *_of_index(manager.axes[-1])]
     if issubclass(kind, pd.Index):
         return _of_index(thing)
@@ -41,11 +41,11 @@ def parts(thing: Any) -> list[Any] | None:
 def _of_index(index: Any) -> list[Any]:
     kind = type(index)
     if issubclass(kind, pd.RangeIndex):  # its array is made at first need, and kept here
-        return [array for name, array in holders.own(index, "_cache").items() if name == "_data"]
+        return [array for name, array in memory_in_attributes.own(index, "_cache").items() if name == "_data"]
     if issubclass(kind, pd.MultiIndex):
-        levels, codes = holders.own(index, "_levels"), holders.own(index, "_codes")
+        levels, codes = memory_in_attributes.own(index, "_levels"), memory_in_attributes.own(index, "_codes")
         return [*(part for level in levels for part in _of_index(level)), *codes]
-    return [holders.own(index, "_data")]
+    return [memory_in_attributes.own(index, "_data")]
 
 
 def _of_array(array: Any) -> Iterator[Any]:
@@ -55,20 +55,20 @@ def _of_array(array: Any) -> Iterator[Any]:
     if issubclass(type(ndarray), np.ndarray):
         yield ndarray
     if issubclass(kind, pd.Categorical):
-        yield from _of_index(holders.own(_own(array, "_dtype"), "_categories"))
+        yield from _of_index(memory_in_attributes.own(_own(array, "_dtype"), "_categories"))
     for name in _ATTRIBUTES:
-        if (value := holders.own(array, name)) is not None:
+        if (value := memory_in_attributes.own(array, name)) is not None:
             yield value
     if issubclass(kind, pd.arrays.SparseArray):
-        index: Any = holders.own(
+        index: Any = memory_in_attributes.own(
             array, "_sparse_index"
         )  # of places, or of blocks of them, from which it would compute the places
         yield from [index.blocs, index.blengths] if hasattr(index, "blocs") else [index.indices]
 
 
 def _own(array: Any, name: str) -> Any:
-    """Return an attribute as `holders.own` does, or a member in C of a class of pandas."""
-    found = holders.of_class(type(array), name)
+    """Return an attribute as `memory_in_attributes.own` does, or a member in C of a class of pandas."""
+    found = memory_in_attributes.of_class(type(array), name)
     if type(found) is types.GetSetDescriptorType and found.__objclass__.__module__.startswith("pandas."):
         return found.__get__(array)
-    return holders.own(array, name)
+    return memory_in_attributes.own(array, name)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pte_magic.errors import TargetError
 from pte_magic.errors.arguments import class_name
-from pte_magic.targets import arrow_exports, holders
+from pte_magic.targets import arrow_exports, memory_in_attributes
 
 if TYPE_CHECKING:
     from pte_magic.targets.blocks import Blocks
@@ -16,7 +16,7 @@ _ARROW = "__arrow_c_array__"
 
 def is_one(kind: Any) -> bool:
     """Tell whether a class is, or derives from, Pillow's image."""
-    return holders.is_a(kind, "PIL.Image", "Image")
+    return memory_in_attributes.is_a(kind, "PIL.Image", "Image")
 
 
 def look(thing: Any, found: Blocks) -> bool:
@@ -30,13 +30,13 @@ def look(thing: Any, found: Blocks) -> bool:
     """
     if not is_one(type(thing)):
         return False
-    pixels = holders.own(thing, "_im")
+    pixels = memory_in_attributes.own(thing, "_im")
     if pixels is None or type(pixels).__name__ == "DeferredError":
         raise _untold(thing, "are not in memory: it was not read from its file yet, or was closed")
-    if holders.own(thing, "_readonly") or holders.own(thing, "readonly"):
+    if memory_in_attributes.own(thing, "_readonly") or memory_in_attributes.own(thing, "readonly"):
         # Not asked, either: Pillow 11 follows a pointer there that such an image does not have.
         raise _untold(thing, "belong to the buffer or file that it was made of")
-    if holders.of_class(type(pixels), _ARROW) is None:
+    if memory_in_attributes.of_class(type(pixels), _ARROW) is None:
         raise _untold(thing, "are where this Pillow does not tell; 11.2 does")
     try:
         arrow_exports.add(_Pixels(pixels), found)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pte_magic.errors import TargetError
 from pte_magic.errors.arguments import class_name
 from pte_magic.errors.escapes import visible
-from pte_magic.targets import arrow_exports, holders
+from pte_magic.targets import arrow_exports, memory_in_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ _PYTHON = "Object"
 
 def is_one(kind: Any) -> bool:
     """Tell whether a class is, or derives from, polars' frame or series."""
-    return any(holders.is_a(kind, "polars", name) for name in ("DataFrame", "Series"))
+    return any(memory_in_attributes.is_a(kind, "polars", name) for name in ("DataFrame", "Series"))
 
 
 def look(thing: Any, found: Blocks) -> bool:
@@ -37,7 +37,7 @@ def look(thing: Any, found: Blocks) -> bool:
     if not is_one(type(thing)):
         return False
     polars: Any = sys.modules["polars"]
-    is_frame = holders.is_a(type(thing), "polars", "DataFrame")
+    is_frame = memory_in_attributes.is_a(type(thing), "polars", "DataFrame")
     for column in polars.DataFrame.get_columns(thing) if is_frame else [thing]:
         if not _add(column, found):
             where = f"column {visible(polars.Series.name.fget(column))}" if is_frame else "data"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pte_magic.errors import TargetError, arguments
 from pte_magic.errors.escapes import visible
-from pte_magic.targets import holders
+from pte_magic.targets import memory_in_attributes
 
 _LAST = ("last_exc", "last_value", "last_traceback")  # of sys: the same error three times; last_exc since 3.12
 _OF_IPYTHON = re.compile(r"_{1,3}|_i{1,3}|_i?\d+|_[doi]h")  # results, inputs, directories: they are found below
@@ -76,7 +76,7 @@ def of_notebook(shell: Any = None) -> tuple[list[Held], set[int]]:
         results = dict.copy(namespace.get("_oh", {}))
         beyond |= {id(namespace.get("_oh")), id(shell.user_ns_hidden)}
         found += [Held(f"Out[{at}]", value, "output history", _RESET_OUT) for at, value in results.items()]
-        found += _left(namespace, hidden, holders.own(shell, "displayhook"))
+        found += _left(namespace, hidden, memory_in_attributes.own(shell, "displayhook"))
         found.append(Held("In", namespace.get("_ih"), "input history", "type %reset -f in"))
     for name in _LAST:
         if (value := vars(sys).get(name)) is not None:
@@ -92,7 +92,7 @@ def _left(namespace: dict[str, Any], hidden: dict[str, Any], hook: Any) -> list[
             where = f"get_ipython().user_ns_hidden.pop({name!r})"
             found.append(Held(f"hidden {name}", value, "a result that %reset leaves", f"type {where}"))
     for name in _RESULTS:
-        if (value := holders.own(hook, name)) is not None:
+        if (value := memory_in_attributes.own(hook, name)) is not None:
             where = f"get_ipython().displayhook.{name} = None"
             found.append(Held(f"displayhook.{name}", value, "a result that %reset leaves", f"type {where}"))
     return found

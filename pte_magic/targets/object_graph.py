@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pte_magic.targets import kinds, numpy_arrays, object_words
+from pte_magic.targets import numpy_arrays, object_words, sizes_by_class
+from pte_magic.targets.numbered_addresses import Places
 from pte_magic.targets.object_memory import ObjectMemory
-from pte_magic.targets.places import Places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from pte_magic.targets.kinds import Kind
+    from pte_magic.targets.sizes_by_class import Kind
 
     _Numbers = NDArray[np.int32]
     _Edges = tuple[_Numbers, _Numbers]
@@ -192,7 +192,7 @@ class ObjectGraph:
         """Return the number for a class by its address: the place of what is known of it."""
         if address not in self._codes:
             self._codes[address] = len(self._kinds)
-            self._kinds.append(kinds.of(sample))
+            self._kinds.append(sizes_by_class.of(sample))
         return self._codes[address]
 
     def _classes(self, part: _Part) -> NDArray[np.intp]:

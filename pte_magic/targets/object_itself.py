@@ -10,7 +10,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from pte_magic.errors.arguments import class_name
-from pte_magic.targets.holders import mro
+from pte_magic.targets.memory_in_attributes import mro
 
 if TYPE_CHECKING:
     from pte_magic.targets.blocks import Blocks

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pte_magic.targets import kinds, memory_elsewhere, numpy_arrays, object_words
+from pte_magic.targets import memory_elsewhere, numpy_arrays, object_words, sizes_by_class
 from pte_magic.targets.disjoint import touching
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pte_magic.targets.disjoint import Ranges
-    from pte_magic.targets.kinds import Kind
+    from pte_magic.targets.sizes_by_class import Kind
 
     _Numbers = NDArray[np.int32]
 
@@ -129,5 +129,5 @@ class ObjectMemory:
 
 def _blocks(kind: Kind, things: list[Any], ids: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Return the bytes from ``id()`` on in whole blocks, as allocators give them: neighbours touch each other then."""
-    found: NDArray[np.int64] = (kinds.sizes(kind, things, ids) + (_BLOCK - 1)) // _BLOCK
+    found: NDArray[np.int64] = (sizes_by_class.sizes(kind, things, ids) + (_BLOCK - 1)) // _BLOCK
     return found

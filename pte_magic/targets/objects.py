@@ -20,7 +20,7 @@ from pte_magic.targets import (
     arrow_exports,
     buffers,
     dlpack,
-    holders,
+    memory_in_attributes,
     memory_of_arrow,
     memory_of_pandas,
     memory_of_pillow,
@@ -64,7 +64,7 @@ def find(thing: object) -> Memory:
     """
     found = Blocks()
     try:
-        thing = holders.referent(thing)
+        thing = memory_in_attributes.referent(thing)
         is_itself = not _look(thing, found)
         if is_itself:
             object_itself.add(thing, found)
@@ -109,7 +109,7 @@ def _look(thing: Any, found: Blocks) -> bool:
     elif any(look(thing, found) for look in _LIBRARIES) or _protocols(thing, found):
         pass
     else:
-        return _all(holders.parts(thing, found), found) or False
+        return _all(memory_in_attributes.parts(thing, found), found) or False
     return True
 
 
@@ -134,7 +134,7 @@ def _array(array: np.ndarray[Any, Any], found: Blocks) -> None:
     elif plain.dtype.hasobject and plain.size:
         found.say("its elements are references; the objects are elsewhere")
     if issubclass(type(array), np.ma.MaskedArray):
-        mask = holders.own(array, "_mask")  # numpy's getmask() would evaluate a property of a subclass
+        mask = memory_in_attributes.own(array, "_mask")  # numpy's getmask() would evaluate a property of a subclass
         if issubclass(type(mask), np.ndarray):
             _array(np.ndarray.view(mask, np.ndarray), found)
 
@@ -163,10 +163,10 @@ def _protocols(thing: Any, found: Blocks) -> bool:
 
 def _has(thing: object, name: str) -> bool:
     """Tell whether an object has an attribute, without asking it: some objects make up every attribute."""
-    found = holders.of_class(type(thing), name)
+    found = memory_in_attributes.of_class(type(thing), name)
     # One that is made at first need, and then kept, would change the object.
     if found is None or isinstance(found, functools.cached_property):
-        return holders.own(thing, name) is not None
+        return memory_in_attributes.own(thing, name) is not None
     return True
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from pte_magic.errors import TargetError, arguments
 from pte_magic.linux.hardware import untagged
-from pte_magic.targets import held_objects, indices, kept_by_views, namespaces
+from pte_magic.targets import freed_by_del, indices, kept_by_views, namespaces
 from pte_magic.targets.disjoint import Disjoint, disjoint, keys
 from pte_magic.targets.object_graph import ObjectGraph
 
@@ -53,7 +53,7 @@ class Owners:
     """
 
     def __init__(self, names: Sequence[str], graph: ObjectGraph, layouts: Mapping[int, Layout]) -> None:
-        state = held_objects.states(graph)
+        state = freed_by_del.states(graph)
         self.names = tuple(names)
         self.same = graph.label[graph.root].astype(np.int64)
         self.notes: dict[int, list[str]] = {}
@@ -64,7 +64,7 @@ class Owners:
         self.kept: dict[int, Kept] = kept_by_views.kept(graph)
         memory, key = graph.memory, keys(graph.label, state)
         del graph, state  # all of it, or it would be there beside what is made of it
-        self._set(disjoint(memory.ranges(key), held_objects.SHARED))
+        self._set(disjoint(memory.ranges(key), freed_by_del.SHARED))
         self._layouts = layouts
 
     def _set(self, found: Disjoint) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pte_magic.errors.cut import cut
-from pte_magic.targets import arrow_exports, holders, memory_of_pillow
+from pte_magic.targets import arrow_exports, memory_in_attributes, memory_of_pillow
 from pte_magic.text.units import counted
 
 _LONGEST = 32  # characters of a type
@@ -66,18 +66,18 @@ def _is_tensor(kind: Any) -> bool:
 def _of_others(thing: Any) -> str:
     kind = type(thing)
     if memory_of_pillow.is_one(kind):
-        size = holders.own(thing, "_size")
-        return f"{holders.own(thing, '_mode')} {' x '.join(map(str, size))}" if type(size) is tuple else ""
-    if holders.is_a(kind, "xarray", "Dataset"):
-        variables = holders.own(thing, "_variables")
+        size = memory_in_attributes.own(thing, "_size")
+        return f"{memory_in_attributes.own(thing, '_mode')} {' x '.join(map(str, size))}" if type(size) is tuple else ""
+    if memory_in_attributes.is_a(kind, "xarray", "Dataset"):
+        variables = memory_in_attributes.own(thing, "_variables")
         return counted(len(variables), "variable") if type(variables) is dict else ""
-    if holders.is_a(kind, "xarray", "DataArray"):
-        thing = holders.own(thing, "_variable")
-    if holders.is_a(type(thing), "xarray", "Variable"):
-        return _of_array(holders.own(thing, "_data"))
-    if any(holders.is_a(kind, "scipy.sparse", name) for name in ("sparray", "spmatrix")):
-        shape, data = holders.own(thing, "_shape"), holders.own(thing, "data")
-        dtype = holders.own(thing, "dtype")  # of lil and dok; of others it is that of their elements
+    if memory_in_attributes.is_a(kind, "xarray", "DataArray"):
+        thing = memory_in_attributes.own(thing, "_variable")
+    if memory_in_attributes.is_a(type(thing), "xarray", "Variable"):
+        return _of_array(memory_in_attributes.own(thing, "_data"))
+    if any(memory_in_attributes.is_a(kind, "scipy.sparse", name) for name in ("sparray", "spmatrix")):
+        shape, data = memory_in_attributes.own(thing, "_shape"), memory_in_attributes.own(thing, "data")
+        dtype = memory_in_attributes.own(thing, "dtype")  # of lil and dok; of others it is that of their elements
         if dtype is None and issubclass(type(data), np.ndarray):
             dtype = _DTYPE.__get__(data)
         return typed("" if dtype is None else dtype, shape).lstrip() if type(shape) is tuple else ""

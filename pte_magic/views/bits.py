@@ -13,7 +13,7 @@ from pte_magic.formats import kernel as kernels
 from pte_magic.formats.describe import Description, describe, hexadecimal
 from pte_magic.linux.geometry import LEVELS
 from pte_magic.text import screen, typed_numbers
-from pte_magic.views import entry_picture, entry_text, sheet
+from pte_magic.views import entry_picture, entry_text, svg_document
 from pte_magic.views.markup import framed, module, script
 from pte_magic.views.widget import View
 
@@ -103,7 +103,7 @@ class BitField(View):
 
     def svg(self) -> str:
         """Return the picture as an SVG document."""
-        return sheet.document(entry_picture.drawings(self.description, differ=self._differ))
+        return svg_document.document(entry_picture.drawings(self.description, differ=self._differ))
 
     @property
     def _differ(self) -> int:

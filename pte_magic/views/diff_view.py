@@ -21,7 +21,7 @@ from pte_magic.errors.escapes import visible
 from pte_magic.text import screen
 from pte_magic.text.units import counted, size
 from pte_magic.views import frame_text, frame_view, html_table, pandas_table
-from pte_magic.views.headline import shown_as
+from pte_magic.views.counts_and_runs import shown_as
 from pte_magic.views.text_table import Rules
 from pte_magic.views.value_words import MISSING
 

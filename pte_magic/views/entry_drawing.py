@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pte_magic.views.entry_pieces import pieces
 from pte_magic.views.markup import escape
-from pte_magic.views.sheet import Drawing
+from pte_magic.views.svg_document import Drawing
 from pte_magic.views.svg_image import MONOSPACE, encoded, pattern
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pte_magic.formats.describe import READERS
-from pte_magic.views import entry_text, sheet
+from pte_magic.views import entry_text, svg_document
 from pte_magic.views.entry_drawing import drawn, image
 from pte_magic.views.entry_pieces import pieces
 from pte_magic.views.entry_text import headline, sources
@@ -15,7 +15,7 @@ from pte_magic.views.markup import escape
 if TYPE_CHECKING:
     from pte_magic.formats.describe import Description, Part
     from pte_magic.views.entry_pieces import Piece
-    from pte_magic.views.sheet import Drawing
+    from pte_magic.views.svg_document import Drawing
 
 _ROW = 16  # bits in a row of the picture; one, two or four rows beside each other, as there is room for
 
@@ -45,7 +45,7 @@ def html(entry: Description, *, differ: int = 0, editable: bool = False) -> str:
 def drawings(entry: Description, *, differ: int = 0) -> list[Drawing]:
     """Return an entry as drawings: a headline, its bits, a line per field, and the sources."""
     head, *fields = entry_text.text(entry, differ=differ).splitlines()
-    return [sheet.words([head]), drawn(entry, differ), sheet.words(fields)]
+    return [svg_document.words([head]), drawn(entry, differ), svg_document.words(fields)]
 
 
 def _row(entry: Description, high: int, differ: int, *, editable: bool) -> str:

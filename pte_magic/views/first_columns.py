@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from pte_magic.text.units import share
-from pte_magic.views.headline import ACCESSED
+from pte_magic.views.counts_and_runs import ACCESSED
 from pte_magic.views.one_address import SET
 from pte_magic.views.text_table import JOINED, cell
 
@@ -32,7 +32,7 @@ def kinds_of_bits(frame: pd.DataFrame) -> tuple[tuple[str, list[Any], str], ...]
 
 
 def without_parts(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Return rows without the column that `headline.shortened` adds, and what it says as a word for each row."""
+    """Return rows without the column that `counts_and_runs.shortened` adds, and what it says as a word for each row."""
     if ACCESSED not in frame.columns:
         return frame, [""] * len(frame)
     pairs = zip(frame[ACCESSED], frame["entries"], strict=True)

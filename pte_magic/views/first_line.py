@@ -18,8 +18,8 @@ from pte_magic.errors import TargetError
 from pte_magic.errors.escapes import visible
 from pte_magic.linux import mapped_files, sizes
 from pte_magic.text.units import counted, share, size
-from pte_magic.views.one_look import once
-from pte_magic.views.portions import portions, ranges_of
+from pte_magic.views.computed_once import once
+from pte_magic.views.page_stretches import portions, ranges_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pte_magic.formats.kernel import Kernel
-    from pte_magic.views.portions import Portions
+    from pte_magic.views.page_stretches import Portions
 
     Bools = NDArray[np.bool_]
 

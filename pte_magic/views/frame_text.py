@@ -18,7 +18,7 @@ from pte_magic.views import (
     strip,
     text_table,
 )
-from pte_magic.views.headline import headline
+from pte_magic.views.counts_and_runs import headline
 from pte_magic.views.one_address import OTHERS, SET
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from pte_magic.errors.escapes import visible
 from pte_magic.formats.describe import MOST_PAGES, describe
 from pte_magic.text.units import counted
 from pte_magic.views import first_columns, first_line, hidden_digits, leaf_bits, pandas_table, text_table
-from pte_magic.views.headline import headline, shortened
+from pte_magic.views.computed_once import once
+from pte_magic.views.counts_and_runs import headline, shortened
 from pte_magic.views.html_table import of_frame
 from pte_magic.views.markup import KEYS, escape, scrolled
-from pte_magic.views.offsets import offsets
 from pte_magic.views.one_address import CONSTANT, SET
-from pte_magic.views.one_look import once
+from pte_magic.views.place_in_target import offsets
 from pte_magic.views.strip import strip
 from pte_magic.views.value_words import MISSING, is_size, of_number
 

@@ -11,7 +11,7 @@ from pte_magic.errors.cut import cut
 from pte_magic.text import screen
 from pte_magic.text.units import counted, size
 from pte_magic.views import frame_text, frame_view, pandas_table
-from pte_magic.views.headline import all_rows
+from pte_magic.views.counts_and_runs import all_rows
 from pte_magic.views.text_table import Rules
 from pte_magic.views.value_words import MISSING
 

@@ -19,8 +19,8 @@ from pte_magic.views.markup import escape
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pte_magic.views.page_stretches import Portions
     from pte_magic.views.palette import Look
-    from pte_magic.views.portions import Portions
 
 _WIDTH, _BAR, _HEIGHT = 640, 18, 36  # of the image, in pixels; the bar is at its top
 _TICK = 4  # pixels below the bar

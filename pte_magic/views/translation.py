@@ -14,7 +14,7 @@ from pte_magic.linux import geometry
 from pte_magic.linux.importing import importing
 from pte_magic.text import screen
 from pte_magic.text.units import size
-from pte_magic.views import entry_picture, pandas_table, sheet
+from pte_magic.views import entry_picture, pandas_table, svg_document
 from pte_magic.views.html_table import cells, column_heads, row, row_head, table
 from pte_magic.views.markup import KEYS, escape, framed, scrolled
 from pte_magic.views.picture_file import Picture
@@ -158,10 +158,10 @@ class Translation(Picture):
     def svg(self) -> str:
         """Return the way as an SVG document: the address, and the bits of each entry."""
         way = self._lines()
-        pieces = [sheet.words(way[: -len(self.entries)])]
+        pieces = [svg_document.words(way[: -len(self.entries)])]
         for line, entry in zip(way[-len(self.entries) :], self.entries, strict=True):
-            pieces += [sheet.words([line]), entry_picture.drawings(entry)[1]]
-        return sheet.document(pieces)
+            pieces += [svg_document.words([line]), entry_picture.drawings(entry)[1]]
+        return svg_document.document(pieces)
 
     def __repr__(self) -> str:
         return self.text()

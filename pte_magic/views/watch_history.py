@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pte_magic.errors.escapes import visible
 from pte_magic.text import units
-from pte_magic.views import palette, sheet, svg_image
+from pte_magic.views import palette, svg_document, svg_image
 from pte_magic.views.html_table import cell, cells, column_heads, row, row_head, table
 from pte_magic.views.markup import escape, framed
-from pte_magic.views.sheet import Drawing
+from pte_magic.views.svg_document import Drawing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -135,11 +135,11 @@ def svg(history: History) -> str:
     drawing, label = _drawing(kinds, history.events[-COLUMNS:])
     head, *rows = text(history).rpartition("\n\n")[2].splitlines()
     happened = text(history).partition("\n\n")[0].splitlines()
-    legend = sheet.legend([head, *rows], [None, *range(len(kinds))])
+    legend = svg_document.legend([head, *rows], [None, *range(len(kinds))])
     looks = {at: kind.look for at, kind in enumerate(kinds)}
     first, *_, last = _ticks(history.events[-COLUMNS:])
-    above = sheet.words([happened[0], f"{label}, from {first} to {last}"])
-    return sheet.document([above, drawing, legend, sheet.words(happened[1:])], looks)
+    above = svg_document.words([happened[0], f"{label}, from {first} to {last}"])
+    return svg_document.document([above, drawing, legend, svg_document.words(happened[1:])], looks)
 
 
 def _kinds(events: Sequence[Event]) -> list[Kind]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pte_magic.linux.address_bits import PLAIN, AddressBits
 from pte_magic.text.units import counted
-from pte_magic.walkers.overlaps import disjoint
+from pte_magic.walkers.overlapping_rows import disjoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

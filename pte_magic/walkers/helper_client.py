@@ -16,7 +16,7 @@ import numpy as np
 from pte_magic.errors import TargetError, UnstableError, WalkerUnavailableError
 from pte_magic.linux import hardware
 from pte_magic.linux.interrupts import Interrupts
-from pte_magic.walkers import helper_answers, helper_greeting, patience
+from pte_magic.walkers import helper_answers, helper_greeting, helper_timeouts
 from pte_magic.walkers.entries import SPAN
 from pte_magic.walkers.helper_protocol import ANSWER, AREAS, GO_ON, REQUEST, TABLES, VERSION, Status, socket_path
 from pte_magic.walkers.shared_memory import ENTRIES, ENTRIES_AT, SPANS, SPANS_AT, SharedMemoryWalker, not_pagemap
@@ -48,7 +48,7 @@ class HelperWalker(SharedMemoryWalker):
     sees = "raw entries of all levels, as the helper reads them"
     by = "the helper"
 
-    def __init__(self, seconds: float = patience.LONG) -> None:
+    def __init__(self, seconds: float = helper_timeouts.LONG) -> None:
         """Connect, and wait so many seconds for the helper to greet.
 
         Raises:
@@ -71,7 +71,7 @@ class HelperWalker(SharedMemoryWalker):
     @classmethod
     def make(cls, *, patient: bool = False) -> Self:
         """Connect, as of `Walker`; wait only if somebody named it."""
-        return cls(patience.LONG if patient else patience.SHORT)
+        return cls(helper_timeouts.LONG if patient else helper_timeouts.SHORT)
 
     @classmethod
     def why_no_frames(cls) -> str:
@@ -83,7 +83,7 @@ class HelperWalker(SharedMemoryWalker):
 
         The walker cannot be used afterwards.
         """
-        with patience.hurried(), self._lock:
+        with helper_timeouts.hurried(), self._lock:
             self.closed = True
             self._disconnect()
             self._close_memory()
@@ -106,7 +106,7 @@ class HelperWalker(SharedMemoryWalker):
             file, self._file = self._file, -1
             os.close(file)
 
-    def _connected(self, seconds: float = patience.LONG) -> socket.socket:
+    def _connected(self, seconds: float = helper_timeouts.LONG) -> socket.socket:
         if self._socket:
             return self._socket
         self._check()
@@ -254,7 +254,7 @@ class HelperWalker(SharedMemoryWalker):
     def _wait_on(self, call: Callable[[], Any]) -> Any:
         """Return the result of a call that waits for the helper, within its time limit."""
         try:
-            return patience.wait_on(call)
+            return helper_timeouts.wait_on(call)
         except ConnectionError:
             return b""
         except TimeoutError as error:

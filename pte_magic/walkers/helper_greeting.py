@@ -22,7 +22,7 @@ from pte_magic.errors import WalkerUnavailableError
 from pte_magic.linux import hardware
 from pte_magic.linux.address_bits import AddressBits
 from pte_magic.text import screen
-from pte_magic.walkers import patience
+from pte_magic.walkers import helper_timeouts
 from pte_magic.walkers.bpf import constants
 from pte_magic.walkers.helper_protocol import FRAMES_HIDDEN, GREETING, MAGIC, MEMORY, VERSION, Status
 from pte_magic.walkers.what_to_type import serve, start_helper
@@ -74,10 +74,10 @@ class Call:
     def wait(self, seconds: float, ended: Callable[[], object]) -> bool:
         """Tell whether a greeting has come within so many seconds, or the wait was ended."""
         begun = time.monotonic()
-        while not self.has_come(patience.SLICE):
+        while not self.has_come(helper_timeouts.SLICE):
             if ended():
                 return False
-            if time.monotonic() - begun >= (least := min(seconds, patience.limit())):
+            if time.monotonic() - begun >= (least := min(seconds, helper_timeouts.limit())):
                 _keep(self)
                 why = f"the helper at {self.path} has not greeted for {least:g} s; type `{start_helper(self.path)}`"
                 raise WalkerUnavailableError(NAME, why)
@@ -97,7 +97,7 @@ class Call:
                 raise wrong(self.path, why)
             self.socket.settimeout(None)
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):  # in the kernel it costs no call more
-                self.socket.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL.pack(0, int(patience.SLICE * 1e6)))
+                self.socket.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL.pack(0, int(helper_timeouts.SLICE * 1e6)))
             return Greeted(self.socket, fds.pop(), bits)
         finally:
             for fd in fds:
@@ -145,7 +145,7 @@ def call(path: str, seconds: float, ended: Callable[[], object]) -> Greeted | No
 
     Args:
         path: The path of its socket.
-        seconds: The time to wait; `patience.limit` may be shorter. Then the connection is kept.
+        seconds: The time to wait; `helper_timeouts.limit` may be shorter. Then the connection is kept.
         ended: Called at times; if it returns true, the wait ends, and None is returned.
 
     Raises:

@@ -12,7 +12,7 @@ import numpy as np
 from pte_magic.errors import PteMagicError, TargetError, WalkerClosedError, WalkerUnavailableError
 from pte_magic.linux import hardware
 from pte_magic.linux.interrupts import Lock
-from pte_magic.walkers import mapping
+from pte_magic.walkers import replaceable_mapping
 from pte_magic.walkers.entries import SPAN, Entries, join, joined_runs, rows_before
 from pte_magic.walkers.walker import Walker
 
@@ -88,7 +88,7 @@ class SharedMemoryWalker(Walker):
         self.closed = True
         self._lock = Lock()  # another thread of the parent may have it
         if memory := vars(self).get("_memory"):
-            mapping.leave(memory)
+            replaceable_mapping.leave(memory)
 
     def _check(self) -> None:
         """Raise an error if it was closed, also by a fork since the answer was written.

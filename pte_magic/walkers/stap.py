@@ -22,7 +22,7 @@ from pte_magic.systemtap import installation, module_cache, toolchain
 from pte_magic.systemtap.hints import hints
 from pte_magic.systemtap.run import Run
 from pte_magic.systemtap.script import Script
-from pte_magic.walkers import mapping
+from pte_magic.walkers import replaceable_mapping
 from pte_magic.walkers.shared_memory import MEMORY_BYTES, SharedMemoryWalker, not_pagemap
 from pte_magic.walkers.what_to_type import command, frames_by_helper, walk_with
 
@@ -151,7 +151,7 @@ class StapWalker(SharedMemoryWalker):
         if not _answers(self._fd):
             message = f"{module} is of another version of pte-magic; type `{command('install-module')}`"
             raise SystemTapError(message)
-        memory = mapping.shared(self._fd, MEMORY_BYTES)
+        memory = replaceable_mapping.shared(self._fd, MEMORY_BYTES)
         self._use(memory)
         self.address_bits = AddressBits(*_TOLD.unpack_from(memory, _TOLD_AT))
 

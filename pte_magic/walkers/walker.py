@@ -68,8 +68,8 @@ class Walker(ABC):
         """Return the entries of ``[start, end)``; with `tables` also those passed on the way, if it sees them.
 
         Each entry at which the walk ends is one row, an empty one at whatever level it was met. Rows ascend, do not
-        overlap and cover the whole range, whatever happens meanwhile (see `overlaps`); the first and the last may cover
-        more.
+        overlap and cover the whole range, whatever happens meanwhile (see `overlapping_rows`); the first and
+        the last may cover more.
         """
 
     @abstractmethod

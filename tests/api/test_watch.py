@@ -18,8 +18,8 @@ from handmade import DONTNEED, NOHUGEPAGE, PAGE, madvise, resident, write
 from waiting import wait_until
 
 import pte_magic
-from pte_magic.api import looks as looks_of_a_watch
 from pte_magic.api import walk, watch
+from pte_magic.api import watch_looks as looks_of_a_watch
 from pte_magic.api.watch import Watch
 from pte_magic.errors import PteMagicError, TargetError
 from pte_magic.views import watch_history

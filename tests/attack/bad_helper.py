@@ -26,7 +26,7 @@ from pte_magic import walkers
 from pte_magic.errors import PteMagicError
 from pte_magic.linux import hardware
 from pte_magic.linux.address_space import own
-from pte_magic.walkers import patience
+from pte_magic.walkers import helper_timeouts
 from pte_magic.walkers.helper_client import HelperWalker
 from pte_magic.walkers.helper_protocol import ANSWER, AREAS, GO_ON, MEMORY, VARIABLE
 from pte_magic.workloads.forked_process import Forked
@@ -173,7 +173,7 @@ def look(seed: int) -> dict[str, float]:
     """Walk by such helpers, with little memory; this is a child."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + LIMIT,) * 2)
-    patience.LONG = 0.3
+    helper_timeouts.LONG = 0.3
     assert own().fd >= 0  # which is kept open
     before, slowest = descriptors(), 0.0
     counts = {"right_walks": 0, "refused_walks": 0}

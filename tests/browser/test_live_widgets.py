@@ -85,7 +85,7 @@ def test_what_takes_long_is_told_below_its_cell_and_nothing_is_left_of_it(jupyte
         assert told
         assert all(line.startswith("2 waiting for later changes |") for line in told)
         notebook.run(
-            "from pte_magic.views.cell_line import CellLine\n"
+            "from pte_magic.views.line_below_cell import CellLine\n"
             "for text in ('here', '', 'there', ''): line = CellLine(); line.write(text); line.write('')"
         )  # gone before the page knows of it
         expect(notebook.page.locator(".pte-magic-line")).to_have_count(0)

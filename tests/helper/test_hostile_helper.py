@@ -26,7 +26,7 @@ from pte_magic import walkers
 from pte_magic.errors import NoAddressSpaceError, TargetError, UnstableError, WalkerUnavailableError
 from pte_magic.linux import geometry, hardware
 from pte_magic.linux.address_space import own
-from pte_magic.walkers import helper_greeting, patience
+from pte_magic.walkers import helper_greeting, helper_timeouts
 from pte_magic.walkers.helper_client import HelperWalker
 from pte_magic.walkers.helper_protocol import ANSWER, AREAS, MEMORY, VERSION, Status
 from pte_magic.walkers.shared_memory import ENTRIES, ENTRIES_AT, SPANS
@@ -59,13 +59,13 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes a minute takes less here."""
-    monkeypatch.setattr(patience, "LONG", 0.5)
+    monkeypatch.setattr(helper_timeouts, "LONG", 0.5)
 
 
 @pytest.fixture
 def for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits for an answer waits longer than any test does: what ends before that does so for another reason."""
-    monkeypatch.setattr(patience, "LONG", FOR_EVER)
+    monkeypatch.setattr(helper_timeouts, "LONG", FOR_EVER)
 
 
 def refused(path: Path, match: str, look: Callable[[], object]) -> None:
@@ -571,7 +571,7 @@ def test_who_does_not_answer_is_told(path: Path, monkeypatch: pytest.MonkeyPatch
     before = descriptors()
     with Hostile(path, deaf(threading.Event())):
         walker = HelperWalker()
-        monkeypatch.setattr(patience, "LONG", 0.5)  # from when it has greeted
+        monkeypatch.setattr(helper_timeouts, "LONG", 0.5)  # from when it has greeted
         refused(path, r"has not answered for 0.5 s; type `", lambda: walker.walk(own(), START, START + PAGE))
         walker.close()
     assert descriptors() == before
@@ -618,9 +618,9 @@ _EXITS = """
 import threading, sys
 import pte_magic
 from pte_magic.linux.address_space import own
-from pte_magic.walkers import patience
+from pte_magic.walkers import helper_timeouts
 from pte_magic.walkers.helper_client import HelperWalker
-patience.LONG = {}
+helper_timeouts.LONG = {}
 walker = HelperWalker()
 {}
 sys.stdout.write("asks")

@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pte_magic.errors import TargetError
-from pte_magic.targets import held_objects, indices, object_graph
+from pte_magic.targets import freed_by_del, indices, object_graph
 from pte_magic.targets.disjoint import disjoint, keys, touching
+from pte_magic.targets.numbered_addresses import Places
 from pte_magic.targets.owners import Owners, owners
-from pte_magic.targets.places import Places
 
 HEAD = sys.getsizeof(()) - ().__sizeof__()  # of the garbage collector
 
@@ -33,7 +33,7 @@ def total(found: Owners, name: str, *states: int) -> int:
 
 
 def frees(found: Owners, name: str) -> int:
-    return total(found, name, held_objects.ENDS)
+    return total(found, name, freed_by_del.ENDS)
 
 
 def merged(ranges: list[tuple[int, int]]) -> int:
@@ -88,7 +88,7 @@ def one_by_one(few: int) -> pytest.MonkeyPatch:
     """Follow objects one by one where a level has no more than some, and else many at once; undo it in the end."""
     patch = pytest.MonkeyPatch()
     patch.setattr(object_graph, "_FEW", few)
-    patch.setattr(held_objects, "_FEW", few)
+    patch.setattr(freed_by_del, "_FEW", few)
     return patch
 
 
@@ -235,7 +235,7 @@ def test_a_long_chain_is_followed_to_its_end(few: int) -> None:
     found = owners(namespace)
     patch.undo()
     assert of_lists <= frees(found, "a") <= of_lists + 32 * depth  # allocators round up
-    assert total(found, "a", held_objects.HELD) > sys.getsizeof(held) + 5000
+    assert total(found, "a", freed_by_del.HELD) > sys.getsizeof(held) + 5000
     assert 6000 < frees(found, "b") < 7000
     while namespace["a"] is not held:  # or Python would free it in one go, level by level
         namespace["a"] = namespace["a"][0]
@@ -298,7 +298,7 @@ def test_tables_of_dicts_and_sets_are_what_python_says() -> None:
         [None] * 5000,
     ):
         found = owners({"a": thing})
-        ends = found.end[found.state == held_objects.ENDS], found.start[found.state == held_objects.ENDS]
+        ends = found.end[found.state == freed_by_del.ENDS], found.start[found.state == freed_by_del.ENDS]
         assert sys.getsizeof(thing) <= total(found, "a") < sys.getsizeof(thing) + 40 * 5000, ends
 
 

@@ -13,7 +13,7 @@ import pte_magic
 from pte_magic.formats.field import STATES
 from pte_magic.text.units import size
 from pte_magic.views import first_line
-from pte_magic.views.portions import Portions
+from pte_magic.views.page_stretches import Portions
 from pte_magic.views.strip import strip, text
 
 WIDTH = 640

@@ -44,7 +44,7 @@ from pte_magic.linux.address_space import AddressSpace
 from pte_magic.linux.geometry import LEVELS
 from pte_magic.walkers.entries import SPAN, Entries, rows_before
 from pte_magic.walkers.helper_client import HelperWalker
-from pte_magic.walkers.overlaps import disjoint
+from pte_magic.walkers.overlapping_rows import disjoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from pte_magic.api.own_frames import OwnFrame
+from pte_magic.api.frame_base_class import OwnFrame
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

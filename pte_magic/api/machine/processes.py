@@ -11,10 +11,10 @@ import pandas as pd
 
 from pte_magic import walkers
 from pte_magic.api import progress
+from pte_magic.api.frame_base_class import OwnFrame
 from pte_magic.api.machine import measure, visiting
 from pte_magic.api.machine.mapped import MapCounts
 from pte_magic.api.machine.owners import owners
-from pte_magic.api.own_frames import OwnFrame
 from pte_magic.dataframes.pandas_compat import TEXT
 from pte_magic.errors import TargetError
 from pte_magic.errors.cut import cut

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pte_magic.api.machine.visiting import same_memory
 from pte_magic.errors import NoSuchProcessError, PteMagicError, TargetError, arguments
-from pte_magic.linux import family
+from pte_magic.linux import parents_and_children
 from pte_magic.linux.address_space import AddressSpace, own
 
 if TYPE_CHECKING:
@@ -89,22 +89,22 @@ def chosen(pids: Sequence[int] | None) -> tuple[int, list[int]]:
     """
     me = own().pid
     if pids is None:
-        return me, family.children(me)
+        return me, parents_and_children.children(me)
     named = list(dict.fromkeys(map(arguments.process, pids)))
     for pid in named:
-        if (process := family.process_of(pid)) != pid:
+        if (process := parents_and_children.process_of(pid)) != pid:
             message = f"pid {pid} is a thread of process {process}, which has the same memory; type {process}"
             raise TargetError(message)
     others = [pid for pid in named if pid != me]
     if not others:
-        return me, family.children(me)
-    there = [pid for pid in others if family.member(pid)]
+        return me, parents_and_children.children(me)
+    there = [pid for pid in others if parents_and_children.member(pid)]
     if not there:
         raise NoSuchProcessError(others[0])
-    above = {pid: family.forked_from(pid) for pid in there}
+    above = {pid: parents_and_children.forked_from(pid) for pid in there}
     if me in named or any(me in ones for ones in above.values()):
         return me, others
-    if len(others) == 1 and (found := family.children(others[0])):
+    if len(others) == 1 and (found := parents_and_children.children(others[0])):
         return others[0], found
     first = [pid for pid in there if len(others) > 1 and all(pid in above[one] for one in there if one != pid)]
     common = [pid for pid in above[there[0]] if pid != 1 and all(pid in ones for ones in above.values())]
@@ -116,7 +116,7 @@ def chosen(pids: Sequence[int] | None) -> tuple[int, list[int]]:
 
 def _strangers(pids: list[int]) -> TargetError:
     said = ", ".join(map(str, pids[:3]))
-    found = family.member(pids[0])
+    found = parents_and_children.member(pids[0])
     if len(pids) == 1 and found and found.execed and found.parent == own().pid:
         return TargetError(_execed(pids[0]))
     if len(pids) == 1:
@@ -132,7 +132,7 @@ def _not_a_copy(pid: int, here: AddressSpace, space: AddressSpace) -> str:
     """Return why the memory of a process is not a copy of another one's; or an empty text."""
     if same_memory(space, here.thread):
         return f"pid {pid}: still uses the memory of pid {here.pid} itself, as between vfork and exec"
-    return "" if here.pid in family.forked_from(pid) else _execed(pid)
+    return "" if here.pid in parents_and_children.forked_from(pid) else _execed(pid)
 
 
 def _execed(pid: int) -> str:
@@ -140,5 +140,5 @@ def _execed(pid: int) -> str:
 
 
 def _name(pid: int) -> str:
-    found = family.member(pid)
+    found = parents_and_children.member(pid)
     return found.name if found else ""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pte_magic.api.sharing.members import Members
-    from pte_magic.api.sharing.parts import Parts
+    from pte_magic.api.sharing.targets_or_regions import Parts
     from pte_magic.dataframes.shared_pages import Compared, Pages
     from pte_magic.linux.address_space import AddressSpace
 

@@ -22,7 +22,7 @@ import pandas as pd
 from pte_magic import walkers
 from pte_magic.api import progress
 from pte_magic.api.snapshots import dataset_paths
-from pte_magic.api.snapshots.written import Written
+from pte_magic.api.snapshots.snapshot_result import Written
 from pte_magic.dataframes.pandas_compat import TEXT
 from pte_magic.errors import (
     MissingPackageError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pte_magic.errors.arguments import class_name
-from pte_magic.targets import held_objects, says
+from pte_magic.targets import freed_by_del, object_descriptions
 from pte_magic.text.units import counted, size
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def facts(held: Sequence[Held]) -> list[Facts]:
         names.setdefault(id(one.value), one.name)
     found = []
     for one in held:
-        words = says.of(one.value)
-        base = says.base(one.value)
+        words = object_descriptions.of(one.value)
+        base = object_descriptions.base(one.value)
         if base is not None:
             of = names.get(id(base))
             words += f", a view of {of}" if of else ", a view"
@@ -92,8 +92,8 @@ def _remarks(
         made.append(f"{names} it, too: {', '.join(dict.fromkeys(keeper.release for keeper in keepers))}")
     if twins:
         made.append(f"{', '.join(twins[:_FEW])} {'is' if len(twins) == 1 else 'are'} the same object")
-    if not others.get(at) and int(resident[held_objects.SHARED]) >= _MUCH:
+    if not others.get(at) and int(resident[freed_by_del.SHARED]) >= _MUCH:
         made.append("del frees less: other names lead to it, too")
-    elif not others.get(at) and int(resident[held_objects.HELD]) >= _MUCH:
+    elif not others.get(at) and int(resident[freed_by_del.HELD]) >= _MUCH:
         made.append("del frees less: a function that runs, a module or C holds it, too")
     return made

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pte_magic.api.variables.pages import Pages
-    from pte_magic.api.variables.rest import Areas
+    from pte_magic.api.variables.rest_of_process import Areas
 
 _AT_ONCE = 1 << 16  # ranges
 _FATES = 3

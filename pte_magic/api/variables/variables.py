@@ -11,17 +11,17 @@ import numpy as np
 import pandas as pd
 
 from pte_magic.api import progress
-from pte_magic.api.own_frames import OwnFrame
+from pte_magic.api.frame_base_class import OwnFrame
 from pte_magic.api.variables import children, remarks
 from pte_magic.api.variables.pages import STATES, Pages
-from pte_magic.api.variables.rest import Areas, Owner
+from pte_magic.api.variables.rest_of_process import Areas, Owner
 from pte_magic.api.variables.sums import Sums
 from pte_magic.dataframes.pandas_compat import TEXT
 from pte_magic.linux import hardware, malloc
 from pte_magic.linux.address_space import AddressSpace, own
 from pte_magic.targets import namespaces, owners
 from pte_magic.targets.disjoint import Disjoint
-from pte_magic.targets.held_objects import ENDS, SHARED
+from pte_magic.targets.freed_by_del import ENDS, SHARED
 from pte_magic.text.units import size
 from pte_magic.views import frame_text, frame_view, variables_table
 

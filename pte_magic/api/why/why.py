@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pte_magic.api import walk
-from pte_magic.api.own_frames import OwnFrame
+from pte_magic.api.frame_base_class import OwnFrame
 from pte_magic.api.why import (
     attempt,
     of_allocators,

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from pte_magic.dataframes.lazy_arrays import Lazy
+from pte_magic.formats.decoding_plan import CACHES
 from pte_magic.formats.field import KINDS, STATES
-from pte_magic.formats.plan import CACHES
 from pte_magic.linux.geometry import LEVELS
 
 if TYPE_CHECKING:

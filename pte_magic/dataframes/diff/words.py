@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from pte_magic.formats.decoding_plan import CACHES
 from pte_magic.formats.field import KINDS, STATES
-from pte_magic.formats.plan import CACHES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pte_magic.notebook.stap.values import global_name, literal, value
+from pte_magic.notebook.stap.python_values import global_name, literal, value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pte_magic.notebook.stap.cell_script import C_FILE, NAME
-from pte_magic.notebook.stap.values import python_names
+from pte_magic.notebook.stap.python_values import python_names
 from pte_magic.systemtap.hints import hints
 
 if TYPE_CHECKING:

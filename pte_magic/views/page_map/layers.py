@@ -9,7 +9,7 @@ import numpy as np
 from pte_magic.dataframes.columns import page_size
 from pte_magic.dataframes.runs import is_counted
 from pte_magic.errors import TargetError
-from pte_magic.views.portions import ranges_of
+from pte_magic.views.page_stretches import ranges_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,8 +13,8 @@ from pte_magic.errors import TargetError
 from pte_magic.views import palette
 from pte_magic.views.bits import BitField
 from pte_magic.views.markup import escape, module, script, style
-from pte_magic.views.offsets import items_of
 from pte_magic.views.page_map import coloring, facts, layers, squares, still_picture
+from pte_magic.views.place_in_target import items_of
 from pte_magic.views.widget import View
 
 if TYPE_CHECKING:

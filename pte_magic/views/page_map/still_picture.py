@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pte_magic.views import palette, pandas_table, sheet, svg_image, text_table
+from pte_magic.views import palette, pandas_table, svg_document, svg_image, text_table
 from pte_magic.views.html_table import cell, cells, column_heads, row, table
 from pte_magic.views.markup import escape, framed
 from pte_magic.views.page_map import facts
 from pte_magic.views.page_map.squares import NONE, STEPS, cut
-from pte_magic.views.sheet import Drawing
+from pte_magic.views.svg_document import Drawing
 from pte_magic.views.text_table import Rules
 
 if TYPE_CHECKING:
@@ -109,11 +109,13 @@ def svg(layer: Layer, where: Spans, measure: Measure) -> str:
     """Return the map as an SVG document: a picture and a legend."""
     line = facts.summary(layer, where)
     if not layer.categories:
-        return sheet.document([sheet.words([line])])
+        return svg_document.document([svg_document.words([line])])
     squares, known = cut(layer, where, measure, COLUMNS * LINES), looks(layer)
     scale = facts.scale(squares, layer) + facts.BLENDS * facts.blends(squares, measure)
-    below = sheet.legend(legend_of_drawing(layer), [None, *range(len(known))])
-    return sheet.document([sheet.words([line, scale]), drawing(known, squares), below], dict(enumerate(known)))
+    below = svg_document.legend(legend_of_drawing(layer), [None, *range(len(known))])
+    return svg_document.document(
+        [svg_document.words([line, scale]), drawing(known, squares), below], dict(enumerate(known))
+    )
 
 
 def looks(layer: Layer) -> list[Look]:

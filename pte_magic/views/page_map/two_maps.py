@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pte_magic.dataframes.diff.words import NOT_LOOKED
-from pte_magic.views import diff_view, pandas_table, sheet, svg_image
+from pte_magic.views import diff_view, pandas_table, svg_document, svg_image
 from pte_magic.views.markup import KEYS, escape, framed
 from pte_magic.views.page_map import coloring, facts, layers, squares, still_picture
 from pte_magic.views.page_map.squares import Measure, cut, grain, places
 from pte_magic.views.picture_file import Picture
-from pte_magic.views.sheet import Drawing
+from pte_magic.views.svg_document import Drawing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,7 +108,7 @@ class TwoMaps(Picture):
 
     def svg(self) -> str:
         """Return the maps as an SVG document."""
-        pieces = [sheet.words([diff_view.headline(self._diff), _OUTLINED])]
+        pieces = [svg_document.words([diff_view.headline(self._diff), _OUTLINED])]
         known: dict[int, Look] = {}
         for each in self._maps:
             first, looks = len(known), still_picture.looks(each.layer)
@@ -116,11 +116,11 @@ class TwoMaps(Picture):
             head = f"{each.title}: {facts.summary(each.layer, each.where)}; {facts.scale(each.squares, each.layer)}"
             codes = [None, *range(first, first + len(looks))]
             pieces += [
-                sheet.words([head]),
+                svg_document.words([head]),
                 _drawn(each, first),
-                sheet.legend(still_picture.legend_of_drawing(each.layer), codes),
+                svg_document.legend(still_picture.legend_of_drawing(each.layer), codes),
             ]
-        return sheet.document(pieces, known)
+        return svg_document.document(pieces, known)
 
 
 def _telling(

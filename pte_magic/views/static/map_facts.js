@@ -119,7 +119,7 @@ function shared(runs, from, to, grain) {
   return parts.join(", ");
 }
 
-/** The index of the first item of an array that begins at an address or after it, as offsets.py of Python writes it. */
+/** The index of the first item of an array that begins at an address or after it, as place_in_target.py of Python writes it. */
 function itemAt({ first, bytes: size, shape }, address) {
   if (!shape) return "";
   const into = address - BigInt(first);

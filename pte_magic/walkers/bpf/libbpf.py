@@ -14,7 +14,7 @@ from errno import EINVAL
 from typing import TYPE_CHECKING
 
 from pte_magic.linux.interrupts import Lock
-from pte_magic.walkers import mapping
+from pte_magic.walkers import replaceable_mapping
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,7 +157,7 @@ class Object:
 
         """
         pages = -(-size // mmap.PAGESIZE)
-        return mapping.shared(self._lib.bpf_map__fd(self._map(name)), pages * mmap.PAGESIZE)
+        return replaceable_mapping.shared(self._lib.bpf_map__fd(self._map(name)), pages * mmap.PAGESIZE)
 
     def set_elements(self, name: str, count: int) -> None:
         """Set the number of elements of a map, before `load`."""

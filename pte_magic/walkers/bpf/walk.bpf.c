@@ -198,7 +198,7 @@ static inline int read_table(void)
 				push(va & ~below, below + 1, 1, upper);
 		}
 	}
-	// It may begin before w.start, if a table on the way to that was taken away since: overlaps.py.
+	// It may begin before w.start, if a table on the way to that was taken away since: overlapping_rows.py.
 	push(first << shift, 1ULL << shift, count, level);
 	w.n_entries = to + count;
 	w.start = (first + count) << shift;

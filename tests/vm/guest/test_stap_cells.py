@@ -31,7 +31,7 @@ from loaded import modules, programs
 from running_cells import Clock, counted, interrupt, meanwhile, nothing_left_behind, run
 from shells import Cell, Shell
 
-from pte_magic.notebook.stap.table import table
+from pte_magic.notebook.stap.output_table import table
 from pte_magic.systemtap import module_cache as compiled
 from pte_magic.systemtap import toolchain
 

@@ -13,7 +13,7 @@ import pytest
 
 import pte_magic
 from pte_magic.errors import TargetError
-from pte_magic.targets import holders
+from pte_magic.targets import memory_in_attributes
 from pte_magic.targets.objects import find, memory
 
 pa: Any = pytest.importorskip("pyarrow")
@@ -170,10 +170,10 @@ def test_slots_are_read_and_getters_are_not() -> None:
         __slots__ = ("held",)
 
     thing = Slotted()
-    assert holders.own(thing, "held") is None
+    assert memory_in_attributes.own(thing, "held") is None
     thing.held = REAL  # type: ignore[attr-defined]  # a slot
-    assert holders.own(thing, "held") is REAL
-    assert holders.own(REAL, "T") is None
+    assert memory_in_attributes.own(thing, "held") is REAL
+    assert memory_in_attributes.own(REAL, "T") is None
 
 
 def test_a_proxy_s_object_is_not_asked_for_anything() -> None:
@@ -237,8 +237,8 @@ def test_a_metaclass_is_not_asked() -> None:
     assert Odd.times == 0
     assert found.note.startswith("the OfOdd object itself, ")
     assert find(Holding()).note == "of the Holding: array"
-    assert holders.own(thing, "odd") is None
-    assert holders.own(Holding(), "odd") is Holding.odd
+    assert memory_in_attributes.own(thing, "odd") is None
+    assert memory_in_attributes.own(Holding(), "odd") is Holding.odd
     assert Odd.times == 0
 
 

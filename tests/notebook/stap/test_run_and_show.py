@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pte_magic.notebook.stap import showing
-from pte_magic.notebook.stap.showing import _Screen
+from pte_magic.notebook.stap import run_and_show
+from pte_magic.notebook.stap.run_and_show import _Screen
 
 
 def shown(parts: list[str], limit: int, *, show: bool = True) -> tuple[str, str, str]:
     """Return what is written to stdout and stderr, and what is kept."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        patch.setattr(showing, "_SHOWN", limit)
-        patch.setattr(showing, "_END", 10)
+        patch.setattr(run_and_show, "_SHOWN", limit)
+        patch.setattr(run_and_show, "_END", 10)
         screen = _Screen(show=show)
         for part in parts:
             screen.write(part)

@@ -12,7 +12,7 @@ from shells import Shell
 
 from pte_magic import PageCache, Processes, PteFrame, Variables, Why
 from pte_magic.api.watch import Watch
-from pte_magic.notebook import combinations as table
+from pte_magic.notebook import option_combinations as table
 from pte_magic.notebook.extension import PteMagics
 from pte_magic.notebook.options_and_target import long_options
 from pte_magic.notebook.pte_cell import DiffMagics

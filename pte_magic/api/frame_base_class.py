@@ -17,7 +17,7 @@ from pte_magic.dataframes.columns import fits
 from pte_magic.dataframes.frame_kinds import is_one
 from pte_magic.errors import TargetError
 from pte_magic.text import screen
-from pte_magic.views import frame_text, frame_view, one_look
+from pte_magic.views import computed_once, frame_text, frame_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -167,7 +167,7 @@ class OwnFrame(pd.DataFrame):
 
         IPython itself would ask for one after the other, and each would look at all rows.
         """
-        with one_look.look(self):
+        with computed_once.look(self):
             with screen.colored(wanted=screen.wants_colors()):
                 found = {"text/plain": repr(self)}
             html = None if screen.is_terminal() else self._repr_html_()

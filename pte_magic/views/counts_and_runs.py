@@ -16,7 +16,7 @@ from pte_magic.errors import TargetError
 from pte_magic.formats.field import STATES
 from pte_magic.text import screen
 from pte_magic.text.units import counted, size
-from pte_magic.views.one_look import once
+from pte_magic.views.computed_once import once
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,13 +6,13 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING
 
-from pte_magic.formats.plan import plan
+from pte_magic.formats.decoding_plan import plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pte_magic.formats.decoding_plan import Pick, Plan
     from pte_magic.formats.kernel import Kernel
-    from pte_magic.formats.plan import Pick, Plan
 
 ALL = (1 << 64) - 1
 """All bits of an entry."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 from pte_magic.views import diff_view
-from pte_magic.views.headline import headline
+from pte_magic.views.counts_and_runs import headline
 from pte_magic.views.watch_history import Event, Kind
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pte_magic.api import walk
 from pte_magic.errors import TargetError, arguments
 from pte_magic.errors.escapes import visible
 from pte_magic.linux import hardware
-from pte_magic.targets import holders, owners
+from pte_magic.targets import memory_in_attributes, owners
 from pte_magic.targets import target as targets
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def named(wanted: Any, space: AddressSpace) -> list[Named]:
 
 def is_container(thing: Any) -> bool:
     """Tell whether an object is one of Python's containers of other objects."""
-    return holders.is_one(type(thing), _CONTAINERS)
+    return memory_in_attributes.is_one(type(thing), _CONTAINERS)
 
 
 def is_deep(one: Named) -> bool:
@@ -219,7 +219,7 @@ def _is_flat(thing: Any) -> bool:
     if kind is pd.DataFrame or kind is pd.Series:  # `in` would ask a metaclass
         dtypes = [thing.dtype] if kind is pd.Series else thing.dtypes
         return all(isinstance(dtype, np.dtype) and not dtype.hasobject for dtype in dtypes)
-    return holders.is_one(kind, _FLAT) or any(holders.is_a(kind, *name) for name in _OTHERS)
+    return memory_in_attributes.is_one(kind, _FLAT) or any(memory_in_attributes.is_a(kind, *name) for name in _OTHERS)
 
 
 def _called(thing: Any) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pte_magic.errors import SystemTapError
 from pte_magic.errors.escapes import visible
-from pte_magic.notebook.stap.table import table
+from pte_magic.notebook.stap.output_table import table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pte_magic.api.sharing import parts
+from pte_magic.api.sharing import targets_or_regions
 from pte_magic.errors import PteMagicError
 from pte_magic.linux import hardware
 from pte_magic.linux.address_space import own
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pte_magic.api.sharing.members import Members
-    from pte_magic.api.sharing.parts import Named, Parts
+    from pte_magic.api.sharing.targets_or_regions import Named, Parts
     from pte_magic.linux.regions import Region
 
 _LOOKED = (
@@ -56,7 +56,7 @@ class Wanted:
         self.notes: list[str] = []
         self.is_everything = named is None
         self._named, self._namespace = named or (), namespace or {}
-        self._deep = [one.name for one in self._named if parts.is_deep(one)]
+        self._deep = [one.name for one in self._named if targets_or_regions.is_deep(one)]
         self._parts: Parts | None = None
 
     def ranges(self, found: Members) -> list[tuple[int, int]]:
@@ -76,13 +76,13 @@ class Wanted:
         if self._parts:
             return self._parts
         if not self.is_everything:
-            self._parts, self.notes = parts.of_named(self._named)
+            self._parts, self.notes = targets_or_regions.of_named(self._named)
             self.notes += [_LOOKED.format(name) for name in self._deep]
             return self._parts
         namespace = self._namespace if found.here.pid == own().pid else {}
-        lists = [name for name in parts.left_to_regions(namespace) if name not in _SHELLS]
+        lists = [name for name in targets_or_regions.left_to_regions(namespace) if name not in _SHELLS]
         self.notes = [_LEFT.format(lists[0])] if lists else []
-        return parts.of_names(namespace, found.here.regions(), _regions(found))
+        return targets_or_regions.of_names(namespace, found.here.regions(), _regions(found))
 
 
 def _regions(found: Members) -> list[Region]:

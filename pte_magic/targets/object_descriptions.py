@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pte_magic.targets import holders, says_of_libraries
+from pte_magic.targets import memory_in_attributes, says_of_libraries
 from pte_magic.text.units import counted
 
 _SIZED: dict[Any, tuple[str, str]] = {
@@ -38,7 +38,7 @@ def of(thing: Any) -> str:
         if issubclass(kind, base):
             return counted(base.__len__(thing), one, many)
     if issubclass(kind, (pd.DataFrame, pd.Series)):
-        manager: Any = holders.own(thing, "_mgr")
+        manager: Any = memory_in_attributes.own(thing, "_mgr")
         return "" if manager is None else _of_pandas(manager)
     return ""
 
