@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from handmade import NOHUGEPAGE, PAGE, NewMap, write
-from test_page_map import GUARD, MIB2, START, images, made, page, pages
+from mapped_entries import GUARD, MIB2, START, images, made, page, pages
 
 import pte_magic
 from pte_magic.errors import TargetError

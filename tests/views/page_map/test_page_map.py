@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections import Counter
 from itertools import groupby
@@ -12,117 +11,34 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import forked
 from handmade import HUGE, NewMap
 from hypothesis import given
 from hypothesis import strategies as st
-from traitlets import TraitError
+from mapped_entries import (
+    GUARD,
+    MIB2,
+    PAGE,
+    START,
+    build,
+    contiguous,
+    expanded,
+    images,
+    made,
+    page,
+    pages,
+    pieces,
+    values,
+)
 
 import pte_magic
 from pte_magic import PteFrame
-from pte_magic.api import pte_frame
 from pte_magic.errors import TargetError
-from pte_magic.formats import kernel
-from pte_magic.linux.address_space import AddressSpace
-from pte_magic.linux.geometry import LEVELS
 from pte_magic.text import units
 from pte_magic.views.markup import STATIC
 from pte_magic.views.page_map.page_map import PageMap
-from pte_magic.views.page_map.squares import Squares
-from pte_magic.walkers.entries import SPAN, Entries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-PAGE, MIB2, START = 4096, 2 << 20, 1 << 40
-GUARD = 0xFFFFFFFFFFFFF600
-
-
-def images(html: str) -> list[str]:
-    """Return the SVG of all images in some HTML."""
-    found = re.findall(r'<img [^>]*src="data:image/svg\+xml;base64,([^"]*)">', html)
-    return [base64.b64decode(data).decode() for data in found]
-
-
-def page(pfn: int, flags: int = 0x67) -> int:
-    return pfn << 12 | flags | 1 << 63
-
-
-def made(spans: Sequence[tuple[int, int, str, Sequence[int]]], pid: int = 1) -> PteFrame:
-    """Return the frame of some spans: first address, size, level, raw entries."""
-    rows = [(vaddr, size, len(raw), LEVELS.index(level)) for vaddr, size, level, raw in spans]
-    entries = np.array([entry for *_, raw in spans for entry in raw], np.uint64)
-    return pte_frame.build(Entries(entries, np.array(rows, SPAN), "x86_64", "bpf"), kernel.running(), pid=pid)
-
-
-def pages(*raw: int) -> PteFrame:
-    return made([(START, PAGE, "pte", raw)])
-
-
-KINDS = {
-    "page": page(0),
-    "clean": page(0, 0x25),
-    "none": 0,
-    "swap": 0x7FF_FFFF_FFE0,
-    "guard": GUARD,
-    "huge": page(0, 0xE7),
-}
-pieces = st.lists(
-    st.tuples(
-        st.sampled_from([*KINDS]),
-        st.integers(1, 5),  # entries
-        st.sampled_from(["on", "back"]),  # whether the frames follow those before
-        st.booleans(),  # whether there is a gap before it
-    ),
-    max_size=9,
-)
-
-
-def build(drawn: list[tuple[str, int, str, bool]]) -> PteFrame:
-    spans, at, pfn = [], START, 1 << 20
-    for kind, count, frames, gap in drawn:
-        size = MIB2 if kind == "huge" else PAGE
-        at = -(-(at + gap * size) // size) * size
-        pfn = (pfn if frames == "on" else pfn - 4096) & -(size // PAGE)
-        step = size // PAGE if kind in {"page", "clean", "huge"} else 0
-        raw = [KINDS[kind] + (pfn << 12 if step else 0) + (i * step << 12) for i in range(count)]
-        spans.append((at, size, "pmd" if kind == "huge" else "pte", raw))
-        at, pfn = at + count * size, pfn + count * step
-    return made(spans)
-
-
-def expanded(layer: dict[str, Any]) -> list[str]:
-    """Return the category of every cell, of what was sent."""
-    count = len(layer["runs"]) // 5
-    ends, codes = np.frombuffer(layer["runs"], "<u4", count), np.frombuffer(layer["runs"], np.uint8, offset=4 * count)
-    names = [category["words"][0] for category in layer["legend"]]
-    return [names[code] for code, length in zip(codes, np.diff(ends, prepend=0), strict=True) for _ in range(length)]
-
-
-def values(table: PteFrame, color: str) -> list[str]:
-    """Return what a colouring has to say of each row."""
-    if color == "state":
-        return [*table["state"]]
-    if color == "size":
-        rows = zip(table["size"], table["state"], strict=True)
-        return ["none" if state == "none" else units.size(size) for size, state in rows]
-    words = {True: color, False: f"not {color}"}
-    return ["missing" if value is pd.NA else words[value] for value in table[color]]
-
-
-def contiguous(table: PteFrame) -> list[int]:
-    """Return the number of the physically contiguous run of each row, 0 where there is none."""
-    found: list[int] = []
-    number, after = 0, (0, 0)
-    for vaddr, size, pfn, state in zip(*(table[name] for name in ("vaddr", "size", "pfn", "state")), strict=True):
-        if state not in {"present", "protnone"}:
-            found.append(0)
-            after = (0, 0)
-            continue
-        number += (vaddr, pfn) != after
-        found.append(number)
-        after = (vaddr + size, pfn + size // PAGE)
-    return found
+    from collections.abc import Callable
 
 
 @given(pieces)
@@ -215,97 +131,6 @@ def test_many_runs_are_not_listed_but_counted() -> None:
     assert "<p>the first 20 of 100 runs</p>" in view.html()
     apart = made([(START + 2 * at * PAGE, PAGE, "pte", [page(1), 0][: 1 + at % 2]) for at in range(30)])
     assert PageMap(apart).text().endswith("\nthe first 20 of 45 runs")  # some end with a span only, some within one
-
-
-def squares_of(table: PteFrame, color: str, by: str) -> tuple[int, list[Counter[str]]]:
-    """Return how large the squares of a still picture are, and of each, how much of it is what."""
-    names = values(table, color)
-    if by == "entries":
-        line, per = names, 1
-    else:
-        per = min(table["size"])
-        line = [name for name, size in zip(names, table["size"], strict=True) for _ in range(size // per)]
-    together = 1
-    while len(line) > 1024 * together:
-        together *= 2
-    return per * together, [Counter(line[at : at + together]) for at in range(0, len(line), together)]
-
-
-@given(pieces.filter(bool), st.sampled_from(["state", "size", "present"]), st.sampled_from(["bytes", "entries"]))
-def test_squares_have_the_letter_of_what_most_of_them_is(
-    drawn: list[tuple[str, int, str, bool]], color: str, by: str
-) -> None:
-    table = build(drawn)
-    view = PageMap(table, color, by)
-    per, found = squares_of(table, color, by)
-    looks = [line.split()[:2] for line in view.text().split("\n\n")[2].splitlines()[1:]]
-    names = {" ".join(category["words"][0].split()): category["words"][0] for category in view.layer["legend"]}
-    letters = {name: letter for name in names.values() for letter, word in looks if word == name.split()[0]}
-    if len(letters) < len(set(letters.values())) or color == "size":  # "4 KiB" and "2 MiB" begin with numbers
-        letters = {"4 KiB": "k", "2 MiB": "M", "none": "."}
-    expected = ""
-    for counts in found:
-        name, most = counts.most_common(1)[0]
-        expected += letters[name] if 2 * most > counts.total() else "+"
-    assert view.text().split("\n\n")[1].replace("\n", "") == expected
-    size = units.size(per) if by == "bytes" else f"{per} entries" if per > 1 else "1 entry"
-    assert f"\none square is {size}" in view.text()
-    assert f"; one square is {size}" in view.html()
-    assert max(map(len, view.text().split("\n\n")[1].splitlines())) <= 64
-
-
-@given(pieces.filter(bool), st.sampled_from(["bytes", "entries"]))
-def test_the_picture_blends_the_colours_of_a_square_by_their_shares(
-    drawn: list[tuple[str, int, str, bool]], by: str
-) -> None:
-    table = build(drawn)
-    view = PageMap(table, "state", by)
-    names = [category["words"][0] for category in view.layer["legend"]]
-    found: dict[int, dict[str, float]] = {}
-    path = r'<path fill="url\(#look(\d+)\)"(?: opacity="([\d.]+)")? d="([^"]*)"'
-    for code, opacity, drawing in re.findall(path, images(view.html())[0]):
-        for x, y in re.findall(r"M(\d+) (\d+)h", drawing):
-            painted = found.setdefault(int(x) // 8 + int(y) // 8 * 64, {})
-            for name in painted:
-                painted[name] *= 1 - float(opacity or 1)
-            painted[names[int(code)]] = float(opacity or 1)
-    _, squares = squares_of(table, "state", by)
-    assert sorted(found) == [*range(len(squares))]
-    for at, counts in enumerate(squares):
-        assert found[at].keys() == counts.keys()
-        for name, count in counts.items():  # shades are sixteenths, of which two may be rounded up
-            faint = sum(max(0, 5 / 16 - each / counts.total()) for each in counts.values())  # they stay visible
-            assert abs(found[at][name] - count / counts.total()) < 0.15 + faint
-
-
-def test_a_page_of_2_mib_is_512_times_as_large_as_one_of_4_kib() -> None:
-    table = made([(START, PAGE, "pte", [page(1)] * 256), (START + MIB2, MIB2, "pmd", [0, page(512, 0xE7)])])
-    by_bytes, by_entries = (PageMap(table, "size", by).text().split("\n\n") for by in ("bytes", "entries"))
-    assert by_bytes[0].endswith("\none square is 8 KiB, with the letter of what most of it is")
-    assert by_bytes[1].replace("\n", "") == "k" * 128 + "." * 256 + "M" * 256
-    assert by_entries[1].replace("\n", "") == "k" * 256 + ".M"
-
-
-def test_half_a_square_is_not_most_of_it() -> None:
-    text = PageMap(pages(*[page(1), 0] * 600)).text()
-    assert text.split("\n\n")[1].replace("\n", "") == "+" * 600
-    assert "\n+  several, none more than half of the square\n" in text
-
-
-def test_a_thousand_entries_have_a_square_each() -> None:
-    full, more = (PageMap(pages(*[page(1)] * n), "state").text().split("\n\n") for n in (1024, 1025))
-    assert (full[1].splitlines(), full[0].endswith("one square is 4 KiB")) == (["#" * 64] * 16, True)
-    assert (len(more[1].replace("\n", "")), more[0].endswith("one square is 8 KiB")) == (513, True)
-
-
-@pytest.mark.parametrize("by", ["squares", "", 5, None, ["bytes"]])
-def test_an_unknown_measure_is_one_line(by: Any) -> None:
-    view = PageMap(pages(page(1)))
-    with pytest.raises(TargetError, match=r"^squares by .*: choose one of bytes, entries$"):
-        pages(page(1)).map(by=by)
-    with pytest.raises((TargetError, TraitError)):
-        view.by = by
-    assert view.by == "bytes"
 
 
 def test_the_first_colouring_that_distinguishes_something_is_the_default() -> None:
@@ -463,32 +288,3 @@ def test_what_is_not_the_name_of_a_colouring_is_one_short_line(color: Any) -> No
             ask()
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) < 400
-
-
-def test_a_map_is_of_the_target_and_not_of_all_that_an_empty_entry_covers(new_map: NewMap) -> None:
-    address = new_map(64 << 20)
-    first, end = address + 5 * PAGE, address + (40 << 20)
-    view = pte_magic.walk(first, end).map()
-    assert f", {units.size(end - first)}, {first:#014x}-{end:#014x}, " in view.layer["summary"]
-    assert len(view.frame) == view.count
-    assert int(view.frame["size"].sum()) > end - first  # its rows are those of the walk
-
-
-def test_a_map_of_a_whole_process_is_of_its_regions(new_map: NewMap) -> None:
-    address = new_map(16 * PAGE)
-    with forked() as child, AddressSpace(child.pid) as space:
-        view = pte_magic.walk("all", pid=child.pid).map()
-        regions = space.regions()
-    own = [region for region in regions if region.end <= 1 << 47]  # the last one is the kernel's
-    assert f", {own[0].start:#014x}-{own[-1].end:#014x}, " in view.layer["summary"]
-    first = view.frame["vaddr"].to_numpy()
-    last = first + view.frame["size"].to_numpy() - np.uint64(1)
-    starts, ends = (np.array(edges, np.uint64) for edges in zip(*((each.start, each.end) for each in own), strict=True))
-    assert (np.searchsorted(ends, first, side="right") < np.searchsorted(starts, last, side="right")).all()
-    assert ((first <= address) & (last >= address)).any()
-
-
-def test_one_page_in_a_large_square_is_visible_in_nothing_but_not_among_others() -> None:
-    shares = np.array([[1 << 32, 4096, 0], [0, 1 << 32, 4096], [1 << 32, 1 << 32, 4096]], np.uint64)
-    shades = Squares("bytes", 1 << 32, shares).shades([0, 1, 2], 1)
-    assert shades.tolist() == [[16, 5, 0], [0, 16, 1], [16, 8, 1]]
