@@ -34,7 +34,7 @@ SLOW = frozenset(
         "api/test_first_thread_exited.py",
         "api/test_hostile_names.py",
         "api/test_interrupted.py",
-        "api/test_own_frames.py",
+        "api/test_frame_base_class.py",
         "api/test_variables.py",
         "api/test_watch.py",
         "attack",

@@ -191,7 +191,7 @@ class AddressSpace:
 
         Args:
             start: Only regions that have addresses from here on,
-            end: and below this one. What lies above is not read, as it takes the kernel a microsecond per region.
+            end: and below this one. The rest is not read: it takes the kernel a microsecond per region.
 
         Raises:
             NoSuchProcessError: The process has gone.

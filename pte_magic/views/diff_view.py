@@ -167,7 +167,7 @@ def html(diff: pd.DataFrame) -> str | None:
         table[_BITS] = [" ".join(_unbroken(word) for word in str(words).split(" ")) for words in table[_BITS]]
     with pd.option_context("display.max_colwidth", None):  # words are never cut
         made = frame_view.html_table(table, limit)
-    made = re.sub(f"<td>([^<]*{_LINE}[^<]*)</td>", rf"<td>{_CODE}\1</code></td>", made)
+    made = re.sub(f">([^<>]*{_LINE}[^<>]*)<", rf">{_CODE}\1</code><", made)
     marks = {_OPEN: "<b>", _CLOSE: "</b>", _JOIN: _JOINED, _JOIN_END: "</span>", _LINE: "<br>"}
     for mark, element in marks.items():
         made = made.replace(mark, element)

@@ -42,7 +42,7 @@ def _source(title: str, rows: Sequence[LineRow], greatest: int, knows: frozenset
     head = html_table.row(
         html_table.cell(),
         html_table.column_heads([*columns, "line"]),
-        f'<th scope="col" {_LEFT}>{escape(title)}</th>',
+        html_table.column_heads([title], _LEFT),
     )
     made = []
     for row in rows:
@@ -83,9 +83,9 @@ def _bar(faults: int, greatest: int) -> str:
 def _memory(rows: Sequence[MemoryRow], knows: frozenset[str]) -> str:
     columns = ["faults", *(["bytes"] if "bytes" in knows else []), *(["time"] if "ns" in knows else [])]
     head = html_table.row(
-        f'<th scope="col" {_LEFT}>memory</th>',
+        html_table.column_heads(["memory"], _LEFT),
         html_table.column_heads(columns),
-        f'<th scope="col" {_LEFT}>kinds</th>',
+        html_table.column_heads(["kinds"], _LEFT),
     )
     made = []
     for row in rows[:_MOST_VARIABLES]:
