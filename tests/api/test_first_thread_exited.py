@@ -38,6 +38,7 @@ PAGES = 64
 BODY = f"""
 import ctypes, mmap, os, threading, time
 memory = mmap.mmap(-1, {PAGES * PAGE}, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+memory.madvise(mmap.MADV_NOHUGEPAGE)  # nor larger pages of other sizes, where the system gives them to everybody
 memory[: {PAGES * PAGE // 2}] = bytes([7]) * {PAGES * PAGE // 2}
 address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
 """

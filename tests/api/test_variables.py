@@ -20,6 +20,7 @@ from handmade import (
     DONTNEED,
     HUGE,
     HUGEPAGE,
+    NOHUGEPAGE,
     PAGE,
     PTES,
     NewMap,
@@ -94,7 +95,7 @@ def test_pages_are_those_of_smaps() -> None:
 
 def test_sums_of_pages_are_those_of_each_page(new_map: NewMap) -> None:
     size = 64 * PAGE
-    address = new_map(size)
+    address = new_map(size, advice=NOHUGEPAGE)
     write(address + 3 * PAGE, 20 * PAGE)
     write(address + 40 * PAGE, 9 * PAGE)
     read(address + 60 * PAGE)  # the page of zeros, which the kernel does not count
@@ -111,7 +112,7 @@ def test_sums_of_pages_are_those_of_each_page(new_map: NewMap) -> None:
 
 
 def test_an_array_is_as_resident_as_its_pages(new_map: NewMap) -> None:
-    address = new_map(64 * PAGE)
+    address = new_map(64 * PAGE, advice=NOHUGEPAGE)
     write(address, 10 * PAGE)
     namespace = {"half": array_at(address, 64 * PAGE)}
     found = row(variables(namespace), "half")
