@@ -141,7 +141,8 @@ class PteMagics(Magics):
         namespace = shell.user_ns
         if local_ns is not None and local_ns is not namespace:  # within a function
             namespace = {**namespace, **local_ns}
-        typed = options_and_target.read(self.pte, line, namespace)
+        cell_magic = options_and_target.Other("%%pte", pte_cell.DiffMagics.difference)
+        typed = options_and_target.read(self.pte, line, namespace, other=cell_magic)
         if typed.options.help or not (typed.typed or typed.target):
             print(self.pte.__doc__ if typed.options.help else SHORT_HELP)  # noqa: T201  (it was asked for)
             return None

@@ -46,7 +46,20 @@ class Line(NamedTuple):
     names: Names
 
 
-def read(magic: Any, line: str, names: dict[str, Any], *, is_python: bool = True) -> Line:
+class Other(NamedTuple):
+    """Another magic of the same name, which may have an option that this one does not have.
+
+    Attributes:
+        name: With its percent signs.
+        magic: The method with ``magic_arguments``.
+
+    """
+
+    name: str
+    magic: Any
+
+
+def read(magic: Any, line: str, names: dict[str, Any], *, is_python: bool = True, other: Other | None = None) -> Line:
     """Parse a line.
 
     Options may also come last if they are clear: written out, or one letter that is not a variable to subtract. ``--``
@@ -57,6 +70,7 @@ def read(magic: Any, line: str, names: dict[str, Any], *, is_python: bool = True
         line: The text after the magic's name.
         names: Python's variables.
         is_python: True if the rest of the line, and values of options, are Python.
+        other: The magic that a message names for an option of it.
 
     Raises:
         UsageError: An option is wrong.
@@ -64,7 +78,7 @@ def read(magic: Any, line: str, names: dict[str, Any], *, is_python: bool = True
     """
     line, is_silent = plain(line)
     known = Names(names)
-    reader = _Reader(magic.parser, known, is_python=is_python)
+    reader = _Reader(magic.parser, known, is_python=is_python, other=other)
     typed = words(line)
     rest = typed[reader.take(typed, 0) :]
     target = line[rest[0].start :] if rest else ""
@@ -102,8 +116,10 @@ class _Reader:
 
     """
 
-    def __init__(self, parser: argparse.ArgumentParser, names: Names, *, is_python: bool) -> None:
-        self._parser, self._names, self._is_python = parser, names, is_python
+    def __init__(
+        self, parser: argparse.ArgumentParser, names: Names, *, is_python: bool, other: Other | None = None
+    ) -> None:
+        self._parser, self._names, self._is_python, self._other = parser, names, is_python, other
         self._actions = parser._option_string_actions  # noqa: SLF001  (there is no public way to ask for them)
         self._long = [option for option in self._actions if option.startswith("--")]
         self.found: list[tuple[argparse.Action, str | None]] = []
@@ -231,6 +247,9 @@ class _Reader:
     def _unknown(self, name: str, candidates: list[str]) -> UsageError:
         if candidates:
             return UsageError(f"{name} may be {' or '.join(candidates)}; type one of them")
+        if self._other and name in long_options(self._other.magic):
+            where = "goes with a cell" if self._other.name.startswith("%%") else "goes without a cell"
+            return UsageError(f"{name} {where}; type {self._other.name} {name}")
         near = did_you_mean(name, self._long) or f"; the options are {', '.join(self._long)}"
         return UsageError(f"{short(name)[1:-1]} is not an option{near}")
 

@@ -93,7 +93,8 @@ class DiffMagics(Magics):
         change that was undone in between is not seen.
         """
         shell: Any = self.shell
-        typed = options_and_target.read(DiffMagics.difference, line, shell.user_ns)
+        line_magic = options_and_target.Other("%pte", shell.find_line_magic("pte"))
+        typed = options_and_target.read(DiffMagics.difference, line, shell.user_ns, other=line_magic)
         if typed.options.help:
             print(self.difference.__doc__)  # noqa: T201  (it was asked for)
             return _nothing() if _is_awaited(shell, cell) else None

@@ -14,6 +14,7 @@ what may be done with it. With an array a:
   %pte --frames a     how many processes share each page of it? (as root)
   %pte --bits a       what does each bit of its first entry mean?
   %%pte a             what does a cell change? Its first line is this
+  %%pte --faults      which line of a cell touched which memory first?
   %pte 1234 [heap]    the same for another process: pid and region
   %pte --shared a     what do forked processes share, and what is copied?
   %pte --vars         which variable has how much memory? And the rest?

@@ -33,8 +33,9 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
         ("-o 5x m", "argument -o/--out: '5x' is not a name for a variable"),
         (
             "--nonsense m",
-            "--nonsense is not an option; the options are --walker, --settle, --map, --color, --out, --help",
+            "--nonsense is not an option; the options are --walker, --settle, --map, --color, --out, --faults, --no-",
         ),
+        ("--why m", "--why goes without a cell; type %pte --why"),
         ("'m", "unterminated string literal (detected at line 1), at letter 1 of 2"),
     ],
 )
@@ -59,7 +60,11 @@ def test_help_says_how_to_use_it(shell: Shell, line: str) -> None:
 
 def test_options_and_regions_are_completed(shell: Shell) -> None:
     assert shell.complete("%%pte --") == [
-        f"%%pte --{name}" for name in ("walker", "settle", "map", "color", "out", "help")
+        f"%%pte --{name}"
+        for name in (
+            *("walker", "settle", "map", "color", "out"),
+            *("faults", "no-lines", "source", "children", "max", "buffer", "help"),
+        )
     ]
     assert shell.complete("%%pte m --o") == ["%%pte m --out"]
     assert "%%pte [heap]" in shell.complete("%%pte [he")
