@@ -64,11 +64,9 @@ class HeldCommand:
             raise OSError(error, os.strerror(error))
 
     def has_ended(self) -> bool:
-        """Tell whether it has ended."""
-        if self._status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self._status = os.waitstatus_to_exitcode(status)
+        """Tell whether it has ended; /proc/PID stays until the end of the context, with the counts of its faults."""
+        if self._status is None and (found := os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)):
+            self._status = found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
         return self._status is not None
 
     @property
@@ -83,7 +81,7 @@ class HeldCommand:
         with deferred():
             for fd in (self._go, self._told):
                 os.close(fd)
-            if self._status is None:
-                with suppress(ProcessLookupError, ChildProcessError):
+            with suppress(ProcessLookupError, ChildProcessError):
+                if self._status is None:
                     os.kill(self.pid, signal.SIGKILL)
-                    os.waitpid(self.pid, 0)
+                os.waitpid(self.pid, 0)
