@@ -121,7 +121,11 @@ def text(found: Faults, rows: pd.DataFrame, *, whole: bool = False) -> str:
         whole: All rows of the table, also of a long one.
 
     """
-    return "\n".join([sentence(found), *_table(rows, whole=whole), *(f"[{note}]" for note in found.notes)])
+    width = screen.width()
+    first = screen.fitted(sentence(found), width, style=screen.BOLD)
+    table, below = _table(rows, whole=whole)
+    notes = [*below, *(f"[{note}]" for note in found.notes)]
+    return "\n".join([first, *table, *(screen.fitted(line, width) for line in notes)])
 
 
 def sentence(found: Faults) -> str:
@@ -140,9 +144,15 @@ def sentence(found: Faults) -> str:
     return f"{', '.join(words)}, in {seconds:.3g} s{spent} (source {found.source})"
 
 
-def _table(rows: pd.DataFrame, *, whole: bool) -> list[str]:
+def _short(name: str) -> str:
+    """Return the last part of a path, as `show` has it; data has all of it."""
+    return name.rpartition("/")[2] if name.startswith("/") else name
+
+
+def _table(rows: pd.DataFrame, *, whole: bool) -> tuple[list[str], list[str]]:
+    """Return the lines of the table, and those below it."""
     if rows.empty:
-        return []
+        return [], []
     groups = rows.groupby(["region", "kind"], observed=True)
     made = groups.agg(faults=("address", "size"), bytes=("bytes", "sum"), ns=("ns", "sum"), known=("bytes", "count"))
     made = made.sort_values("faults", ascending=False).reset_index()
@@ -154,6 +164,7 @@ def _table(rows: pd.DataFrame, *, whole: bool) -> list[str]:
         columns["bytes"] = [size(int(n)) for n in made["bytes"].tolist()]
         columns["us"] = [f"{int(n) / 1e3:,.0f}" for n in made["ns"].tolist()]
     columns["kind"] = made["kind"].astype(str).tolist()
-    columns["region"] = made["region"].astype(str).tolist()
+    columns["region"] = [_short(str(name)) for name in made["region"].tolist()]
     more = [f"[{rest:,} more rows: add --all]"] if rest else []
-    return [*fitted(columns, None, screen.width(), _RULES).lines, *more]
+    table = fitted(columns, None, screen.width(), _RULES)
+    return table.lines, table.notes(more)

@@ -34,7 +34,7 @@ def faults(given: argparse.Namespace) -> int:
 
     """
     if bool(given.command) == (given.pid is not None):
-        given.parser.error("faults is of a command or of a process; add -- COMMAND to the line, or a PID")
+        given.parser.error("type a command after --, or the PID of a process, and not both")
     if given.command and (given.seconds is not None or given.children):
         given.parser.error(
             "--seconds and --children are for a PID; a command is recorded to its end, with its children"

@@ -10,7 +10,7 @@ import sys
 import pytest
 from conftest import NOBODY, forked, needs_root
 from handmade import NOHUGEPAGE, PAGE, READ, WRITE, NewMap, write
-from typed_commands import run, said
+from typed_commands import ENVIRONMENT, run, said
 
 from pte_magic.errors import SourceUnavailableError
 from pte_magic.events.fault_sources import open_source
@@ -102,6 +102,24 @@ def test_what_is_lost_is_said(source: str) -> None:
     assert re.match(r"pte-magic: .* more for which there was no room", done.stderr)
 
 
+def test_rusage_counts_those_of_a_command_that_has_ended() -> None:
+    done = run("faults", "-s", "rusage", "--", sys.executable, "-S", "-c", TOUCH)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = re.match(r"([\d,]+) minor and", done.stdout)
+    assert found
+    assert int(found[1].replace(",", "")) >= N
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_the_text_fits_the_terminal(source: str, columns: int) -> None:
+    typed = ("faults", "--max", "100", "-s", source, "--", sys.executable, "-S", "-c", TOUCH)
+    found = said(*typed, env=ENVIRONMENT | {"COLUMNS": str(columns)}).splitlines()
+    assert max(map(len, found)) <= columns, found
+    assert any(line.startswith("faults ") for line in found)
+    if source == "bpf" and columns == 40:
+        assert "no room here for us, bytes" in found
+
+
 @needs_root
 def test_an_ordinary_user_gets_the_next_best() -> None:
     done = run("faults", "--", "true", user=NOBODY)
@@ -112,8 +130,8 @@ def test_an_ordinary_user_gets_the_next_best() -> None:
 @pytest.mark.parametrize(
     ("typed", "why"),
     [
-        ([], "faults is of a command or of a process; add -- COMMAND to the line, or a PID"),
-        (["1", "--", "true"], "faults is of a command or of a process"),
+        ([], "type a command after --, or the PID of a process, and not both"),
+        (["1", "--", "true"], "type a command after --, or the PID of a process, and not both"),
         (["--seconds", "1", "--", "true"], "--seconds and --children are for a PID"),
         (["--max", "0", "--", "true"], "'0' is not a number from 1 on"),
     ],
