@@ -129,7 +129,9 @@ def sentence(faults: int, major: int, ns: int, seconds: float, groups: Sequence[
     if major:
         said += f" ({major:,} major)"
     said += (
-        f" in {duration(ns)}, {share(min(ns, whole), whole)} of {duration(whole)}" if ns else f" in {duration(whole)}"
+        f" took {duration(ns)} of {duration(whole)} ({share(min(ns, whole), whole)})"
+        if ns
+        else f" in {duration(whole)}"
     )
     some = [_words(group) for group in groups[:_GROUPS]]
     rest = faults - sum(group.faults for group in groups[:_GROUPS])

@@ -76,7 +76,7 @@ def test_the_sentence() -> None:
     ]
     found = faults_shown.sentence(1204, 0, 3_100_000, 0.00816, groups)
     assert found == (
-        "1,204 page faults in 3.1 ms, 38 % of 8.16 ms: 1,024 first touches of b by line 3; "
+        "1,204 page faults took 3.1 ms of 8.16 ms (38 %): 1,024 first touches of b by line 3; "
         "100 faults in c by line 4; 1 page from the page cache in file libc.so.6; 79 others"
     )
     assert faults_shown.sentence(1, 1, 0, 2.5, []) == "1 page fault (1 major) in 2.5 s"

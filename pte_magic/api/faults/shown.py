@@ -81,6 +81,8 @@ def _sources(lines: pd.DataFrame, cell: str, faults: int) -> list[SourceRows]:
     told = sum(row.faults for rows in by_file.values() for row in rows.values())
     none = none._replace(faults=max(none.faults, faults - told))
     source = linecache.getlines(cell) if cell else []
+    while source and not source[-1].strip():  # what an editor leaves below the last line
+        source = source[:-1]
     if source and (len(source) <= _WHOLE or not by_file[cell]):
         for number, code in enumerate(source[:_WHOLE], 1):
             by_file[cell].setdefault(number, LineRow(number, code.rstrip(), 0, 0, 0))
