@@ -98,7 +98,7 @@ def all_rows() -> str:
 def shown_as(runs: int, *, contiguous: bool = True) -> str:
     """Return the line that says that runs are shown, and how to see all rows."""
     those = screen.either(".runs()", "--runs")
-    where = "" if contiguous else f" in page frames that are not contiguous ({those} shows those that are)"
+    where = "" if contiguous else f", whose page frames need not be contiguous ({those} merges only those that are)"
     return f"shown as {counted(runs, 'run')} of neighbours{where}; {all_rows()}"
 
 

@@ -314,7 +314,8 @@ def test_pages_in_scattered_page_frames_are_one_row_without_them() -> None:
     text = repr(scattered)
     assert re.findall("0x7f[0-9a-f]{10}", text) == ["0x7f0000000000", "0x7f0000046000"]
     assert (
-        "shown as 2 runs of neighbours in page frames that are not contiguous (.runs() shows those that are); " in text
+        "shown as 2 runs of neighbours, whose page frames need not be contiguous (.runs() merges only those that are); "
+        in text
     )
     assert " pfn " not in text
     assert " pfn " in repr(LONG)

@@ -108,7 +108,7 @@ def _prctl(facts: Facts) -> Row:
         return Row("prctl", f"{line} (PR_THP_DISABLE_EXCEPT_ADVISED)", without > 0, without, undo, line)
     found = "huge pages are not disabled for the process"
     if not facts.is_own:
-        found += "; whether they are but where it asks for them, only itself can see"
+        found += "; only the process itself can see whether they are disabled where it does not ask for them"
     return Row("prctl", found)
 
 
