@@ -21,6 +21,7 @@ _HALF, _TENTH = 0.5, 0.1
 _LEAST = 24  # letters of code
 _MOST_VARIABLES = 12
 _NUMBER = 9  # letters
+_COLUMNS = (("bytes", "bytes"), ("time", "ns"))  # that give way, and what `knows` calls them
 
 
 def text(shown: Shown) -> str:
@@ -29,10 +30,12 @@ def text(shown: Shown) -> str:
     lines = pandas_table.sentences([shown.sentence], screen.BOLD)
     whole = max((row.faults for source in shown.sources for row in source.rows), default=0)
     total = max(sum(row.faults for source in shown.sources for row in source.rows), 1)
-    for source in shown.sources:
-        lines += _source(source.title, source.rows, whole, total, shown.knows, width)
-    if shown.memory:
-        lines += _memory(shown, width)
+    tables = [_source(one.title, one.rows, whole, total, shown.knows, width) for one in shown.sources]
+    tables += [_memory(shown, width)] if shown.memory else []
+    heads = {word for table in tables for word in table[0].split()}
+    no_room = [name for name, known in _COLUMNS if known in shown.knows and name not in heads]
+    lines += [line for table in tables for line in table]
+    lines += [f"no room here for {', '.join(no_room)}"] if no_room and tables else []
     return "\n".join([*lines, *pandas_table.sentences([f"[{note}]" for note in shown.notes], screen.DIM)])
 
 

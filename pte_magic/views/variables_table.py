@@ -60,7 +60,9 @@ def text(frame: pd.DataFrame) -> str:
     ]
     if rest:
         lines += [_REST, *(_line(row, greatest, widths) for row in rest)]
-    below = pandas_table.sentences([*_total(frame), *_remarks(frame)])
+    no_room = [name for name in _ASIDE if name not in widths.aside and name in frame and frame[name].any()]
+    left_out = [f"no room here for {', '.join(no_room)}"] if no_room else []
+    below = pandas_table.sentences([*left_out, *_total(frame), *_remarks(frame)])
     return "\n".join([*pandas_table.sentences([_headline(frame)], screen.BOLD), *lines, *below])
 
 

@@ -425,6 +425,7 @@ def test_text_fits_a_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> 
     head = next(line for line in lines if line.startswith("name "))
     assert head.split()[:3] == ["name", "type", "resident"]
     assert ("frees" in head, "huge" in head) == (columns > 40, columns > 40)
+    assert any(line.startswith("no room here for ") and "frees" in line for line in lines) == (columns == 40)
     (name,) = (line for line in lines if line.startswith("a v"))
     assert ("…" in name[:30]) == (columns < 160)
     assert any("more names" in line for line in lines)

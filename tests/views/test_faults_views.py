@@ -96,6 +96,7 @@ def test_text_fits_the_screen(monkeypatch: pytest.MonkeyPatch, columns: int, kno
     hot = next(line for line in found if "1,000" in line and " 3 " in line)
     assert "    b = np" in hot
     assert ("3.906 MiB" in "\n".join(found)) == (bool(knows) and columns > 40)  # others give way
+    assert ("no room here for bytes, time" in found) == (bool(knows) and columns == 40)
     assert any(line.startswith("[source: bpf]") for line in found)
     assert any(line.startswith("(a <") for line in found)
 
