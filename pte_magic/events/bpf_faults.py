@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import struct
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from pte_magic.errors import SourceUnavailableError, WalkerUnavailableError
 from pte_magic.events import perf_open
 from pte_magic.events.fault_record import RECORD, REFUSED, UNFINISHED, Faults
 from pte_magic.events.source import FaultSource, Wanted
-from pte_magic.events.totals import totals
+from pte_magic.events.totals import ended, moment, totals
 from pte_magic.linux import descriptors
 from pte_magic.linux.address_space import AddressSpace
 from pte_magic.linux.interrupts import deferred
@@ -148,18 +147,15 @@ class BpfFaults(FaultSource):
 
     def start(self) -> None:
         """Begin: faults from now on are recorded."""
-        totals(self._wanted.pid)  # what this takes in memory, it has then
         if not self._wanted.from_exec:
             _ACTIVE.pack_into(self._memory, _ACTIVE_AT, 1)
-        self._begin = time.monotonic_ns()
-        self._before = totals(self._wanted.pid)
+        self._begin, self._before = moment(self._wanted.pid)
 
     def stop(self) -> Faults:
         """End, and return what was recorded."""
-        end = time.monotonic_ns()
         if not self._object:
             raise self._closed()
-        minor, major = (-1, -1) if self._wanted.children else totals(self._wanted.pid) - self._before
+        end, (minor, major) = ended(self._wanted, self._before)
         _ACTIVE.pack_into(self._memory, _ACTIVE_AT, 0)
         self._detach()  # the kernel waits for programs that still run
         self._object.run("finish")

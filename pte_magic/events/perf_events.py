@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,7 +19,7 @@ from pte_magic.events import perf_open
 from pte_magic.events.fault_record import MAJOR, NOT_READ, RECORD, USER, Faults
 from pte_magic.events.perf_ring import IN_USER_MODE, SAMPLES, Key, Ring, made
 from pte_magic.events.source import FaultSource, Wanted
-from pte_magic.events.totals import totals
+from pte_magic.events.totals import ended, moment, totals
 from pte_magic.linux import descriptors
 from pte_magic.linux.interrupts import deferred
 
@@ -142,16 +141,13 @@ class PerfFaults(FaultSource):
         if not self._wanted.from_exec:
             for one in self._events:
                 perf_open.enable(one.fd)
-        totals(self._wanted.pid)  # what this takes in memory, it has then
-        self._begin = time.monotonic_ns()
-        self._before = totals(self._wanted.pid)
+        self._begin, self._before = moment(self._wanted.pid)
 
     def stop(self) -> Faults:
         """End, and return what was recorded."""
-        end = time.monotonic_ns()
         if not self._events:
             raise self._closed()
-        minor, major = (-1, -1) if self._wanted.children else totals(self._wanted.pid) - self._before
+        end, (minor, major) = ended(self._wanted, self._before)
         for one in self._events:
             perf_open.disable(one.fd)
         parts = [self._records(key) for key in self._rings]

@@ -11,6 +11,7 @@ from pte_magic.events.source import FaultSource, Wanted
 from pte_magic.linux import kernel_text, process_errors
 
 _MINOR, _MAJOR = 7, 9  # the places of minflt and majflt in /proc/PID/stat after the name of the process
+_TRIES = 100
 _OF_CHILDREN = 1  # cminflt and cmajflt come one place after them
 
 
@@ -52,6 +53,38 @@ def totals(pid: int | None = None, *, children: bool = False) -> Totals:
         raise process_errors.as_ours(error, pid) from error
     places = (0, _OF_CHILDREN) if children else (0,)
     return Totals(*(sum(int(fields[at + more]) for more in places) for at in (_MINOR, _MAJOR)))
+
+
+def moment(pid: int | None = None) -> tuple[int, Totals]:
+    """Return a time (ns, CLOCK_MONOTONIC), and the faults of a process at that time.
+
+    The look itself, and other threads, may have a fault: then it is taken again, a few times at most.
+
+    Raises:
+        NoSuchProcessError: There is no such process.
+
+    """
+    before = totals(pid)
+    for _ in range(_TRIES):
+        now = time.monotonic_ns()
+        after = totals(pid)
+        if before == after:
+            break
+        before = after
+    return now, after
+
+
+def ended(wanted: Wanted, before: Totals) -> tuple[int, Totals]:
+    """Return a time, as `moment`, and the faults since; with children nobody has counted them, and both are -1.
+
+    Raises:
+        NoSuchProcessError: There is no such process any more.
+
+    """
+    if wanted.children:
+        return time.monotonic_ns(), Totals(-1, -1)
+    end, after = moment(wanted.pid)
+    return end, after - before
 
 
 class Rusage(FaultSource):
