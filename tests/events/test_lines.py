@@ -202,7 +202,7 @@ def test_faults_are_counted_for_the_line_that_made_them(new_map: NewMap, where: 
     line = write.__code__.co_firstlineno
     by_line = {found.places[at].line: sum(counts) for at, counts in found.counts.items() if at >= 0}
     total = sum(count for number, count in by_line.items() if line < number <= line + 2)
-    assert 3 * PAGES <= total <= 3 * PAGES + 8
+    assert 3 * PAGES <= total < 4 * PAGES  # some more: the interpreter runs in these lines, too
 
 
 def test_two_traces_at_once_each_have_what_ran_in_their_time() -> None:
