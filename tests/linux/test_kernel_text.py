@@ -18,6 +18,7 @@ DECODING = {"read_text", "splitlines", "uname", "gethostname", "node", "iterline
 """What decodes, or cuts lines, in a way of Python's."""
 ELSEWHERE = {
     "api/live_text.py": {"splitlines"},  # text for a terminal, escaped before, as in views/
+    "events/bpf_faults.py": {"splitlines"},  # the verifier's log
     "linux/hardware.py": {"uname"},  # of the architecture
     "helper/install_service.py": {"read_text"},  # a template of ours
     "helper/python_location.py": {"splitlines"},  # what Python says
@@ -25,6 +26,7 @@ ELSEWHERE = {
     "notebook/stap/messages.py": {"splitlines"},  # escaped before
     "views/entry_picture.py": {"splitlines"},
     "views/pandas_table.py": {"splitlines"},
+    "views/text_table.py": {"splitlines"},
     "views/watch_history.py": {"splitlines"},
     "views/markup.py": {"read_text"},  # style sheets and scripts of ours
     "walkers/bpf/walker.py": {"splitlines"},  # the verifier's log
