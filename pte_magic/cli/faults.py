@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,15 +62,29 @@ def _of_command(given: argparse.Namespace) -> int:
 
 
 def _of_process(given: argparse.Namespace) -> int:
-    with _opened(given, given.pid, children=given.children, from_exec=False) as source:
+    with _opened(given, given.pid, children=given.children, from_exec=False) as source, _ending(given.pid) as has_ended:
         source.start()
         end = None if given.seconds is None else time.monotonic() + given.seconds
 
         def is_over() -> bool:
-            return (end is not None and time.monotonic() >= end) or not Path(f"/proc/{given.pid}").exists()
+            return (end is not None and time.monotonic() >= end) or has_ended()
 
         _record(source, given.pid, is_over, given)
     return 0
+
+
+@contextmanager
+def _ending(pid: int) -> Iterator[Callable[[], bool]]:
+    """Give a function that tells whether a process has ended, also if its parent does not wait for it: a zombie."""
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:  # it has gone; or the kernel is older than 5.3, or refuses it, as containers may
+        yield lambda: not Path(f"/proc/{pid}").exists()
+        return
+    try:
+        yield lambda: bool(select.select([fd], [], [], 0)[0])
+    finally:
+        os.close(fd)
 
 
 def _opened(given: argparse.Namespace, pid: int, *, children: bool, from_exec: bool) -> FaultSource:
@@ -85,6 +100,7 @@ def _record(source: FaultSource, pid: int, is_over: Callable[[], bool], given: a
         while True:
             begin = time.monotonic()
             known.read(_descendants(pid))
+            source.look()
             if is_over():
                 break
             time.sleep(min(max(_PAUSE, 10 * (time.monotonic() - begin)), _LONGEST))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import warnings
@@ -47,6 +48,8 @@ class HeldCommand:
                 os.execvp(command[0], list(command))  # noqa: S606  (it was typed)
         except OSError as why:
             error = why.errno or 0
+        except ValueError:  # an empty name
+            error = errno.ENOENT
         finally:
             os.write(told, error.to_bytes(_ERRNO_BYTES, "little"))
             os._exit(_NOT_STARTED)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pte_magic import walkers
-from pte_magic.errors import SourceUnavailableError, WalkerUnavailableError
+from pte_magic.errors import PteMagicError, SourceUnavailableError, WalkerUnavailableError
 from pte_magic.events import perf_open
 from pte_magic.events.fault_record import RECORD, REFUSED, UNFINISHED, Faults
 from pte_magic.events.source import FaultSource, Wanted
@@ -73,6 +73,9 @@ class BpfFaults(FaultSource):
             self._records = self._map("records", self._capacity * RECORD.itemsize)
             self._find(direct_map)
             self._attach()
+        except PteMagicError:  # some are an OSError, too
+            self.close()
+            raise
         except OSError as error:
             self.close()
             if descriptors.missing(error):

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pte_magic.errors import NoSuchProcessError, SourceUnavailableError
+from pte_magic.errors import NoSuchProcessError, PteMagicError, SourceUnavailableError
 from pte_magic.events import perf_open
 from pte_magic.events.fault_record import MAJOR, NOT_READ, RECORD, USER, Faults
-from pte_magic.events.perf_ring import IN_USER_MODE, SAMPLES, Key, Ring, made
+from pte_magic.events.perf_ring import IN_USER_MODE, SAMPLE_BYTES, SAMPLES, Key, Ring, made
 from pte_magic.events.source import FaultSource, Wanted
 from pte_magic.events.totals import ended, moment, totals
 from pte_magic.linux import descriptors
@@ -58,6 +58,9 @@ class PerfFaults(FaultSource):
         try:
             self._processors = perf_open.processors()
             self._attach()
+        except PteMagicError:  # some are an OSError, too
+            self.close()
+            raise
         except OSError as error:
             self.close()
             raise self._why(error) from error
@@ -79,7 +82,8 @@ class PerfFaults(FaultSource):
             raise NoSuchProcessError(self._pid)
         owners = {one.key: one.fd for one in reversed(self._events)}
         with deferred():  # or a ring would be mapped that nobody knows of
-            self._rings = made(owners, self._wanted.buffer // len(owners))
+            most = self._wanted.most * SAMPLE_BYTES * 2  # as sizes are rounded down to a power of two
+            self._rings = made(owners, min(self._wanted.buffer // len(owners), most))
         for one in self._events:
             if one.fd != owners[one.key]:
                 perf_open.output_to(one.fd, owners[one.key])

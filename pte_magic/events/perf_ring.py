@@ -28,6 +28,7 @@ _SAMPLE = np.dtype(
         ("address", np.uint64),
     ]
 )
+SAMPLE_BYTES = _SAMPLE.itemsize
 _OF_FAULT = 9  # PERF_RECORD_SAMPLE
 IN_USER_MODE = 2
 """``misc & 7`` of a sample in user mode: PERF_RECORD_MISC_USER."""

@@ -56,6 +56,9 @@ class FaultSource(ABC):
     def start(self) -> None:
         """Begin: faults from now on are recorded."""
 
+    def look(self) -> None:  # noqa: B027  (most sources need none)
+        """Read what goes with the process; to be called now and then while it runs, before `stop`."""
+
     @abstractmethod
     def stop(self) -> Faults:
         """End, and return what was recorded.

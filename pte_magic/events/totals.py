@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import resource
 import time
+from contextlib import suppress
 from typing import NamedTuple
 
+from pte_magic.errors import NoSuchProcessError
 from pte_magic.events.fault_record import Faults, none
 from pte_magic.events.source import FaultSource, Wanted
 from pte_magic.linux import kernel_text, process_errors
@@ -75,16 +77,12 @@ def moment(pid: int | None = None) -> tuple[int, Totals]:
 
 
 def ended(wanted: Wanted, before: Totals) -> tuple[int, Totals]:
-    """Return a time, as `moment`, and the faults since; with children nobody has counted them, and both are -1.
-
-    Raises:
-        NoSuchProcessError: There is no such process any more.
-
-    """
-    if wanted.children:
-        return time.monotonic_ns(), Totals(-1, -1)
-    end, after = moment(wanted.pid)
-    return end, after - before
+    """Return a time, as `moment`, and the faults since; -1 of both with children, or if the process has gone meanwhile."""
+    if not wanted.children:
+        with suppress(NoSuchProcessError):
+            end, after = moment(wanted.pid)
+            return end, after - before
+    return time.monotonic_ns(), Totals(-1, -1)
 
 
 class Rusage(FaultSource):
@@ -101,6 +99,7 @@ class Rusage(FaultSource):
         """
         super().__init__(wanted)
         self._begin, self._before = 0, self._totals()
+        self._last = self._before
 
     def _totals(self) -> Totals:
         return totals(self._wanted.pid, children=self._wanted.children)
@@ -108,13 +107,22 @@ class Rusage(FaultSource):
     def start(self) -> None:
         """Begin to count."""
         self._begin = time.monotonic_ns()
-        self._before = self._totals()
+        self._before = self._last = self._totals()
+
+    def look(self) -> None:
+        """Read the numbers, which go with the process."""
+        with suppress(NoSuchProcessError):
+            self._last = self._totals()
 
     def stop(self) -> Faults:
         """Return the numbers since `start`."""
         end = time.monotonic_ns()
-        minor, major = self._totals() - self._before
         notes = [*self.notes, "faults are counted, and have no addresses"]
+        try:
+            self._last = self._totals()
+        except NoSuchProcessError:
+            notes.append("the process has gone: its last faults are not counted")
+        minor, major = self._last - self._before
         if self._wanted.children:
             notes.append("a child counts when it has ended and was waited for")
         return Faults(none(), 0, self.name, minor, major, self._begin, end, tuple(notes))

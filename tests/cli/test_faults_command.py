@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import re
 import signal
+import subprocess
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from conftest import NOBODY, forked, needs_root
 from handmade import NOHUGEPAGE, PAGE, READ, WRITE, NewMap, write
 from typed_commands import ENVIRONMENT, run, said
+from waiting import wait_until
 
 from pte_magic.errors import SourceUnavailableError
 from pte_magic.events.fault_sources import open_source
@@ -78,6 +82,7 @@ def test_a_process_for_some_seconds_or_until_it_ends(source: str, new_map: NewMa
         (["sh", "-c", "exit 3"], 3, ""),
         (["sh", "-c", "kill -TERM $$"], 128 + signal.SIGTERM, ""),
         (["/nonexistent/program"], 127, "pte-magic: '/nonexistent/program' cannot be run: No such file or directory\n"),
+        ([""], 127, "pte-magic: '' cannot be run: No such file or directory\n"),
         (["/dev/null"], 126, "pte-magic: '/dev/null' cannot be run: Permission denied\n"),
     ],
 )
@@ -118,6 +123,38 @@ def test_the_text_fits_the_terminal(source: str, columns: int) -> None:
     assert any(line.startswith("faults ") for line in found)
     if source == "bpf" and columns == 40:
         assert "no room here for us, bytes" in found
+
+
+@pytest.mark.parametrize("is_waited_for", [True, False])
+@pytest.mark.parametrize("name", ["bpf", "perf", "rusage"])
+def test_a_process_that_ends_meanwhile(name: str, *, is_waited_for: bool) -> None:
+    """Also one whose parent does not wait for it: it stays as a zombie."""
+    try:
+        open_source(name).close()
+    except SourceUnavailableError as error:
+        pytest.skip(str(error))
+    code = f"input()\n{TOUCH}"
+    with subprocess.Popen([sys.executable, "-S", "-c", code], stdin=subprocess.PIPE) as process:
+        typed = [sys.executable, "-m", "pte_magic", "faults", "-s", name, str(process.pid)]
+        with subprocess.Popen(typed, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as told:
+            wait_until(lambda: watches(told.pid) or told.poll() is not None)
+            assert process.stdin
+            process.stdin.write(b"\n")
+            process.stdin.close()
+            if is_waited_for:
+                process.wait()
+            out, err = told.communicate()
+    assert (told.returncode, err) == (0, "")
+    assert re.match(r"[\d,]+ minor and [\d,]+ major faults", out)
+
+
+def watches(pid: int) -> bool:
+    """Tell whether a command waits for the end of a process."""
+    for fd in Path(f"/proc/{pid}/fd").glob("*"):
+        with suppress(OSError):
+            if str(fd.readlink()) == "anon_inode:[pidfd]":
+                return True
+    return False
 
 
 @needs_root
