@@ -117,7 +117,7 @@ class Settrace:
 
         def trace(frame: FrameType, event: str, _: object) -> Any:
             if event == "line":
-                record(base | frame.f_lineno)
+                record(base | (frame.f_lineno or 0))  # None: code that a tool made without lines
             elif event == "return":
                 record(self._recorder.seen(frame.f_back))
             if not self._is_on:
@@ -211,7 +211,7 @@ class Monitoring:
             self._recorder.thread().record(number << SHIFT | (sys._getframe(1).f_lineno or 0))  # noqa: SLF001  (as tracers do)
 
     def _line(self, code: CodeType, line: int) -> None:
-        self._recorder.thread().record(self._recorder.number(code) << SHIFT | line)
+        self._recorder.thread().record(self._recorder.number(code) << SHIFT | max(line, 0))
 
     def _left(self, code: CodeType, *_: object) -> None:
         if self._recorder.number(code):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pte_magic.events.line_hooks import hook
 from pte_magic.events.line_records import Recorder
+from pte_magic.linux.interrupts import deferred
 
 if TYPE_CHECKING:
     from types import CodeType, FrameType
@@ -62,7 +63,8 @@ class LineTrace:
             ResourceError: Something else traces lines, and says what.
 
         """
-        self._recorder = _shared.begin(frame, counts=self._counts)
+        with deferred():  # or a trace would run that nobody knows of
+            self._recorder = _shared.begin(frame, counts=self._counts)
         records = self._recorder.thread()
         records.record(self._recorder.seen(frame))
         records.sample()
@@ -87,9 +89,10 @@ class LineTrace:
 
     def cancel(self) -> None:
         """End, if it began."""
-        if self._recorder is not None:
-            self._recorder = None
-            _shared.end(counts=self._counts)
+        with deferred():  # or half of the hook would stay
+            if self._recorder is not None:
+                self._recorder = None
+                _shared.end(counts=self._counts)
 
 
 class _Shared:
@@ -111,6 +114,7 @@ class _Shared:
                     made.start(frame)
                 except BaseException:
                     self._recorder = None
+                    made.stop()
                     raise
                 self._hook = made
             else:
@@ -151,7 +155,10 @@ def is_users(code: CodeType) -> bool:
 def _is_users(file: str) -> bool:
     if file.startswith("<"):
         return file.startswith(_CELLS)
-    path = os.path.realpath(file)
+    try:
+        path = os.path.realpath(file)
+    except (OSError, ValueError):  # its folder was removed; or code that a tool made, with a name that no file can have
+        path = file
     return not path.startswith(_installed()) and not any(part in path for part in _INSTALLED)
 
 

@@ -82,6 +82,9 @@ async def seen(shell: Any, typed: Line, targets: Sequence[str], body: Body) -> o
         found._begin(None, of_notebook(shell))  # noqa: SLF001  (the magic is a part of it)
     except NameError as error:
         raise UsageError(undefined(error, shell.user_ns)) from error
+    except KeyboardInterrupt:  # also one that comes after it has begun
+        found._detach()  # noqa: SLF001  (as above)
+        raise
     except PteMagicError as error:
         # Only exactly this class is printed without a traceback.
         raise UsageError(str(error)) from error

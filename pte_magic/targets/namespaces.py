@@ -47,7 +47,7 @@ def of_dictionary(namespace: Any) -> list[Held]:
         raise TargetError(message)
     return [
         Held(visible(str.__str__(key)) if issubclass(type(key), str) else arguments.shown(key), value)
-        for key, value in dict.copy(namespace).items()
+        for key, value in list(dict.items(namespace))  # dict.copy() would ask a class that has its own __iter__
     ]
 
 

@@ -451,3 +451,39 @@ def test_a_file_that_is_mapped(new_map: NewMap, source: str, tmp_path: Any) -> N
         if source == "bpf":
             assert set(found["kind"]) <= {"page cache", "page cache, read from disk"}
     assert new_map is not None
+
+
+def test_the_names_of_a_class_are_read_without_its_methods(new_map: NewMap) -> None:
+    a = pages(new_map)
+
+    class Names(dict[str, Any]):
+        def keys(self) -> Any:
+            raise AssertionError
+
+        __iter__ = items = keys
+
+    class Meta(type):
+        @classmethod
+        def __prepare__(cls, *_: Any, **_more: Any) -> Names:
+            return Names()
+
+        def __new__(cls, name: str, bases: Any, names: Any) -> Any:
+            return super().__new__(cls, name, bases, dict(dict.items(names)))
+
+    class Made(metaclass=Meta):
+        with pte_magic.faults() as seen:
+            a[::PAGE] = 1
+
+    assert Made.seen.source
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_file_whose_name_is_not_text(new_map: NewMap, source: str) -> None:
+    code = compile("a[::step] = 1", "made.py", "exec").replace(co_filename="made\udcff\0.py", co_name="\x1b[31m")
+    names = {"a": pages(new_map), "step": PAGE}
+    with pte_magic.faults(source=source) as seen:
+        exec(code, names)  # noqa: S102  (the code of this test)
+    table = seen.by_line()
+    assert int(table.loc[table["file"] == r"made\xff\x00.py", "faults"].sum()) >= PAGES
+    assert "\x1b" not in repr(seen)
+    seen.frame()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -13,11 +14,13 @@ import pytest
 from handmade import NOHUGEPAGE, PAGE, write
 
 from pte_magic.errors import ResourceError
-from pte_magic.events import lines
+from pte_magic.events import line_hooks, lines
+from pte_magic.events.line_records import Recorder
 from pte_magic.events.lines import LineTrace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
     from types import CodeType
 
     from handmade import NewMap
@@ -303,3 +306,56 @@ def test_a_trace_that_did_not_begin_can_be_cancelled() -> None:
     LineTrace().cancel()
     with pytest.raises(RuntimeError, match="was not started"):
         LineTrace().stop()
+
+
+@pytest.mark.parametrize("name", ["gone/relative.py", "no\0file.py", "\udcff\ud800.py"])
+def test_names_that_no_file_has_disturb_nothing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "removed"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    code = compile("value = 1\nvalue += 1", "made.py", "exec").replace(co_filename=name)
+    names: dict[str, Any] = {}
+    trace = LineTrace()
+    trace.start()
+    exec(code, names)  # noqa: S102  (the code of this test)
+    found = trace.stop()
+    assert names["value"] == 2
+    assert [place.line for place in found.places if place.file == name] == [1, 2]
+
+
+def test_code_without_lines_disturbs_nothing() -> None:
+    code = compile("def add():\n  return [1]\n\nvalue = len(add())\nvalue += 1", "made.py", "exec").replace(
+        co_firstlineno=2**31 - 1
+    )
+    names: dict[str, Any] = {}
+    trace = LineTrace()
+    trace.start()
+    exec(code, names)  # noqa: S102  (the code of this test)
+    trace.stop()
+    assert names["value"] == 2
+
+
+def started_and_ended(trace: LineTrace) -> None:
+    trace.start()
+    trace.cancel()
+
+
+def test_an_interrupt_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes while the hook is half set, and while it is half taken away."""
+    made = line_hooks.hook(Recorder(lines.is_users, 0))
+    for name in ("start", "stop"):
+        whole = getattr(type(made), name)
+
+        def interrupted(*args: Any, _whole: Callable[..., None] = whole) -> None:
+            signal.raise_signal(signal.SIGINT)
+            _whole(*args)
+            signal.raise_signal(signal.SIGINT)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(type(made), name, interrupted)
+            trace = LineTrace()
+            with pytest.raises(KeyboardInterrupt):
+                started_and_ended(trace)
+            trace.cancel()  # as its owner does
+        assert (lines._shared._users, lines._shared._hook) == (0, None)

@@ -213,3 +213,8 @@ def test_another_process_is_for_the_command(shell: Shell) -> None:
 def test_completion(shell: Shell) -> None:
     assert "%%pte --faults" in shell.complete("%%pte --fa")
     assert "%%pte --faults --source rusage" in shell.complete("%%pte --faults --source r")
+
+
+def test_a_target_that_the_cell_made_into_another_thing_is_a_note(shell: Shell) -> None:
+    found = seen(shell.run("%%pte --faults m[5:], q\ntouch(m)\nm, q = None, 3"))
+    assert any("only what the targets were before the block is shown" in note for note in found.notes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pte_magic.events import line_hooks, lines
 from pte_magic.targets import namespaces
@@ -39,8 +39,9 @@ def names_of(frame: FrameType | None) -> tuple[list[Held], set[int]]:
     known = {one.name for one in held} if id(frame.f_globals) in beyond else set[str]()
     if not known:
         held, beyond = [], {id(frame.f_globals)}
-    names = {**frame.f_globals, **frame.f_locals}
-    local = {*frame.f_locals}
+    locals_ = _read(frame.f_locals)
+    names = {**_read(frame.f_globals), **locals_}
+    local = {*locals_}
     line_hooks.let_go(frame)
     found = [one for one in namespaces.of_dictionary(names) if not one.name.startswith("__")]
     found.sort(key=lambda one: one.name not in local)
@@ -49,3 +50,10 @@ def names_of(frame: FrameType | None) -> tuple[list[Held], set[int]]:
         *(one for one in held if one.name not in local),
     ]
     return held, beyond
+
+
+def _read(names: Any) -> dict[str, Any]:
+    """Return names by the methods of dict: the body of a class may have a mapping of its own, which can compute."""
+    if issubclass(type(names), dict):
+        return dict(dict.items(names))  # dict.copy() asks a class that has its own __iter__
+    return dict(names) if type(names).__module__ == "builtins" else {}  # since Python 3.13 that of a function

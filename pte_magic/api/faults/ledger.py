@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pte_magic.dataframes.pandas_compat import TEXT
+from pte_magic.errors.escapes import visible
 from pte_magic.events import fault_kinds
 from pte_magic.events.fault_record import MAJOR, NOT_READ, REFUSED, UNFINISHED, USER
 from pte_magic.formats import kernel
@@ -111,8 +112,8 @@ def frame(of: Ledger) -> pd.DataFrame:
         {
             "time": records["time"].astype(np.int64) - np.int64(of.seen.start),
             "line": pd.arrays.IntegerArray(np.where(none, 0, line).astype(np.int64), none.copy()),
-            "function": _category([place.function for place in places], of.place),
-            "file": _category([place.file for place in places], of.place),
+            "function": _category([visible(place.function) for place in places], of.place),
+            "file": _category([visible(place.file) for place in places], of.place),
             "thread": records["tid"],
             "library": of.is_library,
             "address": records["address"],

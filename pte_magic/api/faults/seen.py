@@ -10,13 +10,13 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from pte_magic.api import walk
-from pte_magic.api.faults import frame_names, ledger, owners_of_faults, shown, sums
+from pte_magic.api.faults import frame_names, ledger, owners_of_faults, shown, sums, target_ranges
 from pte_magic.api.faults.fault_rows import FaultRows
 from pte_magic.api.faults.owners_of_faults import Surroundings
 from pte_magic.errors import PteMagicError, ResourceError, arguments
 from pte_magic.events import fault_sources, lines
 from pte_magic.linux.address_space import own
+from pte_magic.linux.interrupts import deferred
 from pte_magic.targets import owners
 from pte_magic.text import screen
 from pte_magic.views import faults_html, faults_text
@@ -83,7 +83,11 @@ class SeenFaults:
 
     def __enter__(self) -> Self:
         frame = frame_names.users_frame(sys._getframe(1))  # noqa: SLF001  (its lines are asked for)
-        self._begin(frame, frame_names.names_before(frame))
+        try:
+            self._begin(frame, frame_names.names_before(frame))
+        except KeyboardInterrupt:  # also one that comes after it has begun: then there is no __exit__
+            self._detach()
+            raise
         return self
 
     def __exit__(
@@ -149,7 +153,10 @@ class SeenFaults:
             found = source.stop()
             traced = None if self._trace is None else self._trace.stop()
         finally:
-            self._detach()
+            try:
+                self._detach()
+            finally:
+                self._detach()  # an interrupt may have come before its first line
         more = _faults_of_children() - self._of_children
         if more and not self._children:
             self._notes.append(f"{more:,} faults of child processes are not seen; type --children, or children=True")
@@ -172,18 +179,21 @@ class SeenFaults:
         around = Surroundings(before, after, regions, ours)
         made = ledger.ledger(found, traced, around)
         if self._ranges is not None:
-            self._ranges += [pair for pair in self._resolved() or [] if pair not in self._ranges]
+            more, notes = target_ranges.after_block(self._resolved)
+            self._ranges += [pair for pair in more if pair not in self._ranges]
+            self._notes += notes
         return ledger.within(made, self._ranges)
 
     def _detach(self) -> None:
-        trace, source = self._trace, self._source
-        self._trace = self._source = None
-        try:
-            if trace is not None:
-                trace.cancel()
-        finally:
-            if source is not None:
-                source.close()
+        with deferred():
+            trace, source = self._trace, self._source
+            self._trace = self._source = None
+            try:
+                if trace is not None:
+                    trace.cancel()
+            finally:
+                if source is not None:
+                    source.close()
 
     def _done(self) -> ledger.Ledger:
         if self._ledger is None:
@@ -278,7 +288,7 @@ def faults(
     most = arguments.integer(most, "most", "type a number of faults, such as most=100000", least=1)
     buffer = arguments.integer(buffer, "buffer", "type a number of bytes, such as buffer=1 << 24", least=1)
     source = arguments.text(source, "source", "type 'auto', 'bpf', 'perf' or 'rusage'")
-    where = functools.partial(_ranges, targets)
+    where = functools.partial(target_ranges.of_targets, targets)
     return SeenFaults(where, source=source, traces_lines=lines, children=children, most=most, buffer=buffer)
 
 
@@ -286,10 +296,3 @@ def _faults_of_children() -> int:
     """Return the faults of children that have ended and were waited for."""
     found = resource.getrusage(resource.RUSAGE_CHILDREN)
     return found.ru_minflt + found.ru_majflt
-
-
-def _ranges(targets: tuple[object, ...]) -> list[tuple[int, int]] | None:
-    """Return the addresses of targets now; None for all."""
-    if not targets:
-        return None
-    return [pair for one in targets for pair in walk.meant_by(one, None, own()).ranges]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pte_magic.dataframes.pandas_compat import TEXT
+from pte_magic.errors.escapes import visible
 from pte_magic.events.fault_kinds import KINDS
 from pte_magic.events.fault_record import MAJOR
 
@@ -52,15 +53,22 @@ def _sorted(of: Ledger, n: int, sums: dict[str, NDArray[Any]]) -> pd.DataFrame:
     made = pd.DataFrame({name: values.astype(np.uint64) for name, values in sums.items()}, index=range(n))
     number = np.array([0, *(place.line for place in places)], np.int64)
     made.insert(0, "line", pd.Series(pd.arrays.IntegerArray(number, number == 0)))
-    made.insert(0, "function", pd.array([None, *(place.function for place in places)], TEXT))
-    made.insert(0, "file", pd.array([None, *(place.file for place in places)], TEXT))
+    made.insert(0, "function", pd.array([None, *(visible(place.function) for place in places)], TEXT))
+    files = {visible(place.file): place.file for place in places}  # a name may have any bytes
+    made.insert(0, "file", pd.array([None, *(visible(place.file) for place in places)], TEXT))
     made = made[made["faults"] > 0]
     # A line of a generator or of a function that was defined twice belongs to several codes.
     whole = made.groupby(_KEYS, dropna=False, sort=False, as_index=False).agg(
         {"function": "first", **dict.fromkeys(sums, "sum")}
     )
     whole = _masked(whole, of)
-    whole.insert(3, "code", pd.array([_code(*pair) for pair in zip(whole["file"], whole["line"], strict=True)], TEXT))
+    whole.insert(
+        3,
+        "code",
+        pd.array(
+            [_code(files.get(file, file), line) for file, line in zip(whole["file"], whole["line"], strict=True)], TEXT
+        ),
+    )
     return whole.sort_values(_KEYS, na_position="last", kind="stable", ignore_index=True)
 
 
@@ -77,7 +85,10 @@ def _masked(made: pd.DataFrame, of: Ledger) -> pd.DataFrame:
 def _code(file: object, line: object) -> str:
     if not isinstance(file, str) or pd.isna(line):  # type: ignore[call-overload]  # a number or NA
         return ""
-    return linecache.getline(file, int(line)).strip()  # type: ignore[call-overload]  # a number, as it is not NA
+    try:
+        return linecache.getline(file, int(line)).strip()  # type: ignore[call-overload]  # a number, as it is not NA
+    except ValueError:  # no file can have such a name
+        return ""
 
 
 def by_variable(of: Ledger) -> pd.DataFrame:
