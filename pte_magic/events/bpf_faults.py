@@ -18,7 +18,7 @@ from pte_magic.errors import PteMagicError, SourceUnavailableError, WalkerUnavai
 from pte_magic.events import perf_open
 from pte_magic.events.fault_record import RECORD, REFUSED, UNFINISHED, Faults
 from pte_magic.events.source import FaultSource, Wanted
-from pte_magic.events.totals import ended, moment, totals
+from pte_magic.events.totals import Moment, last_moment, moment, totals
 from pte_magic.linux import descriptors
 from pte_magic.linux.address_space import AddressSpace
 from pte_magic.linux.interrupts import deferred
@@ -65,7 +65,7 @@ class BpfFaults(FaultSource):
         self._maps: list[mmap.mmap] = []
         self._object: libbpf.Object | None = None
         self._capacity = max(min(wanted.buffer // RECORD.itemsize, wanted.most), 1)
-        self._begin, self._before = 0, totals(wanted.pid)
+        self._begin = Moment(0, totals(wanted.pid), 0)
         direct_map = self._direct_map()
         try:
             self._object = self._load()
@@ -152,23 +152,28 @@ class BpfFaults(FaultSource):
         """Begin: faults from now on are recorded."""
         if not self._wanted.from_exec:
             _ACTIVE.pack_into(self._memory, _ACTIVE_AT, 1)
-        self._begin, self._before = moment(self._wanted.pid)
+        self._begin = moment(self._wanted.pid, self._count)
 
     def stop(self) -> Faults:
         """End, and return what was recorded."""
         if not self._object:
             raise self._closed()
-        end, (minor, major) = ended(self._wanted, self._before)
+        end = last_moment(self._wanted, self._count)
         _ACTIVE.pack_into(self._memory, _ACTIVE_AT, 0)
         self._detach()  # the kernel waits for programs that still run
         self._object.run("finish")
-        count = _COUNT.unpack_from(self._memory, _COUNT_AT)[0]
-        held = min(count, self._capacity)
+        held = min(self._count(), self._capacity)
         records = np.frombuffer(self._records[: held * RECORD.itemsize], RECORD)
         records = records[np.argsort(records["time"], kind="stable")]
         ends = records["time"] + records["ns"]
-        records = _settled(records[(ends >= self._begin) & (ends <= end)])
-        return Faults(records, count - held, self.name, minor, major, self._begin, end, self.notes)
+        records = _settled(records[(ends >= self._begin.time) & (ends <= end.time)])
+        lost = end.events - max(self._begin.events, self._capacity)  # these were held, before the begin or after it
+        minor, major = end.totals - self._begin.totals
+        return Faults(records, max(lost, 0), self.name, minor, major, self._begin.time, end.time, self.notes)
+
+    def _count(self) -> int:
+        """Return how many faults began, those included for which there was no room."""
+        return int(_COUNT.unpack_from(self._memory, _COUNT_AT)[0])
 
     def _detach(self) -> None:
         with deferred():

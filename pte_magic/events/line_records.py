@@ -207,10 +207,13 @@ class Recorder:
         found = self._numbers.get(id(code))
         if found is not None:
             return found
+        is_users = self._is_users(code)  # without the lock: its own lines may be traced
         with self._lock:
-            found = len(self.codes) if self._is_users(code) else 0
-            (self.codes if found else self._others).append(code)  # held: another code could get the same id
-            self._numbers[id(code)] = found
+            found = self._numbers.get(id(code))
+            if found is None:
+                found = len(self.codes) if is_users else 0
+                (self.codes if found else self._others).append(code)  # held: another code could get the same id
+                self._numbers[id(code)] = found
         return found
 
     def seen(self, frame: FrameType | None) -> int:

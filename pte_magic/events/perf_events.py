@@ -19,7 +19,7 @@ from pte_magic.events import perf_open
 from pte_magic.events.fault_record import MAJOR, NOT_READ, RECORD, USER, Faults
 from pte_magic.events.perf_ring import IN_USER_MODE, SAMPLE_BYTES, SAMPLES, Key, Ring, made
 from pte_magic.events.source import FaultSource, Wanted
-from pte_magic.events.totals import ended, moment, totals
+from pte_magic.events.totals import Moment, last_moment, moment, totals
 from pte_magic.linux import descriptors
 from pte_magic.linux.interrupts import deferred
 
@@ -54,7 +54,7 @@ class PerfFaults(FaultSource):
         self._events: list[_Event] = []
         self._rings: dict[Key, Ring] = {}
         self._user_only = False
-        self._begin, self._before = 0, totals(wanted.pid)
+        self._begin = Moment(0, totals(wanted.pid), 0)
         try:
             self._processors = perf_open.processors()
             self._attach()
@@ -145,24 +145,30 @@ class PerfFaults(FaultSource):
         if not self._wanted.from_exec:
             for one in self._events:
                 perf_open.enable(one.fd)
-        self._begin, self._before = moment(self._wanted.pid)
+        self._begin = moment(self._wanted.pid, self._count)
 
     def stop(self) -> Faults:
         """End, and return what was recorded."""
         if not self._events:
             raise self._closed()
-        end, (minor, major) = ended(self._wanted, self._before)
+        end = last_moment(self._wanted, self._count)
         for one in self._events:
             perf_open.disable(one.fd)
         parts = [self._records(key) for key in self._rings]
         records = np.concatenate(parts)
-        lost = sum(perf_open.count(one.fd) for one in self._events) - len(records)
-        records = _each_once(records[(records["time"] >= self._begin) & (records["time"] <= end)])
+        records = records[(records["time"] >= self._begin.time) & (records["time"] <= end.time)]
+        lost = max(end.events - self._begin.events - len(records), 0)
+        records = _each_once(records)
         if not self._wanted.children:
             records = records[records["pid"] == self._pid]
         lost += max(len(records) - self._wanted.most, 0)
+        minor, major = end.totals - self._begin.totals
         notes = self._notes(lost)
-        return Faults(records[: self._wanted.most], lost, self.name, minor, major, self._begin, end, notes)
+        return Faults(records[: self._wanted.most], lost, self.name, minor, major, self._begin.time, end.time, notes)
+
+    def _count(self) -> int:
+        """Return how many samples there were, those included for which there was no room."""
+        return sum(perf_open.count(one.fd) for one in self._events)
 
     def _records(self, key: Key) -> NDArray[np.void]:
         """Return the samples of a ring as records."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import resource
 import time
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pte_magic.errors import NoSuchProcessError
 from pte_magic.events.fault_record import Faults, none
 from pte_magic.events.source import FaultSource, Wanted
 from pte_magic.linux import kernel_text, process_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _MINOR, _MAJOR = 7, 9  # the places of minflt and majflt in /proc/PID/stat after the name of the process
 _TRIES = 100
@@ -30,7 +33,10 @@ class Totals(NamedTuple):
     major: int
 
     def __sub__(self, before: Totals) -> Totals:
-        return Totals(self.minor - before.minor, self.major - before.major)
+        return self if self == UNKNOWN else Totals(self.minor - before.minor, self.major - before.major)
+
+
+UNKNOWN = Totals(-1, -1)
 
 
 def totals(pid: int | None = None, *, children: bool = False) -> Totals:
@@ -57,8 +63,29 @@ def totals(pid: int | None = None, *, children: bool = False) -> Totals:
     return Totals(*(sum(int(fields[at + more]) for more in places) for at in (_MINOR, _MAJOR)))
 
 
-def moment(pid: int | None = None) -> tuple[int, Totals]:
-    """Return a time (ns, CLOCK_MONOTONIC), and the faults of a process at that time.
+def of_ended_children() -> int:
+    """Return the faults of children that have ended and were waited for."""
+    found = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return found.ru_minflt + found.ru_majflt
+
+
+class Moment(NamedTuple):
+    """A time, and what had been counted until then.
+
+    Attributes:
+        time: ns, CLOCK_MONOTONIC.
+        totals: The faults of a process that the kernel has counted; -1 of both if nobody knows.
+        events: The faults that a source has counted.
+
+    """
+
+    time: int
+    totals: Totals
+    events: int
+
+
+def moment(pid: int | None, events: Callable[[], int]) -> Moment:
+    """Return the present moment of a process, with a source's count of its events.
 
     The look itself, and other threads, may have a fault: then it is taken again, a few times at most.
 
@@ -68,21 +95,20 @@ def moment(pid: int | None = None) -> tuple[int, Totals]:
     """
     before = totals(pid)
     for _ in range(_TRIES):
-        now = time.monotonic_ns()
+        now, counted = time.monotonic_ns(), events()
         after = totals(pid)
         if before == after:
             break
         before = after
-    return now, after
+    return Moment(now, after, counted)
 
 
-def ended(wanted: Wanted, before: Totals) -> tuple[int, Totals]:
-    """Return a time, as `moment`, and the faults since; -1 of both with children, or if the process has gone meanwhile."""
+def last_moment(wanted: Wanted, events: Callable[[], int]) -> Moment:
+    """Return the present moment; nobody knows the totals with children, or if the process has gone meanwhile."""
     if not wanted.children:
         with suppress(NoSuchProcessError):
-            end, after = moment(wanted.pid)
-            return end, after - before
-    return time.monotonic_ns(), Totals(-1, -1)
+            return moment(wanted.pid, events)
+    return Moment(time.monotonic_ns(), UNKNOWN, events())
 
 
 class Rusage(FaultSource):

@@ -21,7 +21,7 @@ from pte_magic import PteMagicError, ResourceError, SeenFaults, SourceUnavailabl
 from pte_magic.events import fault_sources, lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     import pandas as pd
     from handmade import NewMap
@@ -487,3 +487,15 @@ def test_a_file_whose_name_is_not_text(new_map: NewMap, source: str) -> None:
     assert int(table.loc[table["file"] == r"made\xff\x00.py", "faults"].sum()) >= PAGES
     assert "\x1b" not in repr(seen)
     seen.frame()
+
+
+def test_a_generator_function_is_refused_as_its_body_runs_later() -> None:
+    def numbers() -> Iterator[int]:
+        yield 1
+
+    async def later() -> AsyncIterator[int]:
+        yield 1
+
+    for function in (numbers, later):
+        with pytest.raises(TargetError, match=f"'{function.__name__}' is a generator function.* around the loop"):
+            pte_magic.faults()(function)

@@ -89,8 +89,8 @@ def test_pages_are_those_of_smaps() -> None:
     pages = Pages(own(), own().regions())
     sums = pages.sums(np.zeros(1, np.uint64), np.full(1, 1 << 56, np.uint64))
     told = smaps_sums()
-    assert abs(int(sums["resident"][0]) - told["Rss"]) <= MIB
-    assert int(sums["swapped"][0]) <= told["Swap"] + MIB
+    assert abs(int(sums["resident"][0]) - told["Rss"]) <= 4 * MIB  # the two looks need memory themselves
+    assert int(sums["swapped"][0]) <= told["Swap"] + 4 * MIB
 
 
 def test_sums_of_pages_are_those_of_each_page(new_map: NewMap) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-import resource
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Self
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 from pte_magic.api.faults import frame_names, ledger, owners_of_faults, shown, sums, target_ranges
 from pte_magic.api.faults.fault_rows import FaultRows
 from pte_magic.api.faults.owners_of_faults import Surroundings
-from pte_magic.errors import PteMagicError, ResourceError, arguments
-from pte_magic.events import fault_sources, lines
+from pte_magic.errors import PteMagicError, ResourceError, TargetError, arguments
+from pte_magic.events import fault_sources, lines, totals
 from pte_magic.linux.address_space import own
 from pte_magic.linux.interrupts import deferred
 from pte_magic.targets import owners
@@ -96,7 +95,16 @@ class SeenFaults:
         self._end(lambda: frame_names.names_of(frame_names.users_frame(sys._getframe())))  # noqa: SLF001  (its variables are asked for)
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function whose faults are seen at each call; its attribute ``seen`` has those of the last one."""
+        """Return a function whose faults are seen at each call; its attribute ``seen`` has those of the last one.
+
+        Raises:
+            TargetError: It is a generator function: its body runs after the call.
+
+        """
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            message = f"{arguments.shown(function.__name__)} is a generator function, whose body runs after the call"
+            message = f"{message}; type `with pte_magic.faults() as seen:` around the loop that uses it"
+            raise TargetError(message)
 
         @functools.wraps(function)
         def seen(*args: Any, **options: Any) -> Any:
@@ -131,7 +139,7 @@ class SeenFaults:
                 except ResourceError as error:  # addresses are known without lines, too
                     self._trace = None
                     self._notes.append(str(error))
-            self._pid, self._of_children = os.getpid(), _faults_of_children()
+            self._pid, self._of_children = os.getpid(), totals.of_ended_children()
             self._began = time.monotonic_ns()
             self._source.start()
         except BaseException:
@@ -157,7 +165,7 @@ class SeenFaults:
                 self._detach()
             finally:
                 self._detach()  # an interrupt may have come before its first line
-        more = _faults_of_children() - self._of_children
+        more = totals.of_ended_children() - self._of_children
         if more and not self._children:
             self._notes.append(f"{more:,} faults of child processes are not seen; type --children, or children=True")
         self._ledger = self._made(found, traced, names)
@@ -290,9 +298,3 @@ def faults(
     source = arguments.text(source, "source", "type 'auto', 'bpf', 'perf' or 'rusage'")
     where = functools.partial(target_ranges.of_targets, targets)
     return SeenFaults(where, source=source, traces_lines=lines, children=children, most=most, buffer=buffer)
-
-
-def _faults_of_children() -> int:
-    """Return the faults of children that have ended and were waited for."""
-    found = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return found.ru_minflt + found.ru_majflt
