@@ -113,7 +113,9 @@ def duration(ns: int) -> str:
     return f"{ns / unit:.3g} {name}"
 
 
-def sentence(faults: int, major: int, ns: int, seconds: float, groups: Sequence[Group]) -> str:
+def sentence(  # noqa: PLR0913  (what it says)
+    faults: int, major: int, ns: int, seconds: float, groups: Sequence[Group], *, lost: int = 0
+) -> str:
     """Return the first line of a display.
 
     Args:
@@ -122,6 +124,7 @@ def sentence(faults: int, major: int, ns: int, seconds: float, groups: Sequence[
         ns: Their time; 0 if it is not known.
         seconds: The time of the block.
         groups: Their groups, the largest first.
+        lost: Further faults, for which there was no room.
 
     """
     whole = max(round(seconds * 1e9), 1)
@@ -137,6 +140,7 @@ def sentence(faults: int, major: int, ns: int, seconds: float, groups: Sequence[
     rest = faults - sum(group.faults for group in groups[:_GROUPS])
     if rest > 0 and some:
         some.append(f"{rest:,} others")
+    said += f"; {lost:,} more were lost" if lost else ""
     return f"{said}: {'; '.join(some)}" if some else said
 
 

@@ -80,6 +80,7 @@ def test_the_sentence() -> None:
         "100 faults in c by line 4; 1 page from the page cache in file libc.so.6; 79 others"
     )
     assert faults_shown.sentence(1, 1, 0, 2.5, []) == "1 page fault (1 major) in 2.5 s"
+    assert faults_shown.sentence(10, 0, 0, 2.5, [], lost=1670) == "10 page faults in 2.5 s; 1,670 more were lost"
 
 
 @pytest.mark.parametrize(("ns", "said"), [(0, "0 ns"), (999, "999 ns"), (1500, "1.5 us"), (2_000_000_000, "2 s")])

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pte_magic.api.faults.ledger import Ledger
 
 _WHOLE = 60  # lines of a cell that is shown as a whole
+_MORE_ROOM = "type a larger --max or --buffer (in Python most or buffer)"
 _NONE = "no line of yours: Python, other threads, and this package"
 
 
@@ -44,10 +45,11 @@ def shown(of: Ledger, seconds: float, cell: str, notes: Sequence[str]) -> Shown:
         major, faults = of.seen.major, of.seen.minor + of.seen.major
     ns = int(of.seen.records["ns"].sum())
     knows = frozenset({*(["bytes"] if of.reads else []), *(["ns"] if of.measures else [])})
-    more = [f"{of.seen.lost:,} more faults were lost: there was no room for them"] if of.seen.lost else []
+    lost = of.seen.lost
+    more = [f"{lost:,} more faults were lost: there was no room for them; {_MORE_ROOM}"] if lost else []
     groups = _groups_of_lines(lines, cell) if is_counted else _groups(of, cell)
     return Shown(
-        sentence(faults, major, ns, seconds, groups),
+        sentence(faults, major, ns, seconds, groups, lost=lost),
         _sources(lines, cell, faults),
         _memory(of) if has_records else [],
         knows,
