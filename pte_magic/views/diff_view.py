@@ -40,7 +40,7 @@ _LAST = ("change", _BITS, _ENTRIES, "before", "after", "size", "bytes", "level")
 # Marks in what pandas escapes, to become elements of HTML: characters that have no meaning of their own.
 _OPEN, _CLOSE, _JOIN, _JOIN_END, _LINE = "\ue000", "\ue001", "\ue002", "\ue003", "\ue004"
 _LONG = 30  # letters of a change, for which its column is wide, or it would take many lines
-_CODE = '<code style="background: none; font-size: 100%">'  # all digits are as wide, also bold ones
+_CODE = '<code style="background: none; padding: 0; font-size: 100%">'  # all digits are as wide, also bold ones
 _JOINED = '<span style="white-space: nowrap">'  # or a line would end between the sign and the name of a bit
 
 
