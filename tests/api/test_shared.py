@@ -227,18 +227,21 @@ def test_files_and_shared_memory_are_shared_and_private_pages_of_a_file_are_writ
     assert hidden == {"shared": 8}
 
 
+APART = 1 << 40  # where nobody maps anything: in the next free place, this process could map something meanwhile
+
+
 def test_all_memory_by_region(new_map: NewMap) -> None:
     mine = new_map(PAGES * PAGE, advice=NOHUGEPAGE)
     write(mine, PAGES * PAGE)
 
     def use() -> int:
         at(mine, *range(8))
-        address: int = libc.mmap(None, 16 * PAGE, READ | WRITE, 2 | ANONYMOUS, -1, 0)
+        address: int = libc.mmap(APART, 16 * PAGE, READ | WRITE, 2 | ANONYMOUS, -1, 0)
         write(address, 16 * PAGE)
         return address
 
     with forked(use) as child:
-        child.step()
+        assert child.step() == APART
         table = pte_magic.shared(pids=[child.pid])
         (row,) = table[table["vaddr"] == mine].to_dict("records")
         assert (row["name"], row["type"], row["bytes"]) == ("", "anonymous memory", PAGES * PAGE)
