@@ -51,7 +51,7 @@ def test_rows_add_up_to_what_the_kernel_counts(new_map: NewMap) -> None:
     after = rollup("Rss")
     total = int(found["resident"].sum())
     assert min(before, after) - 8 * MIB <= total <= max(before, after) + 8 * MIB  # the look itself needs memory
-    assert abs(total - found.attrs["rss"]) <= 4 * MIB
+    assert abs(total - found.attrs["rss"]) <= 8 * MIB  # the look needs memory: 6 MiB in a slow guest
     assert 0 <= row(found, "small")["resident"] - PAGES * PAGE < PAGE
     assert 0 <= row(found, "huge")["resident"] - HUGE < PAGE
     assert row(found, "held")["resident"] >= MIB
