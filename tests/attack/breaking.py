@@ -38,7 +38,7 @@ def believes(stack: ExitStack) -> None:
 
 def overlaps(stack: ExitStack) -> None:
     """Rows as the walkers find them, one after the other."""
-    for module in ("entries", "shared_memory", "overlaps"):
+    for module in ("entries", "shared_memory", "overlapping_rows"):
         name = f"pte_magic.walkers.{module}.disjoint"
         stack.enter_context(patch(name, lambda entry, spans, *_: (entry, spans), create=True))
 
