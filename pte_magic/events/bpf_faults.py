@@ -126,7 +126,7 @@ class BpfFaults(FaultSource):
 
     def _find(self, direct_map: int) -> None:
         """Tell the programs which process to follow."""
-        assert self._object  # noqa: S101
+        assert self._object  # noqa: S101  (it is loaded before; for the types)
         wanted = self._wanted
         with AddressSpace(wanted.pid) as space:
             asked = direct_map, self._capacity, 0, wanted.from_exec, wanted.pid or 0, space.fileno()
@@ -136,7 +136,7 @@ class BpfFaults(FaultSource):
                 raise SourceUnavailableError(self.name, f"{why}; run it in the host's pid namespace")
 
     def _attach(self) -> None:
-        assert self._object  # noqa: S101
+        assert self._object  # noqa: S101  (it is loaded before; for the types)
         with deferred():  # or descriptors would be open that nobody knows of
             for name, is_wanted in self._tracepoints().items():
                 if is_wanted:
